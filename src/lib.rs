@@ -1,0 +1,2 @@
+//! ecs-bridge
+pub mod explain;

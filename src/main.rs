@@ -1,0 +1,2 @@
+//! The `ecs-bridge` command.
+fn main() {}
