@@ -34,7 +34,7 @@ pub enum ExitCode {
 /// An error that can say why it happened and what to do next.
 pub trait Explain: std::error::Error {
     /// Why it happened, as far as known. One sentence, no final period needed.
-    fn cause(&self) -> Option<String> {
+    fn why(&self) -> Option<String> {
         None
     }
 
@@ -76,7 +76,7 @@ impl Report {
     pub fn new(error: &dyn Explain) -> Self {
         Self {
             what: error.to_string(),
-            cause: error.cause(),
+            cause: error.why(),
             remedy: error.remedy(),
             request_id: error.request_id().map(str::to_owned),
             exit_code: error.exit_code(),
@@ -92,8 +92,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ecs-bridge: error: {}", printable(&self.what))?;
-        let lines =
-            [("why", &self.cause), ("fix", &self.remedy), ("RequestId", &self.request_id)];
+        let lines = [("why", &self.cause), ("fix", &self.remedy), ("RequestId", &self.request_id)];
         for (label, text) in lines {
             if let Some(text) = text {
                 write!(f, "\n  {label}: {}", printable(text))?;
@@ -126,7 +125,7 @@ mod tests {
     struct Broke;
 
     impl Explain for Broke {
-        fn cause(&self) -> Option<String> {
+        fn why(&self) -> Option<String> {
             Some("a reason".into())
         }
         fn request_id(&self) -> Option<&str> {

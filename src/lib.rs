@@ -1,2 +1,35 @@
-//! ecs-bridge
+//! ecs-bridge reaches Alibaba Cloud ECS instances that have no public address with ordinary
+//! OpenSSH: it opens a Session Manager WebSocket to a port of an instance and splices it to stdin
+//! and stdout.
+//!
+//! ```text
+//!  OpenSSH ── stdin/stdout ──▶ endpoint ─▶ driver ─▶ session core ─▶ frames ─▶ gateway ─▶ agent ─▶ port
+//!                              cmd ─▶ cloud (signed API), with credentials, for a WebSocket URL
+//! ```
+//!
+//! A byte goes in one direction through each room once:
+//!
+//! - [`cli`]: the command line, types only.
+//! - [`run`]: a command, from the command line to the exit code.
+//! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
+//! - [`tunnel`]: the async half of a session: dial, splice.
+//! - [`proto`]: the rules of the stream, as a pure machine.
+//! - [`explain`]: what a user is told when something failed.
+//!
+//! The library exists for the binary and for its tests; its API may change with every version.
+
+pub mod cli;
+pub mod cloud;
+mod cmd;
+pub mod credentials;
 pub mod explain;
+pub mod logging;
+pub mod proto;
+pub mod shutdown;
+pub mod tls;
+pub mod tunnel;
+
+pub use cmd::run;
+
+/// How this program names itself to the API and to the gateway.
+pub const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));

@@ -1,2 +1,10 @@
-//! The `ecs-bridge` command.
-fn main() {}
+//! The `ecs-bridge` command: see the library for the map of the house.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ecs_bridge::cli::Cli;
+
+fn main() -> ExitCode {
+    ecs_bridge::run(&Cli::parse()).into()
+}

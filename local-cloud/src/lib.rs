@@ -1,1 +1,58 @@
-//! A stand-in for the far side of ecs-bridge.
+//! A stand-in for the far side of ecs-bridge: the OpenAPI with both its signatures, the Session Manager's gateway, and agents of
+//! each generation on instances whose ports are listeners of this machine. With faults on command, and a record
+//! of all that it saw.
+//!
+//! It shares no code with the client, on purpose: a mistake made once would otherwise pass on both sides.
+//!
+//! ```
+//! use std::time::Duration;
+//! use local_cloud::{Action, Agent, ApiFault, Fault, Instance, LocalCloud, Point};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Any local listener plays port 22 of the instance.
+//! let sshd = TcpListener::bind("127.0.0.1:0").await?;
+//! let cloud = LocalCloud::builder()
+//!     .instance(Instance::new("i-example").target(22, sshd.local_addr()?).agent(Agent::old()))
+//!     .start()
+//!     .await?;
+//!
+//! // The first two calls are throttled, and each connection breaks after 10,000 bytes of the target's.
+//! cloud.faults().api(ApiFault::on_any().error(400, "Throttling", "slow down").times(2));
+//! cloud.faults().stream("i-example", Fault::new(Point::OutputBytes(10_000), Action::Cut));
+//!
+//! // A client of it finds it here:
+//! assert!(cloud.endpoint().starts_with("http://127.0.0.1:"));
+//! assert_eq!(cloud.env()[0], ("ALIBABA_CLOUD_ENDPOINT", cloud.endpoint()));
+//!
+//! // …and what it did can be waited for.
+//! let ended = cloud.wait_for_session(|s| s.ended_by_api, Duration::from_millis(10)).await;
+//! assert!(ended.is_err(), "nobody called");
+//! # Ok(())
+//! # }
+//! ```
+
+mod account;
+mod api;
+mod builder;
+mod cloud;
+mod fault;
+mod gateway;
+mod instance;
+mod record;
+mod server;
+pub mod ssh_server;
+mod tls;
+mod world;
+
+pub use account::{AccessKey, KeyState};
+pub use builder::Builder;
+pub use cloud::{Faults, LocalCloud};
+pub use fault::{Action, ApiFault, Fault, Malformed, Point};
+pub use instance::{
+    Agent, DEFAULT_LIMIT, DialFailure, Generation, Instance, InstanceStatus, Pace, Progress,
+};
+pub use record::{CallRecord, SessionRecord, SessionState, State, TimedOut, UpgradeRecord};
+pub use tls::Tls;
+pub use world::{ClockOffset, Settings};

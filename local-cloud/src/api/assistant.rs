@@ -1,0 +1,56 @@
+//! Cloud Assistant: whether agents are there, and whether Session Manager is switched on.
+
+use serde_json::{Value, json};
+
+use super::{Action, ApiError, Call};
+
+pub(super) const ACTIONS: &[Action] = &[
+    Action::ecs("DescribeCloudAssistantStatus", describe_cloud_assistant_status),
+    Action::ecs("DescribeCloudAssistantSettings", describe_cloud_assistant_settings),
+    Action::ecs("DescribeUserBusinessBehavior", describe_user_business_behavior),
+];
+
+fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    let region = call.region()?;
+    let now = humantime::format_rfc3339_seconds(call.world.settings.now()).to_string();
+    let list: Vec<Value> = call
+        .instances(&region)
+        .iter()
+        .map(|instance| {
+            json!({
+                "InstanceId": instance.id,
+                "CloudAssistantStatus": instance.reachable().to_string(),
+                "CloudAssistantVersion": instance.agent_version,
+                "OSType": "Linux",
+                "SupportSessionManager": true,
+                "LastHeartbeatTime": now,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "TotalCount": list.len(),
+        "InstanceCloudAssistantStatusSet": {"InstanceCloudAssistantStatus": list},
+    }))
+}
+
+fn describe_cloud_assistant_settings(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.region()?;
+    let enabled = call.world.settings.session_manager_enabled;
+    let wanted = call.list("SettingType");
+    if wanted.is_empty() {
+        return Err(ApiError::missing("SettingType"));
+    }
+    if wanted.contains(&"SessionManagerConfig") {
+        return Ok(json!({"SessionManagerConfig": {"SessionManagerEnabled": enabled}}));
+    }
+    Ok(json!({}))
+}
+
+fn describe_user_business_behavior(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.region()?;
+    if call.require("statusKey")? != "sessionManagerStatus" {
+        return Err(ApiError::invalid("statusKey", "only sessionManagerStatus is known"));
+    }
+    let value = if call.world.settings.session_manager_enabled { "enabled" } else { "disabled" };
+    Ok(json!({"StatusValue": value}))
+}

@@ -1,0 +1,238 @@
+//! Terminal sessions: started, listed, ended.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::{Action, ApiError, Call, encode};
+use crate::{
+    record::{SessionRecord, SessionState},
+    world::{Control, Ticket, random_hex},
+};
+
+/// Longest TargetServer.
+const MAX_TARGET_SERVER: usize = 128;
+
+pub(super) const ACTIONS: &[Action] = &[
+    Action::ecs("StartTerminalSession", start),
+    Action::ecs("EndTerminalSession", end),
+    Action::ecs("DescribeTerminalSessions", describe),
+];
+
+fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    let region = call.region()?;
+    let asked = call.optional("ClientToken").map(|token| {
+        let business = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase());
+        let mut params = call.params.clone();
+        params.retain(|name, _| business(name) && !COMMON.contains(&name.as_str()));
+        (call.key.id.clone(), token.to_owned(), params)
+    });
+    if let Some(again) = same_again(call, asked.as_ref())? {
+        return Ok(again);
+    }
+    let record = wanted(call, &region)?;
+    if !call.world.settings.session_manager_enabled {
+        let message = "The Session Manager feature is disabled for this account.";
+        return Err(ApiError::new(403, "UserBehavior.SessionManagerDisabled", message));
+    }
+    check_quotas(call, &region, &record.instance)?;
+
+    let (url_key, lifetime) =
+        (call.world.settings.url_key.clone(), call.world.settings.url_lifetime);
+    let (id, token) = (record.id.clone(), random_hex(32));
+    let base = &call.shared.websocket_base;
+    let url = format!("{base}/session?{}={}&token={token}", encode(&url_key), encode(&id));
+    let expires = SystemTime::now() + lifetime;
+    let (instance, port) = (record.instance.clone(), record.port);
+    let target_server = record.target_server.clone();
+    let record = SessionRecord { url_expires: expires, ..record };
+    let Some(serial) = call.shared.note(|state| state.add_session(record)) else {
+        return Err(ApiError::new(500, "InternalError", "The session could not be recorded."));
+    };
+    let ticket = Ticket {
+        id,
+        serial,
+        token,
+        url,
+        expires,
+        instance,
+        port,
+        target_server,
+        asked,
+        live: Vec::new(),
+    };
+    let answer = answer(&ticket);
+    call.world.tickets.add(ticket);
+    Ok(answer)
+}
+
+/// Parameters that say nothing about what is asked for, and differ from one try to the next.
+const COMMON: [&str; 10] = [
+    "Action",
+    "Version",
+    "Format",
+    "AccessKeyId",
+    "SignatureMethod",
+    "SignatureVersion",
+    "SignatureNonce",
+    "Signature",
+    "Timestamp",
+    "SecurityToken",
+];
+
+fn answer(ticket: &Ticket) -> Value {
+    json!({
+        "SessionId": ticket.id,
+        "SecurityToken": ticket.token,
+        "WebSocketUrl": ticket.url,
+    })
+}
+
+/// The session that the same ClientToken was answered with before.
+fn same_again(
+    call: &Call<'_>,
+    asked: Option<&(String, String, super::Params)>,
+) -> Result<Option<Value>, ApiError> {
+    let Some((key, token, params)) = asked else { return Ok(None) };
+    let before = call.world.tickets.iter().find_map(|ticket| match &ticket.asked {
+        Some((k, t, params)) if k == key && t == token => Some((ticket, params)),
+        _ => None,
+    });
+    match before {
+        Some((ticket, before)) if before == params => Ok(Some(answer(ticket))),
+        Some(_) => {
+            let message = "The specified ClientToken was used with other parameters.";
+            Err(ApiError::new(400, "IdempotentParameterMismatch", message))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Checks what is asked for, and makes the record of it.
+fn wanted(call: &Call<'_>, region: &str) -> Result<SessionRecord, ApiError> {
+    let instance = call.require("InstanceId.1")?.to_owned();
+    if call.list("InstanceId").len() > 1 {
+        let message = "The number of InstanceIds exceeds the limit of 1.";
+        return Err(ApiError::new(400, "InstanceIds.ExceedLimit", message));
+    }
+    let port = match call.optional("PortNumber") {
+        None => None,
+        Some(text) => match text.parse::<u16>() {
+            Ok(port) if port > 0 => Some(port),
+            _ => {
+                let message = "The specified PortNumber is not between 1 and 65535.";
+                return Err(ApiError::new(400, "PortNumber.Invalid", message));
+            }
+        },
+    };
+    let target_server = call.optional("TargetServer").map(str::to_owned);
+    if let Some(host) = &target_server {
+        if port.is_none() {
+            return Err(ApiError::missing("PortNumber"));
+        }
+        if host.chars().count() > MAX_TARGET_SERVER {
+            let message = "The specified TargetServer is longer than 128 characters.";
+            return Err(ApiError::new(400, "InvalidTargetServer.Malformed", message));
+        }
+    }
+    let connection_type = call.optional("ConnectionType").map(str::to_owned);
+    if connection_type.as_deref().is_some_and(|kind| kind != "Internet" && kind != "Intranet") {
+        return Err(ApiError::invalid("ConnectionType", "neither Internet nor Intranet"));
+    }
+    if call.world.instances.get(&instance).is_none_or(|found| found.region != region) {
+        let message = format!("The specified instance {instance} does not exist.");
+        return Err(ApiError::new(404, "InvalidInstance.NotFound", message));
+    }
+    let id = format!("s-{}", random_hex(16));
+    Ok(SessionRecord {
+        port,
+        target_server,
+        connection_type,
+        client_token: call.optional("ClientToken").map(str::to_owned),
+        access_key_id: call.key.id.clone(),
+        ..SessionRecord::new(id, instance, region.to_owned())
+    })
+}
+
+fn check_quotas(call: &Call<'_>, region: &str, instance: &str) -> Result<(), ApiError> {
+    let settings = &call.world.settings;
+    let (active, connected) = call.shared.look(|state| {
+        let active = state.sessions().filter(|s| s.region == region && s.is_open()).count();
+        let here = state.sessions().filter(|s| s.instance == instance);
+        (active, here.filter(|s| s.state == SessionState::Connected).count())
+    });
+    if active >= settings.region_quota || connected >= settings.instance_quota {
+        let message = format!(
+            "The maximum number of sessions is exceeded: {active} of {} in the region, {connected} of {} connected to the instance.",
+            settings.region_quota, settings.instance_quota
+        );
+        return Err(ApiError::new(403, "SessionCount.ExceedLimit", message));
+    }
+    Ok(())
+}
+
+fn end(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.region()?;
+    let id = call.require("SessionId")?.to_owned();
+    let known = call.shared.look(|state| state.session(&id).is_some());
+    if !known {
+        let message = format!("The specified SessionId {id} does not exist.");
+        return Err(ApiError::new(404, "InvalidSessionId.NotFound", message));
+    }
+    if let Some(ticket) = call.world.tickets.remove(&id) {
+        for connection in &ticket.live {
+            // A connection that is busy ending anyway does not need to hear of it.
+            let _ = connection.try_send(Control::End);
+        }
+    }
+    call.shared.note(|state| {
+        if let Some(session) = state.by_id_mut(&id) {
+            session.ended_by_api = true;
+            session.end_calls += 1;
+            session.terminate("EndTerminalSession");
+        }
+    });
+    Ok(json!({}))
+}
+
+fn describe(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    let region = call.region()?;
+    let most = call.number::<usize>("MaxResults")?.unwrap_or(10).clamp(1, 100);
+    let skip = call.number::<usize>("NextToken")?.unwrap_or(0);
+    let (instance, id) = (call.optional("InstanceId"), call.optional("SessionId"));
+    let (list, more) = call.shared.look(|state| {
+        let fits = |session: &&SessionRecord| {
+            session.region == region
+                && instance.is_none_or(|wanted| session.instance == wanted)
+                && id.is_none_or(|wanted| session.id == wanted)
+        };
+        let mut found = state.sessions().filter(fits).skip(skip);
+        let list: Vec<Value> = found.by_ref().take(most).map(described).collect();
+        (list, found.next().is_some())
+    });
+    let next = if more { (skip + list.len()).to_string() } else { String::new() };
+    Ok(json!({"NextToken": next, "Sessions": {"Session": list}}))
+}
+
+fn described(session: &SessionRecord) -> Value {
+    let started = humantime::format_rfc3339_seconds(session.started).to_string();
+    let (status, reason) = match session.state {
+        SessionState::Started => ("Connecting", ""),
+        SessionState::Connected => ("Connected", ""),
+        SessionState::Disconnected => ("Disconnected", "AgentSocketClosed"),
+        SessionState::Terminated => ("Terminated", "ClientClosed"),
+    };
+    json!({
+        "SessionId": session.id,
+        "CreationTime": started,
+        "ClientIP": "127.0.0.1",
+        "PortNumber": session.port.map(|port| port.to_string()),
+        "TargetServer": session.target_server,
+        "Connections": {"Connection": [{
+            "InstanceId": session.instance,
+            "Status": status,
+            "StartTime": started,
+            "ClosedReason": reason,
+        }]},
+    })
+}

@@ -1,0 +1,136 @@
+//! How a cloud is put together before it starts.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use crate::{
+    LocalCloud,
+    account::AccessKey,
+    fault::ApiFault,
+    instance::Instance,
+    tls::Tls,
+    world::{ClockOffset, World},
+};
+
+/// What a cloud will be, until [`Builder::start`].
+#[derive(Debug)]
+#[must_use = "it does nothing until it is started"]
+pub struct Builder {
+    listen: SocketAddr,
+    tls: Tls,
+    world: World,
+    keys: Vec<AccessKey>,
+    instances: Vec<Instance>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: Tls::Off,
+            world: World::default(),
+            keys: Vec::new(),
+            instances: Vec::new(),
+        }
+    }
+
+    /// Where to listen (127.0.0.1, any free port).
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Adds a region (`cn-hangzhou`). Instances that name none are in the first.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.world.regions.push(region.into());
+        self
+    }
+
+    /// Adds an access key (`testid` with `testsecret`).
+    pub fn access_key(mut self, key: AccessKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Adds an instance.
+    pub fn instance(mut self, instance: Instance) -> Self {
+        self.instances.push(instance);
+        self
+    }
+
+    /// Whether and how to serve TLS (not).
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The cloud's clock against this machine's (none).
+    pub fn clock_offset(mut self, offset: ClockOffset) -> Self {
+        self.world.settings.clock_offset = offset;
+        self
+    }
+
+    /// How WebSocketUrl spells the key of the session's id (`sessionid`). The upgrade always needs `sessionId`.
+    pub fn url_key(mut self, key: impl Into<String>) -> Self {
+        self.world.settings.url_key = key.into();
+        self
+    }
+
+    /// For how long a WebSocketUrl works (10 minutes).
+    pub fn url_lifetime(mut self, lifetime: Duration) -> Self {
+        self.world.settings.url_lifetime = lifetime;
+        self
+    }
+
+    /// Whether the upgrade needs the header `x-acs-session-token`, empty or with the SecurityToken (yes).
+    pub fn check_token_header(mut self, check: bool) -> Self {
+        self.world.settings.check_token_header = check;
+        self
+    }
+
+    /// Sessions a region may have at a time (100).
+    pub fn region_quota(mut self, quota: usize) -> Self {
+        self.world.settings.region_quota = quota;
+        self
+    }
+
+    /// Sessions an instance may have connected at a time (20).
+    pub fn instance_quota(mut self, quota: usize) -> Self {
+        self.world.settings.instance_quota = quota;
+        self
+    }
+
+    /// Whether Session Manager is switched on (yes).
+    pub fn session_manager_enabled(mut self, enabled: bool) -> Self {
+        self.world.settings.session_manager_enabled = enabled;
+        self
+    }
+
+    /// Something that goes wrong with the API.
+    pub fn api_fault(mut self, fault: ApiFault) -> Self {
+        self.world.api_faults.push(fault);
+        self
+    }
+
+    /// Starts it, on the runtime that this is called in.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the certificates cannot be made.
+    pub async fn start(mut self) -> io::Result<LocalCloud> {
+        if self.world.regions.is_empty() {
+            self.world.regions.push("cn-hangzhou".to_owned());
+        }
+        if self.keys.is_empty() {
+            self.keys.push(AccessKey::new("testid", "testsecret"));
+        }
+        self.world.first_key = self.keys.first().map(|key| key.id.clone());
+        self.world.keys = self.keys.into_iter().map(|key| (key.id.clone(), key)).collect();
+        for instance in self.instances {
+            self.world.add_instance(instance);
+        }
+        LocalCloud::start(self.listen, self.tls, self.world).await
+    }
+}

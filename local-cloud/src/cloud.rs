@@ -1,0 +1,278 @@
+//! The cloud itself, as a test holds it.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::{
+    account::AccessKey,
+    builder::Builder,
+    fault::{Action, ApiFault, Fault},
+    instance::Instance,
+    record::{CallRecord, SessionRecord, State, TimedOut, UpgradeRecord},
+    server,
+    tls::Tls,
+    world::{Control, Settings, Shared, World},
+};
+
+/// A cloud that runs in this process. Dropping it ends it, and all connections to it at once.
+pub struct LocalCloud {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    secure: bool,
+    ca_pem: Option<String>,
+    environment: Vec<(&'static str, String)>,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for LocalCloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalCloud").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for LocalCloud {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl LocalCloud {
+    /// A cloud with one access key (`testid`, `testsecret`), one region (`cn-hangzhou`) and no instances, unless
+    /// told otherwise.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) async fn start(listen: SocketAddr, tls: Tls, world: World) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let (acceptor, ca_pem) = match tls.identity()? {
+            Some(identity) => (Some(identity.acceptor), Some(identity.ca_pem)),
+            None => (None, None),
+        };
+        let secure = acceptor.is_some();
+        let websocket_base = if secure {
+            format!("wss://localhost:{}", addr.port())
+        } else {
+            format!("ws://{}", reachable(addr))
+        };
+        let environment = environment(&world, &endpoint(addr, secure));
+        let shared = Arc::new(Shared::new(world, websocket_base));
+        let task = tokio::spawn(server::serve(Arc::clone(&shared), listener, acceptor));
+        Ok(Self { shared, addr, secure, ca_pem, environment, task })
+    }
+
+    /// Where the API is: `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        endpoint(self.addr, self.secure)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The CA to trust; with [`Tls::UntrustedCa`] one that did not sign the certificate. None without TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// The environment variables that lead a client here, with the first access key.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        self.environment.clone()
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub async fn shutdown(mut self) {
+        self.task.abort();
+        // An error is what was asked for.
+        let _ = (&mut self.task).await;
+    }
+
+    /// Adds an instance, or replaces the one with its id.
+    pub fn add_instance(&self, instance: Instance) {
+        self.shared.world().add_instance(instance);
+    }
+
+    /// Adds an access key, or replaces the one with its id.
+    pub fn add_access_key(&self, key: AccessKey) {
+        self.shared.world().keys.insert(key.id.clone(), key);
+    }
+
+    /// Changes an instance, for the connections that come from now on. Whether there is one with that id.
+    pub fn update_instance(&self, id: &str, change: impl FnOnce(&mut Instance)) -> bool {
+        self.shared.world().instances.get_mut(id).map(change).is_some()
+    }
+
+    /// Changes an access key. Whether there is one with that id.
+    pub fn update_access_key(&self, id: &str, change: impl FnOnce(&mut AccessKey)) -> bool {
+        self.shared.world().keys.get_mut(id).map(change).is_some()
+    }
+
+    /// Changes what holds for the whole cloud.
+    pub fn update_settings(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.shared.world().settings);
+    }
+
+    /// Another limit on what clients of an instance send, in bits per second. Clients that are connected are told, and those
+    /// that connect from now on.
+    pub fn set_limit(&self, instance: &str, limit: u64) -> bool {
+        let sessions: Vec<String> = {
+            let mut world = self.shared.world();
+            let Some(instance) = world.instances.get_mut(instance) else { return false };
+            instance.pace.limit = limit;
+            instance.pace.announced = true;
+            let id = instance.id.clone();
+            let here = world.tickets.iter().filter(|ticket| ticket.instance == id);
+            here.map(|ticket| ticket.id.clone()).collect()
+        };
+        for session in sessions {
+            self.shared.tell(&session, &Control::Limit(limit));
+        }
+        true
+    }
+
+    /// Ends a session from the cloud's side. Whether there was one to end.
+    pub fn end_session(&self, session: &str) -> bool {
+        self.shared.end_session(session, "EndedByCloud")
+    }
+
+    /// Where faults are put in.
+    #[must_use]
+    pub fn faults(&self) -> Faults<'_> {
+        Faults { shared: &self.shared }
+    }
+
+    /// The calls of the API so far, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.look(|state| state.calls().cloned().collect())
+    }
+
+    /// The WebSocket upgrades so far, oldest first.
+    #[must_use]
+    pub fn upgrades(&self) -> Vec<UpgradeRecord> {
+        self.look(|state| state.upgrades().cloned().collect())
+    }
+
+    /// The sessions so far, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionRecord> {
+        self.look(|state| state.sessions().cloned().collect())
+    }
+
+    /// A session by its id.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<SessionRecord> {
+        self.look(|state| state.session(id).cloned())
+    }
+
+    /// Looks at what was seen so far, without copying it. The closure must not call the cloud.
+    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.shared.look(look)
+    }
+
+    /// Waits until something has been seen. The closure is called after each change, and must not call the cloud.
+    ///
+    /// # Errors
+    /// When it was not seen in time; the error says what was.
+    pub async fn wait_for(
+        &self,
+        mut seen: impl FnMut(&State) -> bool,
+        within: Duration,
+    ) -> Result<(), TimedOut> {
+        let mut state = self.shared.watch();
+        let waiting = state.wait_for(|state| seen(state));
+        // The sender lives as long as self, so the wait itself cannot fail.
+        let waited = timeout(within, waiting).await.map(|_| ());
+        waited.map_err(|_| self.look(|state| state.timed_out(within)))
+    }
+
+    /// Waits for a session that something is true of, and gives the first.
+    ///
+    /// # Errors
+    /// When there was none in time; the error says which sessions there were.
+    pub async fn wait_for_session(
+        &self,
+        mut fits: impl FnMut(&SessionRecord) -> bool,
+        within: Duration,
+    ) -> Result<SessionRecord, TimedOut> {
+        let mut found = None;
+        let look = |state: &State| {
+            found = state.sessions().find(|session| fits(session)).cloned();
+            found.is_some()
+        };
+        self.wait_for(look, within).await?;
+        found.ok_or_else(|| self.look(|state| state.timed_out(within)))
+    }
+}
+
+/// Puts faults in while the cloud runs.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    shared: &'a Shared,
+}
+
+impl Faults<'_> {
+    /// For calls of the API.
+    pub fn api(&self, fault: ApiFault) {
+        self.shared.world().api_faults.push(fault);
+    }
+
+    /// For the connections to an instance that come from now on. Whether there is one with that id.
+    pub fn stream(&self, instance: &str, fault: Fault) -> bool {
+        let mut world = self.shared.world();
+        world.instances.get_mut(instance).map(|found| found.faults.push(fault)).is_some()
+    }
+
+    /// Strikes the live connections of a session now. Whether there was one.
+    pub fn strike(&self, session: &str, action: Action) -> bool {
+        self.shared.tell(session, &Control::Strike(action))
+    }
+
+    /// Takes all faults back that have not struck yet.
+    pub fn clear(&self) {
+        let mut world = self.shared.world();
+        world.api_faults.clear();
+        world.instances.values_mut().for_each(|instance| instance.faults.clear());
+    }
+}
+
+/// An address to connect to: one that listens on all interfaces is reached through loopback.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = if addr.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { addr.ip() };
+    SocketAddr::new(ip, addr.port())
+}
+
+fn endpoint(addr: SocketAddr, secure: bool) -> String {
+    if secure {
+        format!("https://localhost:{}", addr.port())
+    } else {
+        format!("http://{}", reachable(addr))
+    }
+}
+
+fn environment(world: &World, endpoint: &str) -> Vec<(&'static str, String)> {
+    let mut environment = vec![("ALIBABA_CLOUD_ENDPOINT", endpoint.to_owned())];
+    if let Some(region) = world.regions.first() {
+        environment.push(("ALIBABA_CLOUD_REGION_ID", region.clone()));
+    }
+    if let Some(key) = world.first_key.as_ref().and_then(|id| world.keys.get(id)) {
+        environment.push(("ALIBABA_CLOUD_ACCESS_KEY_ID", key.id.clone()));
+        environment.push(("ALIBABA_CLOUD_ACCESS_KEY_SECRET", key.secret.clone()));
+        if let Some(token) = &key.token {
+            environment.push(("ALIBABA_CLOUD_SECURITY_TOKEN", token.clone()));
+        }
+    }
+    environment
+}

@@ -1,0 +1,386 @@
+//! Instances: what they listen on, which agent runs on them, and how the gateway treats their sessions.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use crate::fault::Fault;
+
+/// The limit that holds until another one is announced: 200 kbit/s.
+pub const DEFAULT_LIMIT: u64 = 204_800;
+
+/// Which agent runs on an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Generation {
+    /// Up to early 2024: drops Input that comes before the target is dialled; says nothing when the target
+    /// closes, and dials it again on the next Input of any kind.
+    Old,
+    /// Newer: holds early Input, and ends the session when the target closes.
+    Newer,
+}
+
+/// What an agent does when the target cannot be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DialFailure {
+    /// Status 5 with `OpenTargetPortFailed`, then a WebSocket close.
+    #[default]
+    Status,
+    /// Nothing at all; the next Input makes it try again.
+    Silent,
+}
+
+/// An instance's agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agent {
+    /// How it behaves.
+    pub generation: Generation,
+    /// From the upgrade until it joins the gateway.
+    pub join_delay: Duration,
+    /// From joining until it dials the target.
+    pub dial_delay: Duration,
+    /// For how long a newer one holds early Input before it gives the session up.
+    pub hold: Duration,
+    /// What it does when the target cannot be dialled.
+    pub dial_failure: DialFailure,
+}
+
+impl Agent {
+    fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            join_delay: Duration::from_millis(200),
+            dial_delay: Duration::from_secs(1),
+            hold: Duration::from_secs(10),
+            dial_failure: DialFailure::Status,
+        }
+    }
+
+    /// An agent of early 2024 or before, with the delays of the real one.
+    #[must_use]
+    pub fn old() -> Self {
+        Self::new(Generation::Old)
+    }
+
+    /// A newer agent, with the delays of the real one.
+    #[must_use]
+    pub fn newer() -> Self {
+        Self::new(Generation::Newer)
+    }
+
+    /// From the upgrade until it joins the gateway (200 ms).
+    #[must_use]
+    pub fn join_delay(mut self, delay: Duration) -> Self {
+        self.join_delay = delay;
+        self
+    }
+
+    /// From joining until it dials the target (1 s).
+    #[must_use]
+    pub fn dial_delay(mut self, delay: Duration) -> Self {
+        self.dial_delay = delay;
+        self
+    }
+
+    /// Both delays as short as makes sense in a test.
+    #[must_use]
+    pub fn quick(self) -> Self {
+        self.join_delay(Duration::from_millis(5)).dial_delay(Duration::from_millis(5))
+    }
+
+    /// For how long a newer one holds early Input (10 s).
+    #[must_use]
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    /// What it does when the target cannot be dialled.
+    #[must_use]
+    pub fn dial_failure(mut self, dial_failure: DialFailure) -> Self {
+        self.dial_failure = dial_failure;
+        self
+    }
+}
+
+/// Which progress the gateway tells of. Endings are told whatever stands here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Status 0 right after the upgrade.
+    pub initial: bool,
+    /// Status 1 after that.
+    pub opening: bool,
+    /// Status 3 when the agent has joined.
+    pub opened: bool,
+    /// How long each of Initial and Opening is waited for.
+    pub delay: Duration,
+}
+
+impl Progress {
+    /// Initial, Opening, Opened.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { initial: true, opening: true, opened: true, delay: Duration::ZERO }
+    }
+
+    /// Not a word.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { initial: false, opening: false, opened: false, delay: Duration::ZERO }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+/// The limit on what a client sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pace {
+    /// In bits per second; 0 is no limit of its own, and the default one is enforced.
+    pub limit: u64,
+    /// Whether a Stream status tells the client, right after Opened.
+    pub announced: bool,
+    /// Whether `FlowExceedLimit` ends a session that goes over it.
+    pub enforced: bool,
+    /// How much over it may be, in any one second.
+    pub tolerance_percent: u32,
+}
+
+impl Default for Pace {
+    /// 204,800 bit/s, of which nothing is said, but which is enforced with 5 % to spare.
+    fn default() -> Self {
+        Self { limit: DEFAULT_LIMIT, announced: false, enforced: true, tolerance_percent: 5 }
+    }
+}
+
+impl Pace {
+    /// A limit that is announced and enforced.
+    #[must_use]
+    pub fn announced(limit: u64) -> Self {
+        Self { limit, announced: true, ..Self::default() }
+    }
+
+    /// Nothing announced, nothing enforced.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { enforced: false, ..Self::default() }
+    }
+
+    /// How much over the limit a second may be.
+    #[must_use]
+    pub fn tolerance_percent(mut self, percent: u32) -> Self {
+        self.tolerance_percent = percent;
+        self
+    }
+
+    /// Whether going over it ends a session.
+    #[must_use]
+    pub fn enforced(mut self, enforced: bool) -> Self {
+        self.enforced = enforced;
+        self
+    }
+}
+
+/// Whether an instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InstanceStatus {
+    /// Being made.
+    Pending,
+    /// On its way up.
+    Starting,
+    /// Up.
+    #[default]
+    Running,
+    /// On its way down.
+    Stopping,
+    /// Down.
+    Stopped,
+}
+
+impl InstanceStatus {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Starting => "Starting",
+            Self::Running => "Running",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+        }
+    }
+}
+
+/// An instance of the cloud.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Instance {
+    /// `i-…`
+    pub id: String,
+    /// Its name in the console.
+    pub name: String,
+    /// Its region; empty is the cloud's first.
+    pub region: String,
+    /// Whether it runs. Sessions open on running ones only.
+    pub status: InstanceStatus,
+    /// Whether its agent is connected. Sessions open only if so.
+    pub agent_online: bool,
+    /// What the agent says its version is.
+    pub agent_version: String,
+    /// Its agent.
+    pub agent: Agent,
+    /// How long the gateway waits for an agent that does not come.
+    pub agent_timeout: Duration,
+    /// What listens where, as seen from the instance: no host is the instance itself.
+    pub targets: BTreeMap<(Option<String>, u16), SocketAddr>,
+    /// The limit on what clients send.
+    pub pace: Pace,
+    /// Which progress the gateway tells of.
+    pub progress: Progress,
+    /// How long a session lives without a frame from its client.
+    pub idle_timeout: Duration,
+    /// How long a session lives at all.
+    pub session_timeout: Duration,
+    /// How often the gateway sends a WebSocket ping, if it does.
+    pub ping_every: Option<Duration>,
+    /// A limit on what the gateway sends, in bits per second.
+    pub output_limit: Option<u64>,
+    /// What goes wrong with its sessions.
+    pub faults: Vec<Fault>,
+}
+
+impl Instance {
+    /// A running instance with a newer agent and nothing that listens.
+    pub fn new(id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self {
+            name: id.clone(),
+            id,
+            region: String::new(),
+            status: InstanceStatus::Running,
+            agent_online: true,
+            agent_version: "2.2.3.900".to_owned(),
+            agent: Agent::newer(),
+            agent_timeout: Duration::from_secs(20),
+            targets: BTreeMap::new(),
+            pace: Pace::default(),
+            progress: Progress::default(),
+            idle_timeout: Duration::from_secs(180),
+            session_timeout: Duration::from_secs(3 * 3_600),
+            ping_every: None,
+            output_limit: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Its name in the console (the id).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Its region (the cloud's first).
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Lets a local listener play a port of the instance.
+    #[must_use]
+    pub fn target(mut self, port: u16, listener: SocketAddr) -> Self {
+        self.targets.insert((None, port), listener);
+        self
+    }
+
+    /// Lets a local listener play a port of another host, which the instance can reach (`TargetServer`).
+    #[must_use]
+    pub fn remote(mut self, host: impl Into<String>, port: u16, listener: SocketAddr) -> Self {
+        self.targets.insert((Some(host.into()), port), listener);
+        self
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn status(mut self, status: InstanceStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Whether its agent is connected.
+    #[must_use]
+    pub fn agent_online(mut self, online: bool) -> Self {
+        self.agent_online = online;
+        self
+    }
+
+    /// Its agent ([`Agent::newer`]).
+    #[must_use]
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agent = agent;
+        self
+    }
+
+    /// How long the gateway waits for an agent that does not come (20 s).
+    #[must_use]
+    pub fn agent_timeout(mut self, timeout: Duration) -> Self {
+        self.agent_timeout = timeout;
+        self
+    }
+
+    /// The limit on what clients send.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Which progress the gateway tells of.
+    #[must_use]
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// How long a session lives without a frame from its client (180 s).
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a session lives at all (3 h).
+    #[must_use]
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How often the gateway sends a WebSocket ping (never).
+    #[must_use]
+    pub fn ping_every(mut self, interval: Duration) -> Self {
+        self.ping_every = Some(interval);
+        self
+    }
+
+    /// A limit on what the gateway sends, in bits per second (none).
+    #[must_use]
+    pub fn output_limit(mut self, bits_per_second: u64) -> Self {
+        self.output_limit = Some(bits_per_second);
+        self
+    }
+
+    /// Something that goes wrong with its sessions.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// The agent can be reached, so that a session can open.
+    pub(crate) fn reachable(&self) -> bool {
+        self.agent_online && self.status == InstanceStatus::Running
+    }
+}

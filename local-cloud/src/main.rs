@@ -1,0 +1,39 @@
+//! A cloud to try the client against by hand: prints how to reach it, and runs until it is told to stop.
+
+mod options;
+
+use std::io::{self, Write as _};
+
+use clap::Parser as _;
+use local_cloud::LocalCloud;
+use options::Options;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cloud = options.builder().start().await?;
+    announce(&cloud, &options)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    cloud.shutdown().await;
+    Ok(())
+}
+
+/// Lines that a shell can evaluate. They are written at once, for whoever waits for them at the end of a pipe.
+fn announce(cloud: &LocalCloud, options: &Options) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "# {} at {}", options.instance, cloud.endpoint())?;
+    for (name, value) in cloud.env() {
+        writeln!(out, "export {name}='{value}'")?;
+    }
+    if let (Some(path), Some(pem)) = (&options.ca_file, cloud.ca_pem()) {
+        std::fs::write(path, pem)?;
+        writeln!(out, "export SSL_CERT_FILE='{}'", path.display())?;
+    }
+    out.flush()
+}

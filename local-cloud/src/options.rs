@@ -1,0 +1,144 @@
+//! The binary's options, and the cloud they describe.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use local_cloud::{AccessKey, Agent, Builder, Instance, LocalCloud, Pace, Tls};
+
+/// A stand-in for Alibaba Cloud's far side of ecs-bridge, with one instance.
+#[derive(Debug, Parser)]
+#[command(name = "local-cloud", version)]
+pub(crate) struct Options {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The region.
+    #[arg(long, default_value = "cn-hangzhou")]
+    region: String,
+    /// The access key, as ID:SECRET or ID:SECRET:TOKEN.
+    #[arg(long, default_value = "testid:testsecret", value_name = "KEY", value_parser = access_key)]
+    access_key: AccessKey,
+    /// The instance's id.
+    #[arg(long, default_value = "i-example", value_name = "ID")]
+    pub(crate) instance: String,
+    /// What listens on a port, PORT=ADDR for the instance itself, HOST:PORT=ADDR for another host that it can reach.
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    target: Vec<Target>,
+    /// The agent's generation.
+    #[arg(long, value_enum, default_value_t = Generation::New)]
+    agent: Generation,
+    /// From the upgrade until the agent joins.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    join_delay: Option<Duration>,
+    /// From joining until the agent dials the target.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    dial_delay: Option<Duration>,
+    /// A limit in bits per second, announced and enforced (else 204800, enforced but not announced).
+    #[arg(long, value_name = "BITS")]
+    limit: Option<u64>,
+    /// Enforce no limit.
+    #[arg(long)]
+    no_pace: bool,
+    /// Serve TLS, and write the CA to trust to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Generation {
+    Old,
+    New,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    host: Option<String>,
+    port: u16,
+    listener: SocketAddr,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let (from, to) = text.split_once('=').ok_or("no `=` in it")?;
+    let (host, port) = match from.rsplit_once(':') {
+        Some((host, port)) => (Some(host.to_owned()), port),
+        None => (None, from),
+    };
+    let port = port.parse().map_err(|error| format!("{port}: {error}"))?;
+    let listener = to.parse().map_err(|error| format!("{to}: {error}"))?;
+    Ok(Target { host, port, listener })
+}
+
+fn access_key(text: &str) -> Result<AccessKey, String> {
+    let mut parts = text.splitn(3, ':');
+    let (Some(id), Some(secret)) = (parts.next(), parts.next()) else {
+        return Err("no `:` in it".to_owned());
+    };
+    let key = AccessKey::new(id, secret);
+    Ok(match parts.next() {
+        Some(token) => key.token(token),
+        None => key,
+    })
+}
+
+impl Options {
+    /// The cloud they describe.
+    pub(crate) fn builder(&self) -> Builder {
+        let mut agent = match self.agent {
+            Generation::Old => Agent::old(),
+            Generation::New => Agent::newer(),
+        };
+        if let Some(delay) = self.join_delay {
+            agent = agent.join_delay(delay);
+        }
+        if let Some(delay) = self.dial_delay {
+            agent = agent.dial_delay(delay);
+        }
+        let pace = self.limit.map_or_else(Pace::default, Pace::announced);
+        let pace = if self.no_pace { pace.enforced(false) } else { pace };
+        let mut instance = Instance::new(&self.instance).agent(agent).pace(pace);
+        for Target { host, port, listener } in self.target.clone() {
+            instance = match host {
+                Some(host) => instance.remote(host, port, listener),
+                None => instance.target(port, listener),
+            };
+        }
+        let tls = if self.ca_file.is_some() { Tls::Trusted } else { Tls::Off };
+        LocalCloud::builder()
+            .listen(self.listen)
+            .region(&self.region)
+            .access_key(self.access_key.clone())
+            .instance(instance)
+            .tls(tls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn targets_are_ports_or_hosts_with_ports() {
+        let listener = SocketAddr::from(([127, 0, 0, 1], 2222));
+        assert_eq!(target("22=127.0.0.1:2222"), Ok(Target { host: None, port: 22, listener }));
+        assert_eq!(
+            target("db.internal:3306=127.0.0.1:2222"),
+            Ok(Target { host: Some("db.internal".into()), port: 3306, listener })
+        );
+        for bad in ["22", "x=127.0.0.1:1", "22=nowhere", "70000=127.0.0.1:1"] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_have_a_token_with_colons() {
+        let key = access_key("id:secret:a:b").unwrap();
+        assert_eq!(key.token.as_deref(), Some("a:b"));
+        assert!(access_key("id").is_err());
+    }
+}

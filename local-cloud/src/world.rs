@@ -1,0 +1,286 @@
+//! What the cloud is made of at the moment, shared by the API, the gateway and the handle of the test.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    account::AccessKey,
+    fault::{Action, ApiFault},
+    instance::Instance,
+    record::{Serial, SessionRecord, State},
+};
+
+/// So many nonces and sessions are remembered.
+const REMEMBERED: usize = 16_384;
+
+/// The cloud's clock against this machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockOffset {
+    /// They agree.
+    #[default]
+    None,
+    /// The cloud is ahead: here it is too early.
+    Ahead(Duration),
+    /// The cloud is behind: here it is too late.
+    Behind(Duration),
+}
+
+/// What holds for the whole cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Sessions a region may have at a time.
+    pub region_quota: usize,
+    /// Sessions an instance may have connected at a time.
+    pub instance_quota: usize,
+    /// Whether Session Manager is switched on.
+    pub session_manager_enabled: bool,
+    /// How WebSocketUrl spells the query key of the session's id.
+    pub url_key: String,
+    /// For how long a WebSocketUrl works.
+    pub url_lifetime: Duration,
+    /// Whether the upgrade needs the header `x-acs-session-token`, empty or with the SecurityToken.
+    pub check_token_header: bool,
+    /// The cloud's clock against this machine's.
+    pub clock_offset: ClockOffset,
+    /// How far a call's time may be from the cloud's.
+    pub clock_tolerance: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            region_quota: 100,
+            instance_quota: 20,
+            session_manager_enabled: true,
+            url_key: "sessionid".to_owned(),
+            url_lifetime: Duration::from_secs(600),
+            check_token_header: true,
+            clock_offset: ClockOffset::None,
+            clock_tolerance: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+impl Settings {
+    /// The cloud's time.
+    pub(crate) fn now(&self) -> SystemTime {
+        match self.clock_offset {
+            ClockOffset::None => SystemTime::now(),
+            ClockOffset::Ahead(offset) => SystemTime::now() + offset,
+            ClockOffset::Behind(offset) => SystemTime::now() - offset,
+        }
+    }
+}
+
+/// Something a live connection is told from outside.
+#[derive(Debug, Clone)]
+pub(crate) enum Control {
+    /// A fault, now.
+    Strike(Action),
+    /// The session was ended.
+    End,
+    /// Another limit, to be announced.
+    Limit(u64),
+}
+
+/// A session that may be connected to.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) id: String,
+    pub(crate) serial: Serial,
+    pub(crate) token: String,
+    pub(crate) url: String,
+    pub(crate) expires: SystemTime,
+    pub(crate) instance: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) target_server: Option<String>,
+    /// Who asked, with which ClientToken and which parameters: the same again is the same session.
+    pub(crate) asked: Option<(String, String, BTreeMap<String, String>)>,
+    /// The connections that are there now.
+    pub(crate) live: Vec<mpsc::Sender<Control>>,
+}
+
+/// The tickets, oldest forgotten first.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets(VecDeque<Ticket>);
+
+impl Tickets {
+    pub(crate) fn add(&mut self, ticket: Ticket) {
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(ticket);
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Ticket> {
+        self.0.iter_mut().rev().find(|ticket| ticket.id == id)
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Ticket> {
+        let index = self.0.iter().position(|ticket| ticket.id == id)?;
+        self.0.remove(index)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Ticket> {
+        self.0.iter()
+    }
+}
+
+/// Nonces that were used.
+#[derive(Debug, Default)]
+pub(crate) struct Nonces(VecDeque<String>, std::collections::HashSet<String>);
+
+impl Nonces {
+    /// Takes note of one; whether it was new.
+    pub(crate) fn is_new(&mut self, nonce: &str) -> bool {
+        if !self.1.insert(nonce.to_owned()) {
+            return false;
+        }
+        self.0.push_back(nonce.to_owned());
+        if self.0.len() > REMEMBERED
+            && let Some(oldest) = self.0.pop_front()
+        {
+            self.1.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// What may change while the cloud runs.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) regions: Vec<String>,
+    pub(crate) keys: HashMap<String, AccessKey>,
+    pub(crate) instances: BTreeMap<String, Instance>,
+    pub(crate) api_faults: Vec<ApiFault>,
+    /// The access key that [`crate::LocalCloud::env`] gives.
+    pub(crate) first_key: Option<String>,
+    pub(crate) nonces: Nonces,
+    pub(crate) tickets: Tickets,
+}
+
+impl World {
+    /// Puts an instance in, into the first region if it names none.
+    pub(crate) fn add_instance(&mut self, mut instance: Instance) {
+        if instance.region.is_empty() {
+            instance.region = self.regions.first().cloned().unwrap_or_default();
+        }
+        if !self.regions.contains(&instance.region) {
+            self.regions.push(instance.region.clone());
+        }
+        self.instances.insert(instance.id.clone(), instance);
+    }
+}
+
+/// The world, and the record of what happened in it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    state: watch::Sender<State>,
+    /// `ws://127.0.0.1:1234` or `wss://localhost:1234`.
+    pub(crate) websocket_base: String,
+}
+
+impl Shared {
+    pub(crate) fn new(world: World, websocket_base: String) -> Self {
+        let (state, _) = watch::channel(State::default());
+        Self { world: Mutex::new(world), state, websocket_base }
+    }
+
+    /// The world, to look at or to change. Never held across an await.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of something, and wakes who waits for it.
+    pub(crate) fn note<T>(&self, note: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let mut out = None;
+        self.state.send_modify(|state| out = Some(note(state)));
+        out
+    }
+
+    /// Takes note of something about one session.
+    pub(crate) fn note_session(&self, serial: Serial, note: impl FnOnce(&mut SessionRecord)) {
+        self.state.send_modify(|state| {
+            if let Some(session) = state.get_mut(serial) {
+                note(session);
+            }
+        });
+    }
+
+    /// Looks at what was noted.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.borrow())
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Tells the live connections of a session; whether there was one that heard.
+    pub(crate) fn tell(&self, session: &str, control: &Control) -> bool {
+        let mut world = self.world();
+        let Some(ticket) = world.tickets.get_mut(session) else { return false };
+        ticket.live.retain(|connection| !connection.is_closed());
+        let mut heard = false;
+        for connection in &ticket.live {
+            heard |= connection.try_send(control.clone()).is_ok();
+        }
+        heard
+    }
+
+    /// Ends a session: nobody can connect to it any more, and who is connected is cut off. Whether it was there.
+    pub(crate) fn end_session(&self, session: &str, reason: &str) -> bool {
+        self.tell(session, &Control::End);
+        let Some(ticket) = self.world().tickets.remove(session) else { return false };
+        self.note_session(ticket.serial, |record| record.terminate(reason));
+        true
+    }
+}
+
+/// So many random bytes (a multiple of 8), in hex.
+pub(crate) fn random_hex(bytes: usize) -> String {
+    (0..bytes.div_ceil(8))
+        .map(|word| format!("{:016x}", RandomState::new().hash_one((word, SystemTime::now()))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_new_once() {
+        let mut nonces = Nonces::default();
+        assert!(nonces.is_new("a"));
+        assert!(!nonces.is_new("a"));
+        for number in 0..REMEMBERED + 10 {
+            nonces.is_new(&number.to_string());
+        }
+        assert_eq!(nonces.0.len(), REMEMBERED);
+        assert_eq!(nonces.1.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn random_is_not_the_same_twice() {
+        assert_eq!(random_hex(16).len(), 32);
+        assert_ne!(random_hex(16), random_hex(16));
+    }
+
+    #[test]
+    fn an_instance_comes_into_the_first_region_or_its_own() {
+        let mut world = World { regions: vec!["cn-hangzhou".into()], ..World::default() };
+        world.add_instance(Instance::new("i-a"));
+        world.add_instance(Instance::new("i-b").region("cn-beijing"));
+        assert_eq!(world.instances["i-a"].region, "cn-hangzhou");
+        assert_eq!(world.regions, ["cn-hangzhou", "cn-beijing"]);
+    }
+}

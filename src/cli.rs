@@ -1,0 +1,228 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ecs-bridge",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{CREDENTIALS}\n\n{EXIT_CODES}")
+)]
+pub struct Cli {
+    /// Options that every subcommand takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # in ~/.ssh/config:  Host i-* mi-*
+  #                      ProxyCommand ecs-bridge proxy %h %p
+  ssh root@i-bp1example0001
+  scp file.tar root@i-bp1example0001:/tmp/
+  ssh -o ProxyCommand='ecs-bridge --region cn-beijing proxy %h %p' root@i-bp1example0001";
+
+/// The exit codes, as `--help` and the README list them.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the far side ended normally, or the local side did
+  1    failed, for a reason that has no code of its own
+  2    the command line is wrong
+  3    configuration or credentials are missing or unreadable; nothing was sent
+  4    the service refused the credentials, or the clock is wrong
+  5    the credentials lack a permission
+  6    the instance, its port or Session Manager is not available, or a quota is reached
+  7    the API or the gateway cannot be reached (DNS, TCP, TLS, HTTP, time-out)
+  8    the session did not open, or broke after it had opened
+  129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM";
+
+const CREDENTIALS: &str = "\
+Credentials, the first that is there:
+  --profile or ALIBABA_CLOUD_PROFILE in ~/.aliyun/config.json (the file of the aliyun CLI);
+  ALIBABA_CLOUD_ACCESS_KEY_ID, …_ACCESS_KEY_SECRET and, for STS, …_SECURITY_TOKEN;
+  the current profile of that file.";
+
+/// Options that every subcommand takes.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The profile of the configuration file to use
+    #[arg(long, global = true, value_name = "NAME", env = "ECS_BRIDGE_PROFILE")]
+    pub profile: Option<String>,
+
+    /// The region of the instance, such as cn-hangzhou [default: from environment or profile]
+    #[arg(long, global = true, value_name = "REGION", env = "ECS_BRIDGE_REGION")]
+    pub region: Option<String>,
+
+    /// The ECS API endpoint, a host or a URL; http:// only for this machine [default: the region's]
+    #[arg(long, global = true, value_name = "URL", env = "ECS_BRIDGE_ENDPOINT")]
+    pub endpoint: Option<String>,
+
+    /// The configuration file [default: ~/.aliyun/config.json]
+    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Certificates to trust beside the platform's own, PEM, for the API and the gateway
+    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// How API calls are signed; v1 is for private-cloud endpoints
+    #[arg(
+        long,
+        global = true,
+        value_name = "VERSION",
+        env = "ECS_BRIDGE_SIGNATURE_VERSION",
+        default_value = "v3"
+    )]
+    pub signature_version: Signature,
+
+    /// Say more on stderr: -v what is done, -vv how, -vvv each event; never a secret
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say nothing on stderr but why it failed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Append the log to a file instead of stderr, at least at the level of -v
+    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_LOG_FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand
+    Proxy(Proxy),
+}
+
+/// `ecs-bridge proxy`
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand.\n\n\
+        stdout carries what the port sends and nothing else; everything meant for people goes to \
+        stderr. The session is ended when either side ends, and on SIGHUP, SIGINT and SIGTERM, \
+        within 2 seconds.",
+    after_help = PROXY_EXAMPLES,
+    after_long_help = format!("{PROXY_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Proxy {
+    /// The instance: its id, i-… or mi-…
+    pub target: String,
+
+    /// The port of the instance
+    #[arg(default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+
+    /// Connect to another host that the instance can reach, instead of the instance itself
+    #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST")]
+    pub remote_host: Option<String>,
+
+    /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
+    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE")]
+    pub connection_type: Option<ConnectionType>,
+
+    /// Break the silence of this side after so many seconds; the service ends a session after 180 s
+    /// of it; 0 = never
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_KEEPALIVE",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub keepalive: u64,
+
+    /// End the session after so many seconds without a byte in either direction; 0 = never
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_IDLE_TIMEOUT",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(0..=31_536_000)
+    )]
+    pub idle_timeout: u64,
+
+    /// Seconds after the agent has joined until a port that does not speak first is taken to be
+    /// connected; older agents drop what comes too early (0 to 10)
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_READY_DELAY",
+        default_value = "1.5",
+        value_parser = ready_delay
+    )]
+    pub ready_delay: f64,
+}
+
+const PROXY_EXAMPLES: &str = "\
+Examples:
+  ssh -o ProxyCommand='ecs-bridge proxy %h %p' root@i-bp1example0001
+  ssh -o ProxyCommand='ecs-bridge proxy i-bp1example0001 22 --remote-host 10.0.0.7' root@inner
+  printf 'PING\\r\\n' | ecs-bridge proxy i-bp1example0001 6379";
+
+/// How to reach the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConnectionType {
+    /// Over the internet
+    Internet,
+    /// From inside the VPC
+    Intranet,
+}
+
+/// How API calls are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Signature {
+    /// ACS3-HMAC-SHA256
+    V3,
+    /// HMAC-SHA1
+    V1,
+}
+
+fn ready_delay(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=10.0).contains(&seconds) => Ok(seconds),
+        _ => Err("seconds from 0 to 10, such as 1.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let parse = |args: &[&str]| {
+            let args = ["ecs-bridge", "proxy"].iter().chain(args).copied();
+            Cli::try_parse_from(args).map(|_| ())
+        };
+        assert!(parse(&["i-a"]).is_ok());
+        assert!(parse(&["i-a", "65535", "--ready-delay", "0"]).is_ok());
+        for args in [
+            &["i-a", "0"][..],
+            &["i-a", "65536"],
+            &["i-a", "ssh"],
+            &["i-a", "--ready-delay", "11"],
+            &["i-a", "--ready-delay", "NaN"],
+            &["i-a", "--keepalive", "-1"],
+            &["i-a", "--connection-type", "vpc"],
+        ] {
+            assert!(parse(args).is_err(), "{args:?}");
+        }
+    }
+}

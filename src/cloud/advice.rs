@@ -1,0 +1,335 @@
+//! The words of an error: what happened, why, and what to do next.
+
+use std::time::{Duration, SystemTime};
+
+use super::answer::{AnswerError, Refusal};
+use super::error::{Context, Kind};
+use super::network::NetworkError;
+use crate::explain::Explain as _;
+use crate::tls;
+
+/// The three parts of a message.
+pub(super) struct Advice {
+    pub(super) what: String,
+    pub(super) why: Option<String>,
+    pub(super) fix: Option<String>,
+}
+
+/// The actions that opening and ending a session, and finding out why it does not open, need.
+const ACTIONS: [&str; 4] = [
+    "ecs:StartTerminalSession",
+    "ecs:EndTerminalSession",
+    "ecs:DescribeInstanceStatus",
+    "ecs:DescribeCloudAssistantStatus",
+];
+
+/// The service said no.
+pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
+    let (reason, why, fix) = match kind {
+        kind if kind.is_credentials() => credentials(kind, call),
+        Kind::ClockWrong | Kind::TimestampFormat => clock(refusal),
+        Kind::PermissionMissing | Kind::RiskControl => permission(kind, refusal, call),
+        kind if kind.is_passing() => passing(kind),
+        kind => session(kind, call),
+    };
+    Advice {
+        what: format!("{} was refused: {reason} ({})", call.action, refusal.code),
+        why: Some(why).filter(|why| !why.is_empty()),
+        fix: Some(fix),
+    }
+}
+
+/// What came was not the API's answer.
+pub(super) fn answer(problem: &AnswerError, call: &Context) -> Advice {
+    let endpoint = &call.endpoint;
+    let (why, fix) = match problem {
+        AnswerError::NotJson { .. } => (
+            format!(
+                "something else answers in place of {endpoint}, or on the way to it: a proxy, \
+                     a captive portal, a wrong endpoint"
+            ),
+            "check the endpoint, and open it in a browser to see what answers".to_owned(),
+        ),
+        AnswerError::NoCode { .. }
+        | AnswerError::BrokenJson { .. }
+        | AnswerError::TooLarge { .. } => (
+            format!("the API sends a short JSON object; {endpoint} sent this"),
+            "try again; if it stays so, check the endpoint and what stands on the way to it"
+                .to_owned(),
+        ),
+        AnswerError::Missing { .. } => (
+            "the API has changed, or the endpoint is of another service".to_owned(),
+            "check the endpoint, and look for a newer ecs-bridge".to_owned(),
+        ),
+    };
+    Advice { what: format!("{}: {problem}", call.action), why: Some(why), fix: Some(fix) }
+}
+
+/// TLS cannot be set up, whatever the call.
+pub(super) fn tls(problem: &tls::Error) -> Advice {
+    Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
+}
+
+/// Nothing came.
+pub(super) fn network(problem: &NetworkError, call: &Context) -> Advice {
+    Advice {
+        what: format!("{}: {problem}", call.action),
+        why: problem.why(),
+        fix: problem.remedy(),
+    }
+}
+
+/// Nothing was sent, for the call makes no sense.
+pub(super) fn input(problem: &str, call: &Context) -> Advice {
+    Advice {
+        what: format!("{}: {problem}", call.action),
+        why: None,
+        fix: Some("correct it; see --help".into()),
+    }
+}
+
+/// Nothing was sent, for something that should not happen.
+pub(super) fn setup(problem: &str, call: &Context) -> Advice {
+    Advice {
+        what: format!("{}: {problem}", call.action),
+        why: None,
+        fix: Some("report this, with the output of -vv".into()),
+    }
+}
+
+type Words = (&'static str, String, String);
+
+fn credentials(kind: Kind, call: &Context) -> Words {
+    let (reason, more) = match kind {
+        Kind::AccessKeyUnknown if call.access_key_id.starts_with("STS.") && !call.has_token => (
+            "the access key is not known",
+            "a key that begins with STS. is temporary and needs its security token, which is not \
+             there",
+        ),
+        Kind::AccessKeyUnknown => {
+            ("the access key is not known", "it was deleted, or belongs to another site or cloud")
+        }
+        Kind::AccessKeyInactive => ("the access key is disabled", "its owner has switched it off"),
+        Kind::SecretWrong => {
+            ("the signature does not match", "the secret does not belong to the access key id")
+        }
+        Kind::SignatureIncomplete => (
+            "the signature is incomplete",
+            "something on the way may have taken headers away, or the endpoint wants another \
+             signature",
+        ),
+        Kind::TokenExpired => ("the security token has expired", "temporary credentials end"),
+        Kind::TokenMismatch => {
+            ("the security token is not of this access key", "the two come from different answers")
+        }
+        Kind::TokenMissing => {
+            ("the security token is missing", "the access key is temporary and needs its token")
+        }
+        _ => ("the security token is not valid", "it was cut or changed when it was copied"),
+    };
+    let why = format!(
+        "{more}; the credentials ({}) came from {}",
+        mask(&call.access_key_id),
+        call.source
+    );
+    let mut fix = call.source.renewal();
+    match kind {
+        Kind::AccessKeyInactive => {
+            fix = format!("enable the key in the RAM console, or {fix}");
+        }
+        Kind::SignatureIncomplete => {
+            fix = format!("try --signature-version v1, or {fix}");
+        }
+        _ => {}
+    }
+    (reason, why, fix)
+}
+
+fn clock(refusal: &Refusal) -> Words {
+    let local = refusal.local_time;
+    let shown = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    let why = match refusal.service_time {
+        Some(service) => {
+            let (apart, word) = match local.duration_since(service) {
+                Ok(ahead) => (ahead, "ahead"),
+                Err(behind) => (behind.duration(), "behind"),
+            };
+            let apart = Duration::from_secs(apart.as_secs());
+            format!(
+                "this machine's clock says {}, the service's {}: {} {word}",
+                shown(local),
+                shown(service),
+                humantime::format_duration(apart)
+            )
+        }
+        None => format!(
+            "this machine's clock says {}, which the service finds wrong; it did not tell its own \
+             time",
+            shown(local)
+        ),
+    };
+    let fix = "set the clock, best by a time service: timedatectl set-ntp true (Linux), \
+               w32tm /resync (Windows), System Settings (macOS)";
+    ("the time of the request is wrong", why, fix.to_owned())
+}
+
+fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
+    let who = format!("{} ({})", call.source, mask(&call.access_key_id));
+    if kind == Kind::RiskControl {
+        return (
+            "the account is under risk control",
+            format!("the service has restricted the account behind {who}"),
+            "see the messages in the Alibaba Cloud console, or ask its support".to_owned(),
+        );
+    }
+    let action = match &refusal.denied_action {
+        Some(action) => action.clone(),
+        None => format!("ecs:{}", call.action),
+    };
+    let mut actions: Vec<&str> = ACTIONS.to_vec();
+    if !actions.contains(&action.as_str()) {
+        actions = vec![&action];
+    }
+    let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();
+    let policy = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,
+        list.join(",")
+    );
+    (
+        "a permission is missing",
+        format!("the user or role behind {who} may not do {action}"),
+        format!("in the RAM console, attach a policy such as this one to it:\n{policy}"),
+    )
+}
+
+fn passing(kind: Kind) -> Words {
+    let (reason, why, fix) = match kind {
+        Kind::Throttled => (
+            "too many calls",
+            "the account's calls of this kind are limited in number; other programs count too",
+            "wait a minute and try again; share one connection between sessions (ControlMaster)",
+        ),
+        Kind::NonceUsed => (
+            "the request was seen before",
+            "something on the way sends requests twice",
+            "try again; if it stays so, look for a proxy between here and the service",
+        ),
+        Kind::StillProcessing => (
+            "the first try is still being worked on",
+            "the service is slow",
+            "try again in a moment",
+        ),
+        _ => (
+            "the service is not available",
+            "the fault is on the service's side",
+            "try again in a few minutes; see the service's status page if it stays so",
+        ),
+    };
+    (reason, why.to_owned(), fix.to_owned())
+}
+
+fn session(kind: Kind, call: &Context) -> Words {
+    let region = &call.region;
+    let subject = call.subject.as_deref().unwrap_or("the instance");
+    match kind {
+        Kind::SessionManagerDisabled => (
+            "Session Manager is switched off for this account",
+            format!("it is off until somebody switches it on, once for each region ({region})"),
+            format!(
+                "switch it on in the ECS console (any instance, Connect, Session Manager), or run:\n\
+                 aliyun ecs ModifyCloudAssistantSettings --RegionId {region} --SettingType \
+                 SessionManagerConfig --SessionManagerConfig '{{\"SessionManagerEnabled\":true}}'"
+            ),
+        ),
+        Kind::SessionQuota => (
+            "there are too many sessions",
+            format!(
+                "a region ({region}) may have 100 active sessions, and an instance 20 connected \
+                 ones; a session counts until it is ended or idle for 3 minutes"
+            ),
+            format!(
+                "close connections, or find the sessions with `aliyun ecs \
+                 DescribeTerminalSessions --RegionId {region}` and end each with `aliyun ecs \
+                 EndTerminalSession --RegionId {region} --SessionId ID`; share one connection \
+                 between sessions (ControlMaster)"
+            ),
+        ),
+        Kind::PortForwardingNotSupported => (
+            "the instance does not support port forwarding",
+            "its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
+            "update the agent: later than 2.2.3.256 on Linux, 2.1.3.256 on Windows".to_owned(),
+        ),
+        Kind::InstanceNotFound => (
+            "there is no such instance",
+            format!("region {region} has no '{subject}' that this account can see"),
+            "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the \
+             profile's region_id)"
+                .to_owned(),
+        ),
+        Kind::TooManyInstances => (
+            "too many instances in one call",
+            String::new(),
+            "report this, with the output of -vv".to_owned(),
+        ),
+        Kind::TargetServerInvalid => (
+            "the remote host is not accepted",
+            "it has to be a host name or address as seen from the instance, at most 128 \
+             characters"
+                .to_owned(),
+            "correct --remote-host".to_owned(),
+        ),
+        Kind::PortInvalid => (
+            "the port is not accepted",
+            "it has to be a number from 1 to 65535".to_owned(),
+            "correct the port".to_owned(),
+        ),
+        Kind::ConnectionTypeInvalid => (
+            "the connection type is not accepted",
+            format!("region {region} may not have the one that was asked for"),
+            "leave --connection-type out, or try the other one".to_owned(),
+        ),
+        Kind::SecurityGroupDenied => (
+            "a security group forbids it",
+            format!("a rule of the groups of '{subject}' stands against this connection"),
+            "let the instance reach the Session Manager service (outbound TCP 443), and the target \
+             port from the instance, in its security group's rules"
+                .to_owned(),
+        ),
+        Kind::RegionNotFound => (
+            "there is no such region",
+            format!("'{region}' was asked for at {}", call.endpoint),
+            "correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
+             `aliyun ecs DescribeRegions` lists them"
+                .to_owned(),
+        ),
+        Kind::RegionNotSupported => (
+            "the region does not offer this",
+            format!("Session Manager is not available in {region}"),
+            "use an instance of another region, or another way in".to_owned(),
+        ),
+        Kind::OperationForbidden => (
+            "the operation is forbidden",
+            format!("the state or the kind of '{subject}' does not allow it"),
+            "look at the instance in the ECS console: it has to be running, and no other \
+             operation under way"
+                .to_owned(),
+        ),
+        _ => (
+            "the service gave a code that this program does not know",
+            String::new(),
+            "look the code up in the API's documentation; support asks for the RequestId".to_owned(),
+        ),
+    }
+}
+
+/// An access key id as it may be shown: enough to recognise it.
+fn mask(id: &str) -> String {
+    match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
+        (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
+        _ => "…".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "advice_tests.rs"]
+mod tests;

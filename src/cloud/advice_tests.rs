@@ -1,0 +1,128 @@
+use super::*;
+use crate::credentials::Source;
+
+fn call() -> Context {
+    Context {
+        action: "StartTerminalSession",
+        subject: Some("i-bp1".into()),
+        endpoint: "https://ecs.cn-beijing.aliyuncs.com".into(),
+        region: "cn-beijing".into(),
+        access_key_id: "LTAI0123456789abc".into(),
+        has_token: true,
+        source: Source::Profile {
+            name: "dev".into(),
+            file: "/home/u/.aliyun/config.json".into(),
+            mode: "StsToken".into(),
+        },
+    }
+}
+
+fn refusal(code: &str) -> Refusal {
+    Refusal {
+        code: code.into(),
+        message: "m".into(),
+        denied_action: None,
+        service_time: None,
+        local_time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_003_600),
+        retry_after: None,
+    }
+}
+
+fn words(refusal: &Refusal) -> (String, String, String) {
+    let advice = refused(Kind::of_code(&refusal.code), refusal, &call());
+    (advice.what, advice.why.unwrap_or_default(), advice.fix.unwrap())
+}
+
+#[test]
+fn credentials_name_their_source_and_how_to_renew_them() {
+    for code in [
+        "InvalidAccessKeyId.NotFound",
+        "InvalidAccessKeyId.Inactive",
+        "SignatureDoesNotMatch",
+        "IncompleteSignature",
+        "InvalidSecurityToken.Expired",
+        "InvalidSecurityToken.Malformed",
+        "InvalidSecurityToken.MismatchWithAccessKey",
+        "MissingSecurityToken",
+    ] {
+        let (what, why, fix) = words(&refusal(code));
+        assert!(what.contains(code), "{what}");
+        assert!(why.contains("profile 'dev' of /home/u/.aliyun/config.json (mode StsToken)"));
+        assert!(why.contains("LTAI…abc") && !why.contains("0123456789"), "{why}");
+        assert!(fix.contains("aliyun configure --mode StsToken --profile dev"), "{fix}");
+    }
+}
+
+#[test]
+fn a_temporary_key_without_its_token_is_recognised() {
+    let call = Context { access_key_id: "STS.NabcNabcNabc".into(), has_token: false, ..call() };
+    let advice = refused(Kind::AccessKeyUnknown, &refusal("InvalidAccessKeyId.NotFound"), &call);
+    assert!(advice.why.unwrap().contains("needs its security token"));
+}
+
+#[test]
+fn a_wrong_clock_is_held_against_the_service_s() {
+    let mut wrong = refusal("InvalidTimeStamp.Expired");
+    wrong.service_time = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    let (_, why, _) = words(&wrong);
+    assert_eq!(
+        why,
+        "this machine's clock says 2023-11-14T23:13:20Z, the service's 2023-11-14T22:13:20Z: 1h \
+         ahead"
+    );
+    wrong.local_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_699_999_000);
+    assert!(words(&wrong).1.ends_with("16m 40s behind"));
+    wrong.service_time = None;
+    assert!(words(&wrong).1.contains("did not tell"));
+}
+
+#[test]
+fn a_missing_permission_comes_with_a_policy() {
+    let (_, why, fix) = words(&refusal("Forbidden.RAM"));
+    assert!(why.contains("may not do ecs:StartTerminalSession"), "{why}");
+    let policy: serde_json::Value = serde_json::from_str(fix.lines().last().unwrap()).unwrap();
+    assert_eq!(policy["Version"], "1");
+    assert_eq!(policy["Statement"][0]["Action"][0], "ecs:StartTerminalSession");
+    let mut other = refusal("NoPermission");
+    other.denied_action = Some("ecs:Other".into());
+    let (_, why, fix) = words(&other);
+    assert!(why.contains("ecs:Other") && fix.contains(r#"["ecs:Other"]"#), "{fix}");
+}
+
+#[test]
+fn what_the_session_needs_is_said() {
+    for (code, parts) in [
+        ("UserBehavior.SessionManagerDisabled", &["switched off", "--RegionId cn-beijing"][..]),
+        ("SessionCount.ExceedLimit", &["100", "20", "EndTerminalSession"]),
+        ("InvalidInstance.NotFound", &["i-bp1", "region cn-beijing", "--region"]),
+        ("PortForwarding.NotSupported", &["2.2.3.256"]),
+        ("InvalidTargetServer.Malformed", &["128", "--remote-host"]),
+        ("PortNumber.Invalid", &["65535"]),
+        ("InvalidParameter.ConnectionType", &["--connection-type"]),
+        ("InvalidOperation.SecurityGroupRuleDenied", &["security group"]),
+        ("InvalidRegionId.NotFound", &["'cn-beijing'", "DescribeRegions"]),
+        ("RegionId.ApiNotSupported", &["cn-beijing"]),
+        ("Operation.Forbidden", &["i-bp1"]),
+        ("InstanceIds.ExceedLimit", &["too many instances"]),
+        ("Forbidden.RiskControl", &["risk control"]),
+        ("Throttling.User", &["too many calls"]),
+        ("ServiceUnavailable", &["service's side"]),
+        ("SignatureNonceUsed", &["seen before"]),
+        ("IdempotentProcessing", &["still being worked on"]),
+        ("Brand.New", &["does not know", "Brand.New"]),
+    ] {
+        let (what, why, fix) = words(&refusal(code));
+        let all = format!("{what}\n{why}\n{fix}");
+        assert!(what.starts_with("StartTerminalSession was refused: "), "{what}");
+        for part in parts {
+            assert!(all.contains(part), "{code}: {part} in {all}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_masked() {
+    assert_eq!(mask("LTAI0123456789abc"), "LTAI…abc");
+    assert_eq!(mask("short"), "…");
+    assert_eq!(mask(""), "…");
+}

@@ -1,0 +1,352 @@
+//! The API's answers: read leniently, and never shown where they could hold a secret.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::sign::encode;
+use crate::explain::printable;
+
+/// The most of somebody else's text that a message shows, in characters.
+const MAX_SHOWN: usize = 300;
+
+/// An answer that is not what the API is known to send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// Not JSON at all: most often a page from something between here and the API.
+    #[error("the answer is not the API's: HTTP {status}, {excerpt}")]
+    NotJson {
+        /// The HTTP status.
+        status: u16,
+        /// Its first words, or that there are none.
+        excerpt: String,
+    },
+    /// It begins as JSON and does not end as such. It is not shown: it may hold a token.
+    #[error("the answer is damaged JSON: HTTP {status}, line {line}, column {column}")]
+    BrokenJson {
+        /// The HTTP status.
+        status: u16,
+        /// Where the damage is, from 1.
+        line: usize,
+        /// Where the damage is, from 1.
+        column: usize,
+    },
+    /// An HTTP error without a `Code` to decide by.
+    #[error("the API failed without saying why: HTTP {status}{}", message_of(message))]
+    NoCode {
+        /// The HTTP status.
+        status: u16,
+        /// Its `Message`, if there is one.
+        message: Option<String>,
+    },
+    /// More than is ever read.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
+    /// A field that nothing can be done without.
+    #[error("the answer has no {field}")]
+    Missing {
+        /// The field's name.
+        field: &'static str,
+    },
+}
+
+/// What the API says when it refuses a call.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: String,
+    /// Cleaned: see [`Scrub`].
+    pub(super) message: String,
+    /// The action that the account lacks, if the answer says.
+    pub(super) denied_action: Option<String>,
+    /// The answer's `Date` header.
+    pub(super) service_time: Option<SystemTime>,
+    /// This machine's clock when the answer came.
+    pub(super) local_time: SystemTime,
+    /// How long the service asks to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// One HTTP answer, as it came.
+pub(super) struct Raw {
+    pub(super) status: u16,
+    pub(super) date: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    /// From the header, for answers whose body has none.
+    pub(super) request_id: Option<String>,
+    pub(super) body: Vec<u8>,
+    pub(super) received: SystemTime,
+}
+
+/// Why an answer is none.
+#[derive(Clone, Debug)]
+pub(super) enum Bad {
+    Refused(Refusal),
+    Answer(AnswerError),
+}
+
+/// Reads an answer: its fields and its `RequestId`, or why it is none.
+pub(super) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<String>) {
+    let value: Value = match serde_json::from_slice(&raw.body) {
+        Ok(value @ Value::Object(_)) => value,
+        other => {
+            let status = raw.status;
+            let looks_like_json =
+                raw.body.trim_ascii_start().first().is_some_and(|b| matches!(b, b'{' | b'['));
+            let problem = match other {
+                Err(e) if looks_like_json => {
+                    AnswerError::BrokenJson { status, line: e.line(), column: e.column() }
+                }
+                _ => AnswerError::NotJson { status, excerpt: excerpt(&raw.body, scrub) },
+            };
+            return (Err(Bad::Answer(problem)), raw.request_id.clone());
+        }
+    };
+    let request_id = text(&value, "RequestId").or_else(|| raw.request_id.clone());
+    let message = text(&value, "Message").map(|message| scrub.message(&message));
+    let code = text(&value, "Code").filter(|code| !means_success(code));
+    let result = match code {
+        Some(code) => Err(Bad::Refused(Refusal {
+            code: scrub.text(&code),
+            message: message.unwrap_or_default(),
+            denied_action: denied_action(&value),
+            service_time: raw.date.as_deref().and_then(parse_http_date),
+            local_time: raw.received,
+            retry_after: raw.retry_after,
+        })),
+        None if raw.status >= 300 => {
+            Err(Bad::Answer(AnswerError::NoCode { status: raw.status, message }))
+        }
+        None => Ok(value),
+    };
+    (result, request_id)
+}
+
+/// A field, whatever the case of its name.
+pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let object = value.as_object()?;
+    object
+        .get(name)
+        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+}
+
+/// A field as text: numbers and booleans too; `None` if missing, empty or something else.
+pub(super) fn text(value: &Value, name: &str) -> Option<String> {
+    let text = match field(value, name)? {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(yes) => yes.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// The first object of a list that stands in an object: `Things.Thing[0]`, or of a bare list.
+pub(super) fn first<'a>(value: &'a Value, outer: &str, inner: &str) -> Option<&'a Value> {
+    let outer = field(value, outer)?;
+    let list = if outer.is_array() { outer } else { field(outer, inner)? };
+    list.as_array()?.first()
+}
+
+/// What may not be shown, in every form in which an answer could repeat it.
+pub(super) struct Scrub(Vec<String>);
+
+impl Scrub {
+    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = Vec::new();
+        for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
+            let once = encode(secret);
+            forms.push(encode(&once));
+            forms.push(once);
+            forms.push(secret.to_owned());
+        }
+        // The longest first: a short one may be part of it.
+        forms.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Self(forms)
+    }
+
+    /// Somebody else's text without secrets and control characters, cut to a readable length.
+    fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for form in &self.0 {
+            if text.contains(form) {
+                text = text.replace(form, "…");
+            }
+        }
+        let text = printable(&text);
+        let words: Vec<_> = text.split_whitespace().collect();
+        let text = words.join(" ");
+        match text.char_indices().nth(MAX_SHOWN) {
+            Some((at, _)) => format!("{}…", &text[..at]),
+            None => text,
+        }
+    }
+
+    /// A `Message`, without the string that the service signed: it repeats the whole request.
+    fn message(&self, message: &str) -> String {
+        let lower = message.to_ascii_lowercase();
+        let quoted = ["server string", "stringtosign", "string to sign", "canonicalrequest"];
+        let end = quoted.iter().filter_map(|mark| lower.find(mark)).min();
+        self.text(&message[..end.unwrap_or(message.len())])
+    }
+}
+
+/// The first words of a page, without its tags.
+fn excerpt(body: &[u8], scrub: &Scrub) -> String {
+    // A page's head may be long; what is shown is short.
+    let body = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]).into_owned();
+    let lower = body.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|open| {
+        let start = open + lower[open..].find('>')? + 1;
+        let end = start + lower[start..].find("</title")?;
+        Some(body[start..end].to_owned()).filter(|title| !title.trim().is_empty())
+    });
+    let words = title.unwrap_or_else(|| {
+        let mut inside = false;
+        let plain = body.chars().map(|c| match c {
+            '<' => (inside = true, ' ').1,
+            '>' => (inside = false, ' ').1,
+            _ if inside => ' ',
+            c => c,
+        });
+        plain.collect()
+    });
+    let words = scrub.text(&words);
+    if words.is_empty() { "without a word".to_owned() } else { format!("'{words}'") }
+}
+
+fn message_of(message: &Option<String>) -> String {
+    message.as_ref().map(|message| format!(", '{message}'")).unwrap_or_default()
+}
+
+fn means_success(code: &str) -> bool {
+    ["success", "ok", "200"].iter().any(|good| code.eq_ignore_ascii_case(good))
+}
+
+/// `AccessDeniedDetail.AuthAction`, which is an object, or one written into a string.
+fn denied_action(value: &Value) -> Option<String> {
+    let detail = field(value, "AccessDeniedDetail")?;
+    let action = match detail.as_str() {
+        Some(inner) => text(&serde_json::from_str(inner).ok()?, "AuthAction"),
+        None => text(detail, "AuthAction"),
+    }?;
+    // It becomes part of a policy that people paste.
+    let sound = action.len() <= 100
+        && action.contains(':')
+        && action.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':');
+    sound.then_some(action)
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form of a date that servers send today.
+fn parse_http_date(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<_> = text.split_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = parts[..] else {
+        return None;
+    };
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{time}Z")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(status: u16, body: &str) -> Raw {
+        Raw {
+            status,
+            date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
+            retry_after: None,
+            request_id: Some("R-header".into()),
+            body: body.into(),
+            received: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn scrub() -> Scrub {
+        Scrub::new(["hush+/="])
+    }
+
+    fn problem(status: u16, body: &str) -> String {
+        match read(&raw(status, body), &scrub()).0.unwrap_err() {
+            Bad::Answer(problem) => problem.to_string(),
+            Bad::Refused(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    fn refusal(body: &str) -> (Refusal, Option<String>) {
+        match read(&raw(200, body), &scrub()) {
+            (Err(Bad::Refused(refusal)), id) => (refusal, id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_code_decides_whatever_the_status_and_the_case() {
+        let (refused, id) =
+            refusal(r#"{"code":"Throttling","message":" slow\u001b[1m ","requestId":"R"}"#);
+        assert_eq!((refused.code.as_str(), refused.message.as_str()), ("Throttling", "slow [1m"));
+        assert_eq!(id.as_deref(), Some("R"));
+        let date = humantime::format_rfc3339_seconds(refused.service_time.unwrap()).to_string();
+        assert_eq!(date, "1994-11-06T08:49:37Z");
+        let (value, id) = read(&raw(200, r#"{"Code":"Success","SessionId":7}"#), &scrub());
+        assert_eq!(text(&value.unwrap(), "sessionid").as_deref(), Some("7"));
+        assert_eq!(id.as_deref(), Some("R-header"));
+    }
+
+    #[test]
+    fn what_is_not_the_api_s_is_shown_by_its_first_words() {
+        let page = "<!DOCTYPE html><html><head><title>502 Bad\n Gateway</title></head>…";
+        assert_eq!(problem(502, page), "the answer is not the API's: HTTP 502, '502 Bad Gateway'");
+        assert!(problem(200, "<p>Please <b>log in</b></p>").ends_with("'Please log in'"));
+        assert!(problem(204, " ").ends_with("without a word"));
+        assert!(problem(403, "key hush%2B%2F%3D \u{1b}[2J").ends_with("'key … [2J'"));
+        assert!(problem(200, "\"text\"").contains("not the API's"));
+        assert!(problem(200, &"x ".repeat(9000)).len() < 500);
+        assert_eq!(
+            problem(500, r#"{"Message":"m"}"#),
+            "the API failed without saying why: HTTP 500, 'm'"
+        );
+    }
+
+    #[test]
+    fn damaged_json_is_placed_and_not_shown() {
+        let text = problem(200, "{\"WebSocketUrl\":\"wss://hush");
+        assert!(text.contains("damaged JSON") && !text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn a_message_does_not_repeat_the_request() {
+        for message in [
+            "Not matched. server string to sign is:GET&%2F&hush",
+            "Not matched. Server StringToSign is hush",
+            "Not matched. The CanonicalRequest is hush",
+            "Not matched. hush%252B%252F%253D",
+        ] {
+            let shown = scrub().message(message);
+            assert!(shown.starts_with("Not matched.") && !shown.contains("hush"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_missing_action_is_found_in_both_forms() {
+        let object = r#"{"Code":"Forbidden.RAM","AccessDeniedDetail":{"AuthAction":"ecs:X"}}"#;
+        assert_eq!(refusal(object).0.denied_action.as_deref(), Some("ecs:X"));
+        let string = r#"{"Code":"NoPermission","AccessDeniedDetail":"{\"AuthAction\":\"ecs:Y\"}"}"#;
+        assert_eq!(refusal(string).0.denied_action.as_deref(), Some("ecs:Y"));
+        let odd = r#"{"Code":"NoPermission","AccessDeniedDetail":{"AuthAction":"a:\"],"}}"#;
+        assert_eq!(refusal(odd).0.denied_action, None);
+    }
+
+    #[test]
+    fn dates_that_are_none_are_none() {
+        for text in ["", "Sun, 06 Nov 1994", "x, 06 Foo 1994 08:49:37 GMT", "a b Nov d e GMT"] {
+            assert_eq!(parse_http_date(text), None);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Calls with a deadline: sent, and sent again where that may help and does no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::{Context, Error};
+use super::network::{NetworkError, seconds};
+use super::sign::{Params, SignatureVersion};
+use super::transport::{self, Problem};
+use super::{Endpoint, Region};
+use crate::credentials::Credentials;
+use crate::tls::Tls;
+
+/// The longest pause between two tries that this program chooses by itself.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How a [`Client`] calls.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the API is.
+    pub endpoint: Endpoint,
+    /// The region, sent with every call.
+    pub region: Region,
+    /// What signs the calls.
+    pub credentials: Credentials,
+    /// Which signature is made; V3 unless changed.
+    pub signature: SignatureVersion,
+    /// The certificates to trust.
+    pub tls: Tls,
+    /// The time for a connection, name look-up and TLS handshake included: 5 s.
+    pub connect_timeout: Duration,
+    /// The time for a whole call, all tries and pauses included: 15 s.
+    pub call_timeout: Duration,
+    /// The pause before the second try, doubled before each that follows, less a random part of up
+    /// to one half: 200 ms.
+    pub backoff: Duration,
+    /// How often a call is tried, from 1: 4.
+    pub max_tries: u32,
+}
+
+impl Config {
+    /// The usual settings.
+    pub fn new(endpoint: Endpoint, region: Region, credentials: Credentials, tls: Tls) -> Self {
+        Self {
+            endpoint,
+            region,
+            credentials,
+            signature: SignatureVersion::default(),
+            tls,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(15),
+            backoff: Duration::from_millis(200),
+            max_tries: 4,
+        }
+    }
+}
+
+/// Calls the API. Cloning shares the connections. Dropping a call's future ends the call.
+#[derive(Clone, Debug)]
+pub struct Client {
+    config: Arc<Config>,
+    http: reqwest::Client,
+}
+
+/// One call of the API, the same in all its tries.
+pub(super) struct Call {
+    pub(super) action: &'static str,
+    pub(super) version: &'static str,
+    pub(super) params: Params,
+    /// Whether it does no harm when obeyed twice.
+    pub(super) idempotent: bool,
+    /// What it is about, for messages: an instance's or a session's id.
+    pub(super) subject: Option<String>,
+}
+
+/// The fields of an answer, and its `RequestId`.
+pub(super) type Answer = (Value, Option<String>);
+
+impl Client {
+    /// Prepares a client; nothing is sent.
+    ///
+    /// # Errors
+    /// Where the endpoint is `https://` and TLS cannot be set up, see [`crate::tls::Error`].
+    pub fn new(config: Config) -> Result<Self, Error> {
+        match transport::build(&config) {
+            Ok(http) => Ok(Self { config: Arc::new(config), http }),
+            Err(problem) => {
+                let context = Context::of(&config, "the API", None);
+                Err(Error::new(problem, context, None, 0))
+            }
+        }
+    }
+
+    /// How this client calls.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Makes a call, in several tries if need be, within the time for it.
+    pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
+        let deadline = Instant::now() + self.config.call_timeout;
+        let mut tries = 0;
+        let mut last: Option<transport::Failure> = None;
+        loop {
+            tries += 1;
+            let nonce = random_hex().map_err(|problem| self.error(call, (problem, None), 0))?;
+            let attempt = transport::once(&self.http, &self.config, call, tries, &nonce);
+            let failure = match timeout_at(deadline, attempt).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) => failure,
+                Err(_) => return Err(self.cut_off(call, last, tries)),
+            };
+            tracing::debug!(action = call.action, tries, "failed: {}", describe(&failure.0));
+            let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
+                return Err(self.error(call, failure, tries));
+            };
+            if tries >= self.config.max_tries {
+                return Err(self.error(call, failure, tries));
+            }
+            let chosen = match backoff(self.config.backoff, tries) {
+                Ok(pause) => pause,
+                Err(problem) => return Err(self.error(call, (problem, None), tries)),
+            };
+            let pause = chosen.max(asked_pause);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if pause >= left {
+                let note = if asked_pause > chosen {
+                    format!(
+                        "the service asks to wait {}, which is more than is left of the {} for a call",
+                        seconds(asked_pause),
+                        seconds(self.config.call_timeout)
+                    )
+                } else {
+                    format!("the {} for a call are over", seconds(self.config.call_timeout))
+                };
+                return Err(self.error(call, failure, tries).with_note(note));
+            }
+            sleep(pause).await;
+            last = Some(failure);
+        }
+    }
+
+    /// The error of a call whose time ended in the middle of a try.
+    fn cut_off(&self, call: &Call, last: Option<transport::Failure>, tries: u32) -> Error {
+        let after = self.config.call_timeout;
+        tracing::debug!(action = call.action, tries, "no answer within {}", seconds(after));
+        match last {
+            // What was known before says more than that time is up.
+            Some(failure) => {
+                let note = format!("the {} for a call ended during the last try", seconds(after));
+                self.error(call, failure, tries).with_note(note)
+            }
+            None => {
+                let endpoint = self.config.endpoint.to_string();
+                let problem = NetworkError::AnswerTimeout { endpoint, after };
+                self.error(call, (Problem::Network(problem), None), tries)
+            }
+        }
+    }
+
+    pub(super) fn error(&self, call: &Call, failure: transport::Failure, tries: u32) -> Error {
+        let context = Context::of(&self.config, call.action, call.subject.clone());
+        Error::new(failure.0, context, failure.1, tries)
+    }
+}
+
+/// Whether another try may help; if so, the pause that the service asks for.
+fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
+    match problem {
+        Problem::Refused(refusal) => super::Kind::of_code(&refusal.code)
+            .is_passing()
+            .then(|| refusal.retry_after.unwrap_or_default()),
+        Problem::Network(problem) => problem.is_worth_a_retry(idempotent).then_some(Duration::ZERO),
+        Problem::Answer(_) | Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => None,
+    }
+}
+
+/// What a log line says of a problem.
+fn describe(problem: &Problem) -> String {
+    match problem {
+        Problem::Refused(refusal) => refusal.code.clone(),
+        Problem::Answer(problem) => problem.to_string(),
+        Problem::Network(problem) => problem.to_string(),
+        Problem::Tls(problem) => problem.to_string(),
+        Problem::Input(text) | Problem::Setup(text) => text.clone(),
+    }
+}
+
+/// The pause after the given number of tries, from 1: doubled each time, less up to one half.
+fn backoff(base: Duration, tries: u32) -> Result<Duration, Problem> {
+    let full = base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(MAX_BACKOFF);
+    let [byte, ..] = random()?;
+    Ok(full - full / 512 * u32::from(byte))
+}
+
+/// A number that nobody has used before: 32 hexadecimal digits.
+pub(super) fn random_hex() -> Result<String, Problem> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(random()?)))
+}
+
+fn random() -> Result<[u8; 16], Problem> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Problem::Setup(format!("the system gives no random numbers: {e}")))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,323 @@
+//! The calls of the ECS API that this program makes, version 2014-05-26.
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::answer::{AnswerError, first, text};
+use super::client::{Answer, Call, Client, random_hex};
+use super::error::Error;
+use super::sign::Params;
+use super::transport::Problem;
+
+const VERSION: &str = "2014-05-26";
+
+/// The longest `TargetServer`, in bytes.
+const MAX_TARGET_SERVER: usize = 128;
+
+/// Which of a session's two ways the agent's gateway is asked for: `ConnectionType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionType {
+    /// The WebSocket URL is for the internet.
+    Internet,
+    /// The WebSocket URL is for a VPC of the region.
+    Intranet,
+}
+
+impl ConnectionType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Internet => "Internet",
+            Self::Intranet => "Intranet",
+        }
+    }
+}
+
+/// What `StartTerminalSession` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartTerminalSession {
+    /// `InstanceId.1`: `i-…` or `mi-…`.
+    pub instance_id: String,
+    /// `PortNumber`, 1 to 65535; without it the session is a shell.
+    pub port: Option<u16>,
+    /// `TargetServer`: a host or address as seen from the instance, at most 128 bytes; needs a port.
+    pub target_server: Option<String>,
+    /// `ConnectionType`; the service decides if it is left out.
+    pub connection_type: Option<ConnectionType>,
+    /// `Username`, for shells: the account on the instance.
+    pub user_name: Option<String>,
+    /// `CommandLine`, for shells: one command.
+    pub command_line: Option<String>,
+}
+
+impl StartTerminalSession {
+    /// A session with a TCP port of the instance.
+    pub fn to_port(instance_id: &str, port: u16) -> Self {
+        Self { instance_id: instance_id.to_owned(), port: Some(port), ..Self::default() }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_id("instance id", &self.instance_id)?;
+        if self.port == Some(0) {
+            return Err("the port is 0; it is a number from 1 to 65535".into());
+        }
+        let Some(server) = &self.target_server else {
+            return Ok(());
+        };
+        if self.port.is_none() {
+            return Err("a remote host needs a port".into());
+        }
+        if server.is_empty() || server.len() > MAX_TARGET_SERVER {
+            return Err(format!("the remote host is empty or longer than {MAX_TARGET_SERVER}"));
+        }
+        if server.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("the remote host has blanks or control characters".into());
+        }
+        Ok(())
+    }
+}
+
+/// A session that was started. It counts against quotas until [`Client::end_terminal_session`].
+#[derive(Clone, Debug)]
+pub struct TerminalSession {
+    /// `SessionId`.
+    pub session_id: String,
+    /// `SecurityToken`; empty if the answer has none.
+    pub security_token: SecretString,
+    /// `WebSocketUrl`, good for 10 minutes. It holds a token: whoever has it has the session.
+    pub websocket_url: SecretString,
+    /// `RequestId`.
+    pub request_id: Option<String>,
+}
+
+/// The state of an instance: `Status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstanceState {
+    /// Being made.
+    Pending,
+    /// Being started.
+    Starting,
+    /// Up.
+    Running,
+    /// Being stopped.
+    Stopping,
+    /// Down.
+    Stopped,
+    /// A state that this program does not know; empty if the answer has none.
+    Other(String),
+}
+
+/// What `DescribeInstanceStatus` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceStatus {
+    /// The instance's state.
+    pub state: InstanceState,
+}
+
+/// What `DescribeCloudAssistantStatus` says of the agent in an instance. `None` is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentStatus {
+    /// `CloudAssistantStatus`: whether the agent is installed and in touch.
+    pub online: Option<bool>,
+    /// `CloudAssistantVersion`, such as `2.2.3.256`.
+    pub version: Option<String>,
+    /// `OSType`: `Linux`, `Windows` or `FreeBSD`.
+    pub os_type: Option<String>,
+    /// `SupportSessionManager`.
+    pub supports_sessions: Option<bool>,
+    /// `LastHeartbeatTime`, as it was written.
+    pub last_heartbeat: Option<String>,
+}
+
+impl Client {
+    /// `StartTerminalSession`: asks for a WebSocket URL. All tries carry one `ClientToken`, so that
+    /// no more than one session is made of them.
+    ///
+    /// # Errors
+    /// Every [`Error`]; nothing is sent for a request that makes no sense. A future that is dropped
+    /// may leave a session behind, which the service ends by itself.
+    pub async fn start_terminal_session(
+        &self,
+        request: &StartTerminalSession,
+    ) -> Result<TerminalSession, Error> {
+        let mut call = self.prepare(
+            "StartTerminalSession",
+            Some(request.instance_id.clone()),
+            request.check(),
+        )?;
+        let token = random_hex().map_err(|problem| self.error(&call, (problem, None), 0))?;
+        let port = request.port.map(|port| port.to_string());
+        let optional = [
+            ("InstanceId.1", Some(request.instance_id.as_str())),
+            ("PortNumber", port.as_deref()),
+            ("TargetServer", request.target_server.as_deref()),
+            ("ConnectionType", request.connection_type.map(ConnectionType::as_str)),
+            ("Username", request.user_name.as_deref()),
+            ("CommandLine", request.command_line.as_deref()),
+            ("ClientToken", Some(&token)),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                call.params.insert(name.to_owned(), value.to_owned());
+            }
+        }
+
+        let answer = self.call(&call).await?;
+        let session_id = self.need(&call, &answer, "SessionId")?;
+        let websocket_url = self.need(&call, &answer, "WebSocketUrl")?.into();
+        let security_token = text(&answer.0, "SecurityToken").unwrap_or_default().into();
+        Ok(TerminalSession { session_id, security_token, websocket_url, request_id: answer.1 })
+    }
+
+    /// `EndTerminalSession`: gives a session's place in the quotas back.
+    ///
+    /// # Errors
+    /// Every [`Error`].
+    pub async fn end_terminal_session(&self, session_id: &str) -> Result<(), Error> {
+        let checked = check_id("session id", session_id);
+        let mut call = self.prepare("EndTerminalSession", Some(session_id.to_owned()), checked)?;
+        call.params.insert("SessionId".to_owned(), session_id.to_owned());
+        self.call(&call).await.map(drop)
+    }
+
+    /// `DescribeInstanceStatus`; `None` if the region has no such instance.
+    ///
+    /// # Errors
+    /// Every [`Error`].
+    pub async fn instance_status(
+        &self,
+        instance_id: &str,
+    ) -> Result<Option<InstanceStatus>, Error> {
+        let (value, _) = self.describe("DescribeInstanceStatus", instance_id).await?;
+        Ok(first(&value, "InstanceStatuses", "InstanceStatus").map(instance_status))
+    }
+
+    /// `DescribeCloudAssistantStatus`; `None` if the service knows of no agent there.
+    ///
+    /// # Errors
+    /// Every [`Error`].
+    pub async fn agent_status(&self, instance_id: &str) -> Result<Option<AgentStatus>, Error> {
+        let (value, _) = self.describe("DescribeCloudAssistantStatus", instance_id).await?;
+        let set = "InstanceCloudAssistantStatusSet";
+        Ok(first(&value, set, "InstanceCloudAssistantStatus").map(agent_status))
+    }
+
+    async fn describe(&self, action: &'static str, instance_id: &str) -> Result<Answer, Error> {
+        let checked = check_id("instance id", instance_id);
+        let mut call = self.prepare(action, Some(instance_id.to_owned()), checked)?;
+        call.params.insert("InstanceId.1".to_owned(), instance_id.to_owned());
+        self.call(&call).await
+    }
+
+    /// A call with what every call carries; an error if its input was found wanting.
+    fn prepare(
+        &self,
+        action: &'static str,
+        subject: Option<String>,
+        checked: Result<(), String>,
+    ) -> Result<Call, Error> {
+        let region = self.config().region.as_str().to_owned();
+        let params = Params::from([("RegionId".to_owned(), region)]);
+        // Each of this module's calls may be repeated: two only read, one ends what has ended
+        // already, and the one that makes something carries a ClientToken.
+        let call = Call { action, version: VERSION, params, idempotent: true, subject };
+        match checked {
+            Ok(()) => Ok(call),
+            Err(problem) => Err(self.error(&call, (Problem::Input(problem), None), 0)),
+        }
+    }
+
+    fn need(&self, call: &Call, answer: &Answer, field: &'static str) -> Result<String, Error> {
+        text(&answer.0, field).ok_or_else(|| {
+            let problem = Problem::Answer(AnswerError::Missing { field });
+            self.error(call, (problem, answer.1.clone()), 1)
+        })
+    }
+}
+
+fn instance_status(item: &Value) -> InstanceStatus {
+    let state = text(item, "Status").unwrap_or_default();
+    let state = match state.as_str() {
+        "Pending" => InstanceState::Pending,
+        "Starting" => InstanceState::Starting,
+        "Running" => InstanceState::Running,
+        "Stopping" => InstanceState::Stopping,
+        "Stopped" => InstanceState::Stopped,
+        _ => InstanceState::Other(state),
+    };
+    InstanceStatus { state }
+}
+
+fn agent_status(item: &Value) -> AgentStatus {
+    let flag = |name| match text(item, name)?.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    };
+    AgentStatus {
+        // Some answers spell it without the 's'.
+        online: flag("CloudAssistantStatus").or_else(|| flag("CloudAssitantStatus")),
+        version: text(item, "CloudAssistantVersion"),
+        os_type: text(item, "OSType"),
+        supports_sessions: flag("SupportSessionManager"),
+        last_heartbeat: text(item, "LastHeartbeatTime"),
+    }
+}
+
+/// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
+fn check_id(what: &str, id: &str) -> Result<(), String> {
+    if id.is_empty() {
+        return Err(format!("the {what} is empty"));
+    }
+    if id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return Err(format!("'{id}' is no {what}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn agents_are_read_in_both_spellings() {
+        let item = json!({
+            "CloudAssitantStatus": "true", "CloudAssistantVersion": "2.2.3.300",
+            "OSType": "Linux", "SupportSessionManager": false, "LastHeartbeatTime": ""
+        });
+        let status = agent_status(&item);
+        assert_eq!(status.online, Some(true));
+        assert_eq!(status.supports_sessions, Some(false));
+        assert_eq!(status.version.as_deref(), Some("2.2.3.300"));
+        assert_eq!(status.last_heartbeat, None);
+        assert_eq!(agent_status(&json!({})), AgentStatus::default());
+    }
+
+    #[test]
+    fn instances_are_read() {
+        assert_eq!(instance_status(&json!({"Status": "Stopped"})).state, InstanceState::Stopped);
+        let other = InstanceState::Other("Odd".into());
+        assert_eq!(instance_status(&json!({"Status": "Odd"})).state, other);
+    }
+
+    #[test]
+    fn requests_that_make_no_sense_are_refused() {
+        let good = StartTerminalSession::to_port("i-bp1", 22);
+        assert_eq!(good.check(), Ok(()));
+        let server = |server: &str| Some(server.to_owned());
+        for bad in [
+            StartTerminalSession { instance_id: String::new(), ..good.clone() },
+            StartTerminalSession { instance_id: "i-a b".into(), ..good.clone() },
+            StartTerminalSession { port: Some(0), ..good.clone() },
+            StartTerminalSession { port: None, target_server: server("h"), ..good.clone() },
+            StartTerminalSession { target_server: server(""), ..good.clone() },
+            StartTerminalSession { target_server: server(&"h".repeat(129)), ..good.clone() },
+            StartTerminalSession { target_server: server("a\nb"), ..good.clone() },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}

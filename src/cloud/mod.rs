@@ -1,0 +1,32 @@
+//! The ECS OpenAPI: signed calls, retried where that is safe, with errors that say what to do.
+//!
+//! ```text
+//! ecs (typed calls) → client (deadline, retry) → transport (one try) → sign
+//!                                    ↓
+//!                     error: kind → what, why, fix (advice)
+//! ```
+//! Nothing here writes to a terminal, and no secret, token, signature or WebSocket URL is part of
+//! any `Debug`, message or log line.
+
+mod advice;
+mod answer;
+mod client;
+mod ecs;
+mod endpoint;
+mod error;
+mod network;
+#[cfg(test)]
+mod scripted;
+pub mod sign;
+mod transport;
+
+pub use answer::AnswerError;
+pub use client::{Client, Config};
+pub use ecs::{
+    AgentStatus, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
+    TerminalSession,
+};
+pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
+pub use error::{Error, Kind};
+pub use network::NetworkError;
+pub use sign::SignatureVersion;

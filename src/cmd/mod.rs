@@ -1,0 +1,137 @@
+//! One file a subcommand, and what they share: from the command line to a client of the API.
+
+mod proxy;
+
+use std::env;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::cli::{Cli, Command, Global, Signature};
+use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
+use crate::credentials::{self, Query};
+use crate::explain::{ExitCode, Explain, Report};
+use crate::logging;
+use crate::shutdown::Signal;
+use crate::tls::Tls;
+
+/// Whatever went wrong, it can be explained.
+type Result<T> = std::result::Result<T, Box<dyn Explain>>;
+
+impl<E: Explain + 'static> From<E> for Box<dyn Explain> {
+    fn from(error: E) -> Self {
+        Box::new(error)
+    }
+}
+
+/// How a command ended, if it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    /// As it ought to.
+    Normally,
+    /// A signal asked for it.
+    By(Signal),
+}
+
+/// Runs a command and gives the exit code of the process. Failures are told on stderr.
+pub fn run(cli: &Cli) -> u8 {
+    match start(cli) {
+        Ok(Done::Normally) => ExitCode::Ok as u8,
+        Ok(Done::By(signal)) => signal.exit_code(),
+        Err(error) => {
+            let report = Report::new(&*error);
+            logging::tell(&report);
+            report.exit_code() as u8
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<Done> {
+    let global = &cli.global;
+    logging::init(global.verbose, global.quiet, global.log_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Plain(format!("cannot start the event loop: {error}")))?;
+    let done = runtime.block_on(async {
+        match &cli.command {
+            Command::Proxy(args) => proxy::run(global, args).await,
+        }
+    });
+    // A thread that still waits for the terminal or for a name look-up is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+/// An error that its one sentence says all about.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Plain(String);
+
+impl Explain for Plain {}
+
+/// A mistake in what the user asked for, with the way to ask for it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Mistake {
+    what: String,
+    remedy: String,
+    exit_code: ExitCode,
+}
+
+impl Explain for Mistake {
+    fn remedy(&self) -> Option<String> {
+        Some(self.remedy.clone())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        self.exit_code
+    }
+}
+
+/// The API, and TLS as the API and the gateway both use it.
+struct Cloud {
+    client: Client,
+    tls: Tls,
+}
+
+impl Cloud {
+    /// Finds credentials, region and endpoint. Nothing is sent.
+    fn open(global: &Global) -> Result<Self> {
+        let resolved = credentials::resolve(&Query {
+            profile: global.profile.as_deref(),
+            config: global.config.as_deref(),
+            env: &|name| env::var_os(name),
+            now: SystemTime::now(),
+            home: home(),
+        })?;
+        let region = global.region.as_deref().or(resolved.region.as_deref());
+        let region = Region::parse(region.ok_or_else(no_region)?)?;
+        let kind = match resolved.endpoint_type.as_deref() {
+            Some(kind) => EndpointType::parse(kind)?,
+            None => EndpointType::Internet,
+        };
+        let explicit = global.endpoint.as_deref().or(resolved.endpoint.as_deref());
+        let endpoint = Endpoint::choose(explicit, &region, kind)?;
+        let tls = Tls::new(global.ca_file.as_deref())?;
+        let mut config = Config::new(endpoint, region, resolved.credentials, tls.clone());
+        config.signature = match global.signature_version {
+            Signature::V3 => SignatureVersion::V3,
+            Signature::V1 => SignatureVersion::V1,
+        };
+        Ok(Self { client: Client::new(config)?, tls })
+    }
+}
+
+fn no_region() -> Mistake {
+    Mistake {
+        what: "no region is known".to_owned(),
+        remedy: "give --region (such as cn-hangzhou), set ALIBABA_CLOUD_REGION_ID, or put \
+                 region_id into the profile"
+            .to_owned(),
+        exit_code: ExitCode::Config,
+    }
+}
+
+fn home() -> Option<PathBuf> {
+    env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}

@@ -1,0 +1,104 @@
+//! Where log lines and error messages go: stderr, or a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::explain::{ExitCode, Explain};
+
+/// The log file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the log file {}: {source}", .path.display())]
+pub struct LogFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Explain for LogFileError {
+    fn remedy(&self) -> Option<String> {
+        Some("give --log-file (or ECS_BRIDGE_LOG_FILE) a path that can be written".to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Config
+    }
+}
+
+/// Starts logging. Only this crate's own events are logged: other crates' would show requests with
+/// their signatures, and addresses with their tokens.
+///
+/// # Errors
+/// When `file` cannot be opened to be appended to.
+pub fn init(verbose: u8, quiet: bool, file: Option<&Path>) -> Result<(), LogFileError> {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::OFF,
+        (_, 0) => LevelFilter::WARN,
+        (_, 1) => LevelFilter::INFO,
+        (_, 2) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let level = if file.is_some() { level.max(LevelFilter::INFO) } else { level };
+    let only_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    let registry = tracing_subscriber::registry().with(only_ours);
+    // A second call, as tests may make, changes nothing.
+    let _ = match file {
+        Some(path) => {
+            let file =
+                open(path).map_err(|source| LogFileError { path: path.to_owned(), source })?;
+            let lines = lines.with_ansi(false).with_writer(Mutex::new(file));
+            tracing::subscriber::set_global_default(registry.with(lines))
+        }
+        None => {
+            let lines = lines.without_time().with_ansi(io::stderr().is_terminal());
+            tracing::subscriber::set_global_default(registry.with(lines.with_writer(|| Stderr)))
+        }
+    };
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Writes a message for the user to stderr.
+pub fn tell(message: &dyn std::fmt::Display) {
+    // Nobody is left to be told if this fails.
+    let _ = Stderr.write_all(format!("{message}\n").as_bytes());
+}
+
+/// Stderr, where lines end so that they also look right on a terminal that ssh has in raw mode.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if !stderr.is_terminal() {
+            stderr.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match line.split_last() {
+                Some((b'\n', text)) => {
+                    stderr.write_all(text)?;
+                    stderr.write_all(b"\r\n")?;
+                }
+                _ => stderr.write_all(line)?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

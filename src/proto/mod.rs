@@ -1,0 +1,20 @@
+//! The Session Manager stream as a pure machine: no socket, no clock, no runtime.
+//!
+//! Everything that decides whether a byte arrives, arrives once and arrives in order lives here, so
+//! that every order of events can be tried by a test. The time is an argument of every call; the
+//! caller moves bytes and waits ([`crate::tunnel`] does).
+//!
+//! - [`frame`]: one frame, decoded and encoded.
+//! - [`status`]: what a Status frame says, and the reasons of an end.
+//! - [`session`]: one stream from the upgrade to its end.
+//! - [`pace`]: how fast Input may be sent.
+//! - [`identification`]: SSH's identification line, which must not come twice.
+//! - [`timer`]: the deadlines of a session, reduced to one.
+#![deny(clippy::disallowed_methods)]
+
+pub mod frame;
+pub mod identification;
+pub mod pace;
+pub mod session;
+pub mod status;
+pub mod timer;

@@ -1,0 +1,321 @@
+//! How fast Input may be sent (PROTOCOL.md, 4).
+//!
+//! The gateway ends a session that sends faster than its limit, and nobody outside knows how it
+//! measures; payload bytes over about a second is the assumption. So two bounds hold at once:
+//!
+//! - A token bucket, filled at the limit. An idle stream has credit for a burst of a few frames, so
+//!   that what a person types, or an SSH handshake, never waits.
+//! - No second may carry more than a second's worth, bursts included. A bucket alone would exceed
+//!   the limit by its burst in the first second of a copy: by a third at 200 kbit/s.
+//!
+//! A copy therefore starts with the burst, pauses once when the first second is spent, and then
+//! runs evenly at 99.5 % of the limit.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::frame::MAX_PAYLOAD;
+
+/// The limit until a Stream status tells another: 200 kbit/s, in bits per second.
+pub const DEFAULT_LIMIT: u64 = 204_800;
+
+/// What the far side is taken to measure over, with half a percent for what the network shifts.
+const WINDOW: Duration = Duration::from_millis(1005);
+
+/// Payloads sent within this time are remembered as one, which bounds the memory of a window.
+const GRAIN: Duration = Duration::from_millis(5);
+
+/// The burst of an idle stream: this many full frames, or what the limit allows in
+/// [`BURST_TIME`], whichever is more, but never more than a second's worth.
+const BURST_FRAMES: u64 = 4;
+const BURST_TIME_MS: u64 = 20;
+
+/// A frame is cut short to use up a window only if it carries at least this many bytes.
+const LEAST_CUT: u64 = 256;
+
+/// The pace of one stream.
+#[derive(Debug)]
+pub struct Pace {
+    /// Bits per second, never 0.
+    limit: u64,
+    /// What may be sent at once, as the time that the limit takes to earn it.
+    credit: Duration,
+    /// When `credit` was last brought up to date.
+    updated: Instant,
+    /// What the last [`WINDOW`] has carried, oldest first.
+    sent: VecDeque<Sent>,
+    /// The sum of `sent`.
+    in_window: u64,
+    /// Whether bytes have to wait for the window. Credit must not pile up meanwhile, or the next
+    /// second would begin with another burst, and so would every one after it.
+    held: bool,
+}
+
+/// Payload bytes that were sent between two instants at most [`GRAIN`] apart.
+#[derive(Debug)]
+struct Sent {
+    first: Instant,
+    last: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    /// A pace of `limit` bits per second (at least 1) with its burst to spend.
+    pub fn new(now: Instant, limit: u64) -> Self {
+        let mut pace = Self {
+            limit: limit.max(1),
+            credit: Duration::ZERO,
+            updated: now,
+            sent: VecDeque::new(),
+            in_window: 0,
+            held: false,
+        };
+        pace.credit = pace.time_for(pace.burst());
+        pace
+    }
+
+    /// The limit in bits per second.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Obeys another limit from now on, in bits per second (at least 1). Credit in bytes is kept as
+    /// far as the new burst allows.
+    pub fn set_limit(&mut self, now: Instant, limit: u64) {
+        self.refresh(now);
+        let bytes = self.credit.as_nanos() * u128::from(self.limit) / 8_000_000_000;
+        self.limit = limit.max(1);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).min(self.burst());
+        self.credit = self.time_for(bytes);
+    }
+
+    /// How many of `queued` bytes may be sent now as the payload of one frame; 0 says wait.
+    pub fn allowance(&mut self, now: Instant, queued: usize) -> usize {
+        self.refresh(now);
+        let want = self.want(queued);
+        let fits = Self::fit(want, self.budget());
+        self.held = fits.is_none();
+        let Some(payload) = fits else { return 0 };
+        if self.credit < self.time_for(payload) {
+            return 0;
+        }
+        usize::try_from(payload).unwrap_or(MAX_PAYLOAD)
+    }
+
+    /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave.
+    pub fn spend(&mut self, now: Instant, payload: usize) {
+        self.refresh(now);
+        let bytes = payload as u64;
+        self.credit = self.credit.saturating_sub(self.time_for(bytes));
+        self.in_window += bytes;
+        match self.sent.back_mut() {
+            Some(sent) if now.saturating_duration_since(sent.first) < GRAIN => {
+                sent.last = now;
+                sent.bytes += bytes;
+            }
+            _ => self.sent.push_back(Sent { first: now, last: now, bytes }),
+        }
+    }
+
+    /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait.
+    pub fn retry_at(&self, queued: usize) -> Instant {
+        let want = self.want(queued);
+        let mut budget = self.budget();
+        let mut at = self.updated;
+        let mut oldest = self.sent.iter();
+        let payload = loop {
+            if let Some(payload) = Self::fit(want, budget) {
+                break payload;
+            }
+            let Some(sent) = oldest.next() else {
+                break want;
+            };
+            budget += sent.bytes;
+            at = sent.last + WINDOW;
+        };
+        let earned = self.updated + self.time_for(payload).saturating_sub(self.credit);
+        at.max(earned)
+    }
+
+    /// How much of `want` fits into what is left of the window.
+    fn fit(want: u64, budget: u64) -> Option<u64> {
+        if budget >= want { Some(want) } else { (budget >= LEAST_CUT).then_some(budget) }
+    }
+
+    fn want(&self, queued: usize) -> u64 {
+        self.quantum().min(queued as u64)
+    }
+
+    /// The most that one frame carries: less than [`MAX_PAYLOAD`] if a second allows less.
+    fn quantum(&self) -> u64 {
+        (self.limit / 8).clamp(1, MAX_PAYLOAD as u64)
+    }
+
+    fn burst(&self) -> u64 {
+        let second = (self.limit / 8).max(1);
+        (BURST_FRAMES * MAX_PAYLOAD as u64).max(second * BURST_TIME_MS / 1000).min(second)
+    }
+
+    /// What the window still allows.
+    fn budget(&self) -> u64 {
+        (self.limit / 8).max(1).saturating_sub(self.in_window)
+    }
+
+    /// The time in which the limit earns `bytes`, rounded up.
+    fn time_for(&self, bytes: u64) -> Duration {
+        let nanos = (u128::from(bytes) * 8_000_000_000).div_ceil(u128::from(self.limit));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        while let Some(sent) = self.sent.front() {
+            if now.saturating_duration_since(sent.last) < WINDOW {
+                break;
+            }
+            self.in_window -= sent.bytes;
+            self.sent.pop_front();
+        }
+        let held = self.held && !self.sent.is_empty();
+        let most = self.time_for(if held { self.quantum() } else { self.burst() });
+        let earned = now.saturating_duration_since(self.updated);
+        self.credit = self.credit.saturating_add(earned).min(most);
+        self.updated = self.updated.max(now);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Sends as much as allowed until `bytes` are gone, waking `late` after each deadline.
+    fn saturate(limit: u64, bytes: usize, late: Duration) -> Vec<(Duration, usize)> {
+        let start = Instant::now();
+        let (mut now, mut left, mut log) = (start, bytes, Vec::new());
+        let mut pace = Pace::new(now, limit);
+        while left > 0 {
+            match pace.allowance(now, left) {
+                0 => {
+                    let at = pace.retry_at(left);
+                    assert!(at > now, "a deadline in the past");
+                    now = at + late;
+                }
+                payload => {
+                    pace.spend(now, payload);
+                    left -= payload;
+                    log.push((now - start, payload));
+                }
+            }
+        }
+        log
+    }
+
+    /// The most that any window of `length` carries.
+    fn heaviest(log: &[(Duration, usize)], length: Duration) -> usize {
+        let (mut worst, mut sum, mut first) = (0, 0, 0);
+        for &(at, bytes) in log {
+            sum += bytes;
+            while at - log[first].0 >= length {
+                sum -= log[first].1;
+                first += 1;
+            }
+            worst = worst.max(sum);
+        }
+        worst
+    }
+
+    #[test]
+    fn a_copy_uses_the_limit_and_never_exceeds_it() {
+        for limit in [8_000, 204_800, 300_001, 1_638_400, 50_000_000] {
+            let per_second = usize::try_from(limit / 8).unwrap();
+            let log = saturate(limit, per_second * 20, Duration::from_millis(1));
+            assert!(heaviest(&log, SECOND) <= per_second, "{limit} exceeded");
+            let rate = per_second as f64 * 20.0 / log.last().unwrap().0.as_secs_f64();
+            let share = rate / per_second as f64;
+            assert!(share >= 0.98, "{limit}: only {share}");
+            assert!(log.len() < 21 * (per_second / MAX_PAYLOAD + 2), "{limit}: frames not filled");
+        }
+    }
+
+    #[test]
+    fn a_copy_bursts_once_and_then_runs_evenly() {
+        let log = saturate(DEFAULT_LIMIT, 25_600 * 10, Duration::ZERO);
+        let burst = log.iter().take_while(|(at, _)| at.is_zero()).count();
+        assert_eq!(burst, 4);
+        let later: Vec<_> = log.iter().filter(|(at, _)| *at > 3 * SECOND).collect();
+        for pair in later.windows(2) {
+            let gap = pair[1].0 - pair[0].0;
+            assert!(gap <= Duration::from_millis(125), "a pause of {gap:?} at {:?}", pair[0].0);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_was_idle_does_not_wait() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, DEFAULT_LIMIT);
+        for round in 0..100 {
+            let now = now + 2 * SECOND * round;
+            for payload in [1500, 100, 2048, 2048, 36] {
+                assert_eq!(pace.allowance(now, payload), payload);
+                pace.spend(now, payload);
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_obeyed_at_once() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, 1);
+        assert_eq!(pace.allowance(now, 5000), 1);
+        pace.spend(now, 1);
+        assert_eq!(pace.allowance(now, 5000), 0);
+        assert_eq!(pace.retry_at(5000), now + 8 * SECOND);
+        pace.set_limit(now, u64::from(u32::MAX));
+        let at = pace.retry_at(5000);
+        assert!(at < now + Duration::from_micros(10));
+        assert_eq!(pace.allowance(at, 5000), MAX_PAYLOAD);
+        pace.spend(at, MAX_PAYLOAD);
+        pace.set_limit(at, 8_000);
+        assert_eq!(pace.allowance(at + SECOND / 2, 10), 0, "the last second was full already");
+        assert_eq!(pace.allowance(at + 2 * SECOND, 5000), 1000);
+    }
+
+    #[test]
+    fn the_memory_of_a_window_is_bounded() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, u64::from(u32::MAX));
+        for step in 0..100_000u32 {
+            let now = now + Duration::from_micros(20) * step;
+            pace.spend(now, 1);
+            assert!(pace.sent.len() <= 203);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_second_carries_more_than_the_limit_whatever_comes_when(
+            limit in 1u64..100_000_000,
+            steps in proptest::collection::vec((0u64..400_000, 1usize..30_000), 1..200),
+        ) {
+            let start = Instant::now();
+            let (mut now, mut log) = (start, Vec::new());
+            let mut pace = Pace::new(now, limit);
+            for (micros, queued) in steps {
+                now += Duration::from_micros(micros);
+                let payload = pace.allowance(now, queued);
+                prop_assert!(payload <= queued.min(MAX_PAYLOAD));
+                if payload == 0 {
+                    prop_assert!(pace.retry_at(queued) > now);
+                } else {
+                    pace.spend(now, payload);
+                    log.push((now - start, payload));
+                }
+            }
+            prop_assert!(heaviest(&log, SECOND) as u64 <= (limit / 8).max(1));
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The state machine of one stream (PROTOCOL.md, 3 to 7).
+//!
+//! ```text
+//!             any Output, or Opened and a while             local EOF
+//!  opening ────────────────────────────────────▶ open ────────────────▶ draining
+//!     │ hold local bytes                          │ splice                 │ deliver until quiet
+//!     ▼                                           ▼                        ▼
+//!   ended ◀───────────────────────────────────── ended ◀──── Close ──── closing
+//! ```
+//!
+//! The caller feeds it with `handle_*`, and after each call asks for what there is to do with
+//! `poll_*` until that gives nothing. Memory is bounded: [`Session::local_room`] and
+//! [`Session::wants_remote`] tell when to stop reading, which is how backpressure goes both ways.
+
+mod end;
+mod incoming;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
+use super::frame::{Frame, FrameType, Sequence, Version};
+use super::identification::Identification;
+use super::pace::{DEFAULT_LIMIT, Pace};
+use super::status::Progress;
+use super::timer::Timer;
+
+/// The most bytes from the local side that wait to be sent.
+pub const LOCAL_CAP: usize = 32 * 1024;
+/// From this many bytes on that wait to be delivered, nothing more is wanted from the far side.
+/// One message more may be on its way.
+pub const DELIVER_CAP: usize = 64 * 1024;
+/// The same as a number of pieces, since small ones cost more than their bytes.
+const DELIVER_PIECES: usize = 256;
+/// How long a session may take to open after the upgrade.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
+/// How much longer than after Opened to wait when no progress is told at all.
+const UNTOLD: Duration = Duration::from_millis(1500);
+
+/// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The time of day at the upgrade, in milliseconds since the epoch; never 0.
+    pub unix_ms: u64,
+    /// Whether the target is known to speak first, so that local bytes can wait for it. What is
+    /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
+    pub server_first: bool,
+    /// How long after Opened the target is taken to be dialled, if it has not spoken.
+    pub ready_delay: Duration,
+    /// After how much silence of ours an empty Input is sent.
+    pub keepalive: Option<Duration>,
+    /// After how much time without payload in either direction the session is ended.
+    pub idle_timeout: Option<Duration>,
+    /// How long the far side may be quiet after the local end of file before it is taken to be done.
+    pub linger: Duration,
+}
+
+impl Config {
+    /// The defaults, with the time of day at the upgrade in milliseconds since the epoch.
+    pub fn new(unix_ms: u64) -> Self {
+        Self {
+            unix_ms: unix_ms.max(1),
+            server_first: false,
+            ready_delay: Duration::from_millis(1500),
+            keepalive: Some(Duration::from_secs(50)),
+            idle_timeout: None,
+            linger: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Something that happened, for a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The far side is getting on.
+    Progress(Progress),
+    /// The agent has joined.
+    Opened,
+    /// Local bytes flow from now on.
+    Ready,
+    /// The limit has changed, in bits per second.
+    Limit(u64),
+    /// The far side speaks a newer version, and so do we.
+    Version(Version),
+    /// The sequence of a 1.01 Output is not the one that was due. Told once.
+    Gap {
+        /// What had to come.
+        expected: i64,
+        /// What came.
+        got: i64,
+    },
+    /// A frame or a status that is not known was skipped.
+    Skipped(String),
+    /// The session has ended; what is queued is still to be delivered.
+    Ended(End),
+}
+
+/// What the local side has said first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    Nothing,
+    Ssh,
+    Other,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    started: Instant,
+    version: Version,
+    channel_id: Bytes,
+    pace: Pace,
+
+    // Local to far.
+    local: BytesMut,
+    greeting: Greeting,
+    eof: Option<Instant>,
+    ready: Option<Instant>,
+    last_sent: Instant,
+    last_input: Instant,
+    frames_sent: i64,
+    inputs_sent: u32,
+    keepalive_due: bool,
+
+    // Far to local.
+    deliver: VecDeque<Bytes>,
+    deliver_bytes: usize,
+    discard: bool,
+    identification: Option<Identification>,
+    outputs: u64,
+    last_output: Instant,
+    next_sequence: Option<i64>,
+    gap_told: bool,
+    received: u32,
+    progress: bool,
+    opened: Option<Instant>,
+
+    // The end.
+    flush_by: Option<Instant>,
+    close_due: bool,
+    end: Option<End>,
+    events: VecDeque<Event>,
+}
+
+impl Session {
+    /// A session whose WebSocket was upgraded at `now`.
+    pub fn new(now: Instant, config: Config) -> Self {
+        Self {
+            config,
+            started: now,
+            version: Version::V1_01,
+            channel_id: Bytes::new(),
+            pace: Pace::new(now, DEFAULT_LIMIT),
+            local: BytesMut::new(),
+            greeting: Greeting::Nothing,
+            eof: None,
+            ready: None,
+            last_sent: now,
+            last_input: now,
+            frames_sent: 0,
+            inputs_sent: 0,
+            keepalive_due: false,
+            deliver: VecDeque::new(),
+            deliver_bytes: 0,
+            discard: false,
+            identification: None,
+            outputs: 0,
+            last_output: now,
+            next_sequence: None,
+            gap_told: false,
+            received: 0,
+            progress: false,
+            opened: None,
+            flush_by: None,
+            close_due: false,
+            end: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// How many bytes may be read from the local side now; 0 says leave it alone.
+    pub fn local_room(&self) -> usize {
+        let open = self.end.is_none() && self.eof.is_none() && self.flush_by.is_none();
+        if open { LOCAL_CAP.saturating_sub(self.local.len()) } else { 0 }
+    }
+
+    /// Whether to read on from the far side. Once the session has ended there is no need to.
+    pub fn wants_remote(&self) -> bool {
+        let room = self.deliver_bytes < DELIVER_CAP && self.deliver.len() < DELIVER_PIECES;
+        self.end.is_none() && room
+    }
+
+    /// Whether everything is done: ended, the Close frame taken, all bytes delivered.
+    pub fn is_finished(&self) -> bool {
+        self.end.is_some() && !self.close_due && self.deliver.is_empty()
+    }
+
+    /// How it ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether anything came from the target.
+    pub fn has_output(&self) -> bool {
+        self.outputs > 0
+    }
+
+    /// Takes bytes from the local side, as many as [`Self::local_room`] allows.
+    pub fn handle_local(&mut self, now: Instant, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= self.local_room() || self.end.is_some());
+        if self.end.is_some() || bytes.is_empty() {
+            return;
+        }
+        if self.greeting == Greeting::Nothing {
+            let ssh = bytes.iter().zip(b"SSH-").all(|(a, b)| a == b);
+            self.greeting = if ssh { Greeting::Ssh } else { Greeting::Other };
+        }
+        self.last_input = now;
+        self.local.extend_from_slice(bytes);
+    }
+
+    /// The local side has sent all. What it sent goes out, and what comes in is still delivered.
+    pub fn handle_local_eof(&mut self, now: Instant) {
+        self.eof.get_or_insert(now);
+        self.keepalive_due = false;
+    }
+
+    /// The local side takes no more bytes: what waits for it is dropped, and the session is closed
+    /// once what it sent has gone out, but within `grace`.
+    pub fn handle_local_gone(&mut self, now: Instant, grace: Duration) {
+        self.discard = true;
+        self.deliver.clear();
+        self.deliver_bytes = 0;
+        self.handle_shutdown(now, grace);
+    }
+
+    /// The session is to be closed once what the local side sent has gone out, within `grace`.
+    pub fn handle_shutdown(&mut self, now: Instant, grace: Duration) {
+        if self.flush_by.is_none() {
+            self.handle_local_eof(now);
+            self.flush_by = Some(now + grace);
+        }
+        if self.ready.is_none() {
+            self.local.clear();
+        }
+    }
+
+    /// A deadline has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for timer in Timer::ALL {
+            if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
+                self.expire(now, timer);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Timer::earliest(|timer| self.deadline(timer))
+    }
+
+    /// The next message for the WebSocket.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        if self.end.is_none() && self.ready.is_some() {
+            let payload = match self.local.len() {
+                0 => 0,
+                queued => self.pace.allowance(now, queued),
+            };
+            if payload > 0 || self.keepalive_due {
+                let payload = self.local.split_to(payload).freeze();
+                self.pace.spend(now, payload.len());
+                if !payload.is_empty() {
+                    self.last_input = now;
+                }
+                self.inputs_sent = self.inputs_sent.wrapping_add(1);
+                return self.transmit(now, FrameType::INPUT, payload);
+            }
+        }
+        if self.flush_by.is_some() && self.local.is_empty() {
+            self.finish(End::Local, true);
+        }
+        if std::mem::take(&mut self.close_due) {
+            return self.transmit(now, FrameType::CLOSE, Bytes::from_static(b"1"));
+        }
+        None
+    }
+
+    /// The next bytes for the local side.
+    pub fn poll_deliver(&mut self) -> Option<Bytes> {
+        let bytes = self.deliver.pop_front()?;
+        self.deliver_bytes -= bytes.len();
+        Some(bytes)
+    }
+
+    /// What has happened since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        if self.end.is_some() {
+            return None;
+        }
+        let opening = self.ready.is_none();
+        match timer {
+            Timer::Ready if opening => self.ready_at(),
+            Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
+            Timer::Pace if !opening && !self.local.is_empty() => {
+                Some(self.pace.retry_at(self.local.len()))
+            }
+            // Once the local side is gone an older agent could take it for a reason to dial again.
+            Timer::KeepAlive if !opening && self.eof.is_none() && !self.keepalive_due => {
+                Some(self.last_sent + self.config.keepalive?)
+            }
+            Timer::Idle => Some(self.last_input.max(self.last_output) + self.config.idle_timeout?),
+            Timer::Linger if self.local.is_empty() => {
+                let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
+                Some(quiet + self.config.linger)
+            }
+            Timer::Flush => self.flush_by,
+            _ => None,
+        }
+    }
+
+    fn expire(&mut self, now: Instant, timer: Timer) {
+        // A local side that does not take what waits for it is busy, and the far side is not quiet.
+        let busy = !self.deliver.is_empty() || !self.local.is_empty();
+        match timer {
+            Timer::Ready => self.make_ready(now),
+            Timer::Open => {
+                let waited = now.saturating_duration_since(self.started);
+                let failure = Failure::NotOpened { waited, progress: self.progress };
+                self.finish(End::Failed(failure), true);
+            }
+            Timer::Pace => {}
+            Timer::KeepAlive => self.keepalive_due = true,
+            Timer::Idle | Timer::Linger if busy => self.last_output = now,
+            Timer::Idle => {
+                let allowed = self.config.idle_timeout.unwrap_or_default();
+                self.finish(End::Failed(Failure::Idle(allowed)), true);
+            }
+            Timer::Linger => self.finish(End::Local, true),
+            Timer::Flush => {
+                self.local.clear();
+                self.finish(End::Local, true);
+            }
+        }
+    }
+
+    /// When local bytes may flow although the target has not spoken. Where it speaks first that is
+    /// the last resort, since an older agent drops what comes before it has dialled.
+    fn ready_at(&self) -> Option<Instant> {
+        let server_first = match self.greeting {
+            Greeting::Nothing => self.config.server_first,
+            Greeting::Ssh => true,
+            Greeting::Other => false,
+        };
+        let told = self.opened.map(|opened| opened + self.config.ready_delay);
+        match (told, server_first) {
+            (Some(told), true) => Some(told.max(self.started + OPEN_WITHIN)),
+            (Some(told), false) => Some(told),
+            (None, false) if !self.progress => {
+                Some(self.started + self.config.ready_delay + UNTOLD)
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn open_by(&self) -> Instant {
+        self.started + OPEN_WITHIN.max(self.config.ready_delay + UNTOLD)
+    }
+
+    fn make_ready(&mut self, now: Instant) {
+        if self.ready.is_none() {
+            self.ready = Some(now);
+            self.tell(Event::Ready);
+        }
+    }
+
+    fn queue(&mut self, bytes: Bytes) {
+        if !self.discard && !bytes.is_empty() {
+            self.deliver_bytes += bytes.len();
+            self.deliver.push_back(bytes);
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> Option<Bytes> {
+        let elapsed = now.saturating_duration_since(self.started).as_millis();
+        let (channel_id, sequence) = if self.version.is_resumable() {
+            let sequence = Sequence::Pair { input: self.inputs_sent, output: self.received };
+            (self.channel_id.clone(), sequence)
+        } else {
+            (Bytes::new(), Sequence::Single(self.frames_sent))
+        };
+        self.last_sent = now;
+        self.keepalive_due = false;
+        self.frames_sent += 1;
+        let frame = Frame {
+            kind,
+            version: self.version,
+            channel_id,
+            instance_id: Bytes::new(),
+            created_ms: self.config.unix_ms.saturating_add(elapsed.try_into().unwrap_or(0)),
+            sequence,
+            payload,
+        };
+        // Ids come from a decoded frame and payloads are at most 2,048 bytes: it always fits.
+        frame.encode().ok()
+    }
+
+    /// Ends the session, once. `tell` says whether the far side still has to hear of it.
+    fn finish(&mut self, end: End, tell: bool) {
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(identification) = &mut self.identification {
+            let rest = identification.rest();
+            self.queue(Bytes::from_static(rest));
+        }
+        self.close_due = tell;
+        self.end = Some(end.clone());
+        self.tell(Event::Ended(end));
+    }
+
+    /// Events are bounded by being dropped if nobody asks for them.
+    fn tell(&mut self, event: Event) {
+        if self.events.len() < 64 || matches!(event, Event::Ended(_)) {
+            self.events.push_back(event);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a session can be waiting for, reduced to one deadline.
+
+use std::time::Instant;
+
+/// One kind of deadline. A session derives each from its state, so that none can be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The far end is taken to be listening (PROTOCOL.md, 5).
+    Ready,
+    /// The stream has to be open by now (PROTOCOL.md, 5).
+    Open,
+    /// The pace allows the next frame (PROTOCOL.md, 4).
+    Pace,
+    /// The far side would soon take us for gone (PROTOCOL.md, 6).
+    KeepAlive,
+    /// Nothing was carried for as long as the user allows.
+    Idle,
+    /// After the local end of file, the far side has been quiet for long enough (PROTOCOL.md, 7).
+    Linger,
+    /// What is still queued at a shutdown has to be gone by now.
+    Flush,
+}
+
+impl Timer {
+    /// In the order in which they count when several are due at once.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Open,
+        Self::Pace,
+        Self::KeepAlive,
+        Self::Idle,
+        Self::Linger,
+        Self::Flush,
+    ];
+
+    /// The earliest of all deadlines.
+    pub(super) fn earliest(deadline: impl Fn(Self) -> Option<Instant>) -> Option<Instant> {
+        Self::ALL.into_iter().filter_map(deadline).min()
+    }
+}

@@ -1,0 +1,331 @@
+//! One TLS configuration for the API and the WebSocket alike.
+//!
+//! Certificates are checked by the platform's verifier against the platform's roots; `--ca-file`
+//! adds to them. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured too: on Linux and the BSDs they
+//! stand in place of the platform's roots, as with OpenSSL; on macOS and Windows the certificates
+//! of `SSL_CERT_FILE` are trusted beside the system's. Nothing turns the check off.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
+
+use crate::explain::{ExitCode, Explain};
+
+mod fault;
+pub use fault::Fault;
+pub(crate) use fault::chain;
+
+/// The environment variable that names a PEM file of certificates to trust.
+const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+
+/// The most that is read of a certificate file, in bytes: five times the largest bundle known.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Why TLS cannot be set up. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file of certificates cannot be read.
+    #[error("the certificate file {} cannot be read: {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        problem: std::io::Error,
+    },
+    /// The file is a folder, too large, or holds no usable certificate.
+    #[error("the certificate file {} is of no use: {problem}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is nothing that a certificate could be checked against.
+    #[error("this machine has no CA certificates to check a server with")]
+    NoRoots {
+        /// What `SSL_CERT_FILE` is set to, if it is.
+        ssl_cert_file: Option<PathBuf>,
+    },
+    /// rustls refused the configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[source] rustls::Error),
+}
+
+impl Explain for Error {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::NoRoots { ssl_cert_file: Some(path) } => Some(format!(
+                "{SSL_CERT_FILE} is set to '{}', which stands in place of the system's \
+                 certificates and holds none that can be read",
+                path.display()
+            )),
+            Self::NoRoots { ssl_cert_file: None } => {
+                Some("the usual places, /etc/ssl/certs among them, hold none".into())
+            }
+            _ => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { .. } => "correct the path, or its permissions".into(),
+            Self::Unusable { .. } => {
+                "give a PEM file: one or more blocks that begin with -----BEGIN CERTIFICATE-----"
+                    .into()
+            }
+            Self::NoRoots { ssl_cert_file: Some(_) } => {
+                format!("correct or unset {SSL_CERT_FILE}, or give a PEM file with --ca-file")
+            }
+            Self::NoRoots { ssl_cert_file: None } => {
+                "install the package ca-certificates, or give a PEM file with --ca-file".into()
+            }
+            Self::Setup(_) => "report this, with the output of -vv".into(),
+        })
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Config
+    }
+}
+
+/// The TLS configuration, built when it is first needed. Cloning shares it.
+#[derive(Clone)]
+pub struct Tls {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    extra: Vec<CertificateDer<'static>>,
+    ssl_cert_file: Option<PathBuf>,
+    config: OnceLock<Arc<ClientConfig>>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls")
+            .field("extra", &self.inner.extra.len())
+            .field("built", &self.inner.config.get().is_some())
+            .finish()
+    }
+}
+
+impl Tls {
+    /// Reads `ca_file` if one is given; the platform's own certificates are left until
+    /// [`Tls::client_config`], so that a machine without any can still speak to itself unencrypted.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] and [`Error::Unusable`], both about `ca_file`.
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
+        Self::with(ca_file, std::env::var_os(SSL_CERT_FILE).map(PathBuf::from))
+    }
+
+    fn with(ca_file: Option<&Path>, ssl_cert_file: Option<PathBuf>) -> Result<Self, Error> {
+        let extra = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
+        let inner = Inner { extra, ssl_cert_file, config: OnceLock::new() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The configuration, for the API and the WebSocket alike: TLS 1.2 and 1.3, no ALPN.
+    ///
+    /// # Errors
+    /// [`Error::NoRoots`] where nothing can be checked against; [`Error::Setup`] from rustls.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        if let Some(config) = self.inner.config.get() {
+            return Ok(config.clone());
+        }
+        let config = Arc::new(self.build()?);
+        Ok(self.inner.config.get_or_init(|| config).clone())
+    }
+
+    fn build(&self) -> Result<ClientConfig, Error> {
+        let mut extra = self.inner.extra.clone();
+        if let Some(path) = &self.inner.ssl_cert_file {
+            match read_certificates(path) {
+                // On Linux and the BSDs the verifier reads the variable by itself.
+                Ok(found) if cfg!(any(target_vendor = "apple", windows)) => extra.extend(found),
+                Ok(_) => {}
+                Err(problem) => tracing::warn!("{SSL_CERT_FILE}: {problem}"),
+            }
+        }
+        let trusted_by_hand = !extra.is_empty();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|problem| {
+                match problem {
+                    // What the verifier says when it has no root at all.
+                    rustls::Error::General(_) if !trusted_by_hand => {
+                        Error::NoRoots { ssl_cert_file: self.inner.ssl_cert_file.clone() }
+                    }
+                    other => Error::Setup(other),
+                }
+            })?;
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(Error::Setup)?
+            // rustls calls every verifier but its own 'dangerous'; this one is the platform's.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(config)
+    }
+
+    /// A configuration that trusts nobody: for an HTTP client that will not use TLS, but wants one.
+    pub(crate) fn unused() -> Result<ClientConfig, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(Error::Setup)?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Ok(config)
+    }
+}
+
+/// The certificates of a PEM file: at least one, each of them fit to be trusted.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let unreadable = |problem| Error::Unreadable { path: path.to_owned(), problem };
+    let unusable = |problem: String| Error::Unusable { path: path.to_owned(), problem };
+
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unusable("it is a folder".into()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(unusable(format!("it is larger than {} MiB", MAX_FILE >> 20)));
+    }
+    if bytes.is_empty() {
+        return Err(unusable("it is empty".into()));
+    }
+
+    let mut certificates = Vec::new();
+    let mut store = RootCertStore::empty();
+    for (at, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
+        let at = at + 1;
+        let certificate =
+            certificate.map_err(|e| unusable(format!("certificate {at} is damaged: {e}")))?;
+        store
+            .add(certificate.clone())
+            .map_err(|e| unusable(format!("certificate {at} cannot be trusted: {e}")))?;
+        certificates.push(certificate);
+    }
+    if certificates.is_empty() {
+        // A DER certificate is an ASN.1 sequence of a length in two bytes.
+        let problem = if bytes.starts_with(&[0x30, 0x82]) {
+            "it is DER, not PEM; convert it with: openssl x509 -inform der -in FILE -out FILE.pem"
+        } else {
+            "it holds no certificate in PEM"
+        };
+        return Err(unusable(problem.into()));
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
+        rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap()
+    }
+
+    fn file(content: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    fn refusal(content: &[u8]) -> String {
+        let file = file(content);
+        Tls::new(Some(file.path())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_certificate_or_many() {
+        let (one, two) = (certificate().cert, certificate().cert);
+        let pem = format!("a comment\n{}\n{}", one.pem(), two.pem());
+        let tls = Tls::new(Some(file(pem.as_bytes()).path())).unwrap();
+        assert_eq!(tls.inner.extra.len(), 2);
+        let config = tls.client_config().unwrap();
+        assert!(Arc::ptr_eq(&config, &tls.clone().client_config().unwrap()), "built once");
+        assert!(config.alpn_protocols.is_empty());
+    }
+
+    #[test]
+    fn files_without_a_certificate_are_told_apart() {
+        assert!(refusal(b"").contains("it is empty"));
+        assert!(refusal(b"hello").contains("no certificate in PEM"));
+        assert!(refusal(certificate().cert.der()).contains("it is DER"));
+        let key = certificate().signing_key.serialize_pem();
+        assert!(refusal(key.as_bytes()).contains("no certificate in PEM"));
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(refusal(damaged.as_bytes()).contains("certificate 1 cannot be trusted"));
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(refusal(cut.as_bytes()).contains("certificate 1 is damaged"));
+        assert!(refusal(&vec![b'x'; MAX_FILE as usize + 1]).contains("larger than 4 MiB"));
+    }
+
+    #[test]
+    fn a_missing_file_and_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Tls::new(Some(&folder.path().join("ca.pem"))).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Config);
+        let error = Tls::new(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("folder"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_ssl_cert_file_is_named_when_nothing_is_left() {
+        let error = Error::NoRoots { ssl_cert_file: Some("/no/such".into()) };
+        assert!(error.why().unwrap().contains("/no/such"));
+        assert!(error.remedy().unwrap().contains("unset SSL_CERT_FILE"));
+    }
+
+    #[test]
+    fn a_wrong_ssl_cert_file_alone_is_no_error_beside_a_ca_file() {
+        let file = file(certificate().cert.pem().as_bytes());
+        let tls = Tls::with(Some(file.path()), Some("/no/such".into())).unwrap();
+        assert!(tls.client_config().is_ok());
+    }
+
+    /// Does what the variable `EXPECT` says, in a process with an `SSL_CERT_FILE` of its own.
+    #[test]
+    #[ignore = "run by the test below"]
+    fn in_a_process_of_its_own() {
+        let Ok(expect) = std::env::var("EXPECT") else { return };
+        let built = Tls::new(None).unwrap().client_config();
+        match expect.as_str() {
+            "roots" => assert!(built.is_ok()),
+            _ => assert!(matches!(built, Err(Error::NoRoots { ssl_cert_file: Some(_) }))),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn ssl_cert_file_stands_in_place_of_the_system_s() {
+        let good = file(certificate().cert.pem().as_bytes());
+        let bad = file(b"nothing");
+        let (good, bad) = (good.path().to_str().unwrap(), bad.path().to_str().unwrap());
+        for (path, expect) in [(good, "roots"), (bad, "none"), ("/no/such", "none"), ("", "none")] {
+            let run = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "tls::tests::in_a_process_of_its_own", "--ignored"])
+                .env(SSL_CERT_FILE, path)
+                .env_remove("SSL_CERT_DIR")
+                .env("EXPECT", expect)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(run.status.success() && said.contains("1 passed"), "{path}: {said}");
+        }
+    }
+}

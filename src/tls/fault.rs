@@ -1,0 +1,166 @@
+//! Why a TLS handshake failed, found in the chain of causes of any library's error.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::CertificateError;
+
+use crate::explain::{ExitCode, Explain};
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The certificate was issued by nobody that this machine trusts.
+    #[error("the server's certificate is not trusted")]
+    NotTrusted,
+    /// The certificate is for other names.
+    #[error("the server's certificate is for another name")]
+    WrongName {
+        /// The names it is for, as far as the verifier tells.
+        presented: Vec<String>,
+    },
+    /// The certificate's time is over.
+    #[error("the server's certificate has expired")]
+    Expired,
+    /// The certificate's time has not begun.
+    #[error("the server's certificate is not valid yet")]
+    NotYetValid,
+    /// The certificate was revoked.
+    #[error("the server's certificate was revoked")]
+    Revoked,
+    /// The certificate is refused for a rarer reason.
+    #[error("the server's certificate was refused: {0}")]
+    Refused(String),
+    /// What answers does not speak TLS.
+    #[error("the server does not speak TLS")]
+    NotTls,
+    /// The two sides did not agree.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(String),
+}
+
+impl Fault {
+    /// Looks for rustls' error in `error` and all that caused it.
+    pub fn find(error: &(dyn StdError + 'static)) -> Option<Self> {
+        chain(error).find_map(|link| link.downcast_ref::<rustls::Error>()).map(Self::of)
+    }
+
+    fn of(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(problem) => match problem {
+                // A bad signature: an issuer of that name is trusted, but with another key, as
+                // when a private authority was made anew.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    Self::NotTrusted
+                }
+                CertificateError::NotValidForName => Self::WrongName { presented: Vec::new() },
+                CertificateError::NotValidForNameContext { presented, .. } => {
+                    Self::WrongName { presented: presented.iter().map(|n| dns_name(n)).collect() }
+                }
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    Self::Expired
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Self::NotYetValid
+                }
+                CertificateError::Revoked => Self::Revoked,
+                other => Self::Refused(other.to_string()),
+            },
+            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            other => Self::Handshake(other.to_string()),
+        }
+    }
+}
+
+impl Explain for Fault {
+    fn why(&self) -> Option<String> {
+        Some(match self {
+            Self::NotTrusted => "its issuer is not among the certificates of this machine: a \
+                                 private cloud, or a middlebox that opens TLS"
+                .into(),
+            Self::WrongName { presented } if presented.is_empty() => {
+                "something else answers at this address, or the endpoint is misspelt".into()
+            }
+            Self::WrongName { presented } => {
+                let shown: Vec<_> = presented.iter().take(5).map(String::as_str).collect();
+                format!("it is for {}", shown.join(", "))
+            }
+            Self::Expired | Self::NotYetValid => {
+                "the certificate's dates do not hold the time of this machine".into()
+            }
+            Self::NotTls => "an unencrypted service, a captive portal or a proxy answers at this \
+                             address and port"
+                .into(),
+            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => return None,
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NotTrusted => {
+                "give the issuer's certificate as a PEM file with --ca-file, or in \
+                                 SSL_CERT_FILE; the check cannot be turned off"
+                    .into()
+            }
+            Self::WrongName { .. } => "correct the endpoint (--endpoint, ALIBABA_CLOUD_ENDPOINT, \
+                                       the profile's endpoint) or the region"
+                .into(),
+            Self::Expired | Self::NotYetValid => {
+                "check this machine's clock first; else the server's certificate has to be renewed"
+                    .into()
+            }
+            Self::NotTls => "check the endpoint and its port".into(),
+            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => {
+                "check the endpoint, and what stands on the way to it".into()
+            }
+        })
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Network
+    }
+}
+
+/// An error and all its causes, outermost first.
+///
+/// What an [`io::Error`] wraps is among them: its own `source()` leaves that out.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |link| {
+        let link: &'a (dyn StdError + 'static) = *link;
+        let wrapped = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match wrapped {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => link.source(),
+        }
+    })
+}
+
+/// The verifier writes `DnsName("a.b")`; people write `a.b`.
+fn dns_name(presented: &str) -> String {
+    match presented.split_once('"').and_then(|(_, rest)| rest.split_once('"')) {
+        Some((name, _)) => name.to_owned(),
+        None => presented.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_found_below_io_errors() {
+        let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
+        assert_eq!(Fault::find(&error), Some(Fault::NotTrusted));
+        assert_eq!(Fault::find(&io::Error::other("else")), None);
+    }
+
+    #[test]
+    fn names_lose_their_wrapping() {
+        assert_eq!(dns_name("DnsName(\"a.b\")"), "a.b");
+        assert_eq!(dns_name("IpAddress(127.0.0.1)"), "IpAddress(127.0.0.1)");
+    }
+}

@@ -1,0 +1,290 @@
+//! From a WebSocket URL to a WebSocket: TCP, TLS, upgrade (PROTOCOL.md, 1).
+
+use std::error::Error as StdError;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::pki_types::ServerName;
+use secrecy::{ExposeSecret, SecretString};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tower_service::Service;
+use tracing::debug;
+
+use crate::explain::printable;
+use crate::tls::{self, Tls};
+
+/// A WebSocket to the gateway.
+pub type Socket = WebSocketStream<Box<dyn Io>>;
+
+/// What a WebSocket runs over: TCP, with or without TLS.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
+
+/// How long the TCP connection may take, name look-up included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long TLS and the upgrade may take together.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
+/// The longest message that is taken; frames of a port session carry about 2 KiB.
+const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// Why there is no WebSocket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The URL that the API gave cannot be used. It is not shown, since it carries a token.
+    #[error("the API gave a WebSocket address that cannot be used: {0}")]
+    Url(&'static str),
+    /// The gateway's name has no address.
+    #[error("the gateway's name {host} cannot be resolved")]
+    Resolve {
+        /// The host of the URL.
+        host: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// No TCP connection.
+    #[error("cannot connect to the gateway {host}")]
+    Connect {
+        /// The host of the URL.
+        host: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// TLS failed.
+    #[error("no secure connection to the gateway {host}")]
+    Tls {
+        /// The host of the URL.
+        host: String,
+        /// What TLS says.
+        cause: String,
+        /// The kind of failure, where it is a known one.
+        fault: Option<tls::Fault>,
+    },
+    /// The gateway does not answer in time.
+    #[error("the gateway {host} did not answer within {} s", .within.as_secs())]
+    Timeout {
+        /// The host of the URL.
+        host: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// The upgrade was answered with an HTTP status.
+    #[error("the gateway {host} refused the session with HTTP {status}")]
+    Refused {
+        /// The host of the URL.
+        host: String,
+        /// The status of the answer.
+        status: StatusCode,
+        /// The first words of its body.
+        text: String,
+    },
+    /// What came is no WebSocket.
+    #[error("the gateway {host} does not speak WebSocket: {cause}")]
+    Upgrade {
+        /// The host of the URL.
+        host: String,
+        /// What is wrong with its answer.
+        cause: String,
+    },
+}
+
+/// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
+///
+/// # Errors
+/// See [`DialError`]; every step has its time-out. Dropping the future closes what was opened.
+pub async fn dial(
+    url: &SecretString,
+    token: &SecretString,
+    tls: &Tls,
+) -> Result<Socket, DialError> {
+    let url: Uri = rename_session_id(url.expose_secret())
+        .parse()
+        .map_err(|_| DialError::Url("it is not a URL"))?;
+    let host = url.host().ok_or(DialError::Url("it names no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let secure = match url.scheme_str() {
+        Some("wss") => true,
+        Some("ws") if is_loopback(&host) => false,
+        Some("ws") => return Err(DialError::Url("it asks for a connection without TLS")),
+        _ => return Err(DialError::Url("it is neither wss:// nor ws://")),
+    };
+    let tcp = connect(&url, secure, &host).await?;
+    let upgrade = async {
+        let io: Box<dyn Io> =
+            if secure { Box::new(encrypt(tcp, &host, tls).await?) } else { Box::new(tcp) };
+        upgrade(url, token, io, &host).await
+    };
+    timeout(UPGRADE_WITHIN, upgrade)
+        .await
+        .unwrap_or_else(|_| Err(DialError::Timeout { host, within: UPGRADE_WITHIN }))
+}
+
+/// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1).
+fn rename_session_id(url: &str) -> String {
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut renamed = false;
+    let parameters = query.split('&').map(|parameter| match parameter.strip_prefix("sessionid=") {
+        Some(id) if !std::mem::replace(&mut renamed, true) => format!("sessionId={id}"),
+        _ => parameter.to_owned(),
+    });
+    let query = parameters.collect::<Vec<_>>().join("&");
+    // A URL without a path is one that http::Uri gives the path `/`, but only if told so.
+    if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+async fn connect(url: &Uri, secure: bool, host: &str) -> Result<TcpStream, DialError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    // An answer that is slow on IPv6 does not hold IPv4 up: the addresses are tried side by side.
+    connector.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
+    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let authority =
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let target = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
+    let target = target.map_err(|_| DialError::Url("its host is not a name or an address"))?;
+    let host = host.to_owned();
+    match timeout(CONNECT_WITHIN, connector.call(target)).await {
+        Ok(Ok(stream)) => {
+            let stream = stream.into_inner();
+            tune(&stream);
+            Ok(stream)
+        }
+        Ok(Err(error)) => {
+            let cause = innermost(&error);
+            Err(match error.to_string().contains("dns") {
+                true => DialError::Resolve { host, cause },
+                false => DialError::Connect { host, cause },
+            })
+        }
+        Err(_) => Err(DialError::Timeout { host, within: CONNECT_WITHIN }),
+    }
+}
+
+/// Small frames go out at once, and a peer that has vanished is noticed although nothing is sent.
+fn tune(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    let tuned =
+        stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(error) = tuned {
+        debug!("cannot set TCP options: {error}");
+    }
+}
+
+async fn encrypt(tcp: TcpStream, host: &str, tls: &Tls) -> Result<impl Io + use<>, DialError> {
+    let failed = |error: &(dyn StdError + 'static)| DialError::Tls {
+        host: host.to_owned(),
+        cause: innermost(error),
+        fault: tls::Fault::find(error),
+    };
+    let config = tls.client_config().map_err(|error| failed(&error))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| DialError::Url("its host is not a name or an address"))?;
+    let connector = TlsConnector::from(Arc::clone(&config));
+    connector.connect(name, tcp).await.map_err(|error| failed(&error))
+}
+
+async fn upgrade(
+    url: Uri,
+    token: &SecretString,
+    io: Box<dyn Io>,
+    host: &str,
+) -> Result<Socket, DialError> {
+    let host = host.to_owned();
+    let mut request = url
+        .into_client_request()
+        .map_err(|_| DialError::Url("it does not make an HTTP request"))?;
+    let headers = request.headers_mut();
+    let mut token = HeaderValue::from_str(token.expose_secret())
+        .unwrap_or_else(|_| HeaderValue::from_static(""));
+    token.set_sensitive(true);
+    headers.insert("x-acs-session-token", token);
+    headers.insert("user-agent", HeaderValue::from_static(crate::USER_AGENT));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    match client_async_with_config(request, io, Some(config)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(WsError::Http(response)) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let text = String::from_utf8_lossy(body).chars().take(200).collect::<String>();
+            let text = printable(&text.replace(['\r', '\n'], " "));
+            Err(DialError::Refused { host, status: response.status(), text })
+        }
+        // A gateway that cuts the connection here is not one that speaks something else.
+        Err(WsError::Io(error)) => Err(DialError::Connect { host, cause: innermost(&error) }),
+        Err(error) => Err(DialError::Upgrade { host, cause: error.to_string() }),
+    }
+}
+
+/// The last error of a chain, which is the one that the system gave.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_id_is_renamed_once_and_nothing_else_is_touched() {
+        for (url, expected) in [
+            ("wss://h/session?sessionid=s-1&token=a", "wss://h/session?sessionId=s-1&token=a"),
+            ("wss://h/s?token=sessionid=x&sessionid=1", "wss://h/s?token=sessionid=x&sessionId=1"),
+            ("wss://h/s?sessionid=1&sessionid=2", "wss://h/s?sessionId=1&sessionid=2"),
+            ("wss://h/s?sessionId=1&token=%2B%2f+~", "wss://h/s?sessionId=1&token=%2B%2f+~"),
+            ("wss://sessionid/s", "wss://sessionid/s"),
+        ] {
+            assert_eq!(rename_session_id(url), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_used_is_refused_and_not_shown() {
+        let tls = Tls::new(None).unwrap();
+        for url in [
+            "ws://example.com/session?sessionId=1&token=secret",
+            "https://example.com/session?token=secret",
+            "wss:///session?token=secret",
+            "secret",
+            "",
+        ] {
+            let error = dial(&url.into(), &"secret".into(), &tls).await.unwrap_err();
+            assert!(matches!(error, DialError::Url(_)), "{url}: {error:?}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_reached_without_tls() {
+        for host in ["localhost", "127.0.0.1", "127.8.8.8", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example.com", "128.0.0.1", "10.0.0.1", "::2", "0.0.0.0"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

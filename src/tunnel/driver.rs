@@ -1,0 +1,394 @@
+//! One task that moves bytes between the WebSocket, the session core and the local side.
+//!
+//! The branches of the one `select!` only wait; what they found is handled after it has returned,
+//! so that the order of events is decided in one place and nothing is lost to a cancelled branch.
+
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tracing::{debug, info, warn};
+
+use super::dial::Socket;
+use super::endpoint::{Endpoint, LocalWrite};
+use crate::proto::session::{Disconnect, End, Event, RemoteEnd, Session};
+
+/// How long what the local side has sent may take to go out once the session is to end.
+const FLUSH_WITHIN: Duration = Duration::from_millis(600);
+/// How long the last frames may take to be written after that.
+const WRITE_WITHIN: Duration = Duration::from_millis(200);
+/// How long the gateway may take to answer the WebSocket's close.
+const CLOSE_WITHIN: Duration = Duration::from_millis(400);
+/// How long the local side may take nothing at all of what is left for it after the end.
+const DELIVER_WITHIN: Duration = Duration::from_secs(120);
+/// The same once the process is to end.
+const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
+/// How long to look for a last word of the far side once it takes nothing more.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
+
+/// The most bytes that are read from the local side at once.
+const READ: usize = 16 * 1024;
+
+/// How a splice went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the session ended.
+    pub end: End,
+    /// Whether the target has sent anything.
+    pub has_output: bool,
+    /// Bytes from the local side to the far side.
+    pub sent: u64,
+    /// Bytes from the far side that the local side has taken.
+    pub delivered: u64,
+}
+
+/// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
+/// is closed.
+///
+/// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
+/// a second. `closed` is called once the WebSocket is closed, which can be well before the local
+/// side has taken all its bytes: time to end the session with the API.
+pub async fn splice<R, W>(
+    socket: Socket,
+    session: Session,
+    local: Endpoint<R, W>,
+    shutdown: impl Future<Output = ()>,
+    closed: impl FnOnce(),
+) -> Outcome
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let (sink, stream) = socket.split();
+    let mut driver = Driver {
+        sink,
+        stream,
+        session,
+        local,
+        outgoing: None,
+        unflushed: false,
+        sink_broken: None,
+        chunk: Bytes::new(),
+        unflushed_local: false,
+        buffer: vec![0; READ],
+        ended: None,
+        stopping: false,
+        reader_gone: false,
+        sent: 0,
+        delivered: 0,
+    };
+    driver.run(shutdown).await;
+    driver.finish(closed).await
+}
+
+struct Driver<R, W> {
+    sink: SplitSink<Socket, Message>,
+    stream: SplitStream<Socket>,
+    session: Session,
+    local: Endpoint<R, W>,
+    /// A message that the session gave and the socket has not taken.
+    outgoing: Option<Bytes>,
+    /// Whether the socket has taken messages that it has not written.
+    unflushed: bool,
+    /// Since when the socket takes nothing more, and why.
+    sink_broken: Option<(Instant, String)>,
+    /// Bytes that the session gave and the local side has not taken.
+    chunk: Bytes,
+    /// Whether the local side has taken bytes that it has not written.
+    unflushed_local: bool,
+    buffer: Vec<u8>,
+    /// Since when the session has ended.
+    ended: Option<Instant>,
+    /// Whether the process is to end.
+    stopping: bool,
+    /// Whether nobody takes what is delivered.
+    reader_gone: bool,
+    sent: u64,
+    delivered: u64,
+}
+
+/// What one wait has found.
+enum Found {
+    Deadline,
+    Shutdown,
+    Room(Result<(), WsError>),
+    Flushed(Result<(), WsError>),
+    Message(Option<Result<Message, WsError>>),
+    Read(io::Result<usize>),
+    Written(io::Result<usize>),
+    FlushedLocal(io::Result<()>),
+    ReaderGone,
+}
+
+impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
+    /// Until the session has ended and its last frame is written.
+    async fn run(&mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown.fuse());
+        loop {
+            self.session.handle_timeout(Instant::now());
+            self.log_events();
+            if self.outgoing.is_none() {
+                self.outgoing = self.session.poll_transmit(Instant::now());
+            }
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            if self.session.end().is_some() {
+                let since = *self.ended.get_or_insert_with(Instant::now);
+                let writing = self.outgoing.is_some() || self.unflushed;
+                if !writing || self.sink_broken.is_some() || since.elapsed() >= WRITE_WITHIN {
+                    return;
+                }
+            }
+            let found = self.wait(shutdown.as_mut()).await;
+            self.handle(found);
+        }
+    }
+
+    async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Found {
+        let broken = self.sink_broken.as_ref().map(|(since, _)| *since + LAST_WORD_WITHIN);
+        let ended = self.ended.map(|since| since + WRITE_WITHIN);
+        let deadlines = [self.session.poll_timeout(), broken, ended];
+        let deadline = deadlines.into_iter().flatten().min();
+        let room = self.session.local_room().min(READ);
+        let reads_far = self.session.wants_remote();
+        let (sink, outgoing) = (&mut self.sink, self.outgoing.is_some());
+        let write_far = async {
+            match outgoing {
+                true => Found::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await),
+                false => Found::Flushed(sink.flush().await),
+            }
+        };
+        let (writer, chunk) = (&mut self.local.writer, &self.chunk);
+        let unflushed_local = self.unflushed_local;
+        let write_local = async {
+            if !chunk.is_empty() {
+                return Found::Written(writer.write(chunk).await);
+            }
+            if unflushed_local {
+                return Found::FlushedLocal(writer.flush().await);
+            }
+            writer.closed().await;
+            Found::ReaderGone
+        };
+        tokio::select! {
+            () = shutdown => Found::Shutdown,
+            () = until(deadline) => Found::Deadline,
+            found = write_far, if (outgoing || self.unflushed) && broken.is_none() => found,
+            found = write_local, if !self.reader_gone => found,
+            message = self.stream.next(), if reads_far => Found::Message(message),
+            read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
+                Found::Read(read)
+            }
+        }
+    }
+
+    fn handle(&mut self, found: Found) {
+        let now = Instant::now();
+        match found {
+            Found::Deadline => {
+                if let Some((since, how)) = &self.sink_broken
+                    && *since + LAST_WORD_WITHIN <= now
+                {
+                    self.session.handle_disconnect(Disconnect::Broken(how.clone()));
+                }
+            }
+            Found::Shutdown => {
+                debug!("asked to end");
+                self.read_what_is_there(now);
+                self.stopping = true;
+                self.session.handle_shutdown(now, FLUSH_WITHIN);
+            }
+            Found::Room(Ok(())) => {
+                if let Some(message) = self.outgoing.take() {
+                    self.unflushed = true;
+                    if let Err(error) = self.sink.start_send_unpin(Message::Binary(message)) {
+                        self.handle_broken_sink(now, &error);
+                    }
+                }
+            }
+            Found::Flushed(Ok(())) => self.unflushed = false,
+            Found::Room(Err(error)) | Found::Flushed(Err(error)) => {
+                self.handle_broken_sink(now, &error);
+            }
+            Found::Message(message) => self.handle_message(now, message),
+            Found::Read(Ok(0)) => {
+                debug!("end of file from the local side");
+                self.session.handle_local_eof(now);
+            }
+            Found::Read(Ok(read)) => self.take_local(now, read),
+            Found::Read(Err(error)) => {
+                debug!("cannot read from the local side: {error}");
+                self.session.handle_local_eof(now);
+            }
+            Found::Written(Ok(written)) => {
+                self.chunk.advance(written);
+                self.delivered += written as u64;
+                self.unflushed_local = true;
+            }
+            Found::FlushedLocal(Ok(())) => self.unflushed_local = false,
+            Found::Written(Err(error)) | Found::FlushedLocal(Err(error)) => {
+                debug!("cannot write to the local side: {error}");
+                self.handle_reader_gone(now);
+            }
+            Found::ReaderGone => {
+                debug!("nobody reads from the local side any more");
+                self.handle_reader_gone(now);
+            }
+        }
+    }
+
+    fn take_local(&mut self, now: Instant, read: usize) {
+        self.sent += read as u64;
+        self.session.handle_local(now, &self.buffer[..read]);
+    }
+
+    /// Takes what the local side has written already, without waiting.
+    fn read_what_is_there(&mut self, now: Instant) {
+        loop {
+            let room = self.session.local_room().min(READ);
+            let read = self.local.reader.read(&mut self.buffer[..room]);
+            match read.now_or_never() {
+                Some(Ok(read)) if read > 0 => self.take_local(now, read),
+                _ => return,
+            }
+        }
+    }
+
+    fn handle_reader_gone(&mut self, now: Instant) {
+        self.read_what_is_there(now);
+        self.reader_gone = true;
+        self.chunk.clear();
+        self.session.handle_local_gone(now, FLUSH_WITHIN);
+    }
+
+    /// The far side may have said why before it stopped taking frames: that is read first.
+    fn handle_broken_sink(&mut self, now: Instant, error: &WsError) {
+        debug!("cannot write to the gateway: {error}");
+        self.sink_broken.get_or_insert((now, error.to_string()));
+    }
+
+    fn handle_message(&mut self, now: Instant, message: Option<Result<Message, WsError>>) {
+        match message {
+            Some(Ok(Message::Binary(message))) => self.session.handle_frame(now, message),
+            Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
+            Some(Ok(Message::Close(frame))) => {
+                let (code, text) = match frame {
+                    Some(frame) => (Some(frame.code.into()), frame.reason.to_string()),
+                    None => (None, String::new()),
+                };
+                self.session.handle_disconnect(Disconnect::Closed { code, text });
+            }
+            Some(Ok(_)) => {}
+            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
+                self.session.handle_violation(&format!("a message of {size} bytes"));
+            }
+            Some(Err(WsError::Capacity(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(WsError::Utf8(_))) => {
+                self.session.handle_violation("a text message that is no UTF-8");
+            }
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
+                let how = "it was cut without a close frame".to_owned();
+                self.session.handle_disconnect(Disconnect::Broken(how));
+            }
+            Some(Err(WsError::Protocol(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(error)) => {
+                self.session.handle_disconnect(Disconnect::Broken(error.to_string()));
+            }
+        }
+    }
+
+    /// Closes the WebSocket, then waits for the local side to take what is left for it.
+    async fn finish(mut self, closed: impl FnOnce()) -> Outcome {
+        if timeout(CLOSE_WITHIN, self.close()).await.is_err() {
+            debug!("the gateway did not answer the close in time");
+        }
+        closed();
+        if !self.reader_gone {
+            self.deliver_rest().await;
+        }
+        let end = self.session.end().cloned().unwrap_or(End::Local);
+        Outcome {
+            end,
+            has_output: self.session.has_output(),
+            sent: self.sent,
+            delivered: self.delivered,
+        }
+    }
+
+    async fn close(&mut self) {
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        // Fails where the far side has closed already; reading on then completes its handshake.
+        let _ = self.sink.send(Message::Close(Some(normal))).await;
+        while let Some(Ok(_)) = self.stream.next().await {}
+    }
+
+    async fn deliver_rest(&mut self) {
+        let within = if self.stopping { DELIVER_AT_ONCE } else { DELIVER_WITHIN };
+        let writer = &mut self.local.writer;
+        loop {
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            let step = async {
+                match self.chunk.is_empty() {
+                    true => writer.flush().await.map(|()| 0),
+                    false => writer.write(&self.chunk).await,
+                }
+            };
+            match timeout(within, step).await {
+                Ok(Ok(written)) if written > 0 => {
+                    self.chunk.advance(written);
+                    self.delivered += written as u64;
+                }
+                Ok(_) => return,
+                Err(_) => {
+                    warn!("the local side takes nothing: what is left for it is dropped");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn log_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Progress(progress) => debug!("the session is {progress:?}"),
+                Event::Opened => debug!("the agent has joined"),
+                Event::Ready => debug!("the target is taken to be listening"),
+                Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
+                Event::Version(version) => debug!("the far side speaks {version}"),
+                Event::Gap { expected, got } => warn!(
+                    "Output {got} came where {expected} was due: bytes may have been lost on the \
+                     way (told once)"
+                ),
+                Event::Skipped(what) => debug!("skipped {what}"),
+                Event::Ended(End::Remote(RemoteEnd::Redialled)) => info!(
+                    "the server closed the connection, and the agent dialled it again: this is \
+                     the end of the stream"
+                ),
+                Event::Ended(end) => debug!("the session has ended: {end:?}"),
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,264 @@
+//! The local side of a session.
+
+use std::future::Future;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The half that local bytes are delivered to.
+pub trait LocalWrite: AsyncWrite + Unpin {
+    /// Waits until whoever reads from this half has gone, as far as the platform can tell without
+    /// writing. Cancel-safe.
+    fn closed(&mut self) -> impl Future<Output = ()>;
+}
+
+/// A local side, as the driver takes it.
+#[derive(Debug)]
+pub struct Endpoint<R, W> {
+    /// Where local bytes come from.
+    pub reader: R,
+    /// Where the far side's bytes go.
+    pub writer: W,
+}
+
+impl<R: AsyncRead + Unpin, W: LocalWrite> Endpoint<R, W> {
+    /// Joins two halves.
+    pub fn new(reader: R, writer: W) -> Self {
+        Self { reader, writer }
+    }
+}
+
+/// The process's own stdin and stdout.
+///
+/// # Errors
+/// When a descriptor is closed, or cannot be handed to the event loop.
+pub fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
+    Ok(Endpoint::new(Stdin::open()?, Stdout::open()?))
+}
+
+#[cfg(not(unix))]
+pub use self::other::{Stdin, Stdout};
+#[cfg(unix)]
+pub use self::unix::{Stdin, Stdout};
+
+#[cfg(unix)]
+mod unix {
+    //! Pipes and sockets are read and written without blocking, so that a reader that goes away is
+    //! noticed at once; terminals and files, which the event loop cannot wait for, by a thread.
+
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::os::unix::fs::FileTypeExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+    use tokio::net::UnixStream;
+    use tokio::net::unix::pipe;
+
+    use super::LocalWrite;
+
+    /// Bytes from the local side. Pipes and sockets block again once it is dropped, as whoever
+    /// shares them expects.
+    #[derive(Debug)]
+    pub struct Stdin {
+        kind: Kind<pipe::Receiver, tokio::io::Stdin>,
+        _blocking: Blocking,
+    }
+
+    /// Bytes to the local side. Pipes and sockets block again once it is dropped.
+    #[derive(Debug)]
+    pub struct Stdout {
+        kind: Kind<pipe::Sender, tokio::io::Stdout>,
+        _blocking: Blocking,
+    }
+
+    #[derive(Debug)]
+    enum Kind<P, T> {
+        Pipe(P),
+        Socket(UnixStream),
+        Thread(T),
+    }
+
+    /// Makes a descriptor block again when dropped: the flag belongs to the open file, which other
+    /// processes may share.
+    #[derive(Debug)]
+    struct Blocking(std::os::unix::net::UnixStream);
+
+    impl Blocking {
+        fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+            // The type is only a handle here: clearing the flag works on descriptors of any kind.
+            Ok(Self(fd.try_clone_to_owned()?.into()))
+        }
+    }
+
+    impl Drop for Blocking {
+        fn drop(&mut self) {
+            let _ = self.0.set_nonblocking(false);
+        }
+    }
+
+    impl<P, T> Kind<P, T> {
+        fn open(
+            fd: BorrowedFd<'_>,
+            pipe: impl FnOnce(File) -> io::Result<P>,
+            thread: impl FnOnce() -> T,
+        ) -> io::Result<Self> {
+            let file = File::from(fd.try_clone_to_owned()?);
+            let kind = file.metadata()?.file_type();
+            if kind.is_fifo() {
+                return pipe(file).map(Self::Pipe);
+            }
+            if kind.is_socket() {
+                let socket = std::os::unix::net::UnixStream::from(OwnedFd::from(file));
+                socket.set_nonblocking(true)?;
+                return UnixStream::from_std(socket).map(Self::Socket);
+            }
+            Ok(Self::Thread(thread()))
+        }
+    }
+
+    impl Stdin {
+        pub(super) fn open() -> io::Result<Self> {
+            let stdin = io::stdin();
+            let _blocking = Blocking::of(stdin.as_fd())?;
+            let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
+            Ok(Self { kind, _blocking })
+        }
+    }
+
+    impl Stdout {
+        pub(super) fn open() -> io::Result<Self> {
+            let stdout = io::stdout();
+            let _blocking = Blocking::of(stdout.as_fd())?;
+            let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
+            Ok(Self { kind, _blocking })
+        }
+    }
+
+    impl AsyncRead for Stdin {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_read(cx, buf),
+                Kind::Socket(io) => Pin::new(io).poll_read(cx, buf),
+                Kind::Thread(io) => Pin::new(io).poll_read(cx, buf),
+            }
+        }
+    }
+
+    impl AsyncWrite for Stdout {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_write(cx, bytes),
+                Kind::Socket(io) => Pin::new(io).poll_write(cx, bytes),
+                Kind::Thread(io) => Pin::new(io).poll_write(cx, bytes),
+            }
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_flush(cx),
+                Kind::Socket(io) => Pin::new(io).poll_flush(cx),
+                Kind::Thread(io) => Pin::new(io).poll_flush(cx),
+            }
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_shutdown(cx),
+                Kind::Socket(io) => Pin::new(io).poll_shutdown(cx),
+                Kind::Thread(io) => Pin::new(io).poll_shutdown(cx),
+            }
+        }
+    }
+
+    impl LocalWrite for Stdout {
+        async fn closed(&mut self) {
+            let closed = match &self.kind {
+                Kind::Pipe(io) => io.ready(Interest::ERROR).await,
+                Kind::Socket(io) => io.ready(Interest::ERROR).await,
+                Kind::Thread(_) => std::future::pending().await,
+            };
+            // An error of the event loop says nothing about the reader: the next write will.
+            if closed.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    //! Where pipes cannot be waited for, a thread reads and writes them.
+
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::LocalWrite;
+
+    /// Bytes from the local side.
+    #[derive(Debug)]
+    pub struct Stdin(tokio::io::Stdin);
+
+    /// Bytes to the local side.
+    #[derive(Debug)]
+    pub struct Stdout(tokio::io::Stdout);
+
+    impl Stdin {
+        pub(super) fn open() -> io::Result<Self> {
+            Ok(Self(tokio::io::stdin()))
+        }
+    }
+
+    impl Stdout {
+        pub(super) fn open() -> io::Result<Self> {
+            Ok(Self(tokio::io::stdout()))
+        }
+    }
+
+    impl AsyncRead for Stdin {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Stdout {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl LocalWrite for Stdout {
+        async fn closed(&mut self) {
+            std::future::pending().await
+        }
+    }
+}

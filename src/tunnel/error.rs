@@ -1,0 +1,242 @@
+//! What a user is told when a session cannot be dialled, does not open, or breaks.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::dial::DialError;
+use crate::explain::{ExitCode, Explain};
+use crate::proto::session::{Disconnect, Failure};
+
+/// Where a session leads, for messages.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The instance's id.
+    pub instance: String,
+    /// Another host as seen from the instance, if not the instance itself.
+    pub remote_host: Option<String>,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.remote_host {
+            None => write!(f, "port {} of {}", self.port, self.instance),
+            Some(host) => write!(f, "{host}:{} by way of {}", self.port, self.instance),
+        }
+    }
+}
+
+/// A session that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{failure} ({target})")]
+pub struct SessionError {
+    /// What failed.
+    pub failure: Failure,
+    /// Where the session led.
+    pub target: Target,
+    /// What a look at the instance has shown, if one was taken.
+    pub finding: Option<String>,
+    /// The request id of the call that started the session.
+    pub request_id: Option<String>,
+}
+
+impl Explain for SessionError {
+    fn why(&self) -> Option<String> {
+        self.finding.clone().or_else(|| self.cause_and_remedy().0)
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.cause_and_remedy().1
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Session
+    }
+}
+
+impl SessionError {
+    /// Whether the state of the instance may explain it.
+    pub fn did_not_open(&self) -> bool {
+        match &self.failure {
+            Failure::NotOpened { .. } | Failure::Aborted(_) => true,
+            Failure::Ended(reason) => {
+                matches!(reason.word(), "AgentTimeout" | "InitChannelFailed" | "OpenChannelFailed")
+            }
+            _ => false,
+        }
+    }
+
+    fn cause_and_remedy(&self) -> (Option<String>, Option<String>) {
+        let (cause, remedy) = match &self.failure {
+            Failure::NotOpened { progress: true, .. } => (
+                "the gateway answered, but the instance's Cloud Assistant agent did not join",
+                AGENT,
+            ),
+            Failure::NotOpened { .. } => {
+                ("the gateway took the connection and said nothing", AGENT)
+            }
+            Failure::Aborted(_) => ("the gateway gave up before the session was open", AGENT),
+            Failure::Ended(reason) => return self.of_reason(reason.word()),
+            Failure::Malformed(_) | Failure::NotAFrame(_) => (
+                "something between here and the gateway may change the traffic, or the service \
+                 speaks a newer protocol",
+                "try again with -vv, look for a newer ecs-bridge, and report it with the RequestId",
+            ),
+            Failure::Frozen => (
+                "the gateway is being updated, and this agent's sessions do not survive that",
+                "connect again; a newer Cloud Assistant agent can resume its sessions",
+            ),
+            Failure::Lost { .. } | Failure::LostInput(_) => {
+                ("frames went missing, and the stream cannot go on without them", "connect again")
+            }
+            Failure::Disconnected(disconnect) => return (cause_of(disconnect), again()),
+            Failure::Idle(_) => {
+                ("that is what --idle-timeout asks for", "raise it, or use 0 for never")
+            }
+        };
+        (Some(cause.to_owned()), Some(remedy.to_owned()))
+    }
+
+    /// Reasons as published code gives them (PROTOCOL.md, 3).
+    fn of_reason(&self, word: &str) -> (Option<String>, Option<String>) {
+        let (cause, remedy) = match word {
+            "OpenTargetPortFailed" | "ReopenTargetPortFailed" => {
+                let at = match &self.target.remote_host {
+                    None => format!("on port {} of the instance", self.target.port),
+                    Some(host) => format!("at {host}:{}, seen from the instance", self.target.port),
+                };
+                return (
+                    Some(format!("nothing accepts connections {at}")),
+                    Some(
+                        "check that the service runs and listens there (on the instance: `ss \
+                         -ltn`), and that the port and --remote-host are right"
+                            .to_owned(),
+                    ),
+                );
+            }
+            "AgentTimeout" => ("the Cloud Assistant agent did not answer in time", AGENT),
+            "InitChannelFailed" | "OpenChannelFailed" => {
+                ("the Cloud Assistant agent could not join the session", AGENT)
+            }
+            "FlowExceedLimit" => (
+                "the gateway counted more bytes than its rate limit allows",
+                "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
+                 that it was told",
+            ),
+            "IdleTimeout" => (
+                "the service ends a session after 3 minutes without a frame from this side",
+                "connect again; leave --keepalive on (50 s)",
+            ),
+            "SessionTimeout" => ("the service ends every session after 3 hours", "connect again"),
+            "Notified" => (
+                "the session was ended from elsewhere: the console, the API, or an administrator",
+                "connect again if that was not intended",
+            ),
+            "SessionIdDuplicated" => ("another client uses the same session", "connect again"),
+            "SendingDataFailed" | "ReadFromWebsocketFailed" | "ProcessDataError" => {
+                ("the instance's agent and the gateway lost each other", "connect again")
+            }
+            "UserNotExists"
+            | "PasswordNameNotFound"
+            | "HomeDirNotFound"
+            | "HomeDirPermissionDenied"
+            | "ShellCommandNotFound"
+            | "MalformedCommandLine"
+            | "OpenPtyFailed"
+            | "KeyExchangeFailed" => (
+                "the service took this for a shell session",
+                "report it with `-vv` output: ecs-bridge asked for a port",
+            ),
+            _ => return (None, again()),
+        };
+        (Some(cause.to_owned()), Some(remedy.to_owned()))
+    }
+}
+
+const AGENT: &str = "check that the instance runs and that its Cloud Assistant agent is online \
+    (ECS console > Cloud Assistant > ECS Instances); on the instance: `systemctl restart \
+    aliyun.service`";
+
+fn again() -> Option<String> {
+    Some("connect again; with -vv the log says more".to_owned())
+}
+
+fn cause_of(disconnect: &Disconnect) -> Option<String> {
+    let cause = match disconnect {
+        Disconnect::Closed { code: Some(1001), .. } => "the gateway is going away",
+        Disconnect::Closed { code: Some(1008), .. } => "the gateway's policy forbids the session",
+        Disconnect::Closed { code: Some(1011), .. } => "the gateway failed",
+        Disconnect::Closed { code: Some(1012), .. } => "the gateway restarts",
+        Disconnect::Closed { code: Some(1013), .. } => "the gateway is overloaded",
+        Disconnect::Closed { .. } => return None,
+        Disconnect::Broken(_) => {
+            "the network was away, or something between here and the gateway cut the connection; \
+             a session of this kind cannot be resumed"
+        }
+    };
+    Some(cause.to_owned())
+}
+
+impl Explain for DialError {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Resolve { cause, .. } | Self::Connect { cause, .. } | Self::Tls { cause, .. } => {
+                Some(cause.clone())
+            }
+            Self::Refused { status, text, .. } => Some(refusal(*status, text)),
+            Self::Timeout { .. } => {
+                Some("it accepts nothing, or something in between drops the packets".to_owned())
+            }
+            Self::Url(_) | Self::Upgrade { .. } => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Url(_) => "report it with the RequestId; the address itself is a secret",
+            Self::Resolve { .. } => "check the network and the name server, then connect again",
+            Self::Connect { .. } | Self::Timeout { .. } => {
+                "check that this machine may reach the gateway on TCP port 443 (firewall, VPN), \
+                 then connect again; inside a VPC use --connection-type intranet"
+            }
+            Self::Tls { fault: Some(fault), .. } => return fault.remedy(),
+            Self::Tls { .. } => {
+                "if a proxy inspects TLS here, give its certificate with --ca-file or SSL_CERT_FILE"
+            }
+            Self::Refused { status, .. } => match status.as_u16() {
+                401 | 403 => "connect again: an address is good for 10 minutes and one session",
+                429 => {
+                    "close sessions that are not needed (20 connected an instance, 100 active a \
+                     region), wait a moment and connect again"
+                }
+                500.. => "the service has trouble: connect again in a moment",
+                _ => "connect again; with -vv the log says more",
+            },
+            Self::Upgrade { .. } => "check that nothing in between answers for the gateway",
+        };
+        Some(remedy.to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Network
+    }
+}
+
+fn refusal(status: StatusCode, text: &str) -> String {
+    let cause = match status.as_u16() {
+        401 | 403 => "the address of the session is not valid, or not any more",
+        429 => "too many sessions or too many connections at once",
+        500.. => "the gateway failed",
+        _ => "it did not take the upgrade",
+    };
+    match text.trim() {
+        "" => cause.to_owned(),
+        text => format!("{cause}; it said: {text}"),
+    }
+}

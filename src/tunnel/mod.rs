@@ -1,0 +1,11 @@
+//! The async half: a WebSocket to the gateway, spliced to a local endpoint.
+//!
+//! - [`dial`]: TCP, TLS and the upgrade.
+//! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
+//! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
+//! - [`error`]: what a user is told when a session fails.
+
+pub mod dial;
+pub mod driver;
+pub mod endpoint;
+pub mod error;

@@ -1,0 +1,56 @@
+//! Commands on the instance.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::world::{INSTANCE, World, noise, run, succeed};
+
+everywhere!(
+    a_command_gives_its_output_and_its_exit_code,
+    what_goes_up_and_down_arrives_byte_for_byte,
+    a_port_other_than_22_is_reached,
+    another_host_is_reached_through_the_instance,
+);
+
+async fn a_command_gives_its_output_and_its_exit_code(world: &World) {
+    let output =
+        run(world.openssh("ssh").args([INSTANCE, "echo out; echo err >&2; exit 42"])).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "out\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n");
+    assert_eq!(output.status.code(), Some(42));
+}
+
+async fn what_goes_up_and_down_arrives_byte_for_byte(world: &World) {
+    let bytes = noise(5_000_000);
+    let mut up = world.openssh("ssh");
+    up.args([INSTANCE, "cat > up"]).stdin(Stdio::piped());
+    let mut child = up.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&bytes).await.unwrap();
+    drop(stdin);
+    let status = tokio::time::timeout(crate::world::PATIENCE, child.wait()).await.unwrap();
+    assert!(status.unwrap().success());
+    assert!(std::fs::read(world.path("up")).unwrap() == bytes, "what went up is not the same");
+
+    let down = succeed(world.openssh("ssh").args([INSTANCE, "cat up"])).await;
+    assert!(down == bytes, "what came down is not the same");
+
+    let upload = &world.cloud.sessions()[0];
+    assert!(upload.input_bytes > 5_000_000);
+    let full = upload.full_inputs as f64 / upload.input_frames as f64;
+    assert!(full > 0.9, "only {full} of the frames were full");
+}
+
+async fn a_port_other_than_22_is_reached(world: &World) {
+    let out = succeed(world.openssh("ssh").args(["-p", "2200", INSTANCE, "echo hello"])).await;
+    assert_eq!(out, b"hello\n");
+    assert_eq!(world.cloud.sessions()[0].port, Some(2200));
+}
+
+async fn another_host_is_reached_through_the_instance(world: &World) {
+    let out = succeed(world.openssh("ssh").args(["inner", "echo hello"])).await;
+    assert_eq!(out, b"hello\n");
+    let session = &world.cloud.sessions()[0];
+    assert_eq!(session.target_server.as_deref(), Some(crate::world::INNER));
+}

@@ -1,0 +1,279 @@
+//! One world a test: a cloud, an instance with an SSH server, keys, and an ssh_config.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_cloud::ssh_server::SshServer;
+use local_cloud::{Agent, Instance, LocalCloud, Pace};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+/// The instance of every world.
+pub(crate) const INSTANCE: &str = "i-bp1example0001";
+/// Another host that the instance can reach.
+pub(crate) const INNER: &str = "inner.example.internal";
+/// No program of a test may take longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Fast enough that a test need not wait for 5 MB, slow enough that the pace is felt: 8 MB/s.
+const LIMIT: u64 = 64_000_000;
+
+/// Which SSH server plays the instance's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    InProcess,
+    OpenSsh,
+}
+
+/// A cloud, an instance, and what `ssh` needs to reach it.
+pub(crate) struct World {
+    pub(crate) cloud: LocalCloud,
+    pub(crate) dir: TempDir,
+    pub(crate) addr: SocketAddr,
+    _server: Running,
+}
+
+#[allow(dead_code, reason = "owned so that it ends with the test")]
+enum Running {
+    InProcess(SshServer),
+    OpenSsh(JoinSet<()>),
+}
+
+impl World {
+    /// `None` if the server is not installed, and that is not a failure.
+    pub(crate) async fn new(server: Server, agent: Agent) -> Option<Self> {
+        Self::with(server, Instance::new(INSTANCE).agent(agent).pace(Pace::announced(LIMIT))).await
+    }
+
+    /// A world with an instance of the test's own; its ports 22 and 2200 and the host [`INNER`]
+    /// lead to the SSH server.
+    pub(crate) async fn with(server: Server, instance: Instance) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        make_key(dir.path(), "id").await;
+        let public = std::fs::read_to_string(dir.path().join("id.pub")).unwrap();
+        let (running, addr, host_key) = match server {
+            Server::InProcess => {
+                let server = SshServer::builder()
+                    .authorized_key(public)
+                    .root_dir(dir.path())
+                    .start()
+                    .await
+                    .unwrap();
+                let (addr, key) = (server.addr(), server.host_key_openssh().to_owned());
+                (Running::InProcess(server), addr, key)
+            }
+            Server::OpenSsh => {
+                let sshd = installed("sshd")?;
+                let (tasks, addr, key) = start_sshd(sshd, dir.path()).await;
+                (Running::OpenSsh(tasks), addr, key)
+            }
+        };
+        let instance = instance.target(22, addr).target(2200, addr).remote(INNER, 22, addr);
+        let cloud = LocalCloud::builder().instance(instance).start().await.unwrap();
+        let world = Self { cloud, dir, addr, _server: running };
+        world.write_config(&host_key).await;
+        Some(world)
+    }
+
+    async fn write_config(&self, host_key: &str) {
+        let user = run(Command::new("id").arg("-un")).await;
+        let user = String::from_utf8(user.stdout).unwrap();
+        let known_hosts = format!("instance {}\n", host_key.trim());
+        std::fs::write(self.dir.path().join("known_hosts"), known_hosts).unwrap();
+        let common = format!(
+            "  User {user}\n  IdentityFile {dir}/id\n  IdentitiesOnly yes\n  BatchMode yes\n  \
+             HostKeyAlias instance\n  UserKnownHostsFile {dir}/known_hosts\n  \
+             StrictHostKeyChecking yes\n  LogLevel ERROR\n  ControlPath {dir}/control\n",
+            user = user.trim(),
+            dir = self.dir.path().display(),
+        );
+        let bridge = env!("CARGO_BIN_EXE_ecs-bridge");
+        let config = format!(
+            "Host i-*\n  ProxyCommand {bridge} {log} proxy %h %p\n{common}\
+             Host inner\n  ProxyCommand {bridge} {log} proxy {INSTANCE} %p --remote-host {INNER}\n{common}\
+             Host plain\n  HostName {ip}\n  Port {port}\n{common}",
+            log = format_args!("-vvv --log-file {}", self.path("log").display()),
+            ip = self.addr.ip(),
+            port = self.addr.port(),
+        );
+        std::fs::write(self.config(), config).unwrap();
+    }
+
+    /// The path of the ssh_config.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("ssh_config")
+    }
+
+    /// A path in the world's folder, which is also where the instance's commands run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A program that finds `ecs-bridge`'s credentials and no others in its environment.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH"].iter().any(|p| text.starts_with(p)) {
+                command.env_remove(&name);
+            }
+        }
+        command.envs(self.cloud.env()).env("HOME", self.dir.path());
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// `ssh`, `scp` or `sftp` with the world's configuration.
+    pub(crate) fn openssh(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command.arg("-F").arg(self.config());
+        command
+    }
+
+    /// The binary under test.
+    pub(crate) fn bridge(&self, args: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_ecs-bridge"));
+        command.args(args);
+        command
+    }
+
+    /// `ssh -F …` as one word, for programs that start ssh themselves.
+    pub(crate) fn ssh_words(&self) -> String {
+        format!("ssh -F {}", self.config().display())
+    }
+
+    /// Nothing that the cloud has seen was wrong, and every session has been ended.
+    pub(crate) async fn check(&self) {
+        let ended = self.cloud.wait_for(
+            |state| state.sessions().all(|session| session.ended_by_api && session.live == 0),
+            Duration::from_secs(10),
+        );
+        ended.await.expect("every session is ended");
+        for session in self.cloud.sessions() {
+            assert_eq!(session.violations, Vec::<String>::new());
+            assert_ne!(session.end_reason.as_deref(), Some("FlowExceedLimit"));
+            assert_eq!(session.dropped_bytes, 0, "an older agent dropped early input");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
+            eprintln!("{:#?}", self.cloud.sessions());
+        }
+    }
+}
+
+/// Runs a program to its end.
+pub(crate) async fn run(command: &mut Command) -> Output {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    output.expect("the program ends in time").expect("the program starts")
+}
+
+/// Runs a program that has to succeed, and gives its stdout.
+pub(crate) async fn succeed(command: &mut Command) -> Vec<u8> {
+    let output = run(command.stderr(Stdio::piped())).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    output.stdout
+}
+
+/// The path of a program, or `None` if it is not installed and that is not a failure.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders.map(|folder: PathBuf| folder.join(program)).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+async fn make_key(dir: &Path, name: &str) {
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(dir.join(name));
+    succeed(&mut keygen).await;
+}
+
+/// OpenSSH's server, one process a connection, on a port that was free.
+async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
+    make_key(dir, "host").await;
+    let config = dir.join("sshd_config");
+    let text = format!(
+        "HostKey {dir}/host\nAuthorizedKeysFile {dir}/id.pub\nStrictModes no\nUsePAM no\n\
+         PermitRootLogin yes\nPidFile none\nMaxSessions 20\nSubsystem sftp internal-sftp\n\
+         AcceptEnv GIT_PROTOCOL\nLogLevel ERROR\nForceCommand cd {dir} && \
+         if [ \"$SSH_ORIGINAL_COMMAND\" = internal-sftp ]; then exec {sftp}; \
+         else eval \"$SSH_ORIGINAL_COMMAND\"; fi\n",
+        dir = dir.display(),
+        sftp = "/usr/lib/openssh/sftp-server",
+    );
+    std::fs::write(&config, text).unwrap();
+    // Where sshd is root it wants this folder, which only its service makes.
+    let _ = std::fs::create_dir_all("/run/sshd");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (sshd, config) = (Arc::new(sshd), Arc::new(config));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let socket = socket.into_std().unwrap();
+            socket.set_nonblocking(false).unwrap();
+            let (stdin, stdout) =
+                (OwnedFd::from(socket.try_clone().unwrap()), OwnedFd::from(socket));
+            let mut command = Command::new(&*sshd);
+            command.args(["-i", "-e", "-f"]).arg(&*config).kill_on_drop(true);
+            command.stdin(stdin).stdout(stdout).stderr(Stdio::inherit());
+            connections.spawn(async move { command.status().await });
+        }
+    });
+    (tasks, addr, std::fs::read_to_string(dir.join("host.pub")).unwrap())
+}
+
+/// `len` bytes that do not repeat and are the same every time.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(len).collect()
+}
+
+/// Makes a test of each function for every SSH server and every agent.
+macro_rules! everywhere {
+    ($($test:ident),+ $(,)?) => {
+        everywhere!(@ in_process_older_agent, InProcess, old, $($test),+);
+        everywhere!(@ in_process_newer_agent, InProcess, newer, $($test),+);
+        everywhere!(@ openssh_older_agent, OpenSsh, old, $($test),+);
+        everywhere!(@ openssh_newer_agent, OpenSsh, newer, $($test),+);
+    };
+    (@ $module:ident, $server:ident, $agent:ident, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let server = $crate::world::Server::$server;
+                    let agent = local_cloud::Agent::$agent().quick();
+                    if let Some(world) = $crate::world::World::new(server, agent).await {
+                        super::$test(&world).await;
+                        world.check().await;
+                    }
+                }
+            )+
+        }
+    };
+}
