@@ -124,6 +124,8 @@ pub struct SessionRecord {
     pub output_bytes: u64,
     /// The most Input payload that any sliding second brought.
     pub peak_bytes_per_second: u64,
+    /// How many faults have struck its connections, the upgrade's not counted.
+    pub faults_struck: u32,
     /// Why it ended: a reason of the protocol, or `ClientClosed`, `ClientGone`, `EndTerminalSession`, or a fault.
     pub end_reason: Option<String>,
     /// What the client did against the protocol.
@@ -167,6 +169,7 @@ impl SessionRecord {
             output_frames: 0,
             output_bytes: 0,
             peak_bytes_per_second: 0,
+            faults_struck: 0,
             end_reason: None,
             violations: Vec::new(),
         }

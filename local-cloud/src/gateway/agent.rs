@@ -245,12 +245,7 @@ impl Output<'_> {
                 self.not_before.max(Instant::now()) + Duration::from_secs_f64(seconds);
         }
         self.link.out.frame(kind::OUTPUT, payload).await;
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.sent += count;
-        self.link.note(|session| {
-            session.output_frames += 1;
-            session.output_bytes += count;
-        });
+        self.sent += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
     async fn strike(&mut self) {

@@ -237,11 +237,6 @@ impl Link {
     /// A fault strikes: behind all that is on its way to the client already.
     pub(crate) async fn strike(&self, action: &Action) {
         let out = &self.out;
-        let ends = |reason: String| {
-            self.note(|session| {
-                session.end_reason.get_or_insert(reason);
-            });
-        };
         match action {
             Action::Refuse(_) => {}
             Action::Delay(delay) => out.send(Outgoing::Pause(*delay)).await,
@@ -253,44 +248,44 @@ impl Link {
             Action::Status { state, text } => {
                 out.status(*state, text).await;
                 if matches!(state, 2 | 5 | 6) {
-                    ends(text.clone());
-                    out.send(Outgoing::Close(1000)).await;
+                    self.last(text.clone(), Outgoing::Close(1000)).await;
                 }
             }
             Action::Frame { kind, payload } => out.frame(*kind, payload.clone().into()).await,
             Action::Send(malformed) => out.send(Outgoing::Malformed(*malformed)).await,
-            Action::Cut => {
-                ends("Cut".to_owned());
-                out.send(Outgoing::Cut).await;
-            }
-            Action::Reset => {
-                ends("Reset".to_owned());
-                out.send(Outgoing::Reset).await;
-            }
-            Action::Close(1006) => {
-                ends("Cut".to_owned());
-                out.send(Outgoing::Cut).await;
-            }
+            Action::Cut | Action::Close(1006) => self.last("Cut".to_owned(), Outgoing::Cut).await,
+            Action::Reset => self.last("Reset".to_owned(), Outgoing::Reset).await,
             Action::Close(code) => {
-                ends(format!("Close {code}"));
-                out.send(Outgoing::Close(*code)).await;
+                self.last(format!("Close {code}"), Outgoing::Close(*code)).await;
             }
         }
+        self.note(|session| session.faults_struck += 1);
+    }
+
+    /// The last thing that goes out. The agent does nothing more.
+    async fn last(&self, reason: String, last: Outgoing) {
+        self.stall(|stalls| stalls.agent = true);
+        self.note(|session| {
+            session.end_reason.get_or_insert(reason);
+        });
+        self.out.send(last).await;
     }
 
     /// A fault strikes at once: what only drops the socket waits for nothing that is on its way.
     pub(crate) async fn strike_now(&self, action: &Action) -> Option<Ending> {
-        match action {
-            Action::Cut | Action::Close(1006) => Some(Ending::cut("Cut")),
+        let reason = match action {
+            Action::Cut | Action::Close(1006) => "Cut",
             Action::Reset => {
                 self.switches.reset();
-                Some(Ending::cut("Reset"))
+                "Reset"
             }
             other => {
                 self.strike(other).await;
-                None
+                return None;
             }
-        }
+        };
+        self.note(|session| session.faults_struck += 1);
+        Some(Ending::cut(reason))
     }
 
     fn stall(&self, change: impl FnOnce(&mut Stalls)) {

@@ -55,7 +55,17 @@ pub(crate) async fn run(
     let (sink, mut messages) = websocket.split();
     let (out, queue) = Outbox::new();
     let channel = format!("d-{}", random_hex(8));
-    let mut writer = pin!(writer::write(sink, queue, channel, Arc::clone(&switches)));
+    let sent = {
+        let (shared, serial) = (Arc::clone(&shared), session.serial);
+        move |length: usize| {
+            shared.note_session(serial, |session| {
+                session.output_frames += 1;
+                session.output_bytes += u64::try_from(length).unwrap_or(u64::MAX);
+            });
+        }
+    };
+    let writing = writer::write(sink, queue, channel, Arc::clone(&switches), sent);
+    let mut writer = pin!(writing);
     let mut controls = session.controls;
     let link = Link::new(
         shared,
@@ -89,6 +99,7 @@ pub(crate) async fn run(
         Ok(ending) => {
             presence.ended(&ending.reason, ending.terminates);
             let last = match ending.goodbye {
+                _ if link.switches.is_muted() => return, // not a word gets out
                 Goodbye::None => return,
                 Goodbye::Drain => Outgoing::Cut,
                 Goodbye::Close(code) => Outgoing::Close(code),

@@ -71,20 +71,23 @@ pub(crate) enum Wrote {
     Gone,
 }
 
-/// Sends what is queued, until something ends it.
+/// Sends what is queued, until something ends it. `sent` is told of each Output's length once it is on its way.
 pub(crate) async fn write<S>(
     mut sink: S,
     mut queue: mpsc::Receiver<Outgoing>,
     channel: String,
     switches: Arc<Switches>,
+    sent: impl Fn(usize),
 ) -> Wrote
 where
     S: Sink<Message, Error = WsError> + Unpin,
 {
     let mut frames = Numbering { channel, next: 0 };
     while let Some(outgoing) = queue.recv().await {
+        let mut output = None;
         let message = match outgoing {
             Outgoing::Frame { kind, payload } => {
+                output = (kind == kind::OUTPUT).then_some(payload.len());
                 Message::Binary(frames.next(kind, payload).encode())
             }
             Outgoing::Malformed(malformed) => frames.malformed(malformed),
@@ -112,6 +115,9 @@ where
         };
         if sink.send(message).await.is_err() {
             return Wrote::Gone;
+        }
+        if let Some(length) = output {
+            sent(length);
         }
     }
     Wrote::Gone

@@ -37,6 +37,23 @@ async fn all_the_output_comes_before_the_exit_code() {
     assert_eq!(output.status.code(), Some(3));
 }
 
+/// A client that has seen the end of both directions closes the channel at once, without waiting
+/// for the exit status; what comes after its close is lost.
+#[tokio::test]
+async fn the_exit_code_of_a_command_that_closed_its_output_before() {
+    let lab = Lab::new().await;
+    let script = "echo out; exec >&- 2>&-; sleep 0.5; exit 9";
+    for terminal in ["-T", "-tt"] {
+        let output = finish(lab.ssh([terminal, "127.0.0.1", script])).await;
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "out");
+        assert_eq!(output.status.code(), Some(9), "{terminal}");
+    }
+    let signal = "exec >&- 2>&-; sleep 0.5; kill -TERM $$";
+    let output = finish(lab.ssh(["-v", "127.0.0.1", signal])).await;
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("rtype exit-signal"), "{log}");
+}
+
 #[tokio::test]
 async fn an_end_by_a_signal_is_told() {
     let lab = Lab::new().await;

@@ -1,5 +1,6 @@
 //! A client as small as it can be, of the tests' own: signs a call, opens a WebSocket, writes frames.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in what they share")]
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,7 @@ pub async fn echo() -> std::net::SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
             tokio::spawn(async move {
+                tcp.set_nodelay(true).unwrap();
                 let (mut from, mut to) = tcp.split();
                 let _ = tokio::io::copy(&mut from, &mut to).await;
             });
@@ -356,6 +358,7 @@ impl Client {
         match soon(self.ws.next()).await {
             Some(Ok(Message::Binary(message))) => parse(message),
             Some(Ok(Message::Close(frame))) => {
+                let _ = self.ws.flush().await; // the answer to it
                 Got::Closed(frame.map_or(1005, |frame| frame.code.into()))
             }
             Some(Ok(other)) => Got::Other(other),

@@ -1,0 +1,35 @@
+//! The binary: says how it can be reached, and ends when it is told to.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Command, Stdio},
+};
+
+#[test]
+fn it_says_where_it_is_and_ends_on_sigterm() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
+        .args(["--instance", "i-x", "--target", "22=127.0.0.1:2222", "--agent", "old"])
+        .args(["--limit", "1638400", "--access-key", "id:secret:token"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = Vec::new();
+    for _ in 0..6 {
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        lines.push(line.trim_end().to_owned());
+    }
+    assert!(lines[0].starts_with("# i-x at http://127.0.0.1:"), "{lines:?}");
+    let endpoint = lines[0].rsplit(' ').next().unwrap();
+    assert_eq!(lines[1], format!("export ALIBABA_CLOUD_ENDPOINT='{endpoint}'"));
+    assert_eq!(lines[5], "export ALIBABA_CLOUD_SECURITY_TOKEN='token'");
+    std::net::TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
+
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}

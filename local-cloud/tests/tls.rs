@@ -1,0 +1,75 @@
+//! TLS: one port for the API and the gateway, certificates right and wrong.
+
+mod support;
+
+use std::sync::Arc;
+
+use local_cloud::{Agent, Instance, LocalCloud, Tls};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use support::*;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{client_async, tungstenite::client::IntoClientRequest as _};
+
+async fn connect(cloud: &LocalCloud) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    let pem = cloud.ca_pem().unwrap();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(cloud.addr()).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+async fn cloud(tls: Tls) -> LocalCloud {
+    let instance = Instance::new("i-a").agent(Agent::newer().quick());
+    let instance = instance.target(22, greeter().await);
+    LocalCloud::builder().instance(instance).tls(tls).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_api_and_a_session_over_tls() {
+    let cloud = cloud(Tls::Trusted).await;
+    assert_eq!(cloud.endpoint(), format!("https://localhost:{}", cloud.addr().port()));
+    let mut tls = connect(&cloud).await.unwrap();
+    let params = [("InstanceId.1", "i-a"), ("PortNumber", "22")];
+    tls.write_all(Call::new("StartTerminalSession", &params).v3().as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // The server ends the connection without close_notify, which rustls reports.
+    let _ = soon(tls.read_to_string(&mut answer)).await;
+    let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    let started = started(&Answer { status: 200, head: String::new(), body });
+    let base = format!("wss://localhost:{}/session?", cloud.addr().port());
+    assert!(started.url.starts_with(&base), "{}", started.url);
+
+    let url = started.url.replace("sessionid", "sessionId");
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("x-acs-session-token", "".parse().unwrap());
+    let tls = connect(&cloud).await.unwrap();
+    let (_ws, response) = soon(client_async(request, tls)).await.unwrap();
+    assert_eq!(response.status(), 101);
+    cloud.wait_for_session(|s| s.output_bytes == 8, SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_that_no_client_may_take() {
+    for (tls, wanted) in [
+        (Tls::WrongName, "not valid for name"),
+        (Tls::UntrustedCa, "UnknownIssuer"),
+        (Tls::Expired, "expired"),
+    ] {
+        let error = connect(&cloud(tls).await).await.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{tls:?}: {error}");
+    }
+}
