@@ -147,12 +147,21 @@ pub struct Pace {
     pub enforced: bool,
     /// How much over it may be, in any one second.
     pub tolerance_percent: u32,
+    /// Whether only the time counts at which a frame was read. Otherwise a second has to be over the limit by the
+    /// frames' own times of creation as well, so that a machine too busy to read in time blames nobody.
+    pub strict: bool,
 }
 
 impl Default for Pace {
     /// 204,800 bit/s, of which nothing is said, but which is enforced with 5 % to spare.
     fn default() -> Self {
-        Self { limit: DEFAULT_LIMIT, announced: false, enforced: true, tolerance_percent: 5 }
+        Self {
+            limit: DEFAULT_LIMIT,
+            announced: false,
+            enforced: true,
+            tolerance_percent: 5,
+            strict: false,
+        }
     }
 }
 
@@ -173,6 +182,13 @@ impl Pace {
     #[must_use]
     pub fn tolerance_percent(mut self, percent: u32) -> Self {
         self.tolerance_percent = percent;
+        self
+    }
+
+    /// Counts by the time of arrival alone.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 

@@ -129,6 +129,26 @@ async fn cut_after_exactly_so_many_bytes_of_output() {
 }
 
 #[tokio::test]
+async fn an_agent_that_was_struck_says_no_more_when_its_target_closes() {
+    for action in [Action::Cut, Action::Close(1012), Action::Hang] {
+        let fault = Fault::new(Point::OutputBytes(8), action.clone());
+        let cloud = cloud_with(quick().target(22, greeter().await).fault(fault)).await;
+        let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+        client.opened().await;
+        client.output(8).await;
+        if action == Action::Hang {
+            client.input(b"\n").await; // would make the target close
+            client.ws.send(Message::Ping("x".into())).await.unwrap();
+            assert!(matches!(client.next().await, Got::Other(Message::Pong(_))));
+            assert_eq!(cloud.sessions()[0].forwarded_bytes, 0);
+        } else {
+            let wanted = if action == Action::Cut { Got::Broken } else { Got::Closed(1012) };
+            assert_eq!(client.next().await, wanted);
+        }
+    }
+}
+
+#[tokio::test]
 async fn closed_with_a_code() {
     for code in [1000, 1001, 1008, 1011, 1012, 1013, 1005] {
         let cloud = with(Point::OutputBytes(3), Action::Close(code)).await;

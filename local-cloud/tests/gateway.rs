@@ -203,6 +203,24 @@ async fn too_fast_is_the_end_of_it() {
 }
 
 #[tokio::test]
+async fn what_was_paced_and_comes_in_a_heap_counts_only_where_that_is_asked_for() {
+    for (pace, over) in [(Pace::default(), false), (Pace::default().strict(), true)] {
+        let cloud = cloud_with(quick(Agent::newer()).pace(pace).target(22, echo().await)).await;
+        let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+        client.opened().await;
+        for number in 0..14 {
+            let created = 1_700_000_000_000 + 82 * u64::try_from(number).unwrap();
+            let frame = frame_created(INPUT, number, &[0; 2_048], created);
+            client.ws.send(Message::Binary(frame)).await.unwrap();
+        }
+        let told =
+            |s: &local_cloud::SessionRecord| s.end_reason.is_some() || s.output_bytes == 14 * 2_048;
+        let record = cloud.wait_for_session(told, SOON).await.unwrap();
+        assert_eq!(record.end_reason.is_some(), over, "{:?}", record.end_reason);
+    }
+}
+
+#[tokio::test]
 async fn within_the_limit_nothing_happens() {
     let instance = quick(Agent::newer()).pace(Pace::announced(8 * 1_024_000));
     let cloud = cloud_with(instance.target(22, echo().await)).await;
@@ -234,11 +252,10 @@ async fn a_limit_can_change_at_any_time() {
 
 #[tokio::test]
 async fn silence_ends_a_session_and_pings_do_not_count() {
-    let idle = Duration::from_millis(100);
-    let instance = quick(Agent::newer()).idle_timeout(idle).target(22, echo().await);
-    let cloud = cloud_with(instance).await;
+    let idle = Duration::from_millis(300);
+    let instance = quick(Agent::newer()).progress(Progress::none()).idle_timeout(idle);
+    let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
-    client.opened().await;
     client.ws.send(Message::Ping("x".into())).await.unwrap();
     assert!(matches!(client.next().await, Got::Other(Message::Pong(_))));
     assert_eq!(client.status().await, (5, "IdleTimeout".to_owned()));
@@ -246,22 +263,24 @@ async fn silence_ends_a_session_and_pings_do_not_count() {
 }
 
 #[tokio::test]
-async fn a_session_has_an_end_and_the_gateway_may_ping() {
-    let instance = quick(Agent::newer())
-        .ping_every(Duration::from_millis(20))
-        .session_timeout(Duration::from_millis(150));
+async fn the_gateway_may_ping() {
+    let instance = quick(Agent::newer()).progress(Progress::none());
+    let instance = instance.ping_every(Duration::from_millis(20)).target(22, echo().await);
+    let cloud = cloud_with(instance).await;
+    let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+    assert!(matches!(client.next().await, Got::Other(Message::Ping(_))));
+    client.ws.flush().await.unwrap(); // the answer to it
+    cloud.wait_for_session(|s| s.pongs == 1, SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_does_not_live_for_ever() {
+    let lifetime = Duration::from_millis(100);
+    let instance = quick(Agent::newer()).progress(Progress::none()).session_timeout(lifetime);
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
-    client.opened().await;
-    let mut got = client.next().await;
-    assert!(matches!(got, Got::Other(Message::Ping(_))));
-    while let Got::Other(_) = got {
-        got = client.next().await;
-    }
-    let Got::Frame { kind: STATUS, payload, .. } = got else { panic!("{got:?}") };
-    assert_eq!(payload, b"\x05SessionTimeout");
-    let record = &cloud.sessions()[0];
-    assert!(record.pongs > 0);
+    assert_eq!(client.status().await, (5, "SessionTimeout".to_owned()));
+    assert_eq!(client.next().await, Got::Closed(1000));
 }
 
 #[tokio::test]

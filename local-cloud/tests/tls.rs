@@ -1,4 +1,5 @@
 //! TLS: one port for the API and the gateway, certificates right and wrong.
+#![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in their helpers")]
 
 mod support;
 

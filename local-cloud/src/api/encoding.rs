@@ -50,7 +50,8 @@ pub(crate) fn canonical_query(params: &Params) -> String {
 /// How strictly a query is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Exactly as [`encode`] would have written it.
+    /// As [`encode`] would have written it, but that a space may be `+`: the vendor's V3 clients sign it as `%20`
+    /// and send it so.
     Canonical,
     /// As HTML forms are written: `+` is a space, and any character may be escaped or not.
     Form,
@@ -84,13 +85,13 @@ fn decode(raw: &str, reading: Reading) -> Result<String, EncodingError> {
                 };
                 out.push(u8::try_from(high << 4 | low).map_err(|_| malformed())?);
             }
-            b'+' if reading == Reading::Form => out.push(b' '),
+            b'+' => out.push(b' '),
             other => out.push(other),
         }
     }
     let text = String::from_utf8(out).map_err(|_| malformed())?;
     let wanted = encode(&text);
-    if reading == Reading::Canonical && wanted != raw {
+    if reading == Reading::Canonical && wanted != raw.replace('+', "%20") {
         return Err(EncodingError::NotCanonical { raw: raw.to_owned(), wanted });
     }
     Ok(text)
@@ -108,13 +109,17 @@ mod tests {
     }
 
     #[test]
-    fn a_form_may_write_plus_for_space_and_a_signed_query_may_not() {
-        assert_eq!(parse("a=x+y%2a", Reading::Form).unwrap()["a"], "x y*");
-        assert!(matches!(
-            parse("a=x+y", Reading::Canonical),
-            Err(EncodingError::NotCanonical { wanted, .. }) if wanted == "x%2By"
-        ));
-        assert!(parse("a=%2a", Reading::Canonical).is_err(), "lower-case hex");
+    fn a_space_may_be_a_plus_and_nothing_else_may_differ_in_a_signed_query() {
+        for reading in [Reading::Form, Reading::Canonical] {
+            assert_eq!(parse("a=x+y%2A", reading).unwrap()["a"], "x y*");
+        }
+        assert_eq!(parse("a=%2a~*", Reading::Form).unwrap()["a"], "*~*");
+        for (raw, canonical) in [("%2a", "%2A"), ("*", "%2A"), ("%7E", "~")] {
+            assert!(matches!(
+                parse(&format!("a={raw}"), Reading::Canonical),
+                Err(EncodingError::NotCanonical { wanted, .. }) if wanted == canonical
+            ));
+        }
     }
 
     #[test]

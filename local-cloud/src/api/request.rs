@@ -55,10 +55,15 @@ impl Request {
         let mut params = query.clone();
         if is_form(&headers) {
             let form = read(&String::from_utf8_lossy(&body), Reading::Form);
-            let twice = form.keys().find(|name| query.contains_key(*name)).cloned();
+            // The vendor's Python SDK sends RegionId in both, which is fine as long as they agree.
+            let differs = |(name, value): &(&String, &String)| {
+                query.get(*name).is_some_and(|other| other != *value)
+            };
+            let twice = form.iter().find(differs).map(|(name, _)| name.clone());
             params.extend(form);
             if let Some(name) = twice {
-                let message = format!("the parameter {name} is in the query and in the form");
+                let message =
+                    format!("the parameter {name} is another one in the query than in the form");
                 wrong = Some(ApiError::new(400, "InvalidParameter", message));
             }
         }

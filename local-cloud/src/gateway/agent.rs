@@ -47,6 +47,7 @@ pub(crate) async fn run(link: &Link, mut input: mpsc::Receiver<Bytes>) -> Ending
     loop {
         if let Some(target) = target.take() {
             carry(&mut output, target, &mut input, first.take()).await;
+            link.agent_may_go().await;
             if generation == Generation::Newer {
                 return Ending::status(CLOSED, "ReadFromTargetPortFailed");
             }

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::fault::Point;
 
+/// Times of creation further apart than this (a year) are taken for this far.
+const MAX_SPAN_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
 /// Reads the client until one of both sides has had enough.
 pub(crate) async fn read<S>(link: &Link, messages: &mut S, input: mpsc::Sender<Bytes>) -> Ending
 where
@@ -27,7 +30,10 @@ where
         link,
         input,
         faults,
-        meter: Meter::default(),
+        arrived: Meter::default(),
+        created: Meter::default(),
+        start: Instant::now(),
+        first_created_ms: None,
         waited: Duration::ZERO,
         bytes: 0,
         last_sequence: None,
@@ -79,7 +85,12 @@ struct Reader<'a> {
     link: &'a Link,
     input: mpsc::Sender<Bytes>,
     faults: Points<u64>,
-    meter: Meter,
+    /// Payload by the time it was read.
+    arrived: Meter,
+    /// Payload by the time its frame was created.
+    created: Meter,
+    start: Instant,
+    first_created_ms: Option<u64>,
     /// How long the agent kept us from reading, since the last frame.
     waited: Duration,
     bytes: u64,
@@ -112,7 +123,7 @@ impl Reader<'_> {
         };
         self.check(&frame);
         match frame.kind {
-            kind::INPUT => return self.take_input(frame.payload).await,
+            kind::INPUT => return self.take_input(frame.created_ms, frame.payload).await,
             kind::RESIZE => self.link.note(|session| session.resize_frames += 1),
             kind::SYNC => self.link.note(|session| session.sync_frames += 1),
             kind::CLOSE => {
@@ -157,7 +168,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn take_input(&mut self, payload: Bytes) -> Option<Ending> {
+    async fn take_input(&mut self, created_ms: u64, payload: Bytes) -> Option<Ending> {
         let length = payload.len();
         let most = if self.link.port.is_some() { MAX_PAYLOAD } else { MAX_SHELL_PAYLOAD };
         if length > most {
@@ -165,7 +176,9 @@ impl Reader<'_> {
         }
         let now = Instant::now();
         let waited = std::mem::take(&mut self.waited);
-        let rate = self.meter.arrived(now, length, waited);
+        let rate = self.arrived.arrived(now, length, waited);
+        let created = self.created_at(created_ms);
+        let created_rate = self.created.arrived(created, length, Duration::ZERO);
         let count = u64::try_from(length).unwrap_or(u64::MAX);
         self.link.note(|session| {
             session.input_frames += 1;
@@ -174,8 +187,11 @@ impl Reader<'_> {
             session.full_inputs += u64::from(length == MAX_PAYLOAD);
             session.peak_bytes_per_second = session.peak_bytes_per_second.max(rate);
         });
+        let pace = &self.link.instance.pace;
+        let over = |rate, limit| exceeds(rate, limit, pace.tolerance_percent);
         if let Some(limit) = self.link.limit(now)
-            && exceeds(rate, limit, self.link.instance.pace.tolerance_percent)
+            && over(rate, limit)
+            && (pace.strict || over(created_rate, limit))
         {
             return Some(Ending::status(CLOSED, "FlowExceedLimit"));
         }
@@ -189,5 +205,12 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// A time of creation on this machine's clock, of which only the differences count.
+    fn created_at(&mut self, created_ms: u64) -> Instant {
+        let first = *self.first_created_ms.get_or_insert(created_ms);
+        let since = created_ms.saturating_sub(first).min(MAX_SPAN_MS);
+        self.start + Duration::from_millis(since)
     }
 }

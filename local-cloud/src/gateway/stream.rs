@@ -98,20 +98,29 @@ pub(crate) async fn run(
         }
         Ok(ending) => {
             presence.ended(&ending.reason, ending.terminates);
-            let last = match ending.goodbye {
-                _ if link.switches.is_muted() => return, // not a word gets out
-                Goodbye::None => return,
-                Goodbye::Drain => Outgoing::Cut,
-                Goodbye::Close(code) => Outgoing::Close(code),
-            };
+            if ending.goodbye == Goodbye::None || link.switches.is_muted() {
+                return; // not a word gets out
+            }
             let goodbye = async {
                 if let Some((state, text)) = &ending.status {
                     link.out.status(*state, text).await;
                 }
-                link.out.send(last).await;
+                if let Goodbye::Close(code) = ending.goodbye {
+                    link.out.send(Outgoing::Close(code)).await;
+                }
+                drain(&link, &mut messages).await;
+            };
+            // A fault that was on its way already may still cut all this short.
+            let cut = async {
+                if writer.await != Wrote::Cut {
+                    pending::<()>().await;
+                }
             };
             let all = async {
-                tokio::join!(goodbye, writer, drain(&link, &mut messages));
+                tokio::select! {
+                    () = goodbye => {}
+                    () = cut => {}
+                }
             };
             let _ = timeout(CLOSE_TIMEOUT, all).await;
         }

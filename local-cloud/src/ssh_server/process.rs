@@ -194,7 +194,6 @@ async fn plain(
     let (out, err) =
         tokio::join!(drain(stdout, None, outgoing), drain(stderr, Some(STDERR), outgoing));
     out.and(err).ok()?;
-    outgoing.eof().await.ok()?;
     child.wait().await.ok()
 }
 
@@ -249,14 +248,16 @@ async fn terminal(
             () = tokio::time::sleep(LINGER), if status.is_some() => break,
         }
     }
-    outgoing.eof().await.ok()?;
     match status {
         Some(status) => Some(status),
         None => child.wait().await.ok(),
     }
 }
 
-/// Tells the client how the child ended, and closes the channel.
+/// Tells the client how the child ended, and ends and closes the channel, in this order: a client
+/// whose own input has ended may answer the end of file with its close at once, as the master of
+/// OpenSSH's multiplexing does, and russh answers that close itself and lets no status through
+/// after it. The client would take that for a broken connection.
 async fn report(
     status: ExitStatus,
     outgoing: &ChannelWriteHalf<Msg>,
@@ -271,6 +272,7 @@ async fn report(
         }
         (code, _) => outgoing.exit_status(code.unwrap_or(255).cast_unsigned()).await?,
     }
+    outgoing.eof().await?;
     outgoing.close().await
 }
 

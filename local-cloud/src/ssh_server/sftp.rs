@@ -53,9 +53,10 @@ pub(super) async fn serve(channel: Channel<Msg>, root: PathBuf) {
             Some(_) => {}
         }
     }
+    // The status comes first, as with a process: the end of file may be answered with a close.
     // A failure to send means that the client is gone; there is nobody to tell.
-    let _ = outgoing.eof().await;
     let _ = outgoing.exit_status(code).await;
+    let _ = outgoing.eof().await;
     let _ = outgoing.close().await;
 }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, BufReader};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::lab::{Lab, PATIENCE, ended, fed, finish, five_megabytes, line, noise, ok};
@@ -35,23 +36,6 @@ async fn all_the_output_comes_before_the_exit_code() {
     let output = lab.run("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 3").await;
     assert_eq!((output.stdout.len(), output.stderr.len()), (3_000_000, 3_000_000));
     assert_eq!(output.status.code(), Some(3));
-}
-
-/// A client that has seen the end of both directions closes the channel at once, without waiting
-/// for the exit status; what comes after its close is lost.
-#[tokio::test]
-async fn the_exit_code_of_a_command_that_closed_its_output_before() {
-    let lab = Lab::new().await;
-    let script = "echo out; exec >&- 2>&-; sleep 0.5; exit 9";
-    for terminal in ["-T", "-tt"] {
-        let output = finish(lab.ssh([terminal, "127.0.0.1", script])).await;
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "out");
-        assert_eq!(output.status.code(), Some(9), "{terminal}");
-    }
-    let signal = "exec >&- 2>&-; sleep 0.5; kill -TERM $$";
-    let output = finish(lab.ssh(["-v", "127.0.0.1", signal])).await;
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(log.contains("rtype exit-signal"), "{log}");
 }
 
 #[tokio::test]
@@ -135,14 +119,40 @@ async fn a_shell_without_a_terminal() {
     assert_eq!(output.status.code(), Some(5));
 }
 
-#[tokio::test]
-async fn ten_sessions_over_one_connection() {
-    let lab = Lab::new().await;
+/// A connection for others to share: the option that finds it, and the client that holds it until
+/// its input ends.
+async fn share(lab: &Lab) -> (String, Child) {
     let control = format!("ControlPath={}", lab.path("control").display());
     let mut ssh = lab.ssh(["-o", &control, "-o", "ControlMaster=yes", "127.0.0.1"]);
     let mut master = ssh.arg("echo ready; cat").stdin(Stdio::piped()).spawn().unwrap();
     assert_eq!(line(&mut BufReader::new(master.stdout.take().unwrap())).await, "ready");
+    (control, master)
+}
 
+/// A client that shares a connection closes its channel as soon as both directions have ended,
+/// without waiting for the exit status, and then fails for want of one.
+#[tokio::test]
+async fn the_exit_code_of_a_command_that_closed_its_output_before_its_end() {
+    let lab = Lab::new().await;
+    let (control, mut master) = share(&lab).await;
+    let run = async |terminal, end| {
+        let script = format!("echo out; exec <&- >&- 2>&-; sleep 0.5; {end}");
+        let output = finish(lab.ssh(["-o", &control, terminal, "127.0.0.1", &script])).await;
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "out", "{terminal} {end}");
+        output
+    };
+    for terminal in ["-T", "-tt"] {
+        assert_eq!(run(terminal, "exit 9").await.status.code(), Some(9), "{terminal}");
+        assert_eq!(run(terminal, "exit 0").await.status.code(), Some(0), "{terminal}");
+    }
+    drop(master.stdin.take());
+    ended(master).await;
+}
+
+#[tokio::test]
+async fn ten_sessions_over_one_connection() {
+    let lab = Lab::new().await;
+    let (control, mut master) = share(&lab).await;
     let data = noise(500_000);
     let sessions = (0..10).map(|number| {
         let script = format!("cat; exit {number}");

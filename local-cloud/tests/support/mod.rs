@@ -260,10 +260,14 @@ pub const CLOSE: u32 = 3;
 pub const STATUS: u32 = 5;
 
 pub fn frame(kind: u32, sequence: i64, payload: &[u8]) -> Bytes {
+    frame_created(kind, sequence, payload, 1_700_000_000_000)
+}
+
+pub fn frame_created(kind: u32, sequence: i64, payload: &[u8], created_ms: u64) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u32_le(kind);
     out.put_slice(b"1.01\0\0");
-    out.put_u64_le(1_700_000_000_000);
+    out.put_u64_le(created_ms);
     out.put_i64_le(sequence);
     out.put_u32_le(u32::try_from(payload.len()).unwrap());
     out.put_slice(payload);
