@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 )]
 pub struct Cli {
     /// Options that every subcommand takes.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Global options")]
     pub global: Global,
     /// What to do.
     #[command(subcommand)]
@@ -55,23 +55,53 @@ Credentials, the first that is there:
 #[derive(Args, Debug)]
 pub struct Global {
     /// The profile of the configuration file to use
-    #[arg(long, global = true, value_name = "NAME", env = "ECS_BRIDGE_PROFILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "ECS_BRIDGE_PROFILE",
+        hide_env_values = true
+    )]
     pub profile: Option<String>,
 
     /// The region of the instance, such as cn-hangzhou [default: from environment or profile]
-    #[arg(long, global = true, value_name = "REGION", env = "ECS_BRIDGE_REGION")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "REGION",
+        env = "ECS_BRIDGE_REGION",
+        hide_env_values = true
+    )]
     pub region: Option<String>,
 
     /// The ECS API endpoint, a host or a URL; http:// only for this machine [default: the region's]
-    #[arg(long, global = true, value_name = "URL", env = "ECS_BRIDGE_ENDPOINT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ECS_BRIDGE_ENDPOINT",
+        hide_env_values = true
+    )]
     pub endpoint: Option<String>,
 
     /// The configuration file [default: ~/.aliyun/config.json]
-    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_CONFIG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ECS_BRIDGE_CONFIG",
+        hide_env_values = true
+    )]
     pub config: Option<PathBuf>,
 
     /// Certificates to trust beside the platform's own, PEM, for the API and the gateway
-    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_CA_FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ECS_BRIDGE_CA_FILE",
+        hide_env_values = true
+    )]
     pub ca_file: Option<PathBuf>,
 
     /// How API calls are signed; v1 is for private-cloud endpoints
@@ -80,6 +110,7 @@ pub struct Global {
         global = true,
         value_name = "VERSION",
         env = "ECS_BRIDGE_SIGNATURE_VERSION",
+        hide_env_values = true,
         default_value = "v3"
     )]
     pub signature_version: Signature,
@@ -93,7 +124,13 @@ pub struct Global {
     pub quiet: bool,
 
     /// Append the log to a file instead of stderr, at least at the level of -v
-    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_LOG_FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ECS_BRIDGE_LOG_FILE",
+        hide_env_values = true
+    )]
     pub log_file: Option<PathBuf>,
 }
 
@@ -123,11 +160,19 @@ pub struct Proxy {
     pub port: u16,
 
     /// Connect to another host that the instance can reach, instead of the instance itself
-    #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST")]
+    #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST", hide_env_values = true)]
     pub remote_host: Option<String>,
 
+    /// What its session is to be like.
+    #[command(flatten)]
+    pub session: Session,
+}
+
+/// What sessions are to be like.
+#[derive(Args, Debug)]
+pub struct Session {
     /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
-    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE")]
+    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
     pub connection_type: Option<ConnectionType>,
 
     /// Break the silence of this side after so many seconds; the service ends a session after 180 s
@@ -135,7 +180,7 @@ pub struct Proxy {
     #[arg(
         long,
         value_name = "SECS",
-        env = "ECS_BRIDGE_KEEPALIVE",
+        env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
         default_value_t = 50,
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
@@ -145,7 +190,7 @@ pub struct Proxy {
     #[arg(
         long,
         value_name = "SECS",
-        env = "ECS_BRIDGE_IDLE_TIMEOUT",
+        env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
         default_value_t = 0,
         value_parser = clap::value_parser!(u64).range(0..=31_536_000)
     )]
@@ -156,7 +201,7 @@ pub struct Proxy {
     #[arg(
         long,
         value_name = "SECS",
-        env = "ECS_BRIDGE_READY_DELAY",
+        env = "ECS_BRIDGE_READY_DELAY", hide_env_values = true,
         default_value = "1.5",
         value_parser = ready_delay
     )]

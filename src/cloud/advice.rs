@@ -100,8 +100,9 @@ pub(super) fn setup(problem: &str, call: &Context) -> Advice {
 type Words = (&'static str, String, String);
 
 fn credentials(kind: Kind, call: &Context) -> Words {
+    let lacks_token = call.access_key_id.starts_with("STS.") && !call.has_token;
     let (reason, more) = match kind {
-        Kind::AccessKeyUnknown if call.access_key_id.starts_with("STS.") && !call.has_token => (
+        Kind::AccessKeyUnknown if lacks_token => (
             "the access key is not known",
             "a key that begins with STS. is temporary and needs its security token, which is not \
              there",
@@ -134,6 +135,8 @@ fn credentials(kind: Kind, call: &Context) -> Words {
     );
     let mut fix = call.source.renewal();
     match kind {
+        Kind::TokenMissing => fix = call.source.add_token(),
+        Kind::AccessKeyUnknown if lacks_token => fix = call.source.add_token(),
         Kind::AccessKeyInactive => {
             fix = format!("enable the key in the RAM console, or {fix}");
         }
@@ -150,13 +153,14 @@ fn clock(refusal: &Refusal) -> Words {
     let shown = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     let why = match refusal.service_time {
         Some(service) => {
-            let (apart, word) = match local.duration_since(service) {
-                Ok(ahead) => (ahead, "ahead"),
-                Err(behind) => (behind.duration(), "behind"),
+            // The service tells whole seconds only.
+            let (here, there) = (whole_seconds(local), whole_seconds(service));
+            let (apart, word) = match here.checked_sub(there) {
+                Some(ahead) => (ahead, "ahead"),
+                None => (there.saturating_sub(here), "behind"),
             };
-            let apart = Duration::from_secs(apart.as_secs());
             format!(
-                "this machine's clock says {}, the service's {}: {} {word}",
+                "this machine's clock says {}, the service's {}: this machine is {} {word}",
                 shown(local),
                 shown(service),
                 humantime::format_duration(apart)
@@ -173,8 +177,13 @@ fn clock(refusal: &Refusal) -> Words {
     ("the time of the request is wrong", why, fix.to_owned())
 }
 
+fn whole_seconds(time: SystemTime) -> Duration {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(since.as_secs())
+}
+
 fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
-    let who = format!("{} ({})", call.source, mask(&call.access_key_id));
+    let who = format!("the access key {} from {}", mask(&call.access_key_id), call.source);
     if kind == Kind::RiskControl {
         return (
             "the account is under risk control",

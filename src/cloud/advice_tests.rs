@@ -58,6 +58,11 @@ fn a_temporary_key_without_its_token_is_recognised() {
     let call = Context { access_key_id: "STS.NabcNabcNabc".into(), has_token: false, ..call() };
     let advice = refused(Kind::AccessKeyUnknown, &refusal("InvalidAccessKeyId.NotFound"), &call);
     assert!(advice.why.unwrap().contains("needs its security token"));
+    assert!(advice.fix.unwrap().contains("--mode StsToken"));
+    let variable = "ALICLOUD_ACCESS_KEY_ID".to_owned();
+    let call = Context { source: Source::Environment { variable, temporary: false }, ..call };
+    let advice = refused(Kind::TokenMissing, &refusal("MissingSecurityToken"), &call);
+    assert_eq!(advice.fix.as_deref(), Some("set ALICLOUD_SECURITY_TOKEN too"));
 }
 
 #[test]
@@ -67,10 +72,10 @@ fn a_wrong_clock_is_held_against_the_service_s() {
     let (_, why, _) = words(&wrong);
     assert_eq!(
         why,
-        "this machine's clock says 2023-11-14T23:13:20Z, the service's 2023-11-14T22:13:20Z: 1h \
-         ahead"
+        "this machine's clock says 2023-11-14T23:13:20Z, the service's 2023-11-14T22:13:20Z: \
+         this machine is 1h ahead"
     );
-    wrong.local_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_699_999_000);
+    wrong.local_time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_699_999_000_900);
     assert!(words(&wrong).1.ends_with("16m 40s behind"));
     wrong.service_time = None;
     assert!(words(&wrong).1.contains("did not tell"));

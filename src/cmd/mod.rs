@@ -1,6 +1,7 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
 mod proxy;
+mod session;
 
 use std::env;
 use std::path::PathBuf;

@@ -118,6 +118,21 @@ impl Source {
             }
         }
     }
+
+    /// How to give temporary credentials the security token that they lack: a sentence without a
+    /// final period.
+    pub fn add_token(&self) -> String {
+        match self {
+            Self::Profile { name, .. } => format!(
+                "make it a profile of temporary credentials with: aliyun configure --mode StsToken \
+                 --profile {}",
+                shell_word(name)
+            ),
+            Self::Environment { variable, .. } => {
+                format!("set {}SECURITY_TOKEN too", variable.trim_end_matches("ACCESS_KEY_ID"))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Source {

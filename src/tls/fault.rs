@@ -87,7 +87,7 @@ impl Explain for Fault {
                 format!("it is for {}", shown.join(", "))
             }
             Self::Expired | Self::NotYetValid => {
-                "the certificate's dates do not hold the time of this machine".into()
+                "the time of this machine is not within the certificate's dates".into()
             }
             Self::NotTls => "an unencrypted service, a captive portal or a proxy answers at this \
                              address and port"

@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, Uri};
@@ -62,18 +61,27 @@ pub enum DialError {
         cause: String,
     },
     /// TLS failed.
-    #[error("no secure connection to the gateway {host}")]
+    #[error("no secure connection to the gateway {host}: {fault}")]
     Tls {
         /// The host of the URL.
         host: String,
-        /// What TLS says.
-        cause: String,
-        /// The kind of failure, where it is a known one.
-        fault: Option<tls::Fault>,
+        /// What is wrong.
+        fault: tls::Fault,
     },
-    /// The gateway does not answer in time.
-    #[error("the gateway {host} did not answer within {} s", .within.as_secs())]
+    /// TLS cannot be set up: nothing was sent.
+    #[error(transparent)]
+    TlsSetup(#[from] tls::Error),
+    /// No TCP connection in time.
+    #[error("no connection to the gateway {host} within {} s", .within.as_secs())]
     Timeout {
+        /// The host of the URL.
+        host: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// A TCP connection, and then no answer in time.
+    #[error("the gateway {host} did not answer within {} s", .within.as_secs())]
+    Silent {
         /// The host of the URL.
         host: String,
         /// How long it was waited for.
@@ -90,7 +98,7 @@ pub enum DialError {
         text: String,
     },
     /// What came is no WebSocket.
-    #[error("the gateway {host} does not speak WebSocket: {cause}")]
+    #[error("the gateway {host} does not speak WebSocket")]
     Upgrade {
         /// The host of the URL.
         host: String,
@@ -127,7 +135,7 @@ pub async fn dial(
     };
     timeout(UPGRADE_WITHIN, upgrade)
         .await
-        .unwrap_or_else(|_| Err(DialError::Timeout { host, within: UPGRADE_WITHIN }))
+        .unwrap_or_else(|_| Err(DialError::Silent { host, within: UPGRADE_WITHIN }))
 }
 
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1).
@@ -189,16 +197,17 @@ fn tune(stream: &TcpStream) {
 }
 
 async fn encrypt(tcp: TcpStream, host: &str, tls: &Tls) -> Result<impl Io + use<>, DialError> {
-    let failed = |error: &(dyn StdError + 'static)| DialError::Tls {
-        host: host.to_owned(),
-        cause: innermost(error),
-        fault: tls::Fault::find(error),
-    };
-    let config = tls.client_config().map_err(|error| failed(&error))?;
+    let config = tls.client_config()?;
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| DialError::Url("its host is not a name or an address"))?;
-    let connector = TlsConnector::from(Arc::clone(&config));
-    connector.connect(name, tcp).await.map_err(|error| failed(&error))
+    let connector = TlsConnector::from(config);
+    connector.connect(name, tcp).await.map_err(|error| {
+        let host = host.to_owned();
+        match tls::Fault::find(&error) {
+            Some(fault) => DialError::Tls { host, fault },
+            None => DialError::Connect { host, cause: innermost(&error) },
+        }
+    })
 }
 
 async fn upgrade(

@@ -34,6 +34,8 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 /// How long to look for a last word of the far side once it takes nothing more.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
+/// How often to look at deadlines while the socket takes nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// The most bytes that are read from the local side at once.
 const READ: usize = 16 * 1024;
@@ -51,18 +53,30 @@ pub struct Outcome {
     pub delivered: u64,
 }
 
+/// Told what happens while a session is carried.
+pub trait Observer {
+    /// Local bytes flow from now on: the target is taken to be listening.
+    fn ready(&self) {}
+
+    /// So many bytes have been carried in all, from the local side and to it.
+    fn carried(&self, _sent: u64, _delivered: u64) {}
+
+    /// The WebSocket is closed, which can be well before the local side has taken all its bytes:
+    /// time to end the session with the API.
+    fn closed(&self) {}
+}
+
 /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
 /// is closed.
 ///
 /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
-/// a second. `closed` is called once the WebSocket is closed, which can be well before the local
-/// side has taken all its bytes: time to end the session with the API.
+/// a second.
 pub async fn splice<R, W>(
     socket: Socket,
     session: Session,
-    local: Endpoint<R, W>,
+    local: &mut Endpoint<R, W>,
     shutdown: impl Future<Output = ()>,
-    closed: impl FnOnce(),
+    observer: &impl Observer,
 ) -> Outcome
 where
     R: AsyncRead + Unpin,
@@ -74,6 +88,7 @@ where
         stream,
         session,
         local,
+        observer,
         outgoing: None,
         unflushed: false,
         sink_broken: None,
@@ -87,14 +102,15 @@ where
         delivered: 0,
     };
     driver.run(shutdown).await;
-    driver.finish(closed).await
+    driver.finish().await
 }
 
-struct Driver<R, W> {
+struct Driver<'a, R, W, O> {
     sink: SplitSink<Socket, Message>,
     stream: SplitStream<Socket>,
     session: Session,
-    local: Endpoint<R, W>,
+    local: &'a mut Endpoint<R, W>,
+    observer: &'a O,
     /// A message that the session gave and the socket has not taken.
     outgoing: Option<Bytes>,
     /// Whether the socket has taken messages that it has not written.
@@ -129,7 +145,7 @@ enum Found {
     ReaderGone,
 }
 
-impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
+impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     /// Until the session has ended and its last frame is written.
     async fn run(&mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown.fuse());
@@ -158,7 +174,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
         let broken = self.sink_broken.as_ref().map(|(since, _)| *since + LAST_WORD_WITHIN);
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
         let deadlines = [self.session.poll_timeout(), broken, ended];
-        let deadline = deadlines.into_iter().flatten().min();
+        let mut deadline = deadlines.into_iter().flatten().min();
+        if self.outgoing.is_some() {
+            // The pace may allow more than the socket takes: its deadline then lies in the past
+            // until the socket has room, and hides the others.
+            deadline = deadline.map(|deadline| deadline.max(Instant::now() + LOOK_AGAIN));
+        }
         let room = self.session.local_room().min(READ);
         let reads_far = self.session.wants_remote();
         let (sink, outgoing) = (&mut self.sink, self.outgoing.is_some());
@@ -212,13 +233,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
                 if let Some(message) = self.outgoing.take() {
                     self.unflushed = true;
                     if let Err(error) = self.sink.start_send_unpin(Message::Binary(message)) {
-                        self.handle_broken_sink(now, &error);
+                        self.handle_broken_sink(now, error);
                     }
                 }
             }
             Found::Flushed(Ok(())) => self.unflushed = false,
             Found::Room(Err(error)) | Found::Flushed(Err(error)) => {
-                self.handle_broken_sink(now, &error);
+                self.handle_broken_sink(now, error);
             }
             Found::Message(message) => self.handle_message(now, message),
             Found::Read(Ok(0)) => {
@@ -231,8 +252,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
                 self.session.handle_local_eof(now);
             }
             Found::Written(Ok(written)) => {
-                self.chunk.advance(written);
-                self.delivered += written as u64;
+                self.take_written(written);
                 self.unflushed_local = true;
             }
             Found::FlushedLocal(Ok(())) => self.unflushed_local = false,
@@ -249,7 +269,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
 
     fn take_local(&mut self, now: Instant, read: usize) {
         self.sent += read as u64;
+        self.observer.carried(self.sent, self.delivered);
         self.session.handle_local(now, &self.buffer[..read]);
+    }
+
+    fn take_written(&mut self, written: usize) {
+        self.chunk.advance(written);
+        self.delivered += written as u64;
+        self.observer.carried(self.sent, self.delivered);
     }
 
     /// Takes what the local side has written already, without waiting.
@@ -272,9 +299,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
     }
 
     /// The far side may have said why before it stopped taking frames: that is read first.
-    fn handle_broken_sink(&mut self, now: Instant, error: &WsError) {
+    fn handle_broken_sink(&mut self, now: Instant, error: WsError) {
         debug!("cannot write to the gateway: {error}");
-        self.sink_broken.get_or_insert((now, error.to_string()));
+        self.sink_broken.get_or_insert((now, plain(error)));
     }
 
     fn handle_message(&mut self, now: Instant, message: Option<Result<Message, WsError>>) {
@@ -290,7 +317,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
             }
             Some(Ok(_)) => {}
             Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
-                self.session.handle_violation(&format!("a message of {size} bytes"));
+                self.session
+                    .handle_violation(&format!("a message of {size} bytes, longer than any frame"));
             }
             Some(Err(WsError::Capacity(error))) => {
                 self.session.handle_violation(&error.to_string());
@@ -306,17 +334,17 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
                 self.session.handle_violation(&error.to_string());
             }
             Some(Err(error)) => {
-                self.session.handle_disconnect(Disconnect::Broken(error.to_string()));
+                self.session.handle_disconnect(Disconnect::Broken(plain(error)));
             }
         }
     }
 
     /// Closes the WebSocket, then waits for the local side to take what is left for it.
-    async fn finish(mut self, closed: impl FnOnce()) -> Outcome {
+    async fn finish(mut self) -> Outcome {
         if timeout(CLOSE_WITHIN, self.close()).await.is_err() {
             debug!("the gateway did not answer the close in time");
         }
-        closed();
+        self.observer.closed();
         if !self.reader_gone {
             self.deliver_rest().await;
         }
@@ -338,11 +366,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
 
     async fn deliver_rest(&mut self) {
         let within = if self.stopping { DELIVER_AT_ONCE } else { DELIVER_WITHIN };
-        let writer = &mut self.local.writer;
         loop {
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
             }
+            let writer = &mut self.local.writer;
             let step = async {
                 match self.chunk.is_empty() {
                     true => writer.flush().await.map(|()| 0),
@@ -350,10 +378,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
                 }
             };
             match timeout(within, step).await {
-                Ok(Ok(written)) if written > 0 => {
-                    self.chunk.advance(written);
-                    self.delivered += written as u64;
-                }
+                Ok(Ok(written)) if written > 0 => self.take_written(written),
                 Ok(_) => return,
                 Err(_) => {
                     warn!("the local side takes nothing: what is left for it is dropped");
@@ -368,7 +393,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
             match event {
                 Event::Progress(progress) => debug!("the session is {progress:?}"),
                 Event::Opened => debug!("the agent has joined"),
-                Event::Ready => debug!("the target is taken to be listening"),
+                Event::Ready => {
+                    debug!("the target is taken to be listening");
+                    self.observer.ready();
+                }
                 Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
                 Event::Version(version) => debug!("the far side speaks {version}"),
                 Event::Gap { expected, got } => warn!(
@@ -383,6 +411,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<R, W> {
                 Event::Ended(end) => debug!("the session has ended: {end:?}"),
             }
         }
+    }
+}
+
+/// What the system says, without the library's words around it.
+fn plain(error: WsError) -> String {
+    match error {
+        WsError::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 

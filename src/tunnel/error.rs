@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::dial::DialError;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::{Disconnect, Failure};
+use crate::tls::Fault;
 
 /// Where a session leads, for messages.
 #[derive(Clone, Debug)]
@@ -37,18 +38,55 @@ pub struct SessionError {
     /// Where the session led.
     pub target: Target,
     /// What a look at the instance has shown, if one was taken.
-    pub finding: Option<String>,
+    pub finding: Option<Finding>,
     /// The request id of the call that started the session.
     pub request_id: Option<String>,
 }
 
+/// What keeps an instance from taking part in a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// It does not run.
+    #[error("the instance does not run, it is {state}")]
+    NotRunning {
+        /// The state that it is in, as a word.
+        state: String,
+    },
+    /// The service does not hear of its agent.
+    #[error("the Cloud Assistant agent of the instance is not online")]
+    AgentOffline,
+    /// The agent cannot do it.
+    #[error("the instance's Cloud Assistant agent (version {version}) does not support sessions")]
+    AgentTooOld {
+        /// Its version.
+        version: String,
+    },
+}
+
+impl Finding {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotRunning { .. } => {
+                "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect again \
+                 once it has booted"
+            }
+            Self::AgentOffline => AGENT,
+            Self::AgentTooOld { .. } => {
+                "update the agent: later than 2.2.3.256 on Linux, 2.1.3.256 on Windows"
+            }
+        }
+    }
+}
+
 impl Explain for SessionError {
     fn why(&self) -> Option<String> {
-        self.finding.clone().or_else(|| self.cause_and_remedy().0)
+        let finding = self.finding.as_ref().map(ToString::to_string);
+        finding.or_else(|| self.cause_and_remedy().0)
     }
 
     fn remedy(&self) -> Option<String> {
-        self.cause_and_remedy().1
+        let finding = self.finding.as_ref().map(|finding| finding.remedy().to_owned());
+        finding.or_else(|| self.cause_and_remedy().1)
     }
 
     fn request_id(&self) -> Option<&str> {
@@ -56,8 +94,17 @@ impl Explain for SessionError {
     }
 
     fn exit_code(&self) -> ExitCode {
-        ExitCode::Session
+        match &self.failure {
+            _ if self.finding.is_some() => ExitCode::Target,
+            Failure::Ended(reason) if is_no_target(reason.word()) => ExitCode::Target,
+            _ => ExitCode::Session,
+        }
     }
+}
+
+/// Whether the reason is that the agent cannot connect to the target.
+fn is_no_target(word: &str) -> bool {
+    matches!(word, "OpenTargetPortFailed" | "ReopenTargetPortFailed")
 }
 
 impl SessionError {
@@ -65,6 +112,7 @@ impl SessionError {
     pub fn did_not_open(&self) -> bool {
         match &self.failure {
             Failure::NotOpened { .. } | Failure::Aborted(_) => true,
+            Failure::Disconnected(disconnect) => is_plain_close(disconnect),
             Failure::Ended(reason) => {
                 matches!(reason.word(), "AgentTimeout" | "InitChannelFailed" | "OpenChannelFailed")
             }
@@ -95,6 +143,9 @@ impl SessionError {
             Failure::Lost { .. } | Failure::LostInput(_) => {
                 ("frames went missing, and the stream cannot go on without them", "connect again")
             }
+            Failure::Disconnected(disconnect) if is_plain_close(disconnect) => {
+                ("the gateway closed the connection before the session was open", AGENT)
+            }
             Failure::Disconnected(disconnect) => return (cause_of(disconnect), again()),
             Failure::Idle(_) => {
                 ("that is what --idle-timeout asks for", "raise it, or use 0 for never")
@@ -106,7 +157,7 @@ impl SessionError {
     /// Reasons as published code gives them (PROTOCOL.md, 3).
     fn of_reason(&self, word: &str) -> (Option<String>, Option<String>) {
         let (cause, remedy) = match word {
-            "OpenTargetPortFailed" | "ReopenTargetPortFailed" => {
+            word if is_no_target(word) => {
                 let at = match &self.target.remote_host {
                     None => format!("on port {} of the instance", self.target.port),
                     Some(host) => format!("at {host}:{}, seen from the instance", self.target.port),
@@ -167,6 +218,11 @@ fn again() -> Option<String> {
     Some("connect again; with -vv the log says more".to_owned())
 }
 
+/// Whether it is a close that would be the normal end of a session, had it been open.
+fn is_plain_close(disconnect: &Disconnect) -> bool {
+    matches!(disconnect, Disconnect::Closed { code: None | Some(1000), .. })
+}
+
 fn cause_of(disconnect: &Disconnect) -> Option<String> {
     let cause = match disconnect {
         Disconnect::Closed { code: Some(1001), .. } => "the gateway is going away",
@@ -183,18 +239,47 @@ fn cause_of(disconnect: &Disconnect) -> Option<String> {
     Some(cause.to_owned())
 }
 
+/// A session that was started, and whose gateway could not be dialled.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotDialled {
+    /// What failed.
+    pub error: DialError,
+    /// The request id of the call that started the session.
+    pub request_id: Option<String>,
+}
+
+impl Explain for NotDialled {
+    fn why(&self) -> Option<String> {
+        self.error.why()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.error.remedy()
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        self.error.exit_code()
+    }
+}
+
 impl Explain for DialError {
     fn why(&self) -> Option<String> {
-        match self {
-            Self::Resolve { cause, .. } | Self::Connect { cause, .. } | Self::Tls { cause, .. } => {
-                Some(cause.clone())
-            }
-            Self::Refused { status, text, .. } => Some(refusal(*status, text)),
-            Self::Timeout { .. } => {
-                Some("it accepts nothing, or something in between drops the packets".to_owned())
-            }
-            Self::Url(_) | Self::Upgrade { .. } => None,
-        }
+        let why = match self {
+            Self::Resolve { cause, .. } | Self::Connect { cause, .. } => cause,
+            Self::Upgrade { cause, .. } => cause,
+            Self::Tls { fault, .. } => return fault.why(),
+            Self::TlsSetup(error) => return error.why(),
+            Self::Refused { status, text, .. } => return Some(refusal(*status, text)),
+            Self::Timeout { .. } => "it accepts nothing, or something in between drops the packets",
+            Self::Silent { .. } => "the connection was made, and then nothing came back in time",
+            Self::Url(_) => return None,
+        };
+        Some(why.to_owned())
     }
 
     fn remedy(&self) -> Option<String> {
@@ -205,10 +290,16 @@ impl Explain for DialError {
                 "check that this machine may reach the gateway on TCP port 443 (firewall, VPN), \
                  then connect again; inside a VPC use --connection-type intranet"
             }
-            Self::Tls { fault: Some(fault), .. } => return fault.remedy(),
-            Self::Tls { .. } => {
-                "if a proxy inspects TLS here, give its certificate with --ca-file or SSL_CERT_FILE"
+            Self::Silent { .. } => {
+                "connect again; if it stays so, look for a firewall or proxy between here and there"
             }
+            // Its address is the API's to give, and nothing that could be misspelt here.
+            Self::Tls { fault: Fault::WrongName { .. } | Fault::NotTls, .. } => {
+                "look for a proxy or a captive portal between here and there, and check what \
+                 answers for the gateway"
+            }
+            Self::Tls { fault, .. } => return fault.remedy(),
+            Self::TlsSetup(error) => return error.remedy(),
             Self::Refused { status, .. } => match status.as_u16() {
                 401 | 403 => "connect again: an address is good for 10 minutes and one session",
                 429 => {
@@ -224,7 +315,11 @@ impl Explain for DialError {
     }
 
     fn exit_code(&self) -> ExitCode {
-        ExitCode::Network
+        match self {
+            Self::Refused { status: StatusCode::TOO_MANY_REQUESTS, .. } => ExitCode::Target,
+            Self::TlsSetup(error) => error.exit_code(),
+            _ => ExitCode::Network,
+        }
     }
 }
 

@@ -8,6 +8,15 @@
 #[macro_use]
 mod world;
 
+mod carrying;
+mod case;
 mod copying;
+mod ending;
+mod failing;
+mod failing_session;
 mod forwarding;
+mod lab;
 mod running;
+mod secrets;
+mod timing;
+mod trust;

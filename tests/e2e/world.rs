@@ -117,29 +117,13 @@ impl World {
 
     /// A program that finds `ecs-bridge`'s credentials and no others in its environment.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH"].iter().any(|p| text.starts_with(p)) {
-                command.env_remove(&name);
-            }
-        }
-        command.envs(self.cloud.env()).env("HOME", self.dir.path());
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
-        command
+        command(program, &self.cloud, self.dir.path())
     }
 
     /// `ssh`, `scp` or `sftp` with the world's configuration.
     pub(crate) fn openssh(&self, program: &str) -> Command {
         let mut command = self.command(program);
         command.arg("-F").arg(self.config());
-        command
-    }
-
-    /// The binary under test.
-    pub(crate) fn bridge(&self, args: &[&str]) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_ecs-bridge"));
-        command.args(args);
         command
     }
 
@@ -170,6 +154,22 @@ impl Drop for World {
             eprintln!("{:#?}", self.cloud.sessions());
         }
     }
+}
+
+/// A program that finds the credentials of a cloud in its environment and no others, in a folder of
+/// its own, which is also its home.
+pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT"];
+        if settings.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command.envs(cloud.env()).env("HOME", dir);
+    command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Runs a program to its end.

@@ -1,0 +1,290 @@
+//! One session from StartTerminalSession to EndTerminalSession, as every subcommand needs it.
+
+use std::future::Future;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use tokio::io::AsyncRead;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{Cloud, Mistake, Result};
+use crate::cli;
+use crate::cloud::{Client, ConnectionType, InstanceState, StartTerminalSession, TerminalSession};
+use crate::explain::ExitCode;
+use crate::proto::session::{Config, End, Failure, Session};
+use crate::tunnel::dial::dial;
+use crate::tunnel::driver::{Observer, Outcome, splice};
+use crate::tunnel::endpoint::{Endpoint, LocalWrite};
+use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+
+/// The port on which the far side is known to speak first.
+const SSH: u16 = 22;
+/// How long EndTerminalSession may take; the quota is given back without it too, only later.
+const END_WITHIN: Duration = Duration::from_millis(700);
+/// How long to wait for a call that may have started a session, so that it can be ended.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
+/// How long to look for the cause when a session did not open.
+const LOOK_WITHIN: Duration = Duration::from_secs(3);
+
+/// What sessions of one kind are to be like.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) target: Target,
+    connection_type: Option<ConnectionType>,
+    ready_delay: Duration,
+    keepalive: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    /// How long the far side may be quiet after the local end of file.
+    pub(super) linger: Option<Duration>,
+}
+
+impl Plan {
+    /// A plan from the command line.
+    ///
+    /// # Errors
+    /// When the target is not an instance, or the host not a host.
+    pub(super) fn new(target: Target, options: &cli::Session) -> Result<Self> {
+        check(&target)?;
+        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
+        Ok(Self {
+            target,
+            connection_type: options.connection_type.map(|kind| match kind {
+                cli::ConnectionType::Internet => ConnectionType::Internet,
+                cli::ConnectionType::Intranet => ConnectionType::Intranet,
+            }),
+            ready_delay: Duration::from_secs_f64(options.ready_delay),
+            keepalive: seconds(options.keepalive),
+            idle_timeout: seconds(options.idle_timeout),
+            linger: None,
+        })
+    }
+
+    fn request(&self) -> StartTerminalSession {
+        let mut request = StartTerminalSession::to_port(&self.target.instance, self.target.port);
+        request.target_server = self.target.remote_host.clone();
+        request.connection_type = self.connection_type;
+        request
+    }
+
+    fn config(&self) -> Config {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let usual = Config::new(unix_ms);
+        Config {
+            server_first: self.target.port == SSH,
+            ready_delay: self.ready_delay,
+            keepalive: self.keepalive,
+            idle_timeout: self.idle_timeout,
+            linger: self.linger.unwrap_or(usual.linger),
+            ..usual
+        }
+    }
+}
+
+/// How a session that did not fail went.
+#[derive(Debug)]
+pub(super) enum Carried {
+    /// It was open, and has ended.
+    Ended(Outcome),
+    /// It was stopped before it was open, or nobody was left to use it.
+    Stopped,
+}
+
+/// Starts a session, carries bytes between it and the local side, and ends it, however that comes
+/// about, while the local side may still be taking what came last.
+///
+/// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
+///
+/// # Errors
+/// When no session can be started or dialled, and when it fails. A session that did not open is
+/// looked into, for 3 seconds at most.
+pub(super) async fn carry<R, W>(
+    cloud: &Cloud,
+    plan: &Plan,
+    local: &mut Endpoint<R, W>,
+    stop: impl Future<Output = ()>,
+    observer: &impl Observer,
+) -> Result<Carried>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let mut stop = std::pin::pin!(stop.fuse());
+    let Some(session) = start(cloud, plan, local, stop.as_mut()).await? else {
+        return Ok(Carried::Stopped);
+    };
+    let closed = Notify::new();
+    let watch = Watch { observer, closed: &closed };
+    let carried = async {
+        let carried = dial_and_splice(cloud, plan, &session, local, stop.as_mut(), &watch).await;
+        // It is not told where there was nothing to close. A second notice changes nothing.
+        closed.notify_one();
+        carried
+    };
+    let ended = async {
+        closed.notified().await;
+        end(&cloud.client, &session).await;
+    };
+    let (carried, ()) = tokio::join!(carried, ended);
+    let carried = carried?;
+    let Carried::Ended(Outcome { end: End::Failed(failure), .. }) = carried else {
+        return Ok(carried);
+    };
+    let mut error = failed(plan, &session, failure);
+    if error.did_not_open() {
+        tokio::select! {
+            finding = look(&cloud.client, &plan.target.instance) => error.finding = finding,
+            () = stop => {}
+        }
+    }
+    Err(error.into())
+}
+
+fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionError {
+    SessionError {
+        failure,
+        target: plan.target.clone(),
+        finding: None,
+        request_id: session.request_id.clone(),
+    }
+}
+
+/// An observer that also tells when it is time to end the session with the API.
+struct Watch<'a, O> {
+    observer: &'a O,
+    closed: &'a Notify,
+}
+
+impl<O: Observer> Observer for Watch<'_, O> {
+    fn ready(&self) {
+        self.observer.ready();
+    }
+
+    fn carried(&self, sent: u64, delivered: u64) {
+        self.observer.carried(sent, delivered);
+    }
+
+    fn closed(&self) {
+        self.observer.closed();
+        self.closed.notify_one();
+    }
+}
+
+/// Starts a session, or gives nothing when there is no use for it any more.
+async fn start<R, W: LocalWrite>(
+    cloud: &Cloud,
+    plan: &Plan,
+    local: &mut Endpoint<R, W>,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<TerminalSession>> {
+    let request = plan.request();
+    let mut call = std::pin::pin!(cloud.client.start_terminal_session(&request));
+    tokio::select! {
+        session = &mut call => return Ok(Some(session?)),
+        () = stop => {}
+        () = local.writer.closed() => {}
+    }
+    debug!("asked to end while the session was being started");
+    if let Ok(Ok(session)) = timeout(ANSWER_WITHIN, call).await {
+        end(&cloud.client, &session).await;
+    }
+    Ok(None)
+}
+
+async fn dial_and_splice<R, W>(
+    cloud: &Cloud,
+    plan: &Plan,
+    session: &TerminalSession,
+    local: &mut Endpoint<R, W>,
+    mut stop: impl Future<Output = ()> + Unpin,
+    observer: &impl Observer,
+) -> Result<Carried>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let socket = tokio::select! {
+        socket = dial(&session.websocket_url, &session.security_token, &cloud.tls) => {
+            let request_id = session.request_id.clone();
+            socket.map_err(|error| NotDialled { error, request_id })?
+        }
+        () = &mut stop => return Ok(Carried::Stopped),
+        () = local.writer.closed() => return Ok(Carried::Stopped),
+    };
+    debug!("connected to the gateway");
+    let core = Session::new(Instant::now(), plan.config());
+    Ok(Carried::Ended(splice(socket, core, local, stop, observer).await))
+}
+
+/// Ends a session, as far as that is possible in a short time.
+async fn end(client: &Client, session: &TerminalSession) {
+    match timeout(END_WITHIN, client.end_terminal_session(&session.session_id)).await {
+        Ok(Ok(())) => debug!("the session is ended"),
+        Ok(Err(error)) => debug!("cannot end the session: {error}"),
+        Err(_) => debug!("the API did not answer in time whether the session is ended"),
+    }
+}
+
+/// What the instance's state says about a session that did not open.
+async fn look(client: &Client, instance: &str) -> Option<Finding> {
+    let calls =
+        async { tokio::join!(client.instance_status(instance), client.agent_status(instance)) };
+    let (instance_status, agent) = timeout(LOOK_WITHIN, calls).await.ok()?;
+    if let Some(status) = instance_status.ok().flatten()
+        && let Some(state) = not_running(&status.state)
+    {
+        return Some(Finding::NotRunning { state: state.to_owned() });
+    }
+    let agent = agent.ok()??;
+    if agent.online == Some(false) {
+        return Some(Finding::AgentOffline);
+    }
+    if agent.supports_sessions == Some(false) {
+        let version = agent.version.unwrap_or_else(|| "unknown".to_owned());
+        return Some(Finding::AgentTooOld { version });
+    }
+    None
+}
+
+/// A word for the state of an instance that does not run, as far as it is known.
+fn not_running(state: &InstanceState) -> Option<&str> {
+    match state {
+        InstanceState::Running => None,
+        InstanceState::Pending => Some("being made"),
+        InstanceState::Starting => Some("starting"),
+        InstanceState::Stopping => Some("stopping"),
+        InstanceState::Stopped => Some("stopped"),
+        InstanceState::Other(state) => Some(state).filter(|s| !s.is_empty()).map(String::as_str),
+    }
+}
+
+fn check(target: &Target) -> Result<()> {
+    let id = &target.instance;
+    let tail = id.strip_prefix("i-").or_else(|| id.strip_prefix("mi-")).unwrap_or_default();
+    if tail.is_empty() || !tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Mistake {
+            what: format!("{id:?} is not the id of an instance"),
+            remedy: "give an id as the ECS console shows it: i-… for an ECS instance, mi-… for a \
+                     managed one"
+                .to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if let Some(host) = &target.remote_host
+        && (host.is_empty() || host.len() > 128 || host.contains(odd))
+    {
+        return Err(Mistake {
+            what: format!("{host:?} is not a host"),
+            remedy: "give --remote-host a name or an address of at most 128 characters, as the \
+                     instance would use it"
+                .to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
+    Ok(())
+}

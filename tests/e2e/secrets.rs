@@ -1,0 +1,121 @@
+//! What is never shown, however much is logged.
+
+use local_cloud::{
+    AccessKey, Action, Agent, ApiFault, CallRecord, Fault, Instance, LocalCloud, Point, Tls,
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::lab::{Bridge, Ended, Lab};
+use crate::world::INSTANCE;
+
+const SECRET: &str = "secret/of+the=key";
+const TOKEN: &str = "token/of+the=role";
+/// What an address of a session has in it.
+const ADDRESSES: [&str; 4] = ["token=", "sessionid=", "sessionId=", "session?"];
+
+async fn lab(instance: Instance) -> Lab {
+    let key = AccessKey::new("STS.example", SECRET).token(TOKEN);
+    let cloud = LocalCloud::builder().access_key(key).tls(Tls::Trusted);
+    let lab = Lab::with(cloud, instance.agent(Agent::newer().quick())).await;
+    std::fs::write(lab.dir.path().join("ca.pem"), lab.cloud.ca_pem().unwrap()).unwrap();
+    lab
+}
+
+/// Runs it with everything that can be logged, to stderr or to a file, and gives all that was said.
+async fn said(lab: &Lab, args: &[&str]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for to_file in [false, true] {
+        let log = lab.dir.path().join("log");
+        let mut command = lab.bridge(["-vvv", "--ca-file", "ca.pem", "proxy", INSTANCE]);
+        command.args(args);
+        if to_file {
+            command.arg("--log-file").arg(&log);
+        }
+        let mut bridge = Bridge::start(&mut command);
+        // As ssh does; a bridge that has already failed does not read it.
+        let _ = bridge.stdin.as_mut().unwrap().write_all(b"SSH-2.0-typed-in\r\n").await;
+        #[cfg(target_os = "linux")]
+        texts.push(std::fs::read_to_string(format!("/proc/{}/cmdline", bridge.pid())).unwrap());
+        let target = async {
+            loop {
+                lab.accept_if_dialled().await.write_all(b"SSH-2.0-sent-back\r\n").await.unwrap();
+            }
+        };
+        let ended: Ended = tokio::select! {
+            ended = bridge.end() => ended,
+            () = target => unreachable!("it accepts for ever"),
+        };
+        if to_file {
+            texts.push(std::fs::read_to_string(log).unwrap());
+        }
+        texts.push(ended.stderr);
+    }
+    texts
+}
+
+fn check(lab: &Lab, texts: &[String]) {
+    let mut secrets: Vec<String> = vec![SECRET.into(), TOKEN.into()];
+    let calls = lab.cloud.calls();
+    secrets.extend(calls.iter().map(signature));
+    secrets.extend(lab.cloud.upgrades().into_iter().filter_map(|upgrade| upgrade.token_header));
+    secrets.retain(|secret| !secret.is_empty());
+    assert!(secrets.len() > 2, "nothing to look for");
+    let encoded = |text: &String| text.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
+    let all: Vec<_> = secrets.iter().flat_map(|secret| [secret.clone(), encoded(secret)]).collect();
+    for text in texts {
+        for secret in all.iter().map(String::as_str).chain(ADDRESSES) {
+            assert!(!text.contains(secret), "'{secret}' is in:\n{text}");
+        }
+        assert!(!text.contains("typed-in") && !text.contains("sent-back"), "payload is in:\n{text}");
+    }
+    let all = texts.concat();
+    assert!(all.contains("StartTerminalSession"), "nothing was logged:\n{all}");
+}
+
+fn signature(call: &CallRecord) -> String {
+    let header = call.headers.get("authorization").and_then(|text| text.split("Signature=").last());
+    header.map_or_else(|| call.params["Signature"].clone(), str::to_owned)
+}
+
+#[tokio::test]
+async fn a_session_that_goes_well_shows_none() {
+    for version in ["v3", "v1"] {
+        let lab = lab(Instance::new(INSTANCE)).await;
+        let texts = said(&lab, &["--signature-version", version]).await;
+        check(&lab, &texts);
+        assert_eq!(lab.cloud.sessions().len(), 2);
+        lab.all_ended().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failure_shows_none() {
+    for version in ["v3", "v1"] {
+        let args = ["--signature-version", version];
+        for fault in [
+            Fault::new(Point::Upgrade, Action::Refuse(403)),
+            Fault::new(Point::Opened, Action::Cut),
+        ] {
+            let lab = lab(Instance::new(INSTANCE).fault(fault)).await;
+            check(&lab, &said(&lab, &args).await);
+        }
+        let lab = lab(Instance::new(INSTANCE)).await;
+        // The service's own message repeats what was signed.
+        lab.cloud.update_access_key("STS.example", |key| key.secret = "another".into());
+        check(&lab, &said(&lab, &args).await);
+        lab.cloud.faults().api(ApiFault::on_any().cut());
+        check(&lab, &said(&lab, &args).await);
+    }
+}
+
+/// An answer whose address cannot be used is not shown either.
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_not_shown() {
+    let lab = lab(Instance::new(INSTANCE)).await;
+    let answer = r#"{"RequestId": "R", "SessionId": "s", "SecurityToken": "shush",
+        "WebSocketUrl": "http://gateway.example/session?sessionid=s&token=shush"}"#;
+    lab.cloud.faults().api(ApiFault::on("StartTerminalSession").raw(200, "application/json", answer));
+    let texts = said(&lab, &[]).await;
+    check(&lab, &texts);
+    assert!(!texts.concat().contains("shush"));
+}
