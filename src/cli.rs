@@ -1,8 +1,12 @@
 //! The command line: types only.
 
+use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::spec::{self, bind};
 
 /// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
 #[derive(Debug, Parser)]
@@ -52,7 +56,7 @@ Credentials, the first that is there:
   the current profile of that file.";
 
 /// Options that every subcommand takes.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Global {
     /// The profile of the configuration file to use
     #[arg(
@@ -139,6 +143,8 @@ pub struct Global {
 pub enum Command {
     /// Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand
     Proxy(Proxy),
+    /// Carry local ports or sockets to ports of an instance, for scp, sftp, IDEs, databases
+    Forward(Forward),
 }
 
 /// `ecs-bridge proxy`
@@ -166,6 +172,118 @@ pub struct Proxy {
     /// What its session is to be like.
     #[command(flatten)]
     pub session: Session,
+}
+
+/// `ecs-bridge forward`
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Listen on local ports or unix sockets, and carry every connection to a port of an \
+        instance, or of another host that the instance can reach.\n\nEach connection has a session \
+        of its own, so a forward works for days. It ends on SIGINT and SIGTERM: open connections \
+        may go on for --grace seconds, or until a second signal.",
+    after_help = FORWARD_EXAMPLES,
+    after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Forward {
+    /// The instance: its id, i-… or mi-…
+    #[arg(short, long, value_name = "TARGET", env = "ECS_BRIDGE_INSTANCE", hide_env_values = true)]
+    pub instance: String,
+
+    /// The local port; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub local_port: Option<u16>,
+
+    /// The port that --local-port leads to
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 22,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub remote_port: u16,
+
+    /// The host that --local-port leads to, as seen from the instance [default: the instance]
+    #[arg(long, value_name = "HOST", requires = "local_port")]
+    pub remote_host: Option<String>,
+
+    /// What to forward, as ssh -L has it: [bind:]port:host:hostport, port (the same on the
+    /// instance), or /path/to.sock:host:hostport; repeatable
+    #[arg(short = 'L', value_name = "SPEC")]
+    pub forwards: Vec<spec::Forward>,
+
+    /// The address to listen on where the forward names none; * is every address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = bind)]
+    pub bind: IpAddr,
+
+    /// How many sessions may be connected at once; the next connections wait. The service allows 20
+    /// for an instance
+    #[arg(long, value_name = "N", default_value = "20", value_parser = connections)]
+    pub max_connections: usize,
+
+    /// Keep so many channels open and ready for each forward, so that a connection starts at once.
+    /// The target sees connections that say nothing, renewed every 100 s; they count against the
+    /// quotas
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub warm: usize,
+
+    /// How long what still comes is delivered after the local end of file, while it comes: seconds
+    /// of silence
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub linger: u64,
+
+    /// How long open connections may go on after the signal to end, in seconds
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub grace: u64,
+
+    /// Listen without trying first whether the target can be reached
+    #[arg(long)]
+    pub no_probe: bool,
+
+    /// End after the first connection
+    #[arg(long)]
+    pub once: bool,
+
+    /// Tell what happens on stdout, one JSON object a line
+    #[arg(long, conflicts_with = "exec")]
+    pub json: bool,
+
+    /// Run a program with the forwards up, and end with its exit code. Its environment has
+    /// ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
+    #[arg(long, requires = "command", conflicts_with = "once")]
+    pub exec: bool,
+
+    /// The program of --exec and its arguments
+    #[arg(last = true, value_name = "CMD", requires = "exec")]
+    pub command: Vec<OsString>,
+
+    /// What sessions are to be like.
+    #[command(flatten)]
+    pub session: Session,
+}
+
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge forward --instance i-bp1example0001 --local-port 2222
+  ecs-bridge forward -i i-bp1example0001 -L 5432:localhost:5432 -L 6379:cache.internal:6379
+  ecs-bridge forward -i i-bp1example0001 -L /tmp/db.sock:localhost:3306 --warm 1
+  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 --exec -- \\
+      sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=1000).contains(&count) => Ok(count),
+        _ => Err("a number from 1 to 1000".to_owned()),
+    }
 }
 
 /// What sessions are to be like.

@@ -14,6 +14,7 @@
 //! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
 //! - [`tunnel`]: the async half of a session: dial, splice.
 //! - [`proto`]: the rules of the stream, as a pure machine.
+//! - [`spec`]: what `forward` forwards where.
 //! - [`explain`]: what a user is told when something failed.
 //!
 //! The library exists for the binary and for its tests; its API may change with every version.
@@ -26,6 +27,7 @@ pub mod explain;
 pub mod logging;
 pub mod proto;
 pub mod shutdown;
+pub mod spec;
 pub mod tls;
 pub mod tunnel;
 

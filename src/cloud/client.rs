@@ -100,6 +100,13 @@ impl Client {
         &self.config
     }
 
+    /// The same client with other credentials; the connections are shared.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        let config = Config { credentials, ..(*self.config).clone() };
+        Self { config: Arc::new(config), http: self.http.clone() }
+    }
+
     /// Makes a call, in several tries if need be, within the time for it.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
         let deadline = Instant::now() + self.config.call_timeout;

@@ -1,5 +1,6 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
+mod forward;
 mod proxy;
 mod session;
 
@@ -9,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::cli::{Cli, Command, Global, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
-use crate::credentials::{self, Query};
+use crate::credentials::{self, Query, Resolved, Source};
 use crate::explain::{ExitCode, Explain, Report};
 use crate::logging;
 use crate::shutdown::Signal;
@@ -31,6 +32,8 @@ enum Done {
     Normally,
     /// A signal asked for it.
     By(Signal),
+    /// With the exit code of the program that it was for.
+    Code(u8),
 }
 
 /// Runs a command and gives the exit code of the process. Failures are told on stderr.
@@ -38,6 +41,7 @@ pub fn run(cli: &Cli) -> u8 {
     match start(cli) {
         Ok(Done::Normally) => ExitCode::Ok as u8,
         Ok(Done::By(signal)) => signal.exit_code(),
+        Ok(Done::Code(code)) => code,
         Err(error) => {
             let report = Report::new(&*error);
             logging::tell(&report);
@@ -56,6 +60,7 @@ fn start(cli: &Cli) -> Result<Done> {
     let done = runtime.block_on(async {
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
+            Command::Forward(args) => forward::run(global, args).await,
         }
     });
     // A thread that still waits for the terminal or for a name look-up is not waited for.
@@ -90,6 +95,7 @@ impl Explain for Mistake {
 }
 
 /// The API, and TLS as the API and the gateway both use it.
+#[derive(Clone)]
 struct Cloud {
     client: Client,
     tls: Tls,
@@ -98,13 +104,7 @@ struct Cloud {
 impl Cloud {
     /// Finds credentials, region and endpoint. Nothing is sent.
     fn open(global: &Global) -> Result<Self> {
-        let resolved = credentials::resolve(&Query {
-            profile: global.profile.as_deref(),
-            config: global.config.as_deref(),
-            env: &|name| env::var_os(name),
-            now: SystemTime::now(),
-            home: home(),
-        })?;
+        let resolved = resolve(global, global.profile.as_deref())?;
         let region = global.region.as_deref().or(resolved.region.as_deref());
         let region = Region::parse(region.ok_or_else(no_region)?)?;
         let kind = match resolved.endpoint_type.as_deref() {
@@ -121,6 +121,28 @@ impl Cloud {
         };
         Ok(Self { client: Client::new(config)?, tls })
     }
+
+    /// The same with credentials as they are now, from where they were. The connections are shared.
+    fn refreshed(&self, global: &Global) -> Result<Self> {
+        // A command that runs for days does not follow another `current` profile.
+        let profile = match self.client.config().credentials.source() {
+            Source::Profile { name, .. } => Some(name.as_str()),
+            Source::Environment { .. } => None,
+        };
+        let resolved = resolve(global, profile.or(global.profile.as_deref()))?;
+        let client = self.client.with_credentials(resolved.credentials);
+        Ok(Self { client, tls: self.tls.clone() })
+    }
+}
+
+fn resolve(global: &Global, profile: Option<&str>) -> Result<Resolved> {
+    Ok(credentials::resolve(&Query {
+        profile,
+        config: global.config.as_deref(),
+        env: &|name| env::var_os(name),
+        now: SystemTime::now(),
+        home: home(),
+    })?)
 }
 
 fn no_region() -> Mistake {

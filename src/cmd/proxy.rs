@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tracing::{info, warn};
 
-use super::session::{Carried, Plan, carry};
+use super::session::{Carried, Plan, Witness, carry};
 use super::{Cloud, Done, Plain, Result};
 use crate::cli::{self, Global};
 use crate::proto::session::End;
@@ -46,3 +46,4 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
 struct Nobody;
 
 impl Observer for Nobody {}
+impl Witness for Nobody {}

@@ -83,6 +83,12 @@ impl Plan {
     }
 }
 
+/// An observer that is also told which session it is.
+pub(super) trait Witness: Observer {
+    /// The API has started the session.
+    fn started(&self, _session: &TerminalSession) {}
+}
+
 /// How a session that did not fail went.
 #[derive(Debug)]
 pub(super) enum Carried {
@@ -105,7 +111,7 @@ pub(super) async fn carry<R, W>(
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-    observer: &impl Observer,
+    observer: &impl Witness,
 ) -> Result<Carried>
 where
     R: AsyncRead + Unpin,
@@ -115,6 +121,7 @@ where
     let Some(session) = start(cloud, plan, local, stop.as_mut()).await? else {
         return Ok(Carried::Stopped);
     };
+    observer.started(&session);
     let closed = Notify::new();
     let watch = Watch { observer, closed: &closed };
     let carried = async {
@@ -164,6 +171,10 @@ impl<O: Observer> Observer for Watch<'_, O> {
 
     fn carried(&self, sent: u64, delivered: u64) {
         self.observer.carried(sent, delivered);
+    }
+
+    fn ended(&self) {
+        self.observer.ended();
     }
 
     fn closed(&self) {

@@ -61,6 +61,9 @@ pub trait Observer {
     /// So many bytes have been carried in all, from the local side and to it.
     fn carried(&self, _sent: u64, _delivered: u64) {}
 
+    /// The session has ended. What it still has to deliver is delivered.
+    fn ended(&self) {}
+
     /// The WebSocket is closed, which can be well before the local side has taken all its bytes:
     /// time to end the session with the API.
     fn closed(&self) {}
@@ -339,52 +342,39 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
         }
     }
 
-    /// Closes the WebSocket, then waits for the local side to take what is left for it.
+    /// Closes the WebSocket while the local side takes what is left for it.
     async fn finish(mut self) -> Outcome {
-        if timeout(CLOSE_WITHIN, self.close()).await.is_err() {
-            debug!("the gateway did not answer the close in time");
-        }
-        self.observer.closed();
-        if !self.reader_gone {
-            self.deliver_rest().await;
-        }
-        let end = self.session.end().cloned().unwrap_or(End::Local);
+        let failed = matches!(self.session.end(), Some(End::Failed(_)));
+        let within = if self.stopping { DELIVER_AT_ONCE } else { DELIVER_WITHIN };
+        let (sink, stream, observer) = (&mut self.sink, &mut self.stream, self.observer);
+        let close = async {
+            if timeout(CLOSE_WITHIN, close(sink, stream)).await.is_err() {
+                debug!("the gateway did not answer the close in time");
+            }
+            observer.closed();
+        };
+        let mut rest = Rest {
+            writer: &mut self.local.writer,
+            session: &mut self.session,
+            chunk: self.chunk,
+            delivered: self.delivered,
+        };
+        let deliver = async {
+            if !self.reader_gone {
+                rest.deliver(within, |delivered| observer.carried(self.sent, delivered)).await;
+                if !failed {
+                    // Whoever reads learns of the end only now.
+                    let _ = timeout(within, rest.writer.shutdown()).await;
+                }
+            }
+            rest.delivered
+        };
+        let ((), delivered) = tokio::join!(close, deliver);
         Outcome {
-            end,
+            end: self.session.end().cloned().unwrap_or(End::Local),
             has_output: self.session.has_output(),
             sent: self.sent,
-            delivered: self.delivered,
-        }
-    }
-
-    async fn close(&mut self) {
-        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-        // Fails where the far side has closed already; reading on then completes its handshake.
-        let _ = self.sink.send(Message::Close(Some(normal))).await;
-        while let Some(Ok(_)) = self.stream.next().await {}
-    }
-
-    async fn deliver_rest(&mut self) {
-        let within = if self.stopping { DELIVER_AT_ONCE } else { DELIVER_WITHIN };
-        loop {
-            if self.chunk.is_empty() {
-                self.chunk = self.session.poll_deliver().unwrap_or_default();
-            }
-            let writer = &mut self.local.writer;
-            let step = async {
-                match self.chunk.is_empty() {
-                    true => writer.flush().await.map(|()| 0),
-                    false => writer.write(&self.chunk).await,
-                }
-            };
-            match timeout(within, step).await {
-                Ok(Ok(written)) if written > 0 => self.take_written(written),
-                Ok(_) => return,
-                Err(_) => {
-                    warn!("the local side takes nothing: what is left for it is dropped");
-                    return;
-                }
-            }
+            delivered,
         }
     }
 
@@ -404,11 +394,61 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                      way (told once)"
                 ),
                 Event::Skipped(what) => debug!("skipped {what}"),
-                Event::Ended(End::Remote(RemoteEnd::Redialled)) => info!(
-                    "the server closed the connection, and the agent dialled it again: this is \
-                     the end of the stream"
-                ),
-                Event::Ended(end) => debug!("the session has ended: {end:?}"),
+                Event::Ended(end) => {
+                    if end == End::Remote(RemoteEnd::Redialled) {
+                        info!(
+                            "the server closed the connection, and the agent dialled it again: \
+                             this is the end of the stream"
+                        );
+                    }
+                    debug!("the session has ended: {end:?}");
+                    self.observer.ended();
+                }
+            }
+        }
+    }
+}
+
+/// Closes a WebSocket, and reads on until the far side has done the same.
+async fn close(sink: &mut SplitSink<Socket, Message>, stream: &mut SplitStream<Socket>) {
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    // Fails where the far side has closed already; reading on then completes its handshake.
+    let _ = sink.send(Message::Close(Some(normal))).await;
+    while let Some(Ok(_)) = stream.next().await {}
+}
+
+/// What the local side has not taken when a session has ended.
+struct Rest<'a, W> {
+    writer: &'a mut W,
+    session: &'a mut Session,
+    chunk: Bytes,
+    delivered: u64,
+}
+
+impl<W: LocalWrite> Rest<'_, W> {
+    /// Waits for the local side to take it, as long as it takes something `within` that time.
+    async fn deliver(&mut self, within: Duration, told: impl Fn(u64)) {
+        loop {
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            let step = async {
+                match self.chunk.is_empty() {
+                    true => self.writer.flush().await.map(|()| 0),
+                    false => self.writer.write(&self.chunk).await,
+                }
+            };
+            match timeout(within, step).await {
+                Ok(Ok(written)) if written > 0 => {
+                    self.chunk.advance(written);
+                    self.delivered += written as u64;
+                    told(self.delivered);
+                }
+                Ok(_) => return,
+                Err(_) => {
+                    warn!("the local side takes nothing: what is left for it is dropped");
+                    return;
+                }
             }
         }
     }

@@ -3,9 +3,12 @@
 //! - [`dial`]: TCP, TLS and the upgrade.
 //! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
+//! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session.
 //! - [`error`]: what a user is told when a session fails.
 
 pub mod dial;
 pub mod driver;
 pub mod endpoint;
 pub mod error;
+pub mod late;
+pub mod socket;

@@ -206,13 +206,7 @@ impl Case {
             }
         };
         let ended = end.await.unwrap_or_else(|_| panic!("it has not ended within {limit:?}"));
-        eprintln!(
-            "--- {} ({:?}, {:?})\n{}",
-            self.name,
-            ended.code,
-            started.elapsed(),
-            ended.stderr
-        );
+        eprintln!("--- {} ({:?}, {:?})\n{}", self.name, ended.code, ended.took, ended.stderr);
 
         ended.said(&self.stdout);
         let report = ended.report().unwrap_or_else(|problem| panic!("{problem}"));

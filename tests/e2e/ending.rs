@@ -275,6 +275,22 @@ async fn a_signal_while_it_dials_ends_the_session() {
     }
 }
 
+/// It has failed already, and finds out why: that need not be waited for.
+#[tokio::test]
+async fn a_signal_while_it_looks_for_the_cause_ends_it() {
+    let away = quick(Agent::newer()).agent_online(false).agent_timeout(Duration::ZERO);
+    let lab = Lab::new(away).await;
+    let look = "DescribeInstanceStatus";
+    lab.cloud.faults().api(ApiFault::on(look).silent());
+    let bridge = lab.start(&[]);
+    let looking = |state: &State| state.calls().any(|call| call.action == look);
+    lab.cloud.wait_for(looking, PATIENCE).await.unwrap();
+    bridge.signal("HUP").await;
+    let ended = timeout(Duration::from_secs(2), bridge.end()).await.expect("it ends at once");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(129), ""));
+    lab.all_ended().await;
+}
+
 /// A reader that goes away while nothing is open yet: ssh has given up.
 #[tokio::test]
 async fn a_stdout_that_is_closed_early_ends_it() {

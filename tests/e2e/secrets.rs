@@ -66,7 +66,10 @@ fn check(lab: &Lab, texts: &[String]) {
         for secret in all.iter().map(String::as_str).chain(ADDRESSES) {
             assert!(!text.contains(secret), "'{secret}' is in:\n{text}");
         }
-        assert!(!text.contains("typed-in") && !text.contains("sent-back"), "payload is in:\n{text}");
+        assert!(
+            !text.contains("typed-in") && !text.contains("sent-back"),
+            "payload is in:\n{text}"
+        );
     }
     let all = texts.concat();
     assert!(all.contains("StartTerminalSession"), "nothing was logged:\n{all}");
@@ -114,7 +117,11 @@ async fn an_address_that_cannot_be_used_is_not_shown() {
     let lab = lab(Instance::new(INSTANCE)).await;
     let answer = r#"{"RequestId": "R", "SessionId": "s", "SecurityToken": "shush",
         "WebSocketUrl": "http://gateway.example/session?sessionid=s&token=shush"}"#;
-    lab.cloud.faults().api(ApiFault::on("StartTerminalSession").raw(200, "application/json", answer));
+    lab.cloud.faults().api(ApiFault::on("StartTerminalSession").raw(
+        200,
+        "application/json",
+        answer,
+    ));
     let texts = said(&lab, &[]).await;
     check(&lab, &texts);
     assert!(!texts.concat().contains("shush"));

@@ -1,0 +1,316 @@
+//! `ecs-bridge forward`: local ports and sockets that lead to ports of an instance.
+
+mod channel;
+mod exec;
+mod lane;
+mod listener;
+mod report;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
+use tracing::debug;
+
+use self::channel::Channel;
+use self::exec::Program;
+use self::lane::Lane;
+use self::listener::Listener;
+use self::report::{Event, Reporter};
+use super::session::Plan;
+use super::{Cloud, Done, Mistake, Plain, Result};
+use crate::cli::{self, Global};
+use crate::explain::ExitCode;
+use crate::shutdown::Signals;
+use crate::spec::{Forward, ListenSpec};
+use crate::tunnel::error::Target;
+
+/// How long the clean-up of sessions may take once they are told to end.
+const CLEAN_UP: Duration = Duration::from_secs(3);
+
+/// Runs the command until a signal comes, or what it was started for is done.
+pub(super) async fn run(global: &Global, args: &cli::Forward) -> Result<Done> {
+    let local = LocalSet::new();
+    local.run_until(Box::pin(serve(global, args))).await
+}
+
+async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
+    let reporter = Reporter::new(args.json, global.quiet);
+    let done = serve_and_tell(global, args, &reporter).await;
+    if let (Err(error), true) = (&done, args.json) {
+        reporter.failed(None, &**error);
+    }
+    reporter.finish();
+    done
+}
+
+async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
+    let forwards = forwards(args)?;
+    let plans = forwards.iter().map(|forward| plan(args, forward)).collect::<Result<Vec<_>>>()?;
+    let mut signals =
+        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+    let cloud = Cloud::open(global)?;
+    let context = Rc::new(Context::new(global, args, cloud, reporter.clone()));
+    let mut lanes = Vec::new();
+    for (forward, plan) in forwards.iter().zip(plans) {
+        let listener = Listener::bind(&forward.listen.at(args.bind))?;
+        let lane = Rc::new(Lane::new(plan, listener.address()));
+        if listener.is_exposed() {
+            reporter.note(&format!(
+                "warning: {} is open to other machines: whoever reaches it reaches {}",
+                lane.address, lane.plan.target
+            ));
+        }
+        lanes.push((lane, listener));
+    }
+
+    let ended = work(&context, args, lanes, &mut signals).await;
+    // Nobody waits for what is still open: it is told to end, and given the time for it.
+    context.phase.send_replace(Phase::Closing);
+    let mut tasks = std::mem::take(&mut *context.tasks.borrow_mut());
+    if timeout(CLEAN_UP, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+        debug!("some sessions could not be ended in time");
+    }
+    ended
+}
+
+/// From the probe to the end of what the command was started for.
+async fn work(
+    context: &Rc<Context>,
+    args: &cli::Forward,
+    lanes: Vec<(Rc<Lane>, Listener)>,
+    signals: &mut Signals,
+) -> Result<Done> {
+    if !args.no_probe {
+        let probes = lanes.iter().map(|(lane, _)| probe(context, args, lane));
+        tokio::select! {
+            probed = futures_util::future::try_join_all(probes) => { probed?; }
+            signal = signals.next() => return Ok(Done::By(signal)),
+        }
+    }
+    let addresses: Vec<_> = lanes.iter().map(|(_, listener)| listener.address()).collect();
+    for (lane, _) in &lanes {
+        context.reporter.tell(&Event::Listening {
+            address: &lane.address,
+            instance: &lane.plan.target.instance,
+            remote_host: lane.plan.target.remote_host.as_deref(),
+            remote_port: lane.plan.target.port,
+        });
+    }
+
+    // One task a forward accepts; they and the connections end with this function or before.
+    let mut accepting = JoinSet::new();
+    for (lane, listener) in lanes {
+        if args.warm > 0 {
+            let (lane, context, count) = (Rc::clone(&lane), Rc::clone(context), args.warm);
+            accepting.spawn_local(async move {
+                lane.keep_warm(&context, count).await;
+                None
+            });
+        }
+        let (context, once) = (Rc::clone(context), args.once);
+        accepting.spawn_local(async move { listener.accept(&context, &lane, once).await });
+    }
+    let live = context.reporter.clone();
+    let mut program = Program::start(&args.command, &addresses)?;
+    let ended = {
+        let mut live = std::pin::pin!(live.keep_live());
+        loop {
+            tokio::select! {
+                () = &mut live => {}
+                signal = signals.next() => match &program {
+                    // The program decides what a signal means, and its end is ours.
+                    Some(program) => program.signal(signal),
+                    None => break Done::By(signal),
+                },
+                code = exec::ended(&mut program) => break Done::Code(code?),
+                Some(Ok(Some(well))) = accepting.join_next() => {
+                    break if well { Done::Normally } else { Done::Code(ExitCode::Failed as u8) };
+                }
+            }
+        }
+    };
+    drain(context, args, accepting, signals).await;
+    Ok(ended)
+}
+
+/// Lets open connections come to their ends for a while; a second signal cuts that short.
+async fn drain(
+    context: &Context,
+    args: &cli::Forward,
+    mut accepting: JoinSet<Option<bool>>,
+    signals: &mut Signals,
+) {
+    context.phase.send_replace(Phase::Draining);
+    let grace =
+        if args.command.is_empty() { Duration::from_secs(args.grace) } else { Duration::ZERO };
+    let drained = async { while accepting.join_next().await.is_some() {} };
+    tokio::select! {
+        _ = timeout(grace, drained) => {}
+        _ = signals.next() => {}
+    }
+    context.phase.send_replace(Phase::Closing);
+    let closed = async { while accepting.join_next().await.is_some() {} };
+    if timeout(CLEAN_UP, closed).await.is_err() {
+        debug!("some connections could not be closed in time");
+    }
+}
+
+/// Finds out whether the target can be reached for a session.
+async fn probe(context: &Rc<Context>, args: &cli::Forward, lane: &Lane) -> Result<()> {
+    let permit = context.permit().await;
+    let mut channel = Channel::open(context, &lane.plan, permit);
+    channel.ready().await?;
+    if args.warm > 0 {
+        lane.keep(channel);
+    }
+    Ok(())
+}
+
+fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
+    let mut forwards = args.forwards.clone();
+    if let Some(port) = args.local_port {
+        forwards.insert(
+            0,
+            Forward {
+                listen: ListenSpec::Tcp(None, port),
+                host: args.remote_host.clone(),
+                port: args.remote_port,
+            },
+        );
+    }
+    if forwards.is_empty() {
+        return Err(Mistake {
+            what: "nothing to forward".to_owned(),
+            remedy: "give --local-port 2222, or -L 8080:localhost:80".to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
+    Ok(forwards)
+}
+
+fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
+    let target = Target {
+        instance: args.instance.clone(),
+        remote_host: forward.host.clone(),
+        port: forward.port,
+    };
+    let mut plan = Plan::new(target, &args.session)?;
+    plan.linger = Some(Duration::from_secs(args.linger));
+    Ok(plan)
+}
+
+/// How far the command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Connections are taken.
+    Serving,
+    /// No more connections are taken; those that are open go on.
+    Draining,
+    /// Everything ends.
+    Closing,
+}
+
+/// What all connections share.
+struct Context {
+    global: Global,
+    cloud: RefCell<Cloud>,
+    reporter: Reporter,
+    phase: watch::Sender<Phase>,
+    /// One for each session that may be connected.
+    permits: Arc<Semaphore>,
+    max_connections: usize,
+    /// How many connections wait for a permit.
+    waiting: Cell<usize>,
+    last_connection: Cell<report::Number>,
+    /// Every session's task. A session is ended before its task is.
+    tasks: RefCell<JoinSet<()>>,
+}
+
+impl Context {
+    fn new(global: &Global, args: &cli::Forward, cloud: Cloud, reporter: Reporter) -> Self {
+        Self {
+            global: global.clone(),
+            cloud: RefCell::new(cloud),
+            reporter,
+            phase: watch::Sender::new(Phase::Serving),
+            permits: Arc::new(Semaphore::new(args.max_connections)),
+            max_connections: args.max_connections,
+            waiting: Cell::new(0),
+            last_connection: Cell::new(0),
+            tasks: RefCell::default(),
+        }
+    }
+
+    /// The API, with credentials as they are now.
+    fn cloud(&self) -> Result<Cloud> {
+        let cloud = self.cloud.borrow().refreshed(&self.global)?;
+        self.cloud.replace(cloud.clone());
+        Ok(cloud)
+    }
+
+    /// Waits, in order, until one more session may be connected.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return permit;
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        if self.waiting.get() == 1 {
+            self.reporter.note(&format!(
+                "{} connections are open: the next ones wait (--max-connections)",
+                self.max_connections
+            ));
+        }
+        match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A permit that no connection waits for.
+    fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let free = self.waiting.get() == 0;
+        free.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
+    }
+
+    fn next_connection(&self) -> report::Number {
+        self.last_connection.set(self.last_connection.get() + 1);
+        self.last_connection.get()
+    }
+
+    async fn is_draining(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    async fn is_closing(&self) {
+        self.reached(Phase::Closing).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut phases = self.phase.subscribe();
+        // The sender lives as long as this does.
+        let _ = phases.wait_for(|now| *now >= phase).await;
+    }
+}
+
+/// Counts one that waits, for as long as it does.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,300 @@
+//! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::explain::{Explain, Report, printable};
+use crate::logging;
+
+/// The number of a connection, from 1.
+pub(super) type Number = u64;
+
+/// The bytes of a connection, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bytes {
+    /// From the local side to the far side.
+    pub(super) sent: u64,
+    /// From the far side to the local side.
+    pub(super) received: u64,
+}
+
+/// Something to tell. With `--json` it is one line, as README.md and forward.schema.json say.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(super) enum Event<'a> {
+    /// A forward listens, and its target can be reached.
+    Listening {
+        address: &'a str,
+        instance: &'a str,
+        remote_host: Option<&'a str>,
+        remote_port: u16,
+    },
+    /// A connection came.
+    Accepted { connection: Number, address: &'a str, peer: &'a str },
+    /// Its session is there.
+    Opened { connection: Number, session: &'a str, waited_ms: u64 },
+    /// It is over.
+    Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: &'a str },
+    /// It failed, or something that no connection is to blame for did.
+    Error {
+        connection: Option<Number>,
+        message: &'a str,
+        why: Option<String>,
+        fix: Option<String>,
+        request_id: Option<&'a str>,
+    },
+}
+
+/// An event with its time.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+enum Style {
+    People { live: Option<Live> },
+    Quiet,
+    Json,
+}
+
+/// Tells what happens. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Reporter(Rc<Shared>);
+
+struct Shared {
+    style: Style,
+    open: RefCell<BTreeMap<Number, Rc<Cell<Bytes>>>>,
+    /// The bytes of the connections that are over.
+    done: Cell<Bytes>,
+}
+
+impl Reporter {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        let style = match (json, quiet) {
+            (true, _) => Style::Json,
+            (_, true) => Style::Quiet,
+            _ => Style::People { live: io::stderr().is_terminal().then(Live::new) },
+        };
+        Self(Rc::new(Shared { style, open: RefCell::default(), done: Cell::default() }))
+    }
+
+    /// The counters of a connection, which its task keeps up to date.
+    pub(super) fn counters(&self, connection: Number) -> Rc<Cell<Bytes>> {
+        let counters = Rc::new(Cell::default());
+        self.0.open.borrow_mut().insert(connection, Rc::clone(&counters));
+        counters
+    }
+
+    /// The bytes of a connection so far.
+    pub(super) fn bytes(&self, connection: Number) -> Bytes {
+        self.0.open.borrow().get(&connection).map(|counters| counters.get()).unwrap_or_default()
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        if let Event::Closed { connection, .. } | Event::Error { connection: Some(connection), .. } =
+            event
+            && let Some(counters) = self.0.open.borrow_mut().remove(connection)
+        {
+            self.0.done.set(sum([self.0.done.get(), counters.get()]));
+        }
+        match &self.0.style {
+            Style::Json => {
+                let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+                if let Ok(line) = serde_json::to_string(&Line { time, event }) {
+                    // A program that does not listen any more has its reasons.
+                    let mut stdout = io::stdout().lock();
+                    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+                }
+            }
+            Style::Quiet => {}
+            Style::People { .. } => {
+                if let Some(line) = for_people(event) {
+                    self.line(&line);
+                }
+            }
+        }
+    }
+
+    /// Tells of a failure, for one connection or for none.
+    pub(super) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
+        let message = printable(&error.to_string());
+        self.tell(&Event::Error {
+            connection,
+            message: &message,
+            why: error.why().map(|why| printable(&why)),
+            fix: error.remedy().map(|fix| printable(&fix)),
+            request_id: error.request_id(),
+        });
+        match &self.0.style {
+            Style::Json => {}
+            // A failure is told even to those who want to hear nothing else.
+            Style::Quiet | Style::People { .. } => {
+                let of = connection.map(|number| format!("connection {number}: "));
+                let report = Report::new(error).to_string();
+                self.line(&report.replacen(
+                    "error: ",
+                    &format!("error: {}", of.unwrap_or_default()),
+                    1,
+                ));
+            }
+        }
+    }
+
+    /// Tells people something that programs need not know.
+    pub(super) fn note(&self, text: &str) {
+        if let Style::People { .. } = self.0.style {
+            self.line(text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.0.style {
+            Style::People { live: Some(live) } => live.bar.suspend(|| logging::tell(&text)),
+            _ => logging::tell(&text),
+        }
+    }
+
+    /// Keeps the live line up to date, if there is one. Never returns.
+    pub(super) async fn keep_live(&self) {
+        let Style::People { live: Some(live) } = &self.0.style else {
+            return std::future::pending().await;
+        };
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let (mut before, mut at) = (Bytes::default(), Instant::now());
+        loop {
+            ticks.tick().await;
+            let open = self.0.open.borrow();
+            let now = sum(open.values().map(|counters| counters.get()).chain([self.0.done.get()]));
+            let seconds = at.elapsed().as_secs_f64().max(0.001);
+            let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+            live.show(open.len(), rate(now.sent, before.sent), rate(now.received, before.received));
+            (before, at) = (now, Instant::now());
+        }
+    }
+
+    /// Takes the live line away.
+    pub(super) fn finish(&self) {
+        if let Style::People { live: Some(live) } = &self.0.style {
+            live.bar.finish_and_clear();
+        }
+    }
+}
+
+fn sum(bytes: impl IntoIterator<Item = Bytes>) -> Bytes {
+    bytes.into_iter().fold(Bytes::default(), |all, one| Bytes {
+        sent: all.sent + one.sent,
+        received: all.received + one.received,
+    })
+}
+
+/// A line for people, or nothing where an error message of its own follows.
+fn for_people(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Listening { address, instance, remote_host, remote_port } => {
+            let through = remote_host.map(|host| format!(" → {host}"));
+            let through = through.unwrap_or_default();
+            Some(format!("Forwarding {address} → {instance}{through}:{remote_port}"))
+        }
+        Event::Accepted { .. } | Event::Error { .. } => None,
+        Event::Opened { connection, waited_ms, .. } => {
+            Some(format!("connection {connection}: opened after {}", seconds(*waited_ms)))
+        }
+        Event::Closed { connection, sent, received, duration_ms, reason } => Some(format!(
+            "connection {connection}: closed after {}, {} sent, {} received: {reason}",
+            seconds(*duration_ms),
+            size(*sent as f64),
+            size(*received as f64),
+        )),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1} s", ms as f64 / 1000.0)
+}
+
+fn size(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 1e3 => format!("{bytes:.0} B"),
+        bytes if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+/// The line on a terminal that is written over again and again.
+struct Live {
+    bar: ProgressBar,
+}
+
+impl Live {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(
+            ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()),
+        );
+        Self { bar }
+    }
+
+    fn show(&self, open: usize, sent: f64, received: f64) {
+        let s = if open == 1 { "" } else { "s" };
+        self.bar.set_message(format!(
+            "{open} open connection{s}, ↑ {}/s, ↓ {}/s",
+            size(sent),
+            size(received)
+        ));
+        self.bar.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_sentences() {
+        let listening = Event::Listening {
+            address: "127.0.0.1:2222",
+            instance: "i-1",
+            remote_host: None,
+            remote_port: 22,
+        };
+        assert_eq!(for_people(&listening).unwrap(), "Forwarding 127.0.0.1:2222 → i-1:22");
+        let listening = Event::Listening {
+            address: "/tmp/db.sock",
+            instance: "i-1",
+            remote_host: Some("db"),
+            remote_port: 3306,
+        };
+        assert_eq!(for_people(&listening).unwrap(), "Forwarding /tmp/db.sock → i-1 → db:3306");
+        let closed = Event::Closed {
+            connection: 7,
+            sent: 999,
+            received: 1_500_000,
+            duration_ms: 12_340,
+            reason: "the target closed",
+        };
+        assert_eq!(
+            for_people(&closed).unwrap(),
+            "connection 7: closed after 12.3 s, 999 B sent, 1.5 MB received: the target closed"
+        );
+    }
+
+    #[test]
+    fn programs_read_one_object_a_line() {
+        let event = Event::Opened { connection: 3, session: "s-1", waited_ms: 5 };
+        let line =
+            serde_json::to_string(&Line { time: "2026-01-01T00:00:00.000Z".into(), event: &event });
+        assert_eq!(
+            line.unwrap(),
+            r#"{"time":"2026-01-01T00:00:00.000Z","event":"opened","connection":3,"session":"s-1","waited_ms":5}"#
+        );
+    }
+}

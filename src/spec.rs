@@ -1,0 +1,198 @@
+//! What is forwarded where: `-L` as OpenSSH writes it, and `--local-port`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a forward listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On a TCP port; 0 takes a free one.
+    Tcp(SocketAddr),
+    /// On a unix socket.
+    Unix(PathBuf),
+}
+
+/// One forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Where it listens; `None` for the address is left to `--bind`.
+    pub listen: ListenSpec,
+    /// The host that it leads to as seen from the instance; `None` is the instance itself.
+    pub host: Option<String>,
+    /// The port there.
+    pub port: u16,
+}
+
+/// Where a forward listens, before `--bind` is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenSpec {
+    /// On a TCP port of an address, or of the one that `--bind` names.
+    Tcp(Option<IpAddr>, u16),
+    /// On a unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenSpec {
+    /// The place to listen at.
+    pub fn at(&self, bind: IpAddr) -> Listen {
+        match self {
+            Self::Tcp(address, port) => {
+                Listen::Tcp(SocketAddr::new(address.unwrap_or(bind), *port))
+            }
+            Self::Unix(path) => Listen::Unix(path.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Why a `-L` is not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Not as many parts as any form has.
+    #[error("expected [bind:]port:host:hostport, port, or /path/to.sock:host:hostport")]
+    Form,
+    /// A port that is none.
+    #[error("{0:?} is not a port, a number from {least} to 65535", least = .1)]
+    Port(String, u16),
+    /// An address to listen on that is none.
+    #[error(
+        "{0:?} is not an address of this machine to listen on; use an IP address, localhost or *"
+    )]
+    Bind(String),
+    /// A host that is none.
+    #[error("{0:?} is not a host: 1 to 128 characters, no blanks")]
+    Host(String),
+}
+
+impl FromStr for Forward {
+    type Err = SpecError;
+
+    fn from_str(spec: &str) -> Result<Self, SpecError> {
+        let parts = split(spec)?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (listen, host, port) = match parts[..] {
+            [both] => {
+                let port = port(both, 1)?;
+                return Ok(Self { listen: ListenSpec::Tcp(None, port), host: None, port });
+            }
+            [path, host, there] if path.contains('/') => {
+                (ListenSpec::Unix(path.into()), host, there)
+            }
+            [here, host, there] => (ListenSpec::Tcp(None, port(here, 0)?), host, there),
+            [address, here, host, there] => {
+                (ListenSpec::Tcp(Some(bind(address)?), port(here, 0)?), host, there)
+            }
+            _ => return Err(SpecError::Form),
+        };
+        Ok(Self { listen, host: self::host(host)?, port: self::port(port, 1)? })
+    }
+}
+
+/// The parts between the colons; brackets keep an IPv6 address together.
+fn split(spec: &str) -> Result<Vec<String>, SpecError> {
+    let (mut parts, mut part, mut inside) = (Vec::new(), String::new(), false);
+    for c in spec.chars() {
+        match c {
+            '[' if !inside && part.is_empty() => inside = true,
+            ']' if inside => inside = false,
+            ':' if !inside => parts.push(std::mem::take(&mut part)),
+            c => part.push(c),
+        }
+    }
+    parts.push(part);
+    if inside { Err(SpecError::Form) } else { Ok(parts) }
+}
+
+fn port(text: &str, least: u16) -> Result<u16, SpecError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| digits && *port >= least);
+    port.ok_or_else(|| SpecError::Port(text.to_owned(), least))
+}
+
+/// An address to listen on, as `-L` and `--bind` take it: `*` and nothing are every address.
+pub fn bind(text: &str) -> Result<IpAddr, SpecError> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        "*" | "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        text => text.parse().map_err(|_| SpecError::Bind(text.to_owned())),
+    }
+}
+
+/// The host of a forward. The instance's own names mean the instance, which needs no look-up there.
+pub fn host(text: &str) -> Result<Option<String>, SpecError> {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.len() > 128 || text.contains(odd) {
+        return Err(SpecError::Host(text.to_owned()));
+    }
+    let own = ["localhost", "127.0.0.1"].contains(&text) || text.parse() == Ok(Ipv6Addr::LOCALHOST);
+    Ok((!own).then(|| text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: Option<&str>, port: u16) -> ListenSpec {
+        ListenSpec::Tcp(address.map(|address| address.parse().unwrap()), port)
+    }
+
+    #[test]
+    fn every_form_of_openssh_is_understood() {
+        for (spec, listen, host, port) in [
+            ("8080", tcp(None, 8080), None, 8080),
+            ("8080:localhost:80", tcp(None, 8080), None, 80),
+            ("0:127.0.0.1:80", tcp(None, 0), None, 80),
+            ("8080:[::1]:80", tcp(None, 8080), None, 80),
+            ("8080:db.internal:3306", tcp(None, 8080), Some("db.internal"), 3306),
+            ("127.0.0.2:8080:10.0.0.7:80", tcp(Some("127.0.0.2"), 8080), Some("10.0.0.7"), 80),
+            ("localhost:8080:h:80", tcp(Some("127.0.0.1"), 8080), Some("h"), 80),
+            ("*:8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
+            (":8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
+            ("[::1]:8080:[fd00::7]:80", tcp(Some("::1"), 8080), Some("fd00::7"), 80),
+            ("/tmp/db.sock:db:3306", ListenSpec::Unix("/tmp/db.sock".into()), Some("db"), 3306),
+            ("./db.sock:localhost:5432", ListenSpec::Unix("./db.sock".into()), None, 5432),
+        ] {
+            let forward = Forward { listen, host: host.map(str::to_owned), port };
+            assert_eq!(spec.parse(), Ok(forward), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_says_what_is_wrong_with_it() {
+        let parse = |spec: &str| spec.parse::<Forward>().unwrap_err();
+        for spec in ["a:b:c:d:e", "80:h", "[::1:80:h:80", "/tmp/s:80"] {
+            assert_eq!(parse(spec), SpecError::Form, "{spec}");
+        }
+        for (spec, text, least) in [
+            ("", "", 1),
+            ("0", "0", 1),
+            ("65536", "65536", 1),
+            ("ssh", "ssh", 1),
+            ("+80:h:80", "+80", 0),
+            ("80:h:0", "0", 1),
+            ("80:h:", "", 1),
+        ] {
+            assert_eq!(parse(spec), SpecError::Port(text.into(), least), "{spec}");
+        }
+        assert_eq!(parse("example.com:80:h:80"), SpecError::Bind("example.com".into()));
+        assert_eq!(parse("80::80"), SpecError::Host(String::new()));
+        assert_eq!(parse("80:a b:80"), SpecError::Host("a b".into()));
+    }
+
+    #[test]
+    fn the_bind_option_fills_what_a_forward_leaves_open() {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        assert_eq!(tcp(None, 80).at(any).to_string(), "0.0.0.0:80");
+        assert_eq!(tcp(Some("::1"), 80).at(any).to_string(), "[::1]:80");
+    }
+}

@@ -1,0 +1,131 @@
+//! A local connection as the local side of a session.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+#[cfg(unix)]
+use tokio::net::{UnixStream, unix};
+use tokio::time::timeout;
+
+use super::endpoint::LocalWrite;
+
+/// How long a connection that has been told of the end is read on, so that it is not reset before
+/// it has read its last bytes.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The half of a connection that gives bytes.
+#[derive(Debug)]
+pub enum ReadHalf {
+    /// Of a TCP connection.
+    Tcp(tcp::OwnedReadHalf),
+    /// Of a connection to a unix socket.
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
+}
+
+/// The half of a connection that takes bytes.
+#[derive(Debug)]
+pub enum WriteHalf {
+    /// Of a TCP connection.
+    Tcp(tcp::OwnedWriteHalf),
+    /// Of a connection to a unix socket.
+    #[cfg(unix)]
+    Unix(unix::OwnedWriteHalf),
+}
+
+/// The halves of a TCP connection, on which small writes do not wait.
+pub fn tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
+    // It only makes it quicker.
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
+}
+
+/// The halves of a connection to a unix socket.
+#[cfg(unix)]
+pub fn unix(stream: UnixStream) -> (ReadHalf, WriteHalf) {
+    let (reader, writer) = stream.into_split();
+    (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
+}
+
+impl WriteHalf {
+    /// Makes the connection end with a reset when it is dropped, so that its program does not take
+    /// what it got for all.
+    pub fn reset(&self) {
+        if let Self::Tcp(writer) = self {
+            let socket = socket2::SockRef::from(writer.as_ref());
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Reads what still comes, for a second at most: a connection that is closed with bytes unread is
+/// reset, and may lose what it has not read itself.
+pub async fn drain(reader: &mut ReadHalf) {
+    let mut buffer = [0; 4096];
+    let read_on = async { while matches!(reader.read(&mut buffer).await, Ok(1..)) {} };
+    let _ = timeout(LINGER, read_on).await;
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(io) => Pin::new(io).poll_write(cx, bytes),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(io) => Pin::new(io).poll_flush(cx),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
+impl LocalWrite for WriteHalf {
+    /// A reset, or both directions shut down. An end of file alone does not count: its program may
+    /// still read.
+    async fn closed(&mut self) {
+        let closed = match self {
+            Self::Tcp(io) => io.ready(Interest::ERROR).await,
+            #[cfg(unix)]
+            Self::Unix(io) => io.ready(Interest::ERROR).await,
+        };
+        if closed.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
