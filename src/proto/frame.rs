@@ -341,6 +341,17 @@ mod tests {
     }
 
     #[test]
+    fn an_encoding_that_is_not_known_is_refused() {
+        let mut frame = output(b"abc");
+        frame.version = Version::V1_02;
+        frame.sequence = Sequence::Pair { input: 1, output: 2 };
+        let mut message = frame.encode().unwrap().to_vec();
+        let encoding = message.len() - 3 - 2;
+        message[encoding] = 1;
+        assert_eq!(Frame::decode(message.into()), Err(DecodeError::Encoding(1)));
+    }
+
+    #[test]
     fn what_does_not_fit_is_not_written() {
         let mut frame = output(b"");
         frame.channel_id = vec![b'x'; 256].into();

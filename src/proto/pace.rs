@@ -305,6 +305,17 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_is_told_again_gives_no_credit() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, DEFAULT_LIMIT);
+        while let payload @ 1.. = pace.allowance(now, 50_000) {
+            pace.spend(now, payload);
+        }
+        pace.set_limit(now, DEFAULT_LIMIT);
+        assert_eq!(pace.allowance(now, 50_000), 0);
+    }
+
+    #[test]
     fn the_memory_of_a_window_is_bounded() {
         let now = Instant::now();
         let mut pace = Pace::new(now, u64::from(u32::MAX));

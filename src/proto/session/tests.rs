@@ -127,6 +127,16 @@ fn bytes_for_a_server_that_does_not_speak_wait_a_while_after_opened() {
 }
 
 #[test]
+fn an_agent_that_says_twice_that_it_has_joined_delays_nothing() {
+    let mut test = Test::new(|_| {});
+    test.local(b"PING");
+    test.status(&[3]);
+    test.pass(SECOND);
+    test.status(&[3]);
+    assert_eq!(payloads(&test.pass(500 * MS)), b"PING");
+}
+
+#[test]
 fn without_any_status_bytes_wait_three_seconds() {
     let mut test = Test::new(|_| {});
     test.local(b"PING\r\n");
@@ -259,6 +269,16 @@ fn a_second_identification_line_is_the_end() {
         test.output(BANNER);
     }
     assert_eq!(test.session.end(), None, "it is no SSH stream");
+}
+
+#[test]
+fn what_only_looked_like_a_second_line_is_delivered_with_the_end() {
+    let mut test = Test::new(|_| {});
+    test.output(BANNER);
+    test.output(b"SSH-2");
+    assert_eq!(test.delivered(), BANNER);
+    test.status(b"\x05Exit");
+    assert_eq!(test.delivered(), b"SSH-2");
 }
 
 #[test]
@@ -432,4 +452,17 @@ fn a_newer_version_is_spoken_when_the_far_side_does() {
     test.frame(FrameType::OUTPUT, Version::V1_02, pair(1, 4), b"lost");
     let lost = Failure::Lost { expected: 3, got: 4 };
     assert_eq!(test.session.end(), Some(&End::Failed(lost)));
+}
+
+#[test]
+fn the_version_is_decided_before_anything_was_sent() {
+    let mut test = Test::new(|_| {});
+    test.output(BANNER);
+    test.local(b"x");
+    assert_eq!(test.sent()[0].version, Version::V1_01);
+    let sequence = Sequence::Pair { input: 0, output: 1 };
+    test.frame(FrameType::OUTPUT, Version::V1_02, sequence, b"newer");
+    test.local(b"y");
+    assert_eq!(test.sent()[0].version, Version::V1_01);
+    assert_eq!(test.delivered(), [BANNER, b"newer"].concat());
 }
