@@ -76,7 +76,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         .root_dir(dir.path())
         .start()
         .await?;
-    // What the live service announced to the clients that could be watched: 1.6 Mbit/s.
+    // A limit as a gateway may announce it: 1.6 Mbit/s.
     let instance = Instance::new(INSTANCE).target(22, server.addr());
     let cloud = LocalCloud::builder()
         .region(REGION)

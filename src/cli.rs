@@ -1,10 +1,10 @@
 //! The command line: types only.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::spec::{self, bind};
 
@@ -25,6 +25,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of the process. A variable that is empty counts as one that is not set.
+    pub fn from_process() -> Self {
+        let command = unset_empty(Self::command());
+        let matches = command.get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn unset_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(None::<&'static str>),
+        _ => arg,
+    });
+    command.mut_subcommands(unset_empty)
 }
 
 const EXAMPLES: &str = "\
@@ -217,24 +235,28 @@ pub struct Forward {
 
     /// How many sessions may be connected at once; the next connections wait. The service allows 20
     /// for an instance
-    #[arg(long, value_name = "N", default_value = "20", value_parser = connections)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = |text: &str| number(text, 1, 1000))]
     pub max_connections: usize,
 
     /// Keep so many channels open and ready for each forward, so that a connection starts at once.
-    /// The target sees connections that say nothing, renewed every 100 s; they count against the
-    /// quotas
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// The target sees connections that say nothing; they count against the quotas
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = |text: &str| number(text, 0, 1000)
+    )]
     pub warm: usize,
 
-    /// How long what still comes is delivered after the local end of file, while it comes: seconds
-    /// of silence
+    /// Renew such a channel after so many seconds; shorter than what the target lets a connection
+    /// be silent for
     #[arg(
         long,
         value_name = "SECS",
-        default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..=9_000)
     )]
-    pub linger: u64,
+    pub warm_for: u64,
 
     /// How long open connections may go on after the signal to end, in seconds
     #[arg(
@@ -249,7 +271,7 @@ pub struct Forward {
     #[arg(long)]
     pub no_probe: bool,
 
-    /// End after the first connection
+    /// End after the first connection, with 0 or the code of its failure
     #[arg(long)]
     pub once: bool,
 
@@ -279,10 +301,10 @@ Examples:
   ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 --exec -- \\
       sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
 
-fn connections(text: &str) -> Result<usize, String> {
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if (1..=1000).contains(&count) => Ok(count),
-        _ => Err("a number from 1 to 1000".to_owned()),
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => Err(format!("a number from {least} to {most}")),
     }
 }
 
@@ -324,6 +346,18 @@ pub struct Session {
         value_parser = ready_delay
     )]
     pub ready_delay: f64,
+
+    /// After the end of file from this side, what still comes is delivered until it has been silent
+    /// for so many seconds
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_LINGER",
+        hide_env_values = true,
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub linger: u64,
 }
 
 const PROXY_EXAMPLES: &str = "\
@@ -359,8 +393,6 @@ fn ready_delay(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use ecs_bridge::cli::Cli;
 
 fn main() -> ExitCode {
-    ecs_bridge::run(&Cli::parse()).into()
+    ecs_bridge::run(&Cli::from_process()).into()
 }

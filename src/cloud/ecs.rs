@@ -166,7 +166,14 @@ impl Client {
 
         let answer = self.call(&call).await?;
         let session_id = self.need(&call, &answer, "SessionId")?;
-        let websocket_url = self.need(&call, &answer, "WebSocketUrl")?.into();
+        let websocket_url = match self.need(&call, &answer, "WebSocketUrl") {
+            Ok(url) => url.into(),
+            Err(error) => {
+                // It counts against the quotas although nobody can use it.
+                let _ = self.end_terminal_session(&session_id).await;
+                return Err(error);
+            }
+        };
         let security_token = text(&answer.0, "SecurityToken").unwrap_or_default().into();
         Ok(TerminalSession { session_id, security_token, websocket_url, request_id: answer.1 })
     }

@@ -25,6 +25,9 @@ const SSH: u16 = 22;
 const END_WITHIN: Duration = Duration::from_millis(700);
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
+/// How long after the agent has joined a target that nobody has complained about is taken to be
+/// there: agents dial after a second.
+const PROBE_DELAY: Duration = Duration::from_millis(1500);
 /// How long to look for the cause when a session did not open.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -36,8 +39,7 @@ pub(super) struct Plan {
     ready_delay: Duration,
     keepalive: Option<Duration>,
     idle_timeout: Option<Duration>,
-    /// How long the far side may be quiet after the local end of file.
-    pub(super) linger: Option<Duration>,
+    linger: Duration,
 }
 
 impl Plan {
@@ -57,8 +59,15 @@ impl Plan {
             ready_delay: Duration::from_secs_f64(options.ready_delay),
             keepalive: seconds(options.keepalive),
             idle_timeout: seconds(options.idle_timeout),
-            linger: None,
+            linger: Duration::from_secs(options.linger),
         })
+    }
+
+    /// The same for a session that is to show that the target can be reached: it waits until the
+    /// agent must have dialled, however soon bytes may flow.
+    pub(super) fn for_probe(&self) -> Self {
+        let ready_delay = self.ready_delay.max(PROBE_DELAY);
+        Self { ready_delay, ..self.clone() }
     }
 
     fn request(&self) -> StartTerminalSession {
@@ -71,14 +80,13 @@ impl Plan {
     fn config(&self) -> Config {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let usual = Config::new(unix_ms);
         Config {
             server_first: self.target.port == SSH,
             ready_delay: self.ready_delay,
             keepalive: self.keepalive,
             idle_timeout: self.idle_timeout,
-            linger: self.linger.unwrap_or(usual.linger),
-            ..usual
+            linger: self.linger,
+            ..Config::new(unix_ms)
         }
     }
 }

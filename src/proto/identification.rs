@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 const LINE: &[u8] = b"SSH-2.0-";
 
-/// As many matching bytes at the end of a payload are kept back until the next one decides.
+/// From so many matching bytes at the end of a payload on, they are kept back until the next one
+/// decides. Fewer would hold up the end of what a server has to say, by chance; so many do not occur
+/// by chance (2⁻³² a payload).
 const KEEP: usize = 4;
 
 /// Looks for the second identification line of a stream.
@@ -54,8 +56,7 @@ impl Identification {
                 }
             }
         }
-        let undecided = self.matched >= KEEP || self.matched >= payload.len();
-        let keep = if self.seen && undecided { self.matched } else { 0 };
+        let keep = if self.seen && self.matched >= KEEP { self.matched } else { 0 };
         let (released, inside) = split(kept, payload.len(), keep);
         self.kept = kept.len() - released.len() + payload.len() - inside;
         Passed { released, payload: payload.slice(..inside), ended: false }
@@ -108,15 +109,27 @@ mod tests {
     }
 
     #[test]
-    fn a_line_in_pieces_is_found_and_nothing_of_it_is_passed_on() {
+    fn a_line_in_pieces_is_found() {
         let first: &[u8] = b"SSH-2.0-a\r\n";
         for cut in 1..8 {
             let (head, tail) = b"SSH-2.0-b\r\n".split_at(cut);
-            assert_eq!(run(&[first, head, tail]), (first.to_vec(), true), "cut at {cut}");
+            // What is too short to be kept back has gone out before the rest came.
+            let out = [first, if cut < KEEP { head } else { b"" }].concat();
+            assert_eq!(run(&[first, head, tail]), (out, true), "cut at {cut}");
         }
         let bytes: Vec<&[u8]> = b"SSH-2.0-b".chunks(1).collect();
         let chunks: Vec<&[u8]> = std::iter::once(first).chain(bytes).collect();
-        assert_eq!(run(&chunks), (first.to_vec(), true));
+        assert_eq!(run(&chunks), ([first, b"SSH"].concat(), true));
+    }
+
+    #[test]
+    fn a_few_bytes_that_look_like_a_line_are_not_held_up() {
+        let mut identification = Identification::default();
+        identification.pass(Bytes::from_static(b"SSH-2.0-a\r\n"));
+        for payload in [b"S".as_slice(), b"SS", b"xSSH", b"SSH"] {
+            let payload = Bytes::from_static(payload);
+            assert_eq!(identification.pass(payload.clone()).payload, payload);
+        }
     }
 
     proptest! {

@@ -128,6 +128,16 @@ impl Pace {
         }
     }
 
+    /// What was sent within the last while was held up on the way, and arrives now: as much as a
+    /// second may carry is taken to be spent.
+    pub fn handle_unblocked(&mut self, now: Instant) {
+        self.refresh(now);
+        let bytes = self.budget();
+        self.in_window += bytes;
+        self.sent.push_back(Sent { first: now, last: now, bytes });
+        self.credit = Duration::ZERO;
+    }
+
     /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait.
     pub fn retry_at(&self, queued: usize) -> Instant {
         let want = self.want(queued);
@@ -313,6 +323,18 @@ mod tests {
         }
         pace.set_limit(now, DEFAULT_LIMIT);
         assert_eq!(pace.allowance(now, 50_000), 0);
+    }
+
+    #[test]
+    fn what_was_held_up_on_the_way_counts_when_it_arrives() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, DEFAULT_LIMIT);
+        pace.spend(now, 2048);
+        let now = now + 3 * SECOND;
+        pace.handle_unblocked(now);
+        assert_eq!(pace.allowance(now, 100), 0);
+        assert!(pace.retry_at(100) >= now + SECOND);
+        assert_eq!(pace.allowance(now + 2 * SECOND, 100), 100);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tower_service::Service;
@@ -36,6 +36,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 /// The longest message that is taken; frames of a port session carry about 2 KiB.
 const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// How long what was sent may stay without an answer of the gateway's kernel.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const VANISHED_WITHIN: Duration = Duration::from_secs(60);
+/// How many bytes the kernel takes beyond what it can send at once.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MOST_UNSENT: u32 = 8 * 1024;
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -116,9 +123,9 @@ pub async fn dial(
     token: &SecretString,
     tls: &Tls,
 ) -> Result<Socket, DialError> {
-    let url: Uri = rename_session_id(url.expose_secret())
-        .parse()
-        .map_err(|_| DialError::Url("it is not a URL"))?;
+    let (secret_url, secret_token) = (url.expose_secret(), token.expose_secret());
+    let url: Uri =
+        rename_session_id(secret_url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
     let host = url.host().ok_or(DialError::Url("it names no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let secure = match url.scheme_str() {
@@ -133,22 +140,41 @@ pub async fn dial(
             if secure { Box::new(encrypt(tcp, &host, tls).await?) } else { Box::new(tcp) };
         upgrade(url, token, io, &host).await
     };
-    timeout(UPGRADE_WITHIN, upgrade)
+    let dialled = timeout(UPGRADE_WITHIN, upgrade)
         .await
-        .unwrap_or_else(|_| Err(DialError::Silent { host, within: UPGRADE_WITHIN }))
+        .unwrap_or_else(|_| Err(DialError::Silent { host, within: UPGRADE_WITHIN }));
+    dialled.map_err(|error| match error {
+        // A page that repeats the request would show what opens the session.
+        DialError::Refused { host, status, text } => {
+            DialError::Refused { host, status, text: scrub(&text, secret_url, secret_token) }
+        }
+        error => error,
+    })
 }
 
-/// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1).
+/// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is
+/// not a path gets one, since a request has to have it.
 fn rename_session_id(url: &str) -> String {
-    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
     let mut renamed = false;
     let parameters = query.split('&').map(|parameter| match parameter.strip_prefix("sessionid=") {
         Some(id) if !std::mem::replace(&mut renamed, true) => format!("sessionId={id}"),
         _ => parameter.to_owned(),
     });
     let query = parameters.collect::<Vec<_>>().join("&");
-    // A URL without a path is one that http::Uri gives the path `/`, but only if told so.
-    if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") }
+    let has_path = before.split_once("://").is_none_or(|(_, rest)| rest.contains('/'));
+    format!("{before}{}?{query}", if has_path { "" } else { "/" })
+}
+
+/// Text of the gateway without what is secret about a session, if it repeats that.
+fn scrub(text: &str, url: &str, token: &str) -> String {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let values = query.split('&').filter_map(|parameter| parameter.split_once('=')?.1.into());
+    let mut secrets: Vec<&str> = [url, query, token].into_iter().chain(values).collect();
+    // The longest first, so that none is left over in part.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let worth = secrets.into_iter().filter(|secret| secret.len() >= 4);
+    worth.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -183,14 +209,22 @@ async fn connect(url: &Uri, secure: bool, host: &str) -> Result<TcpStream, DialE
     }
 }
 
-/// Small frames go out at once, and a peer that has vanished is noticed although nothing is sent.
+/// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
+/// whether something is being sent (the user time-out, where there is one) or not (keepalive).
+///
+/// Little that is not sent yet is left to the kernel: after an outage it would all arrive at once,
+/// and the gateway would count it against its rate limit.
 fn tune(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
-    let tuned =
-        stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    let socket = SockRef::from(stream);
+    let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let tuned = tuned
+        .and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(MOST_UNSENT));
     if let Err(error) = tuned {
         debug!("cannot set TCP options: {error}");
     }
@@ -239,6 +273,10 @@ async fn upgrade(
             let text = printable(&text.replace(['\r', '\n'], " "));
             Err(DialError::Refused { host, status: response.status(), text })
         }
+        Err(WsError::Protocol(ProtocolError::HandshakeIncomplete)) => {
+            let cause = "it closed the connection instead of answering".to_owned();
+            Err(DialError::Connect { host, cause })
+        }
         // A gateway that cuts the connection here is not one that speaks something else.
         Err(WsError::Io(error)) => Err(DialError::Connect { host, cause: innermost(&error) }),
         Err(error) => Err(DialError::Upgrade { host, cause: error.to_string() }),
@@ -266,9 +304,20 @@ mod tests {
             ("wss://h/s?sessionid=1&sessionid=2", "wss://h/s?sessionId=1&sessionid=2"),
             ("wss://h/s?sessionId=1&token=%2B%2f+~", "wss://h/s?sessionId=1&token=%2B%2f+~"),
             ("wss://sessionid/s", "wss://sessionid/s"),
+            ("wss://h?sessionid=1", "wss://h/?sessionId=1"),
+            ("wss://h", "wss://h"),
         ] {
             assert_eq!(rename_session_id(url), expected);
         }
+    }
+
+    #[test]
+    fn a_refusal_does_not_show_what_it_refuses() {
+        let url = "wss://h/session?sessionid=s-0001&token=t%2Bk";
+        let text = "GET /session?sessionId=s-0001&token=t%2Bk with token-0001 is forbidden, no";
+        let shown = scrub(text, url, "token-0001");
+        assert_eq!(shown, "GET /session?sessionId=…&token=… with … is forbidden, no");
+        assert_eq!(scrub("no", url, ""), "no");
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(400);
 const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
+/// How long the socket may take nothing before what it holds is taken to have been held up.
+const HELD_UP: Duration = Duration::from_millis(250);
 /// How long to look for a last word of the far side once it takes nothing more.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 /// How often to look at deadlines while the socket takes nothing.
@@ -51,6 +53,22 @@ pub struct Outcome {
     pub sent: u64,
     /// Bytes from the far side that the local side has taken.
     pub delivered: u64,
+    /// What is wrong with the local side itself, beyond that nobody uses it any more.
+    pub local_error: Option<LocalError>,
+}
+
+/// What can be wrong with a local side.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// It cannot be read.
+    #[error("cannot read from the local side: {0}")]
+    Read(#[source] io::Error),
+    /// It cannot be written to; what was left for it is lost.
+    #[error("cannot write to the local side: {0}")]
+    Write(#[source] io::Error),
+    /// It has taken nothing for too long; what was left for it is lost.
+    #[error("the local side has taken nothing for {} s", .0.as_secs())]
+    Stalled(Duration),
 }
 
 /// Told what happens while a session is carried.
@@ -94,18 +112,22 @@ where
         observer,
         outgoing: None,
         unflushed: false,
+        blocked: None,
         sink_broken: None,
+        peer_closed: false,
         chunk: Bytes::new(),
         unflushed_local: false,
         buffer: vec![0; READ],
         ended: None,
         stopping: false,
         reader_gone: false,
+        local_error: None,
         sent: 0,
         delivered: 0,
     };
-    driver.run(shutdown).await;
-    driver.finish().await
+    let mut shutdown = std::pin::pin!(shutdown.fuse());
+    driver.run(shutdown.as_mut()).await;
+    driver.finish(shutdown).await
 }
 
 struct Driver<'a, R, W, O> {
@@ -118,8 +140,12 @@ struct Driver<'a, R, W, O> {
     outgoing: Option<Bytes>,
     /// Whether the socket has taken messages that it has not written.
     unflushed: bool,
-    /// Since when the socket takes nothing more, and why.
-    sink_broken: Option<(Instant, String)>,
+    /// Since when the socket has taken nothing although there was something for it.
+    blocked: Option<Instant>,
+    /// Why the socket takes nothing any more, and since when it was read without a word.
+    sink_broken: Option<BrokenSink>,
+    /// Whether the far side has closed the WebSocket.
+    peer_closed: bool,
     /// Bytes that the session gave and the local side has not taken.
     chunk: Bytes,
     /// Whether the local side has taken bytes that it has not written.
@@ -131,8 +157,21 @@ struct Driver<'a, R, W, O> {
     stopping: bool,
     /// Whether nobody takes what is delivered.
     reader_gone: bool,
+    local_error: Option<LocalError>,
     sent: u64,
     delivered: u64,
+}
+
+/// A socket that can only be read.
+struct BrokenSink {
+    how: String,
+    quiet_since: Option<Instant>,
+}
+
+impl BrokenSink {
+    fn deadline(&self) -> Option<Instant> {
+        self.quiet_since.map(|since| since + LAST_WORD_WITHIN)
+    }
 }
 
 /// What one wait has found.
@@ -150,8 +189,7 @@ enum Found {
 
 impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     /// Until the session has ended and its last frame is written.
-    async fn run(&mut self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown.fuse());
+    async fn run(&mut self, mut shutdown: impl Future<Output = ()> + Unpin) {
         loop {
             self.session.handle_timeout(Instant::now());
             self.log_events();
@@ -168,13 +206,21 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                     return;
                 }
             }
-            let found = self.wait(shutdown.as_mut()).await;
+            let writing = self.outgoing.is_some() || self.unflushed;
+            self.blocked = writing.then(|| self.blocked.unwrap_or_else(Instant::now));
+            let found = self.wait(&mut shutdown).await;
             self.handle(found);
         }
     }
 
     async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Found {
-        let broken = self.sink_broken.as_ref().map(|(since, _)| *since + LAST_WORD_WITHIN);
+        let reads_far = self.session.wants_remote();
+        if let Some(broken) = &mut self.sink_broken {
+            // As long as the local side holds up the reading, nothing can be said to be missing.
+            broken.quiet_since = reads_far.then(|| broken.quiet_since.unwrap_or_else(Instant::now));
+        }
+        let can_write = self.sink_broken.is_none();
+        let broken = self.sink_broken.as_ref().and_then(BrokenSink::deadline);
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
         let deadlines = [self.session.poll_timeout(), broken, ended];
         let mut deadline = deadlines.into_iter().flatten().min();
@@ -184,7 +230,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             deadline = deadline.map(|deadline| deadline.max(Instant::now() + LOOK_AGAIN));
         }
         let room = self.session.local_room().min(READ);
-        let reads_far = self.session.wants_remote();
         let (sink, outgoing) = (&mut self.sink, self.outgoing.is_some());
         let write_far = async {
             match outgoing {
@@ -207,7 +252,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
         tokio::select! {
             () = shutdown => Found::Shutdown,
             () = until(deadline) => Found::Deadline,
-            found = write_far, if (outgoing || self.unflushed) && broken.is_none() => found,
+            found = write_far, if (outgoing || self.unflushed) && can_write => found,
             found = write_local, if !self.reader_gone => found,
             message = self.stream.next(), if reads_far => Found::Message(message),
             read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
@@ -220,10 +265,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
         let now = Instant::now();
         match found {
             Found::Deadline => {
-                if let Some((since, how)) = &self.sink_broken
-                    && *since + LAST_WORD_WITHIN <= now
+                if let Some(broken) = &self.sink_broken
+                    && broken.deadline().is_some_and(|deadline| deadline <= now)
                 {
-                    self.session.handle_disconnect(Disconnect::Broken(how.clone()));
+                    self.session.handle_disconnect(Disconnect::Broken(broken.how.clone()));
                 }
             }
             Found::Shutdown => {
@@ -233,16 +278,20 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                 self.session.handle_shutdown(now, FLUSH_WITHIN);
             }
             Found::Room(Ok(())) => {
+                self.handle_unblocked(now);
                 if let Some(message) = self.outgoing.take() {
                     self.unflushed = true;
                     if let Err(error) = self.sink.start_send_unpin(Message::Binary(message)) {
-                        self.handle_broken_sink(now, error);
+                        self.handle_broken_sink(error);
                     }
                 }
             }
-            Found::Flushed(Ok(())) => self.unflushed = false,
+            Found::Flushed(Ok(())) => {
+                self.handle_unblocked(now);
+                self.unflushed = false;
+            }
             Found::Room(Err(error)) | Found::Flushed(Err(error)) => {
-                self.handle_broken_sink(now, error);
+                self.handle_broken_sink(error);
             }
             Found::Message(message) => self.handle_message(now, message),
             Found::Read(Ok(0)) => {
@@ -250,8 +299,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                 self.session.handle_local_eof(now);
             }
             Found::Read(Ok(read)) => self.take_local(now, read),
+            Found::Read(Err(error)) if is_gone(&error) => {
+                debug!("the local side is gone: {error}");
+                self.handle_reader_gone(now);
+            }
             Found::Read(Err(error)) => {
-                debug!("cannot read from the local side: {error}");
+                self.local_error.get_or_insert(LocalError::Read(error));
                 self.session.handle_local_eof(now);
             }
             Found::Written(Ok(written)) => {
@@ -261,12 +314,24 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             Found::FlushedLocal(Ok(())) => self.unflushed_local = false,
             Found::Written(Err(error)) | Found::FlushedLocal(Err(error)) => {
                 debug!("cannot write to the local side: {error}");
+                if !is_gone(&error) {
+                    self.local_error.get_or_insert(LocalError::Write(error));
+                }
                 self.handle_reader_gone(now);
             }
             Found::ReaderGone => {
                 debug!("nobody reads from the local side any more");
                 self.handle_reader_gone(now);
             }
+        }
+    }
+
+    /// The socket has taken something, after a while or at once.
+    fn handle_unblocked(&mut self, now: Instant) {
+        let since = self.blocked.take();
+        if since.is_some_and(|since| now.saturating_duration_since(since) >= HELD_UP) {
+            debug!("the way to the gateway was held up");
+            self.session.handle_unblocked(now);
         }
     }
 
@@ -302,16 +367,20 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     }
 
     /// The far side may have said why before it stopped taking frames: that is read first.
-    fn handle_broken_sink(&mut self, now: Instant, error: WsError) {
+    fn handle_broken_sink(&mut self, error: WsError) {
         debug!("cannot write to the gateway: {error}");
-        self.sink_broken.get_or_insert((now, plain(error)));
+        self.sink_broken.get_or_insert(BrokenSink { how: plain(error), quiet_since: None });
     }
 
     fn handle_message(&mut self, now: Instant, message: Option<Result<Message, WsError>>) {
+        if let Some(broken) = &mut self.sink_broken {
+            broken.quiet_since = None;
+        }
         match message {
             Some(Ok(Message::Binary(message))) => self.session.handle_frame(now, message),
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
             Some(Ok(Message::Close(frame))) => {
+                self.peer_closed = true;
                 let (code, text) = match frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.to_string()),
                     None => (None, String::new()),
@@ -343,12 +412,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     }
 
     /// Closes the WebSocket while the local side takes what is left for it.
-    async fn finish(mut self) -> Outcome {
+    async fn finish(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let failed = matches!(self.session.end(), Some(End::Failed(_)));
-        let within = if self.stopping { DELIVER_AT_ONCE } else { DELIVER_WITHIN };
         let (sink, stream, observer) = (&mut self.sink, &mut self.stream, self.observer);
         let close = async {
-            if timeout(CLOSE_WITHIN, close(sink, stream)).await.is_err() {
+            if timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err() {
                 debug!("the gateway did not answer the close in time");
             }
             observer.closed();
@@ -359,22 +427,32 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             chunk: self.chunk,
             delivered: self.delivered,
         };
+        let told = |delivered| observer.carried(self.sent, delivered);
         let deliver = async {
-            if !self.reader_gone {
-                rest.deliver(within, |delivered| observer.carried(self.sent, delivered)).await;
-                if !failed {
-                    // Whoever reads learns of the end only now.
-                    let _ = timeout(within, rest.writer.shutdown()).await;
-                }
+            if self.reader_gone {
+                return Ok(());
             }
-            rest.delivered
+            tokio::select! {
+                delivered = rest.deliver(DELIVER_WITHIN, !failed, told), if !self.stopping => {
+                    return delivered;
+                }
+                () = shutdown, if !self.stopping => {}
+                else => {}
+            }
+            // Whoever asks for an early end does not wait for a reader that takes its time.
+            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, !failed, told)).await {
+                Ok(Err(LocalError::Stalled(_))) | Err(_) => Ok(()),
+                Ok(delivered) => delivered,
+            }
         };
         let ((), delivered) = tokio::join!(close, deliver);
+        let delivered_bytes = rest.delivered;
         Outcome {
             end: self.session.end().cloned().unwrap_or(End::Local),
             has_output: self.session.has_output(),
             sent: self.sent,
-            delivered,
+            delivered: delivered_bytes,
+            local_error: self.local_error.or(delivered.err()),
         }
     }
 
@@ -409,12 +487,29 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     }
 }
 
-/// Closes a WebSocket, and reads on until the far side has done the same.
-async fn close(sink: &mut SplitSink<Socket, Message>, stream: &mut SplitStream<Socket>) {
+/// Whether the local side has gone, which is no error of its own.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+}
+
+/// Closes a WebSocket, or answers the far side's close.
+async fn close(
+    sink: &mut SplitSink<Socket, Message>,
+    stream: &mut SplitStream<Socket>,
+    peer_closed: bool,
+) {
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    // Fails where the far side has closed already; reading on then completes its handshake.
-    let _ = sink.send(Message::Close(Some(normal))).await;
-    while let Some(Ok(_)) = stream.next().await {}
+    // Where the far side has closed, this writes the answer that is due.
+    let written = sink.send(Message::Close(Some(normal))).await;
+    if peer_closed || written.is_err() {
+        return;
+    }
+    while let Some(Ok(message)) = stream.next().await {
+        if message.is_close() {
+            return;
+        }
+    }
 }
 
 /// What the local side has not taken when a session has ended.
@@ -426,29 +521,38 @@ struct Rest<'a, W> {
 }
 
 impl<W: LocalWrite> Rest<'_, W> {
-    /// Waits for the local side to take it, as long as it takes something `within` that time.
-    async fn deliver(&mut self, within: Duration, told: impl Fn(u64)) {
+    /// Waits for the local side to take it, as long as it takes something `within` that time, and
+    /// then tells it of the end if it is a good one.
+    async fn deliver(
+        &mut self,
+        within: Duration,
+        good: bool,
+        told: impl Fn(u64),
+    ) -> Result<(), LocalError> {
         loop {
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
             }
             let step = async {
-                match self.chunk.is_empty() {
-                    true => self.writer.flush().await.map(|()| 0),
-                    false => self.writer.write(&self.chunk).await,
+                if !self.chunk.is_empty() {
+                    return self.writer.write(&self.chunk).await;
                 }
+                self.writer.flush().await?;
+                if good {
+                    self.writer.shutdown().await?;
+                }
+                Ok(0)
             };
             match timeout(within, step).await {
-                Ok(Ok(written)) if written > 0 => {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(written)) => {
                     self.chunk.advance(written);
                     self.delivered += written as u64;
                     told(self.delivered);
                 }
-                Ok(_) => return,
-                Err(_) => {
-                    warn!("the local side takes nothing: what is left for it is dropped");
-                    return;
-                }
+                Ok(Err(error)) if is_gone(&error) => return Ok(()),
+                Ok(Err(error)) => return Err(LocalError::Write(error)),
+                Err(_) => return Err(LocalError::Stalled(within)),
             }
         }
     }

@@ -39,6 +39,8 @@ pub fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
 #[cfg(not(unix))]
 pub use self::other::{Stdin, Stdout};
 #[cfg(unix)]
+pub(in crate::tunnel) use self::unix::hung_up;
+#[cfg(unix)]
 pub use self::unix::{Stdin, Stdout};
 
 #[cfg(unix)]
@@ -52,12 +54,18 @@ mod unix {
     use std::os::unix::fs::FileTypeExt;
     use std::pin::Pin;
     use std::task::{Context, Poll};
+    use std::time::Duration;
 
-    use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+    use futures_util::FutureExt;
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
     use tokio::net::UnixStream;
     use tokio::net::unix::pipe;
 
     use super::LocalWrite;
+
+    /// How soon a socket is seen to be shut down in both directions.
+    const HUNG_UP_WITHIN: Duration = Duration::from_millis(500);
 
     /// Bytes from the local side. Pipes and sockets block again once it is dropped, as whoever
     /// shares them expects.
@@ -81,21 +89,26 @@ mod unix {
         Thread(T),
     }
 
-    /// Makes a descriptor block again when dropped: the flag belongs to the open file, which other
-    /// processes may share.
+    /// Makes a descriptor block again when dropped, if it did before: the flag belongs to the open
+    /// file, which other processes may share.
     #[derive(Debug)]
-    struct Blocking(std::os::unix::net::UnixStream);
+    struct Blocking(Option<OwnedFd>);
 
     impl Blocking {
         fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
-            // The type is only a handle here: clearing the flag works on descriptors of any kind.
-            Ok(Self(fd.try_clone_to_owned()?.into()))
+            let blocks = !fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
+            Ok(Self(if blocks { Some(fd.try_clone_to_owned()?) } else { None }))
         }
     }
 
     impl Drop for Blocking {
         fn drop(&mut self) {
-            let _ = self.0.set_nonblocking(false);
+            if let Some(fd) = &self.0
+                && let Ok(flags) = fcntl_getfl(fd)
+                && flags.contains(OFlags::NONBLOCK)
+            {
+                let _ = fcntl_setfl(fd, flags - OFlags::NONBLOCK);
+            }
         }
     }
 
@@ -181,11 +194,31 @@ mod unix {
         }
     }
 
+    /// Waits until both directions of a socket are shut down. The event loop tells of that along
+    /// with readiness to be written, which is nothing to wait for: so it is asked now and then.
+    pub(in crate::tunnel) async fn hung_up(socket: impl AsRef<UnixStream>) -> io::Result<Ready> {
+        let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
+        loop {
+            let error = socket.as_ref().ready(Interest::ERROR);
+            tokio::select! {
+                ready = error => return ready,
+                _ = ticks.tick() => {
+                    let ready = socket.as_ref().ready(Interest::WRITABLE).now_or_never();
+                    if let Some(Ok(ready)) = ready
+                        && ready.is_write_closed()
+                    {
+                        return Ok(ready);
+                    }
+                }
+            }
+        }
+    }
+
     impl LocalWrite for Stdout {
         async fn closed(&mut self) {
             let closed = match &self.kind {
                 Kind::Pipe(io) => io.ready(Interest::ERROR).await,
-                Kind::Socket(io) => io.ready(Interest::ERROR).await,
+                Kind::Socket(io) => hung_up(io).await,
                 Kind::Thread(_) => std::future::pending().await,
             };
             // An error of the event loop says nothing about the reader: the next write will.

@@ -68,19 +68,12 @@ impl<T> Late<T> {
         })
     }
 
-    /// The half, once it is there, to be changed.
-    pub fn get_mut(&mut self) -> Option<&mut T> {
+    /// The half, if it ever came.
+    pub fn into_inner(self) -> Option<T> {
         match self {
+            Self::Awaited(mut receiver) => receiver.try_recv().ok(),
             Self::Here(here) => Some(here),
-            _ => None,
-        }
-    }
-
-    /// The half, once it is there.
-    pub fn get(&self) -> Option<&T> {
-        match self {
-            Self::Here(here) => Some(here),
-            _ => None,
+            Self::Gone => None,
         }
     }
 }
@@ -154,7 +147,7 @@ mod tests {
         attach.attach(&b"abc"[..], Vec::new()).unwrap();
         assert_eq!(read.await.unwrap(), 3);
         endpoint.writer.write_all(b"xyz").await.unwrap();
-        assert_eq!(endpoint.writer.get().unwrap(), b"xyz");
+        assert_eq!(endpoint.writer.into_inner().unwrap(), b"xyz");
     }
 
     #[tokio::test]
@@ -163,6 +156,15 @@ mod tests {
         drop(attach);
         assert_eq!(endpoint.reader.read(&mut [0; 8]).await.unwrap(), 0);
         assert!(endpoint.writer.write_all(b"xyz").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn one_that_came_is_there_though_nobody_has_looked() {
+        let (attach, endpoint) = late();
+        attach.attach(&b"abc"[..], Vec::<u8>::new()).unwrap();
+        assert_eq!(endpoint.reader.into_inner(), Some(&b"abc"[..]));
+        let (_attach, endpoint) = late::<&[u8], Vec<u8>>();
+        assert_eq!(endpoint.reader.into_inner(), None);
     }
 
     #[tokio::test]

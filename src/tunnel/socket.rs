@@ -12,6 +12,8 @@ use tokio::net::{UnixStream, unix};
 use tokio::time::timeout;
 
 use super::endpoint::LocalWrite;
+#[cfg(unix)]
+use super::endpoint::hung_up;
 
 /// How long a connection that has been told of the end is read on, so that it is not reset before
 /// it has read its last bytes.
@@ -52,15 +54,17 @@ pub fn unix(stream: UnixStream) -> (ReadHalf, WriteHalf) {
     (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
 }
 
-impl WriteHalf {
-    /// Makes the connection end with a reset when it is dropped, so that its program does not take
-    /// what it got for all.
-    pub fn reset(&self) {
-        if let Self::Tcp(writer) = self {
-            let socket = socket2::SockRef::from(writer.as_ref());
-            let _ = socket.set_linger(Some(Duration::ZERO));
-        }
+/// Ends a connection with a reset, so that its program does not take what it got for all. A unix
+/// socket knows no reset: it is closed.
+pub fn reset(reader: ReadHalf, writer: WriteHalf) {
+    if let WriteHalf::Tcp(writer) = writer {
+        let socket = socket2::SockRef::from(writer.as_ref());
+        // Where it fails the connection has gone already.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        // Dropped as it is, the half would send an end of file, and the program would see only that.
+        writer.forget();
     }
+    drop(reader);
 }
 
 /// Reads what still comes, for a second at most: a connection that is closed with bytes unread is
@@ -122,10 +126,46 @@ impl LocalWrite for WriteHalf {
         let closed = match self {
             Self::Tcp(io) => io.ready(Interest::ERROR).await,
             #[cfg(unix)]
-            Self::Unix(io) => io.ready(Interest::ERROR).await,
+            Self::Unix(io) => hung_up(io).await,
         };
         if closed.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, (ReadHalf, WriteHalf)) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, tcp(listener.accept().await.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_not_taken_for_an_end_of_file() {
+        let (mut client, (reader, mut writer)) = pair().await;
+        writer.write_all(b"half of it").await.unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(client.read(&mut buffer).await.unwrap(), 10);
+        reset(reader, writer);
+        let error = client.read(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_resets_is_gone_and_one_at_its_end_of_file_is_not() {
+        let (mut client, (_reader, mut writer)) = pair().await;
+        client.shutdown().await.unwrap();
+        let soon = timeout(Duration::from_millis(50), writer.closed());
+        assert!(soon.await.is_err(), "it may still read");
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        timeout(Duration::from_secs(5), writer.closed()).await.expect("it has gone");
     }
 }

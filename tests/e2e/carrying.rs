@@ -4,20 +4,15 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::time::Duration;
 
 use local_cloud::{Agent, Instance, Pace};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::lab::{Bridge, Lab, QUIET_PORT};
+use crate::lab::{Bridge, Lab, PLENTY, QUIET_PORT, STILL, fill};
 use crate::world::{INSTANCE, PATIENCE, noise};
 
-/// Nothing moved for so long: whoever should read has stopped.
-const STILL: Duration = Duration::from_secs(1);
-/// More than all the buffers of pipes and sockets between two programs hold.
-const PLENTY: usize = 64 << 20;
 /// What the process may grow by while it waits, in KiB.
 const GROWTH: u64 = 1024;
 
@@ -35,29 +30,16 @@ async fn open(lab: &Lab) -> (Bridge, TcpStream) {
     (bridge, target)
 }
 
-/// Writes until it is not taken any more, and says how much was.
-async fn fill(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
-    let mut taken = 0;
-    while taken < bytes.len() {
-        let end = bytes.len().min(taken + 65_536);
-        match timeout(STILL, writer.write(&bytes[taken..end])).await {
-            Ok(count) => taken += count.unwrap(),
-            Err(_) => break,
-        }
-    }
-    taken
-}
-
 /// Writes the rest of it while all of it is read, and finds it to be the same.
 async fn finish(
-    mut writer: impl AsyncWrite + Unpin,
+    writer: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
     taken: usize,
-    mut reader: impl AsyncRead + Unpin,
+    reader: &mut (impl AsyncRead + Unpin),
 ) {
     let write = async {
         writer.write_all(&bytes[taken..]).await.unwrap();
-        writer.shutdown().await.unwrap();
+        writer.flush().await.unwrap();
     };
     let read = async {
         let (mut position, mut chunk) = (0, vec![0; 65_536]);
@@ -96,12 +78,12 @@ async fn stand_still(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_stops_reading_stops_stdin() {
     let lab = Lab::new(fast(Agent::newer())).await;
-    let (mut bridge, target) = open(&lab).await;
+    let (mut bridge, mut target) = open(&lab).await;
     let bytes = noise(PLENTY);
     let before = bridge.memory("VmRSS:");
     let mut stdin = bridge.stdin.take().unwrap();
     let taken = stand_still(&bridge, &mut stdin, &bytes).await;
-    finish(stdin, &bytes, taken, target).await;
+    finish(&mut stdin, &bytes, taken, &mut target).await;
     let grown = bridge.memory("VmHWM:").saturating_sub(before);
     assert!(grown < 2 * GROWTH, "grown by {grown} KiB");
 }
@@ -114,8 +96,8 @@ async fn a_stdout_that_is_not_read_stops_the_target() {
     let bytes = noise(PLENTY);
     let before = bridge.memory("VmRSS:");
     let taken = stand_still(&bridge, &mut target, &bytes).await;
-    let stdout = bridge.stdout.take().unwrap();
-    finish(target, &bytes, taken, stdout).await;
+    let mut stdout = bridge.stdout.take().unwrap();
+    finish(&mut target, &bytes, taken, &mut stdout).await;
     let grown = bridge.memory("VmHWM:").saturating_sub(before);
     assert!(grown < 2 * GROWTH, "grown by {grown} KiB");
 }
@@ -178,9 +160,9 @@ async fn stdin_and_stdout_may_be_one_socket() {
     // The command still holds the other end, which would keep it open.
     drop(command);
     ours.set_nonblocking(true).unwrap();
-    let (reader, writer) = UnixStream::from_std(ours).unwrap().into_split();
+    let (mut reader, mut writer) = UnixStream::from_std(ours).unwrap().into_split();
     let bytes = noise(300_000);
-    tokio::join!(finish(writer, &bytes, 0, reader), echo(&lab, bytes.len()));
+    tokio::join!(finish(&mut writer, &bytes, 0, &mut reader), echo(&lab, bytes.len()));
     bridge.end().await.well(b"");
     lab.all_ended().await;
 }
@@ -200,7 +182,8 @@ async fn pipes_are_left_as_they_were() {
     lab.all_ended().await;
     // `cat` fails at once where it cannot wait for input.
     let bytes = noise(300_000);
-    let (stdin, stdout) = (bridge.stdin.take().unwrap(), bridge.stdout.take().unwrap());
-    finish(stdin, &bytes, 0, stdout).await;
+    let (mut stdin, mut stdout) = (bridge.stdin.take().unwrap(), bridge.stdout.take().unwrap());
+    finish(&mut stdin, &bytes, 0, &mut stdout).await;
+    drop(stdin);
     bridge.end().await.well(b"");
 }

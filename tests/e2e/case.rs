@@ -17,13 +17,14 @@ const MARGIN: Duration = Duration::from_secs(5);
 const SECRETS: [&str; 4] = ["testsecret", "token=", "wss://", "ws://"];
 
 type Change<T> = Box<dyn FnOnce(T) -> T + Send>;
+type Step = Box<dyn FnOnce(&Lab) + Send>;
 
 /// A run of `ecs-bridge proxy` that fails.
 pub(crate) struct Case {
     name: &'static str,
     cloud: Change<Builder>,
     instance: Change<Instance>,
-    prepare: Vec<Box<dyn FnOnce(&Lab) + Send>>,
+    prepare: Vec<Step>,
     args: Vec<String>,
     env: Vec<(&'static str, Option<String>)>,
     code: i32,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use local_cloud::{AccessKey, ApiFault, ClockOffset, Instance, KeyState};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::case::{Case, run_all};
 use crate::lab::{Bridge, Lab};
-use crate::world::INSTANCE;
+use crate::world::{INSTANCE, run};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const START: &str = "StartTerminalSession";
@@ -128,9 +129,11 @@ async fn a_file_that_may_not_be_read_is_told() {
     let args = ["proxy", INSTANCE, "--config", path.to_str().unwrap()];
     let mut command = lab.bridge(args);
     if std::fs::File::open(&path).is_ok() {
-        // Nobody may not come to where the binary was built.
+        // Nobody may not come to where the binary was built. Another program makes the copy: what this
+        // one has open for writing could be inherited by another test's child, and cannot be run then.
         let copy = lab.dir.path().join("ecs-bridge");
-        std::fs::copy(env!("CARGO_BIN_EXE_ecs-bridge"), &copy).unwrap();
+        let made = run(Command::new("cp").arg(env!("CARGO_BIN_EXE_ecs-bridge")).arg(&copy)).await;
+        assert!(made.status.success());
         let mut as_nobody = crate::world::command(copy, &lab.cloud, lab.dir.path());
         as_nobody.uid(65_534).args(args);
         command = as_nobody;

@@ -408,6 +408,6 @@ async fn a_message_that_is_too_long_is_not_kept_in_memory() {
         |state: &local_cloud::State| state.calls().any(|call| call.action == "EndTerminalSession");
     lab.cloud.wait_for(called, crate::world::PATIENCE).await.unwrap();
     let most = bridge.memory("VmHWM:");
-    assert!(most < 24_000, "{most} KiB");
+    assert!(most < 20_000, "{most} KiB");
     assert_eq!(bridge.end().await.code, Some(8));
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use local_cloud::{Builder, Instance, LocalCloud, SessionRecord};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -21,6 +21,10 @@ pub(crate) const QUIET_PORT: &str = "6379";
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-test\r\n";
 /// The 2 s within which everything is to be over once it has to end, and what a busy machine adds.
 pub(crate) const SOON: Duration = Duration::from_secs(3);
+/// Nothing moved for so long: whoever should read has stopped.
+pub(crate) const STILL: Duration = Duration::from_secs(1);
+/// More bytes than all the buffers of pipes and sockets between two programs hold.
+pub(crate) const PLENTY: usize = 64 << 20;
 
 /// A cloud with one instance, whose ports 22 and [`QUIET_PORT`] lead to the test.
 pub(crate) struct Lab {
@@ -141,6 +145,11 @@ impl Bridge {
         found.expect("it is logged in time").expect("it is logged before the end");
     }
 
+    /// Its stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
     /// Sends it a signal: `HUP`, `INT`, `TERM`.
     pub(crate) async fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
@@ -240,4 +249,17 @@ pub(crate) struct Report {
     pub(crate) why: String,
     pub(crate) fix: String,
     pub(crate) request_id: String,
+}
+
+/// Writes until it is not taken any more, and says how much was.
+pub(crate) async fn fill(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        let end = bytes.len().min(taken + 65_536);
+        match timeout(STILL, writer.write(&bytes[taken..end])).await {
+            Ok(count) => taken += count.unwrap(),
+            Err(_) => break,
+        }
+    }
+    taken
 }

@@ -2,9 +2,10 @@
 
 use std::process::Stdio;
 
+use local_cloud::{Agent, Instance, Pace};
 use tokio::io::AsyncWriteExt;
 
-use crate::world::{INSTANCE, World, noise, run, succeed};
+use crate::world::{INSTANCE, Server, World, noise, run, succeed};
 
 everywhere!(
     a_command_gives_its_output_and_its_exit_code,
@@ -53,4 +54,27 @@ async fn another_host_is_reached_through_the_instance(world: &World) {
     assert_eq!(out, b"hello\n");
     let session = &world.cloud.sessions()[0];
     assert_eq!(session.target_server.as_deref(), Some(crate::world::INNER));
+}
+
+/// 80 kB at 200 kbit/s, against a gateway that lets not one byte more pass in any second.
+async fn upload_at_the_default_limit(agent: Agent) {
+    let instance = Instance::new(INSTANCE).agent(agent).pace(Pace::default().tolerance_percent(0));
+    let Some(world) = World::with(Server::InProcess, instance).await else { return };
+    let bytes = noise(80_000);
+    std::fs::write(world.path("here"), &bytes).unwrap();
+    let file = std::fs::File::open(world.path("here")).unwrap();
+    succeed(world.openssh("ssh").args([INSTANCE, "cat > up"]).stdin(file)).await;
+    assert!(std::fs::read(world.path("up")).unwrap() == bytes);
+    assert!(world.cloud.sessions()[0].peak_bytes_per_second <= 25_600);
+    world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_limit_is_kept_with_an_older_agent() {
+    upload_at_the_default_limit(Agent::old().quick()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_limit_is_kept_with_a_newer_agent() {
+    upload_at_the_default_limit(Agent::newer().quick()).await;
 }

@@ -11,9 +11,11 @@ use tokio::time::timeout;
 use crate::lab::{BANNER, Lab, QUIET_PORT};
 use crate::world::{INSTANCE, PATIENCE, noise};
 
-/// What the default limit of 204,800 bit/s allows in a second, and the 5 % by which frames may be
-/// closer together when they arrive than when they were sent.
-const DEFAULT_SECOND: u64 = 25_600 * 105 / 100;
+/// What the default limit of 204,800 bit/s allows in a second.
+const DEFAULT_SECOND: u64 = 25_600;
+/// By how much a second may exceed it when a busy machine brings frames together that were not sent
+/// together: two of them. The stand-in's own judgement is stricter, and knows when they were sent.
+const BROUGHT_TOGETHER: u64 = 2 * 2_048;
 
 async fn read(target: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -143,9 +145,9 @@ async fn the_default_limit_is_kept() {
         let session = &lab.cloud.sessions()[0];
         paced_well(session);
         let peak = session.peak_bytes_per_second;
-        assert!(peak <= DEFAULT_SECOND, "{peak} bytes in a second");
+        assert!(peak <= DEFAULT_SECOND + BROUGHT_TOGETHER, "{peak} bytes in a second");
         // Nor is more time taken than that: a second's worth was sent in some second.
-        assert!(peak >= 25_600 * 9 / 10, "{peak} bytes in the best second");
+        assert!(peak >= DEFAULT_SECOND * 9 / 10, "{peak} bytes in the best second");
     }
 }
 

@@ -215,7 +215,7 @@ async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, Stri
          if [ \"$SSH_ORIGINAL_COMMAND\" = internal-sftp ]; then exec {sftp}; \
          else eval \"$SSH_ORIGINAL_COMMAND\"; fi\n",
         dir = dir.display(),
-        sftp = "/usr/lib/openssh/sftp-server",
+        sftp = sftp_server().display(),
     );
     std::fs::write(&config, text).unwrap();
     // Where sshd is root it wants this folder, which only its service makes.
@@ -239,6 +239,13 @@ async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, Stri
         }
     });
     (tasks, addr, std::fs::read_to_string(dir.join("host.pub")).unwrap())
+}
+
+/// Where distributions put it.
+fn sftp_server() -> PathBuf {
+    let folders = ["/usr/lib/openssh", "/usr/lib/ssh", "/usr/libexec/openssh", "/usr/libexec"];
+    let found = folders.iter().map(|folder| Path::new(folder).join("sftp-server"));
+    found.into_iter().find(|path| path.is_file()).expect("sshd comes with an sftp-server")
 }
 
 /// `len` bytes that do not repeat and are the same every time.

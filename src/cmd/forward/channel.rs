@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::Context;
+use super::context::{Context, Phase};
 use super::report::Bytes;
 use crate::cloud::TerminalSession;
 use crate::cmd::Result;
@@ -27,7 +27,9 @@ pub(super) enum Stage {
     Opening,
     /// The target is taken to be listening.
     Ready,
-    /// The session is over.
+    /// The session is over, or is being ended.
+    Ending,
+    /// It has finished.
     Over,
 }
 
@@ -35,6 +37,8 @@ pub(super) enum Stage {
 pub(super) struct Finished {
     pub(super) result: Result<Carried>,
     pub(super) local: Local,
+    /// Whether the forward was stopped before it had come to an end of its own.
+    pub(super) stopped: bool,
 }
 
 /// A channel whose local side has still to come. Dropping it ends its session.
@@ -60,6 +64,8 @@ pub(super) struct Attached {
 /// What a channel's task and its user both see.
 struct State {
     stage: watch::Sender<Stage>,
+    /// When the target was taken to be listening, if it ever was.
+    ready: Cell<Option<Instant>>,
     session: RefCell<Option<String>>,
     counters: RefCell<Option<Rc<Cell<Bytes>>>>,
     attached: Cell<bool>,
@@ -72,6 +78,7 @@ impl Channel {
         let (sender, stage) = watch::channel(Stage::Opening);
         let state = Rc::new(State {
             stage: sender,
+            ready: Cell::default(),
             session: RefCell::default(),
             counters: RefCell::default(),
             attached: Cell::new(false),
@@ -79,10 +86,11 @@ impl Channel {
         let (finished, done) = oneshot::channel();
         let (wanted, unwanted) = oneshot::channel();
         let task = run(Rc::clone(context), plan.clone(), local, Rc::clone(&state), unwanted);
-        context.tasks.borrow_mut().spawn_local(async move {
+        let over = Rc::clone(&state);
+        context.spawn(permit, async move {
             // Nobody may be left to hear of it.
             let _ = finished.send(task.await);
-            drop(permit);
+            over.stage.send_replace(Stage::Over);
         });
         Self { attach, state, stage, done, wanted, since: Instant::now() }
     }
@@ -107,6 +115,11 @@ impl Channel {
         }
     }
 
+    /// How it went, once it is over.
+    pub(super) fn outcome(&mut self) -> Option<Result<Carried>> {
+        self.done.try_recv().ok().map(|finished| finished.result)
+    }
+
     /// Tells of the channel's stages.
     pub(super) fn watch(&self) -> watch::Receiver<Stage> {
         let mut stage = self.stage.clone();
@@ -126,7 +139,7 @@ impl Channel {
         (reader, writer): (ReadHalf, WriteHalf),
         counters: Rc<Cell<Bytes>>,
     ) -> std::result::Result<Attached, (ReadHalf, WriteHalf)> {
-        if self.stage() == Stage::Over {
+        if self.is_ending() {
             return Err((reader, writer));
         }
         self.attach.attach(reader, writer)?;
@@ -136,21 +149,24 @@ impl Channel {
         Ok(Attached { state, stage, done, _wanted: wanted })
     }
 
-    /// Whether the far side has ended the session, or it could not be opened.
-    pub(super) fn is_over(&self) -> bool {
-        self.stage() == Stage::Over
+    /// For how long the target has been taken to be listening.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        let ready = self.state.ready.get();
+        ready.map(|ready| now.saturating_duration_since(ready)).unwrap_or_default()
+    }
+
+    /// Whether it is of no use any more: the far side has ended the session, or it did not open.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stage() >= Stage::Ending
     }
 }
 
 impl Attached {
-    /// Waits until bytes flow, or the channel has finished instead.
-    pub(super) async fn opened(&mut self) -> Option<Finished> {
-        let ready = self.stage.wait_for(|stage| *stage == Stage::Ready);
-        tokio::select! {
-            biased;
-            Ok(_) = ready => None,
-            finished = &mut self.done => finished.ok(),
-        }
+    /// Waits until bytes flow, and tells since when; or the channel ends without.
+    pub(super) async fn opened(&mut self) -> Option<Instant> {
+        // Once it is over nobody is left to change it.
+        let _ = self.stage.wait_for(|stage| *stage != Stage::Opening).await;
+        self.state.ready.get()
     }
 
     /// Waits until the channel has finished. `None` if its task was ended.
@@ -171,9 +187,10 @@ async fn run(
     state: Rc<State>,
     unwanted: oneshot::Receiver<Infallible>,
 ) -> Finished {
+    let stopped = Cell::new(false);
     let stop = async {
         tokio::select! {
-            () = context.is_closing() => {}
+            () = context.reached(Phase::Closing) => stopped.set(true),
             () = async {
                 // The sender goes with the channel's user, who may have given it a local side.
                 let _ = unwanted.await;
@@ -187,12 +204,13 @@ async fn run(
         Ok(cloud) => carry(&cloud, &plan, &mut local, stop, &*state).await,
         Err(error) => Err(error),
     };
-    state.stage.send_replace(Stage::Over);
-    Finished { result, local }
+    state.stage.send_replace(Stage::Ending);
+    Finished { result, local, stopped: stopped.get() }
 }
 
 impl Observer for State {
     fn ready(&self) {
+        self.ready.set(Some(Instant::now()));
         self.stage.send_replace(Stage::Ready);
     }
 
@@ -203,7 +221,7 @@ impl Observer for State {
     }
 
     fn ended(&self) {
-        self.stage.send_replace(Stage::Over);
+        self.stage.send_replace(Stage::Ending);
     }
 }
 

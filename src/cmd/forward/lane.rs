@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::Context;
 use super::channel::{Attached, Channel, Finished, Stage};
-use super::report::{Event, Number};
+use super::context::{Context, Phase};
+use super::report::{Bytes, Event, Number, Reason};
+use crate::cmd::Result;
 use crate::cmd::session::{Carried, Plan};
-use crate::proto::session::{End, RemoteEnd};
+use crate::explain::ExitCode;
+use crate::proto::session::End;
 use crate::tunnel::socket::{self, ReadHalf, WriteHalf};
 
-/// How long a channel is kept ready. An SSH server ends a connection on which nobody has logged in
-/// for 120 s, and older agents do not tell when it has.
-const WARM_FOR: Duration = Duration::from_secs(100);
+/// How much longer than asked for a channel is kept that has no successor yet.
+const OVERDUE: Duration = Duration::from_secs(10);
 /// The longest pause before a channel is opened anew that was over at once.
 const MOST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -44,73 +45,64 @@ impl Lane {
     /// Takes the channel that has come farthest.
     fn take(&self) -> Option<Channel> {
         let mut warm = self.warm.borrow_mut();
-        warm.retain(|channel| !channel.is_over());
-        let ready = warm.iter().position(|channel| channel.stage() == Stage::Ready);
-        let taken = warm.remove(ready.unwrap_or(0));
+        // The youngest: the target has had the least time to lose its patience with it.
+        let find = |stage| warm.iter().rposition(|channel| channel.stage() == stage);
+        let found = find(Stage::Ready).or_else(|| find(Stage::Opening))?;
         self.changed.notify_one();
-        taken
+        warm.remove(found)
     }
 
-    /// Carries one connection to its end, and tells of it.
+    /// Ends a channel that is kept ready, for a connection that waits. Tells whether there was one.
+    pub(super) fn give_way(&self) -> bool {
+        let mut warm = self.warm.borrow_mut();
+        let found = warm.iter().rposition(|channel| !channel.is_ending());
+        found.and_then(|found| warm.remove(found)).is_some()
+    }
+
+    /// Carries one connection to its end, and tells of it. Gives the exit code that it is worth.
     pub(super) async fn connect(
         &self,
         context: &Rc<Context>,
         number: Number,
         halves: (ReadHalf, WriteHalf),
-    ) -> bool {
+    ) -> ExitCode {
         let began = Instant::now();
         let counters = context.reporter.counters(number);
         let Some(mut attached) = self.attach(context, halves, &counters).await else {
-            self.tell_closed(context, number, began, "the forward was stopped");
-            return true;
+            tell_closed(context, number, began, Reason::Stopped);
+            return ExitCode::Ok;
         };
-        let finished = match attached.opened().await {
-            Some(finished) => Some(finished),
-            None => {
-                let session = attached.session();
-                let waited_ms = millis(began.elapsed());
-                context.reporter.tell(&Event::Opened {
-                    connection: number,
-                    session: &session,
-                    waited_ms,
-                });
-                attached.finished().await
-            }
+        if let Some(ready) = attached.opened().await {
+            context.reporter.tell(&Event::Opened {
+                connection: number,
+                session: &attached.session(),
+                // A channel that was kept ready was so before there was a connection.
+                waited_ms: millis(ready.saturating_duration_since(began)),
+            });
+        }
+        let finished = attached.finished().await;
+        let Some(Finished { result, local, stopped }) = finished else {
+            tell_closed(context, number, began, Reason::Stopped);
+            return ExitCode::Ok;
         };
-        self.changed.notify_one();
-        let Some(Finished { result, mut local }) = finished else {
-            self.tell_closed(context, number, began, "the forward was stopped");
-            return true;
-        };
+        let halves = local.reader.into_inner().zip(local.writer.into_inner());
         match result {
             Err(error) => {
-                if let Some(writer) = local.writer.get() {
-                    writer.reset();
+                if let Some((reader, writer)) = halves {
+                    socket::reset(reader, writer);
                 }
-                drop(local);
                 context.reporter.failed(Some(number), &*error);
-                false
+                tell_closed(context, number, began, Reason::Failed);
+                error.exit_code()
             }
             Ok(carried) => {
-                let reason = reason(&carried);
-                self.tell_closed(context, number, began, reason);
-                if let Some(reader) = local.reader.get_mut() {
-                    socket::drain(reader).await;
+                tell_closed(context, number, began, reason(&carried, stopped));
+                if let Some((mut reader, _writer)) = halves {
+                    socket::drain(&mut reader).await;
                 }
-                true
+                ExitCode::Ok
             }
         }
-    }
-
-    fn tell_closed(&self, context: &Context, number: Number, began: Instant, reason: &str) {
-        let bytes = context.reporter.bytes(number);
-        context.reporter.tell(&Event::Closed {
-            connection: number,
-            sent: bytes.sent,
-            received: bytes.received,
-            duration_ms: millis(began.elapsed()),
-            reason,
-        });
     }
 
     /// Finds a channel for a connection. `None` if the forward was stopped first.
@@ -118,15 +110,17 @@ impl Lane {
         &self,
         context: &Rc<Context>,
         mut halves: (ReadHalf, WriteHalf),
-        counters: &Rc<Cell<super::report::Bytes>>,
+        counters: &Rc<Cell<Bytes>>,
     ) -> Option<Attached> {
         loop {
             let channel = match self.take() {
                 Some(channel) => channel,
                 None => tokio::select! {
-                    permit = context.permit() => Channel::open(context, &self.plan, permit),
-                    () = context.is_draining() => {
-                        halves.1.reset();
+                    permit = context.permit_for_connection() => {
+                        Channel::open(context, &self.plan, permit)
+                    }
+                    () = context.reached(Phase::Draining) => {
+                        socket::reset(halves.0, halves.1);
                         return None;
                     }
                 },
@@ -138,15 +132,16 @@ impl Lane {
         }
     }
 
-    /// Keeps `count` channels ready until the forward is stopped.
-    pub(super) async fn keep_warm(&self, context: &Rc<Context>, count: usize) {
+    /// Keeps `count` channels ready until the forward is stopped, each for so long.
+    pub(super) async fn keep_warm(&self, context: &Rc<Context>, count: usize, warm_for: Duration) {
         let mut pause = Pause::default();
         loop {
-            let next = self.refill(context, count, &mut pause);
+            let next = self.refill(context, count, warm_for, &mut pause);
             let mut stages: Vec<_> = self.warm.borrow().iter().map(Channel::watch).collect();
             tokio::select! {
-                () = context.is_draining() => break,
+                () = context.reached(Phase::Draining) => break,
                 () = self.changed.notified() => {}
+                () = context.freed.notified() => {}
                 () = Channel::changed(&mut stages), if !stages.is_empty() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
@@ -155,18 +150,24 @@ impl Lane {
     }
 
     /// Replaces what is over or stale, and tells when to look again.
-    fn refill(&self, context: &Rc<Context>, count: usize, pause: &mut Pause) -> Instant {
+    fn refill(
+        &self,
+        context: &Rc<Context>,
+        count: usize,
+        warm_for: Duration,
+        pause: &mut Pause,
+    ) -> Instant {
         let now = Instant::now();
         let mut warm = self.warm.borrow_mut();
-        warm.retain(|channel| {
-            let over = channel.is_over();
-            if over {
-                debug!("a channel that was kept ready is over");
-                pause.note(now, channel.since);
+        warm.retain_mut(|channel| {
+            let outcome = channel.outcome();
+            if let Some(outcome) = &outcome {
+                pause.note(now, channel.since, warm_for, &self.address, outcome);
             }
-            !over
+            outcome.is_none()
         });
-        let is_fresh = |channel: &Channel| now.saturating_duration_since(channel.since) < WARM_FOR;
+        warm.retain(|channel| channel.age(now) < warm_for + OVERDUE);
+        let is_fresh = |channel: &Channel| channel.age(now) < warm_for && !channel.is_ending();
         let mut fresh = warm.iter().filter(|channel| is_fresh(channel)).count();
         while fresh < count && pause.is_over(now) {
             let Some(permit) = context.spare_permit() else { break };
@@ -176,13 +177,29 @@ impl Lane {
         // A stale channel goes once its successor is ready.
         let ready = |channel: &Channel| channel.stage() == Stage::Ready;
         if warm.iter().filter(|channel| is_fresh(channel) && ready(channel)).count() >= count {
-            warm.retain(is_fresh);
+            warm.retain(|channel| channel.age(now) < warm_for);
         }
-        let stale = warm.iter().filter(|channel| is_fresh(channel));
-        let stale = stale.map(|channel| channel.since + WARM_FOR).min();
+        let until = |channel: &Channel| {
+            let left = |end: Duration| end.checked_sub(channel.age(now)).filter(|l| !l.is_zero());
+            left(warm_for).or_else(|| left(warm_for + OVERDUE))
+        };
+        // One that is still being opened tells when it is.
+        let ready = warm.iter().filter(|channel| ready(channel));
+        let stale = ready.filter_map(until).min().map(|left| now + left);
         let next = [stale, pause.until.filter(|until| *until > now)].into_iter().flatten().min();
-        next.unwrap_or(now + WARM_FOR)
+        next.unwrap_or(now + warm_for)
     }
+}
+
+fn tell_closed(context: &Context, number: Number, began: Instant, reason: Reason) {
+    let bytes = context.reporter.bytes(number);
+    context.reporter.tell(&Event::Closed {
+        connection: number,
+        sent: bytes.sent,
+        received: bytes.received,
+        duration_ms: millis(began.elapsed()),
+        reason,
+    });
 }
 
 /// When to try again after channels that were over at once.
@@ -193,13 +210,26 @@ struct Pause {
 }
 
 impl Pause {
-    fn note(&mut self, now: Instant, since: Instant) {
-        if now.saturating_duration_since(since) > WARM_FOR / 4 {
+    /// A channel that was kept ready is over.
+    fn note(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        warm_for: Duration,
+        address: &str,
+        outcome: &Result<Carried>,
+    ) {
+        if now.saturating_duration_since(since) > warm_for / 4 {
+            debug!("a channel that was kept ready is over");
             *self = Self::default();
             return;
         }
         if self.failures == 0 {
-            warn!("a channel could not be kept ready; trying again from time to time");
+            let why = match outcome {
+                Ok(_) => "the target has closed it".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            warn!("{address}: no channel could be kept ready, trying again now and then: {why}");
         }
         self.failures = (self.failures + 1).min(16);
         let pause = Duration::from_secs(1 << self.failures.min(6)).min(MOST_PAUSE);
@@ -215,15 +245,14 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why a connection is over, in the words that people and programs read.
-fn reason(carried: &Carried) -> &'static str {
+fn reason(carried: &Carried, stopped: bool) -> Reason {
     match carried {
-        Carried::Stopped => "the forward was stopped",
+        Carried::Stopped => Reason::Stopped,
         Carried::Ended(outcome) => match &outcome.end {
-            End::Local => "the local side closed",
-            End::Remote(RemoteEnd::Redialled) => "the target closed (told by a second banner)",
-            End::Remote(_) => "the target closed",
-            End::Failed(_) => "failed",
+            End::Local if stopped => Reason::Stopped,
+            End::Local => Reason::Local,
+            End::Remote(_) => Reason::Target,
+            End::Failed(_) => Reason::Failed,
         },
     }
 }

@@ -12,11 +12,11 @@ use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::Context;
+use super::context::{Context, Phase};
 use super::lane::Lane;
 use super::report::Event;
 use crate::cmd::Result;
-use crate::explain::Explain;
+use crate::explain::{ExitCode, Explain};
 use crate::spec::Listen;
 use crate::tunnel::socket::{self, ReadHalf, WriteHalf};
 
@@ -34,9 +34,16 @@ struct BindError {
 impl Explain for BindError {
     fn remedy(&self) -> Option<String> {
         let remedy = match self.source.kind() {
+            io::ErrorKind::AddrInUse if self.address.contains('/') => {
+                "end the program that listens there, or remove the file if it is no socket"
+            }
             io::ErrorKind::AddrInUse => {
                 "end the program that has it, or take another: port 0 is a free one"
             }
+            io::ErrorKind::PermissionDenied if self.address.contains('/') => {
+                "take a folder that you may write to"
+            }
+            io::ErrorKind::NotFound => "make the folder first, or take another",
             io::ErrorKind::PermissionDenied => "ports below 1024 need root: take a higher one",
             io::ErrorKind::AddrNotAvailable => "give an address that this machine has",
             _ => "give another address, port or path",
@@ -70,7 +77,7 @@ impl Listener {
         match self {
             Self::Tcp(_, address) => address.to_string(),
             #[cfg(unix)]
-            Self::Unix(_, file) => file.0.display().to_string(),
+            Self::Unix(_, file) => file.path.display().to_string(),
         }
     }
 
@@ -84,19 +91,22 @@ impl Listener {
     }
 
     /// Takes connections until the forward is stopped, and waits for them to end. With `once`, takes
-    /// one, and tells whether it went well.
+    /// one, on whichever forward it comes, and tells the exit code that it is worth.
     pub(super) async fn accept(
         self,
         context: &Rc<Context>,
         lane: &Rc<Lane>,
         once: bool,
-    ) -> Option<bool> {
-        let mut connections: JoinSet<bool> = JoinSet::new();
+    ) -> Option<ExitCode> {
+        let mut connections: JoinSet<ExitCode> = JoinSet::new();
+        let mut taken = false;
         loop {
+            let room = connections.len() < context.max_connections + MOST_WAITING;
             let accepted = tokio::select! {
-                accepted = self.next(), if connections.len() < context.max_connections + MOST_WAITING => accepted,
+                biased;
+                () = context.reached(Phase::Taken) => break,
                 Some(_) = connections.join_next() => continue,
-                () = context.is_draining() => break,
+                accepted = self.next(), if room => accepted,
             };
             let (halves, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -105,7 +115,7 @@ impl Listener {
                     // Out of descriptors, as a rule: one comes free when a connection ends.
                     tokio::select! {
                         Some(_) = connections.join_next() => {}
-                        () = context.is_draining() => break,
+                        () = context.reached(Phase::Taken) => break,
                         () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {}
                     }
                     continue;
@@ -117,19 +127,20 @@ impl Listener {
                 address: &lane.address,
                 peer: &peer,
             });
+            if once {
+                taken = true;
+                context.advance(Phase::Taken);
+            }
             let (lane, context) = (Rc::clone(lane), Rc::clone(context));
             connections.spawn_local(async move { lane.connect(&context, number, halves).await });
-            if once {
-                break;
-            }
         }
         // Nobody can connect any more, and a socket's file goes.
         drop(self);
-        let mut well = true;
+        let mut code = ExitCode::Ok;
         while let Some(ended) = connections.join_next().await {
-            well &= ended.unwrap_or(false);
+            code = ended.unwrap_or(ExitCode::Failed);
         }
-        once.then_some(well)
+        taken.then_some(code)
     }
 
     async fn next(&self) -> io::Result<((ReadHalf, WriteHalf), String)> {
@@ -157,12 +168,33 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
 
 /// The file of a unix socket, removed at the end.
 #[cfg(unix)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another process may have put its own file in the place.
+    id: Option<(u64, u64)>,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), id: id(path) }
+    }
+}
+
+#[cfg(unix)]
+fn id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if self.id == id(&self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -177,7 +209,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     let before = umask(Mode::from_raw_mode(0o177));
     let bound = UnixListener::bind(path);
     umask(before);
-    Ok(Listener::Unix(bound?, SocketFile(path.to_owned())))
+    Ok(Listener::Unix(bound?, SocketFile::new(path)))
 }
 
 /// Removes a socket that nobody listens on any more, as a killed process leaves it.

@@ -1,22 +1,22 @@
 //! `ecs-bridge forward`: local ports and sockets that lead to ports of an instance.
 
 mod channel;
+mod context;
 mod exec;
 mod lane;
+mod lines;
 mod listener;
 mod report;
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 use tracing::debug;
 
 use self::channel::Channel;
+use self::context::{Context, Phase};
 use self::exec::Program;
 use self::lane::Lane;
 use self::listener::Listener;
@@ -65,16 +65,14 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
                 lane.address, lane.plan.target
             ));
         }
+        context.add(Rc::clone(&lane));
         lanes.push((lane, listener));
     }
 
     let ended = work(&context, args, lanes, &mut signals).await;
     // Nobody waits for what is still open: it is told to end, and given the time for it.
-    context.phase.send_replace(Phase::Closing);
-    let mut tasks = std::mem::take(&mut *context.tasks.borrow_mut());
-    if timeout(CLEAN_UP, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        debug!("some sessions could not be ended in time");
-    }
+    context.advance(Phase::Closing);
+    context.sessions_ended(CLEAN_UP).await;
     ended
 }
 
@@ -106,9 +104,10 @@ async fn work(
     let mut accepting = JoinSet::new();
     for (lane, listener) in lanes {
         if args.warm > 0 {
-            let (lane, context, count) = (Rc::clone(&lane), Rc::clone(context), args.warm);
+            let (lane, context) = (Rc::clone(&lane), Rc::clone(context));
+            let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
             accepting.spawn_local(async move {
-                lane.keep_warm(&context, count).await;
+                lane.keep_warm(&context, count, warm_for).await;
                 None
             });
         }
@@ -128,9 +127,11 @@ async fn work(
                     None => break Done::By(signal),
                 },
                 code = exec::ended(&mut program) => break Done::Code(code?),
-                Some(Ok(Some(well))) = accepting.join_next() => {
-                    break if well { Done::Normally } else { Done::Code(ExitCode::Failed as u8) };
-                }
+                Some(ended) = accepting.join_next() => match ended {
+                    Ok(Some(ExitCode::Ok)) => break Done::Normally,
+                    Ok(Some(code)) => break Done::Code(code as u8),
+                    _ => {}
+                },
             }
         }
     };
@@ -142,10 +143,10 @@ async fn work(
 async fn drain(
     context: &Context,
     args: &cli::Forward,
-    mut accepting: JoinSet<Option<bool>>,
+    mut accepting: JoinSet<Option<ExitCode>>,
     signals: &mut Signals,
 ) {
-    context.phase.send_replace(Phase::Draining);
+    context.advance(Phase::Draining);
     let grace =
         if args.command.is_empty() { Duration::from_secs(args.grace) } else { Duration::ZERO };
     let drained = async { while accepting.join_next().await.is_some() {} };
@@ -153,7 +154,7 @@ async fn drain(
         _ = timeout(grace, drained) => {}
         _ = signals.next() => {}
     }
-    context.phase.send_replace(Phase::Closing);
+    context.advance(Phase::Closing);
     let closed = async { while accepting.join_next().await.is_some() {} };
     if timeout(CLEAN_UP, closed).await.is_err() {
         debug!("some connections could not be closed in time");
@@ -163,9 +164,10 @@ async fn drain(
 /// Finds out whether the target can be reached for a session.
 async fn probe(context: &Rc<Context>, args: &cli::Forward, lane: &Lane) -> Result<()> {
     let permit = context.permit().await;
-    let mut channel = Channel::open(context, &lane.plan, permit);
+    let mut channel = Channel::open(context, &lane.plan.for_probe(), permit);
     channel.ready().await?;
-    if args.warm > 0 {
+    // It may be the place that another forward's probe waits for.
+    if args.warm > 0 && !channel.is_ending() && !context.is_crowded() {
         lane.keep(channel);
     }
     Ok(())
@@ -200,117 +202,5 @@ fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
         remote_host: forward.host.clone(),
         port: forward.port,
     };
-    let mut plan = Plan::new(target, &args.session)?;
-    plan.linger = Some(Duration::from_secs(args.linger));
-    Ok(plan)
-}
-
-/// How far the command has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// Connections are taken.
-    Serving,
-    /// No more connections are taken; those that are open go on.
-    Draining,
-    /// Everything ends.
-    Closing,
-}
-
-/// What all connections share.
-struct Context {
-    global: Global,
-    cloud: RefCell<Cloud>,
-    reporter: Reporter,
-    phase: watch::Sender<Phase>,
-    /// One for each session that may be connected.
-    permits: Arc<Semaphore>,
-    max_connections: usize,
-    /// How many connections wait for a permit.
-    waiting: Cell<usize>,
-    last_connection: Cell<report::Number>,
-    /// Every session's task. A session is ended before its task is.
-    tasks: RefCell<JoinSet<()>>,
-}
-
-impl Context {
-    fn new(global: &Global, args: &cli::Forward, cloud: Cloud, reporter: Reporter) -> Self {
-        Self {
-            global: global.clone(),
-            cloud: RefCell::new(cloud),
-            reporter,
-            phase: watch::Sender::new(Phase::Serving),
-            permits: Arc::new(Semaphore::new(args.max_connections)),
-            max_connections: args.max_connections,
-            waiting: Cell::new(0),
-            last_connection: Cell::new(0),
-            tasks: RefCell::default(),
-        }
-    }
-
-    /// The API, with credentials as they are now.
-    fn cloud(&self) -> Result<Cloud> {
-        let cloud = self.cloud.borrow().refreshed(&self.global)?;
-        self.cloud.replace(cloud.clone());
-        Ok(cloud)
-    }
-
-    /// Waits, in order, until one more session may be connected.
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return permit;
-        }
-        let _waiting = Waiting::begin(&self.waiting);
-        if self.waiting.get() == 1 {
-            self.reporter.note(&format!(
-                "{} connections are open: the next ones wait (--max-connections)",
-                self.max_connections
-            ));
-        }
-        match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => permit,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// A permit that no connection waits for.
-    fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
-        let free = self.waiting.get() == 0;
-        free.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
-    }
-
-    fn next_connection(&self) -> report::Number {
-        self.last_connection.set(self.last_connection.get() + 1);
-        self.last_connection.get()
-    }
-
-    async fn is_draining(&self) {
-        self.reached(Phase::Draining).await;
-    }
-
-    async fn is_closing(&self) {
-        self.reached(Phase::Closing).await;
-    }
-
-    async fn reached(&self, phase: Phase) {
-        let mut phases = self.phase.subscribe();
-        // The sender lives as long as this does.
-        let _ = phases.wait_for(|now| *now >= phase).await;
-    }
-}
-
-/// Counts one that waits, for as long as it does.
-struct Waiting<'a>(&'a Cell<usize>);
-
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+    Plan::new(target, &args.session)
 }

@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::fmt;
+use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::lines::Lines;
 use crate::explain::{Explain, Report, printable};
 use crate::logging;
 
@@ -39,9 +41,9 @@ pub(super) enum Event<'a> {
     Accepted { connection: Number, address: &'a str, peer: &'a str },
     /// Its session is there.
     Opened { connection: Number, session: &'a str, waited_ms: u64 },
-    /// It is over.
-    Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: &'a str },
-    /// It failed, or something that no connection is to blame for did.
+    /// It is over. Every connection that was accepted comes to this.
+    Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
+    /// It failed, or the command did.
     Error {
         connection: Option<Number>,
         message: &'a str,
@@ -49,6 +51,31 @@ pub(super) enum Event<'a> {
         fix: Option<String>,
         request_id: Option<&'a str>,
     },
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reason {
+    /// The local side closed it.
+    Local,
+    /// The target did.
+    Target,
+    /// The forward was stopped.
+    Stopped,
+    /// It failed, as an error tells.
+    Failed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "the local side closed",
+            Self::Target => "the target closed",
+            Self::Stopped => "the forward was stopped",
+            Self::Failed => "it failed",
+        })
+    }
 }
 
 /// An event with its time.
@@ -60,9 +87,15 @@ struct Line<'a> {
 }
 
 enum Style {
-    People { live: Option<Live> },
+    People {
+        live: Option<Live>,
+    },
     Quiet,
-    Json,
+    /// Events on stdout; stderr has what is not one.
+    Json {
+        lines: Lines,
+        quiet: bool,
+    },
 }
 
 /// Tells what happens. Cloning shares it.
@@ -79,7 +112,7 @@ struct Shared {
 impl Reporter {
     pub(super) fn new(json: bool, quiet: bool) -> Self {
         let style = match (json, quiet) {
-            (true, _) => Style::Json,
+            (true, quiet) => Style::Json { lines: Lines::to_stdout(), quiet },
             (_, true) => Style::Quiet,
             _ => Style::People { live: io::stderr().is_terminal().then(Live::new) },
         };
@@ -99,19 +132,16 @@ impl Reporter {
     }
 
     pub(super) fn tell(&self, event: &Event<'_>) {
-        if let Event::Closed { connection, .. } | Event::Error { connection: Some(connection), .. } =
-            event
+        if let Event::Closed { connection, .. } = event
             && let Some(counters) = self.0.open.borrow_mut().remove(connection)
         {
             self.0.done.set(sum([self.0.done.get(), counters.get()]));
         }
         match &self.0.style {
-            Style::Json => {
+            Style::Json { lines, .. } => {
                 let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
                 if let Ok(line) = serde_json::to_string(&Line { time, event }) {
-                    // A program that does not listen any more has its reasons.
-                    let mut stdout = io::stdout().lock();
-                    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+                    lines.tell(line);
                 }
             }
             Style::Quiet => {}
@@ -134,7 +164,7 @@ impl Reporter {
             request_id: error.request_id(),
         });
         match &self.0.style {
-            Style::Json => {}
+            Style::Json { .. } => {}
             // A failure is told even to those who want to hear nothing else.
             Style::Quiet | Style::People { .. } => {
                 let of = connection.map(|number| format!("connection {number}: "));
@@ -148,10 +178,11 @@ impl Reporter {
         }
     }
 
-    /// Tells people something that programs need not know.
+    /// Tells people something that is not an event.
     pub(super) fn note(&self, text: &str) {
-        if let Style::People { .. } = self.0.style {
-            self.line(text);
+        match self.0.style {
+            Style::Quiet | Style::Json { quiet: true, .. } => {}
+            Style::People { .. } | Style::Json { quiet: false, .. } => self.line(text),
         }
     }
 
@@ -180,10 +211,12 @@ impl Reporter {
         }
     }
 
-    /// Takes the live line away.
+    /// Takes the live line away, and waits for the last events to be written.
     pub(super) fn finish(&self) {
-        if let Style::People { live: Some(live) } = &self.0.style {
-            live.bar.finish_and_clear();
+        match &self.0.style {
+            Style::People { live: Some(live) } => live.bar.finish_and_clear(),
+            Style::Json { lines, .. } => lines.finish(),
+            Style::People { live: None } | Style::Quiet => {}
         }
     }
 }
@@ -279,7 +312,7 @@ mod tests {
             sent: 999,
             received: 1_500_000,
             duration_ms: 12_340,
-            reason: "the target closed",
+            reason: Reason::Target,
         };
         assert_eq!(
             for_people(&closed).unwrap(),
@@ -296,5 +329,6 @@ mod tests {
             line.unwrap(),
             r#"{"time":"2026-01-01T00:00:00.000Z","event":"opened","connection":3,"session":"s-1","waited_ms":5}"#
         );
+        assert_eq!(serde_json::to_string(&Reason::Stopped).unwrap(), r#""stopped""#);
     }
 }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use super::{Disconnect, End, Event, Failure, Greeting, RemoteEnd, Session};
 use crate::proto::frame::{Frame, FrameType, Sequence, Version};
-use crate::proto::identification::Identification;
 use crate::proto::status::Status;
+
+/// What both sides of an SSH stream say first.
+const SSH: &[u8] = b"SSH-";
 
 impl Session {
     /// Takes one binary message of the WebSocket.
@@ -51,7 +53,7 @@ impl Session {
         if self.channel_id.is_empty() {
             self.channel_id = frame.channel_id.clone();
         }
-        if frame.version > self.version && frame.version.is_resumable() && self.frames_sent == 0 {
+        if frame.version > self.version {
             self.version = Version::V1_02;
             self.tell(Event::Version(frame.version));
         }
@@ -73,17 +75,14 @@ impl Session {
                     ahead if ahead < u32::MAX / 2 => {
                         return self.finish(End::Failed(Failure::Lost { expected, got }), true);
                     }
-                    _ => return,
+                    _ => return self.tell(Event::Skipped(format!("Output {got}, a duplicate"))),
                 }
             }
         }
         self.last_output = now;
         self.make_ready(now);
-        let first = self.outputs == 0;
         self.outputs = self.outputs.saturating_add(1);
-        if first && (self.greeting == Greeting::Ssh || frame.payload.starts_with(b"SSH-")) {
-            self.identification = Some(Identification::default());
-        }
+        self.look_for_ssh(&frame.payload);
         let Some(identification) = &mut self.identification else {
             return self.queue(frame.payload);
         };
@@ -92,6 +91,21 @@ impl Session {
         self.queue(passed.payload);
         if passed.ended {
             self.finish(End::Remote(RemoteEnd::Redialled), true);
+        }
+    }
+
+    /// A stream is SSH's if its first bytes, either way, are `SSH-`. Only then can a second
+    /// identification line be its end.
+    fn look_for_ssh(&mut self, payload: &[u8]) {
+        let Some(undecided) = SSH.get(self.ssh_matched..) else { return };
+        let same = undecided.iter().zip(payload).take_while(|(a, b)| a == b).count();
+        if same == undecided.len() || self.greeting == Greeting::Ssh {
+            self.ssh_matched = usize::MAX;
+        } else if same == payload.len() {
+            self.ssh_matched += same;
+        } else {
+            self.ssh_matched = usize::MAX;
+            self.identification = None;
         }
     }
 

@@ -134,7 +134,10 @@ pub struct Session {
     deliver: VecDeque<Bytes>,
     deliver_bytes: usize,
     discard: bool,
+    /// `None` once the stream is known not to be SSH's.
     identification: Option<Identification>,
+    /// How many of the first bytes are those of SSH; past them once that is decided.
+    ssh_matched: usize,
     outputs: u64,
     last_output: Instant,
     next_sequence: Option<i64>,
@@ -171,7 +174,8 @@ impl Session {
             deliver: VecDeque::new(),
             deliver_bytes: 0,
             discard: false,
-            identification: None,
+            identification: Some(Identification::default()),
+            ssh_matched: 0,
             outputs: 0,
             last_output: now,
             next_sequence: None,
@@ -251,6 +255,12 @@ impl Session {
         if self.ready.is_none() {
             self.local.clear();
         }
+    }
+
+    /// The socket has taken nothing for a while, and takes something again: what it holds reaches
+    /// the far side all at once, as if it were sent now.
+    pub fn handle_unblocked(&mut self, now: Instant) {
+        self.pace.handle_unblocked(now);
     }
 
     /// A deadline has come.

@@ -455,14 +455,40 @@ fn a_newer_version_is_spoken_when_the_far_side_does() {
 }
 
 #[test]
-fn the_version_is_decided_before_anything_was_sent() {
+fn a_newer_version_is_spoken_from_when_the_far_side_does() {
     let mut test = Test::new(|_| {});
     test.output(BANNER);
     test.local(b"x");
     assert_eq!(test.sent()[0].version, Version::V1_01);
-    let sequence = Sequence::Pair { input: 0, output: 1 };
-    test.frame(FrameType::OUTPUT, Version::V1_02, sequence, b"newer");
+    let pair = |input, output| Sequence::Pair { input, output };
+    test.frame(FrameType::OUTPUT, Version::V1_02, pair(1, 1), b"newer");
     test.local(b"y");
-    assert_eq!(test.sent()[0].version, Version::V1_01);
+    let sent = test.sent();
+    assert_eq!((sent[0].version, sent[0].sequence), (Version::V1_02, pair(2, 1)));
     assert_eq!(test.delivered(), [BANNER, b"newer"].concat());
+    test.output(b"older again");
+    test.local(b"z");
+    assert_eq!(test.sent()[0].version, Version::V1_02);
+}
+
+#[test]
+fn an_ssh_stream_is_known_by_its_first_bytes_however_they_come() {
+    for first in [&[&b"S"[..], b"SH", b"-2.0-x\r\n"][..], &[b"", b"SSH-2.0-x\r\n"]] {
+        let mut test = Test::new(|_| {});
+        first.iter().for_each(|piece| test.output(piece));
+        test.output(BANNER);
+        assert_eq!(test.delivered(), b"SSH-2.0-x\r\n");
+        assert_eq!(test.session.end(), Some(&End::Remote(RemoteEnd::Redialled)));
+    }
+    let mut test = Test::new(|_| {});
+    test.local(b"SSH-2.0-client\r\n");
+    for piece in [&b"a notice\r\n"[..], BANNER, b"key exchange", BANNER] {
+        test.output(piece);
+    }
+    assert_eq!(test.delivered(), [b"a notice\r\n", BANNER, b"key exchange"].concat());
+    let mut test = Test::new(|_| {});
+    for piece in [&b"SS"[..], b"L? no", BANNER, BANNER, b"SSH-"] {
+        test.output(piece);
+    }
+    assert_eq!(test.delivered(), [b"SSL? no", BANNER, BANNER, b"SSH-"].concat());
 }

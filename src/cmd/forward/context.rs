@@ -1,0 +1,192 @@
+//! What all connections share.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::lane::Lane;
+use super::report::{Number, Reporter};
+use crate::cli::{self, Global};
+use crate::cmd::{Cloud, Result};
+
+/// How far the command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Connections are taken.
+    Serving,
+    /// The one connection that was wanted is there.
+    Taken,
+    /// No more connections are taken; those that are open go on.
+    Draining,
+    /// Everything ends.
+    Closing,
+}
+
+/// What all connections share.
+pub(super) struct Context {
+    global: Global,
+    cloud: RefCell<Cloud>,
+    pub(super) reporter: Reporter,
+    phase: watch::Sender<Phase>,
+    /// One for each session that may be connected.
+    permits: Arc<Semaphore>,
+    pub(super) max_connections: usize,
+    /// How many wait for a permit.
+    waiting: Cell<usize>,
+    waiting_told: Cell<bool>,
+    /// A permit has come free.
+    pub(super) freed: Notify,
+    last_connection: Cell<Number>,
+    /// Every session's task. A session is ended before its task is.
+    tasks: RefCell<JoinSet<()>>,
+    lanes: RefCell<Vec<Rc<Lane>>>,
+}
+
+impl Context {
+    pub(super) fn new(
+        global: &Global,
+        args: &cli::Forward,
+        cloud: Cloud,
+        reporter: Reporter,
+    ) -> Self {
+        Self {
+            global: global.clone(),
+            cloud: RefCell::new(cloud),
+            reporter,
+            phase: watch::Sender::new(Phase::Serving),
+            permits: Arc::new(Semaphore::new(args.max_connections)),
+            max_connections: args.max_connections,
+            waiting: Cell::new(0),
+            waiting_told: Cell::new(false),
+            freed: Notify::new(),
+            last_connection: Cell::new(0),
+            tasks: RefCell::default(),
+            lanes: RefCell::default(),
+        }
+    }
+
+    /// Makes a lane known, so that it gives way where others wait.
+    pub(super) fn add(&self, lane: Rc<Lane>) {
+        self.lanes.borrow_mut().push(lane);
+    }
+
+    /// The API, with credentials as they are now.
+    pub(super) fn cloud(&self) -> Result<Cloud> {
+        let cloud = self.cloud.borrow().refreshed(&self.global)?;
+        self.cloud.replace(cloud.clone());
+        Ok(cloud)
+    }
+
+    /// Runs a session's task, which holds the permit until its session is ended.
+    pub(super) fn spawn(
+        self: &Rc<Self>,
+        permit: OwnedSemaphorePermit,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        let mut tasks = self.tasks.borrow_mut();
+        // Nobody else asks for those that have ended, and they would add up.
+        while tasks.try_join_next().is_some() {}
+        let context = Rc::clone(self);
+        tasks.spawn_local(async move {
+            task.await;
+            drop(permit);
+            context.freed.notify_waiters();
+        });
+    }
+
+    /// Waits for the sessions' tasks to end, for as long as that may take.
+    pub(super) async fn sessions_ended(&self, within: Duration) {
+        let mut tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        if timeout(within, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            debug!("some sessions could not be ended in time");
+        }
+    }
+
+    /// Waits, in order, until one more session may be connected.
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return permit;
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        // A connection that is there goes before those that may come.
+        self.lanes.borrow().iter().any(|lane| lane.give_way());
+        match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The same for a connection; the first time that one has to wait is told.
+    pub(super) async fn permit_for_connection(&self) -> OwnedSemaphorePermit {
+        let mut permit = std::pin::pin!(self.permit());
+        tokio::select! {
+            biased;
+            permit = permit.as_mut() => return permit,
+            () = std::future::ready(()) => {}
+        }
+        if !self.waiting_told.replace(true) {
+            self.reporter.note(&format!(
+                "as many sessions as --max-connections allows ({}) are connected: further \
+                 connections wait for their turn",
+                self.max_connections
+            ));
+        }
+        permit.await
+    }
+
+    /// A permit that nobody waits for.
+    pub(super) fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let free = !self.is_crowded();
+        free.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
+    }
+
+    /// Whether anybody waits for a permit.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    pub(super) fn next_connection(&self) -> Number {
+        self.last_connection.set(self.last_connection.get() + 1);
+        self.last_connection.get()
+    }
+
+    /// Goes on to a phase, unless it has been reached already.
+    pub(super) fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let advances = *now < phase;
+            *now = phase.max(*now);
+            advances
+        });
+    }
+
+    /// Waits for a phase. Cancel-safe.
+    pub(super) async fn reached(&self, phase: Phase) {
+        let mut phases = self.phase.subscribe();
+        // The sender lives as long as this does.
+        let _ = phases.wait_for(|now| *now >= phase).await;
+    }
+}
+
+/// Counts one that waits, for as long as it does.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
