@@ -40,9 +40,6 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 /// How long what was sent may stay without an answer of the gateway's kernel.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const VANISHED_WITHIN: Duration = Duration::from_secs(60);
-/// How many bytes the kernel takes beyond what it can send at once.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MOST_UNSENT: u32 = 8 * 1024;
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -211,9 +208,6 @@ async fn connect(url: &Uri, secure: bool, host: &str) -> Result<TcpStream, DialE
 
 /// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
 /// whether something is being sent (the user time-out, where there is one) or not (keepalive).
-///
-/// Little that is not sent yet is left to the kernel: after an outage it would all arrive at once,
-/// and the gateway would count it against its rate limit.
 fn tune(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
@@ -222,9 +216,7 @@ fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let tuned = tuned
-        .and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)))
-        .and_then(|()| socket.set_tcp_notsent_lowat(MOST_UNSENT));
+    let tuned = tuned.and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)));
     if let Err(error) = tuned {
         debug!("cannot set TCP options: {error}");
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use local_cloud::{Agent, ApiFault, Instance, Pace, SessionRecord};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, is_silent, number, read, rest};
 use crate::lab::{Lab, QUIET_PORT};
-use crate::world::{INSTANCE, noise};
+use crate::world::{INSTANCE, PATIENCE, noise};
 
 fn quick(agent: Agent) -> Instance {
     Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::announced(64_000_000))
@@ -21,9 +22,11 @@ fn quiet() -> String {
 /// The end of `targets` that hears of what a client says, which is taken out of them.
 async fn asked(targets: &mut Vec<TcpStream>, what: &[u8]) -> TcpStream {
     let first = {
-        let readable = targets.iter().map(|target| Box::pin(target.readable()));
-        let (ready, first, _) = futures_util::future::select_all(readable).await;
-        ready.unwrap();
+        let spoken_to =
+            targets.iter().map(|target| Box::pin(async move { target.peek(&mut [0]).await }));
+        let heard = timeout(PATIENCE, futures_util::future::select_all(spoken_to)).await;
+        let (spoken, first, _) = heard.expect("one of them hears it in time");
+        assert_eq!(spoken.unwrap(), 1);
         first
     };
     let mut target = targets.remove(first);
@@ -146,7 +149,7 @@ async fn channels_are_renewed_before_they_are_stale() {
                     assert!(!is_over || sessions[number + 1].opened == 1, "a gap between them");
                     is_over
                 },
-                crate::world::PATIENCE,
+                PATIENCE,
             )
             .await
             .unwrap();

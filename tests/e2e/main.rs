@@ -31,5 +31,6 @@ mod forwarding;
 mod lab;
 mod running;
 mod secrets;
+mod slow_reader;
 mod timing;
 mod trust;
