@@ -13,13 +13,13 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
 use super::dial::Socket;
 use super::endpoint::{Endpoint, LocalWrite};
+pub use super::finish::LocalError;
+use super::finish::{Rest, close, is_gone, plain};
 use crate::proto::session::{Disconnect, End, Event, RemoteEnd, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
@@ -36,8 +36,6 @@ const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 const HELD_UP: Duration = Duration::from_millis(250);
 /// How long to look for a last word of the far side once it takes nothing more.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
-/// How often to look at deadlines while the socket takes nothing.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// The most bytes that are read from the local side at once.
 const READ: usize = 16 * 1024;
@@ -55,20 +53,6 @@ pub struct Outcome {
     pub delivered: u64,
     /// What is wrong with the local side itself, beyond that nobody uses it any more.
     pub local_error: Option<LocalError>,
-}
-
-/// What can be wrong with a local side.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// It cannot be read.
-    #[error("cannot read from the local side: {0}")]
-    Read(#[source] io::Error),
-    /// It cannot be written to; what was left for it is lost.
-    #[error("cannot write to the local side: {0}")]
-    Write(#[source] io::Error),
-    /// It has taken nothing for too long; what was left for it is lost.
-    #[error("the local side has taken nothing for {} s", .0.as_secs())]
-    Stalled(Duration),
 }
 
 /// Told what happens while a session is carried.
@@ -222,13 +206,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
         let can_write = self.sink_broken.is_none();
         let broken = self.sink_broken.as_ref().and_then(BrokenSink::deadline);
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
-        let deadlines = [self.session.poll_timeout(), broken, ended];
-        let mut deadline = deadlines.into_iter().flatten().min();
-        if self.outgoing.is_some() {
-            // The pace may allow more than the socket takes: its deadline then lies in the past
-            // until the socket has room, and hides the others.
-            deadline = deadline.map(|deadline| deadline.max(Instant::now() + LOOK_AGAIN));
-        }
+        let deadlines = [self.session.poll_timeout(self.outgoing.is_none()), broken, ended];
+        let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
         let (sink, outgoing) = (&mut self.sink, self.outgoing.is_some());
         let write_far = async {
@@ -484,85 +463,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                 }
             }
         }
-    }
-}
-
-/// Whether the local side has gone, which is no error of its own.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
-}
-
-/// Closes a WebSocket, or answers the far side's close.
-async fn close(
-    sink: &mut SplitSink<Socket, Message>,
-    stream: &mut SplitStream<Socket>,
-    peer_closed: bool,
-) {
-    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    // Where the far side has closed, this writes the answer that is due.
-    let written = sink.send(Message::Close(Some(normal))).await;
-    if peer_closed || written.is_err() {
-        return;
-    }
-    while let Some(Ok(message)) = stream.next().await {
-        if message.is_close() {
-            return;
-        }
-    }
-}
-
-/// What the local side has not taken when a session has ended.
-struct Rest<'a, W> {
-    writer: &'a mut W,
-    session: &'a mut Session,
-    chunk: Bytes,
-    delivered: u64,
-}
-
-impl<W: LocalWrite> Rest<'_, W> {
-    /// Waits for the local side to take it, as long as it takes something `within` that time, and
-    /// then tells it of the end if it is a good one.
-    async fn deliver(
-        &mut self,
-        within: Duration,
-        good: bool,
-        told: impl Fn(u64),
-    ) -> Result<(), LocalError> {
-        loop {
-            if self.chunk.is_empty() {
-                self.chunk = self.session.poll_deliver().unwrap_or_default();
-            }
-            let step = async {
-                if !self.chunk.is_empty() {
-                    return self.writer.write(&self.chunk).await;
-                }
-                self.writer.flush().await?;
-                if good {
-                    self.writer.shutdown().await?;
-                }
-                Ok(0)
-            };
-            match timeout(within, step).await {
-                Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(written)) => {
-                    self.chunk.advance(written);
-                    self.delivered += written as u64;
-                    told(self.delivered);
-                }
-                Ok(Err(error)) if is_gone(&error) => return Ok(()),
-                Ok(Err(error)) => return Err(LocalError::Write(error)),
-                Err(_) => return Err(LocalError::Stalled(within)),
-            }
-        }
-    }
-}
-
-/// What the system says, without the library's words around it.
-fn plain(error: WsError) -> String {
-    match error {
-        WsError::Io(error) => error.to_string(),
-        other => other.to_string(),
     }
 }
 

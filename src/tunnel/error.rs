@@ -154,23 +154,38 @@ impl SessionError {
         (Some(cause.to_owned()), Some(remedy.to_owned()))
     }
 
+    /// The agent could not connect to the target.
+    fn of_no_target(&self) -> (Option<String>, Option<String>) {
+        let port = self.target.port;
+        let is_unknown = matches!(&self.failure, Failure::Ended(reason)
+            if reason.text().contains("no such host"));
+        let (cause, remedy) = match &self.target.remote_host {
+            None => (
+                format!("nothing accepts connections on port {port} of the instance"),
+                "check that the service runs and listens there (on the instance: `ss -ltn`), and \
+                 that the port is right"
+                    .to_owned(),
+            ),
+            Some(host) if is_unknown => (
+                format!("the instance knows no host {host}"),
+                format!(
+                    "check the name (on the instance: `getent hosts {host}`), or give an address"
+                ),
+            ),
+            Some(host) => (
+                format!("nothing accepts connections at {host}:{port}, seen from the instance"),
+                "check that the service runs and listens there, that the instance may reach it \
+                 (security groups), and that host and port are right"
+                    .to_owned(),
+            ),
+        };
+        (Some(cause), Some(remedy))
+    }
+
     /// Reasons as published code gives them (PROTOCOL.md, 3).
     fn of_reason(&self, word: &str) -> (Option<String>, Option<String>) {
         let (cause, remedy) = match word {
-            word if is_no_target(word) => {
-                let at = match &self.target.remote_host {
-                    None => format!("on port {} of the instance", self.target.port),
-                    Some(host) => format!("at {host}:{}, seen from the instance", self.target.port),
-                };
-                return (
-                    Some(format!("nothing accepts connections {at}")),
-                    Some(
-                        "check that the service runs and listens there (on the instance: `ss \
-                         -ltn`), and that the port and --remote-host are right"
-                            .to_owned(),
-                    ),
-                );
-            }
+            word if is_no_target(word) => return self.of_no_target(),
             "AgentTimeout" => ("the Cloud Assistant agent did not answer in time", AGENT),
             "InitChannelFailed" | "OpenChannelFailed" => {
                 ("the Cloud Assistant agent could not join the session", AGENT)

@@ -10,5 +10,6 @@ pub mod dial;
 pub mod driver;
 pub mod endpoint;
 pub mod error;
+mod finish;
 pub mod late;
 pub mod socket;

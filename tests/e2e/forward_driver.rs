@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -88,6 +89,15 @@ impl Forward {
     /// A new connection to the only forward.
     pub(crate) async fn connect(&mut self) -> TcpStream {
         TcpStream::connect(self.address().await).await.unwrap()
+    }
+
+    /// A new connection to the only forward, which is reset before anything comes.
+    pub(crate) async fn refused(&mut self) {
+        match TcpStream::connect(self.address().await).await {
+            Ok(mut connection) => is_reset(&mut connection).await,
+            // It was quicker than the connection.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
     }
 
     /// Waits for an event of a connection: `accepted`, `opened`, `error`, `closed`.
@@ -242,7 +252,7 @@ pub(crate) async fn rest(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 /// The connection ends with a reset, so that nobody takes what came for all.
 pub(crate) async fn is_reset(connection: &mut TcpStream) {
     let error = rest(connection).await.expect_err("an end of file");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 /// Nothing comes for a while, and the connection stays open.

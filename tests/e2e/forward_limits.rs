@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, Server, is_reset, number, read, rest, text};
+use crate::forward_driver::{Forward, Server, number, read, rest, text};
 use crate::lab::{Lab, SOON};
 use crate::world::INSTANCE;
 
@@ -121,8 +121,7 @@ async fn a_quota_of_the_service_has_words_of_its_own_and_fails_that_connection_o
     let (lab, _server, mut forward) = echo(&[]).await;
     let fault = ApiFault::on(START).error(403, "SessionCount.ExceedLimit", "too many sessions");
     lab.cloud.faults().api(fault.times(1));
-    let mut refused = forward.connect().await;
-    is_reset(&mut refused).await;
+    forward.refused().await;
     let error = forward.told(1, "error").await;
     for quota in ["100", "20"] {
         assert!(error.to_string().contains(quota), "{error}");

@@ -272,9 +272,11 @@ impl Session {
         }
     }
 
-    /// When [`Self::handle_timeout`] is to be called next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        Timer::earliest(|timer| self.deadline(timer))
+    /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
+    /// has room for a frame: the pace is waited for only then.
+    pub fn poll_timeout(&self, can_transmit: bool) -> Option<Instant> {
+        let waits = |timer| can_transmit || timer != Timer::Pace;
+        Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
     }
 
     /// The next message for the WebSocket.
