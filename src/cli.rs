@@ -224,9 +224,13 @@ pub struct Forward {
     #[arg(long, value_name = "HOST", requires = "local_port")]
     pub remote_host: Option<String>,
 
-    /// What to forward, as ssh -L has it: [bind:]port:host:hostport, port (the same on the
-    /// instance), or /path/to.sock:host:hostport; repeatable
-    #[arg(short = 'L', value_name = "SPEC")]
+    /// What to forward, as `ssh -L` has it.
+    #[arg(
+        short = 'L',
+        value_name = "SPEC",
+        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port (the same on the \
+                instance), or /path/to.sock:host:hostport; repeatable"
+    )]
     pub forwards: Vec<spec::Forward>,
 
     /// The address to listen on where the forward names none; * is every address

@@ -252,8 +252,8 @@ async fn a_target_that_cannot_be_reached_is_told() {
             .fails(
                 6,
                 "no such host (db.nosuch.internal:22 by way of i-bp1example0001)",
-                "nothing accepts connections at db.nosuch.internal:22, seen from the instance",
-                "--remote-host",
+                "the instance knows no host db.nosuch.internal",
+                "`getent hosts db.nosuch.internal`",
             ),
         // An agent that says nothing of it cannot be told from a target that says nothing.
         Case::new("nobody listens, and an agent that does not tell")

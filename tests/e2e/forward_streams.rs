@@ -52,7 +52,8 @@ async fn a_slow_reader_does_not_slow_the_others() {
         let exchange =
             async { tokio::join!(writer.write_all(&sent), reader.read_exact(&mut back)) };
         let (wrote, got) = timeout(PATIENCE, exchange).await.expect("the others go on");
-        (wrote.unwrap(), got.unwrap());
+        wrote.unwrap();
+        got.unwrap();
         assert!(back == sent);
     }
     #[cfg(target_os = "linux")]

@@ -34,7 +34,8 @@ async fn echoes(mut stream: UnixStream) {
     let mut back = vec![0; bytes.len()];
     let exchange = async { tokio::join!(writer.write_all(&bytes), reader.read_exact(&mut back)) };
     let (sent, got) = timeout(PATIENCE, exchange).await.unwrap();
-    (sent.unwrap(), got.unwrap());
+    sent.unwrap();
+    got.unwrap();
     assert!(back == bytes);
 }
 
