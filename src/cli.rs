@@ -47,8 +47,8 @@ fn unset_empty(command: clap::Command) -> clap::Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  # in ~/.ssh/config:  Host i-* mi-*
-  #                      ProxyCommand ecs-bridge proxy %h %p
+  # in ~/.ssh/config:  Match host i-*,mi-*
+  #                        ProxyCommand ecs-bridge proxy %h %p
   ssh root@i-bp1example0001
   scp file.tar root@i-bp1example0001:/tmp/
   ssh -o ProxyCommand='ecs-bridge --region cn-beijing proxy %h %p' root@i-bp1example0001";

@@ -167,24 +167,25 @@ impl Lane {
             outcome.is_none()
         });
         warm.retain(|channel| channel.age(now) < warm_for + OVERDUE);
-        let is_fresh = |channel: &Channel| channel.age(now) < warm_for && !channel.is_ending();
-        let mut fresh = warm.iter().filter(|channel| is_fresh(channel)).count();
+        let is_fresh = |channel: &&Channel| channel.age(now) < warm_for;
+        // One that is just ending has its place until it is known why.
+        let mut fresh = warm.iter().filter(is_fresh).count();
         while fresh < count && pause.is_over(now) {
             let Some(permit) = context.spare_permit() else { break };
             warm.push_back(Channel::open(context, &self.plan, permit));
             fresh += 1;
         }
         // A stale channel goes once its successor is ready.
-        let ready = |channel: &Channel| channel.stage() == Stage::Ready;
-        if warm.iter().filter(|channel| is_fresh(channel) && ready(channel)).count() >= count {
-            warm.retain(|channel| channel.age(now) < warm_for);
+        let ready = |channel: &&Channel| channel.stage() == Stage::Ready;
+        if warm.iter().filter(is_fresh).filter(ready).count() >= count {
+            warm.retain(|channel| is_fresh(&channel));
         }
         let until = |channel: &Channel| {
             let left = |end: Duration| end.checked_sub(channel.age(now)).filter(|l| !l.is_zero());
             left(warm_for).or_else(|| left(warm_for + OVERDUE))
         };
         // One that is still being opened tells when it is.
-        let ready = warm.iter().filter(|channel| ready(channel));
+        let ready = warm.iter().filter(ready);
         let stale = ready.filter_map(until).min().map(|left| now + left);
         let next = [stale, pause.until.filter(|until| *until > now)].into_iter().flatten().min();
         next.unwrap_or(now + warm_for)
