@@ -4,8 +4,10 @@ mod forward;
 mod proxy;
 mod session;
 
+use std::cell::RefCell;
 use std::env;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use crate::cli::{Cli, Command, Global, Signature};
@@ -15,6 +17,7 @@ use crate::explain::{ExitCode, Explain, Report};
 use crate::logging;
 use crate::shutdown::Signal;
 use crate::tls::Tls;
+use crate::tunnel::dial::Place;
 
 /// Whatever went wrong, it can be explained.
 type Result<T> = std::result::Result<T, Box<dyn Explain>>;
@@ -99,6 +102,8 @@ impl Explain for Mistake {
 struct Cloud {
     client: Client,
     tls: Tls,
+    /// Where the last gateway was. All of a region's sessions have the same one.
+    gateway: Rc<RefCell<Option<Place>>>,
 }
 
 impl Cloud {
@@ -119,7 +124,7 @@ impl Cloud {
             Signature::V3 => SignatureVersion::V3,
             Signature::V1 => SignatureVersion::V1,
         };
-        Ok(Self { client: Client::new(config)?, tls })
+        Ok(Self { client: Client::new(config)?, tls, gateway: Rc::default() })
     }
 
     /// The same with credentials as they are now, from where they were. The connections are shared.
@@ -131,7 +136,7 @@ impl Cloud {
         };
         let resolved = resolve(global, profile.or(global.profile.as_deref()))?;
         let client = self.client.with_credentials(resolved.credentials);
-        Ok(Self { client, tls: self.tls.clone() })
+        Ok(Self { client, ..self.clone() })
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -14,7 +15,7 @@ use crate::cli;
 use crate::cloud::{Client, ConnectionType, InstanceState, StartTerminalSession, TerminalSession};
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, End, Failure, Session};
-use crate::tunnel::dial::dial;
+use crate::tunnel::dial::{Line, connect, dial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
@@ -126,14 +127,40 @@ where
     W: LocalWrite,
 {
     let mut stop = std::pin::pin!(stop.fuse());
-    let Some(session) = start(cloud, plan, local, stop.as_mut()).await? else {
-        return Ok(Carried::Stopped);
+    // The way to the gateway is made while the API is asked, if it is known from the last session.
+    let line = async {
+        let place = cloud.gateway.borrow().clone()?;
+        connect(place, &cloud.tls).await.ok()
+    };
+    let mut line = std::pin::pin!(line.fuse());
+    let started = {
+        let mut started = std::pin::pin!(start(cloud, plan, local, stop.as_mut()));
+        let mut early = None;
+        let session = loop {
+            tokio::select! {
+                session = &mut started => break session?,
+                made = &mut line => {
+                    debug!("connected to the gateway ahead of the session: {}", made.is_some());
+                    early = made;
+                }
+            }
+        };
+        session.map(|session| (session, early))
+    };
+    let Some((session, early)) = started else { return Ok(Carried::Stopped) };
+    let line = async {
+        // What is half made is nearer than a new beginning.
+        match early {
+            None if !line.is_terminated() => line.await,
+            early => early,
+        }
     };
     observer.started(&session);
     let closed = Notify::new();
     let watch = Watch { observer, closed: &closed };
     let carried = async {
-        let carried = dial_and_splice(cloud, plan, &session, local, stop.as_mut(), &watch).await;
+        let carried =
+            dial_and_splice(cloud, plan, &session, line, local, stop.as_mut(), &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
         carried
@@ -216,6 +243,7 @@ async fn dial_and_splice<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     session: &TerminalSession,
+    line: impl Future<Output = Option<Line>>,
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
     observer: &impl Observer,
@@ -224,15 +252,20 @@ where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
-    let socket = tokio::select! {
-        socket = dial(&session.websocket_url, &session.security_token, &cloud.tls) => {
+    let dialled = async {
+        let (url, token) = (&session.websocket_url, &session.security_token);
+        dial(url, token, &cloud.tls, line.await).await
+    };
+    let (socket, place) = tokio::select! {
+        dialled = dialled => {
             let request_id = session.request_id.clone();
-            socket.map_err(|error| NotDialled { error, request_id })?
+            dialled.map_err(|error| NotDialled { error, request_id })?
         }
         () = &mut stop => return Ok(Carried::Stopped),
         () = local.writer.closed() => return Ok(Carried::Stopped),
     };
     debug!("connected to the gateway");
+    cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
     Ok(Carried::Ended(splice(socket, core, local, stop, observer).await))
 }

@@ -111,7 +111,55 @@ pub enum DialError {
     },
 }
 
-/// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
+/// Where a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    host: String,
+    port: u16,
+    secure: bool,
+}
+
+impl Place {
+    fn of(url: &Uri) -> Result<Self, DialError> {
+        let host = url.host().ok_or(DialError::Url("it names no host"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let secure = match url.scheme_str() {
+            Some("wss") => true,
+            Some("ws") if is_loopback(&host) => false,
+            Some("ws") => return Err(DialError::Url("it asks for a connection without TLS")),
+            _ => return Err(DialError::Url("it is neither wss:// nor ws://")),
+        };
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self { host, port, secure })
+    }
+}
+
+/// A connection to a gateway that waits for its upgrade.
+#[derive(Debug)]
+pub struct Line {
+    place: Place,
+    io: Box<dyn Io>,
+}
+
+/// Connects to a gateway whose URL is still to come, so that the way is there when it does.
+///
+/// # Errors
+/// As [`dial`] has them, less those of the upgrade.
+pub async fn connect(place: Place, tls: &Tls) -> Result<Line, DialError> {
+    let tcp = connect_tcp(&place).await?;
+    let io: Box<dyn Io> = if place.secure {
+        let encrypted = timeout(UPGRADE_WITHIN, encrypt(tcp, &place.host, tls)).await;
+        let within = UPGRADE_WITHIN;
+        let host = place.host.clone();
+        Box::new(encrypted.unwrap_or(Err(DialError::Silent { host, within }))?)
+    } else {
+        Box::new(tcp)
+    };
+    Ok(Line { place, io })
+}
+
+/// Opens the WebSocket of a session, over a connection that is there already if it leads to the
+/// same place. `url` and `token` are those of StartTerminalSession.
 ///
 /// # Errors
 /// See [`DialError`]; every step has its time-out. Dropping the future closes what was opened.
@@ -119,34 +167,29 @@ pub async fn dial(
     url: &SecretString,
     token: &SecretString,
     tls: &Tls,
-) -> Result<Socket, DialError> {
+    line: Option<Line>,
+) -> Result<(Socket, Place), DialError> {
     let (secret_url, secret_token) = (url.expose_secret(), token.expose_secret());
     let url: Uri =
         rename_session_id(secret_url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
-    let host = url.host().ok_or(DialError::Url("it names no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let secure = match url.scheme_str() {
-        Some("wss") => true,
-        Some("ws") if is_loopback(&host) => false,
-        Some("ws") => return Err(DialError::Url("it asks for a connection without TLS")),
-        _ => return Err(DialError::Url("it is neither wss:// nor ws://")),
+    let place = Place::of(&url)?;
+    let line = match line.filter(|line| line.place == place) {
+        Some(line) => line,
+        None => connect(place.clone(), tls).await?,
     };
-    let tcp = connect(&url, secure, &host).await?;
-    let upgrade = async {
-        let io: Box<dyn Io> =
-            if secure { Box::new(encrypt(tcp, &host, tls).await?) } else { Box::new(tcp) };
-        upgrade(url, token, io, &host).await
-    };
-    let dialled = timeout(UPGRADE_WITHIN, upgrade)
+    let host = place.host.clone();
+    let dialled = timeout(UPGRADE_WITHIN, upgrade(url, token, line.io, &host))
         .await
         .unwrap_or_else(|_| Err(DialError::Silent { host, within: UPGRADE_WITHIN }));
-    dialled.map_err(|error| match error {
+    match dialled {
+        Ok(socket) => Ok((socket, place)),
         // A page that repeats the request would show what opens the session.
-        DialError::Refused { host, status, text } => {
-            DialError::Refused { host, status, text: scrub(&text, secret_url, secret_token) }
+        Err(DialError::Refused { host, status, text }) => {
+            let text = scrub(&text, secret_url, secret_token);
+            Err(DialError::Refused { host, status, text })
         }
-        error => error,
-    })
+        Err(error) => Err(error),
+    }
 }
 
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is
@@ -178,17 +221,15 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-async fn connect(url: &Uri, secure: bool, host: &str) -> Result<TcpStream, DialError> {
+async fn connect_tcp(place: &Place) -> Result<TcpStream, DialError> {
     let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
     // An answer that is slow on IPv6 does not hold IPv4 up: the addresses are tried side by side.
     connector.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
-    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let (host, port) = (place.host.clone(), place.port);
     let authority =
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let target = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
     let target = target.map_err(|_| DialError::Url("its host is not a name or an address"))?;
-    let host = host.to_owned();
     match timeout(CONNECT_WITHIN, connector.call(target)).await {
         Ok(Ok(stream)) => {
             let stream = stream.into_inner();
@@ -322,7 +363,7 @@ mod tests {
             "secret",
             "",
         ] {
-            let error = dial(&url.into(), &"secret".into(), &tls).await.unwrap_err();
+            let error = dial(&url.into(), &"secret".into(), &tls, None).await.unwrap_err();
             assert!(matches!(error, DialError::Url(_)), "{url}: {error:?}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{url}");
         }

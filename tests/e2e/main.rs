@@ -23,6 +23,7 @@ mod forward_http;
 mod forward_json;
 mod forward_limits;
 mod forward_openssh;
+mod forward_overlap;
 mod forward_redis;
 mod forward_streams;
 mod forward_unix;

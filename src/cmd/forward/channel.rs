@@ -43,7 +43,8 @@ pub(super) struct Finished {
 
 /// A channel whose local side has still to come. Dropping it ends its session.
 pub(super) struct Channel {
-    attach: Attach<ReadHalf, WriteHalf>,
+    /// Nothing once no local side is to come any more.
+    attach: Option<Attach<ReadHalf, WriteHalf>>,
     state: Rc<State>,
     stage: watch::Receiver<Stage>,
     done: oneshot::Receiver<Finished>,
@@ -92,6 +93,7 @@ impl Channel {
             let _ = finished.send(task.await);
             over.stage.send_replace(Stage::Over);
         });
+        let attach = Some(attach);
         Self { attach, state, stage, done, wanted, since: Instant::now() }
     }
 
@@ -115,8 +117,12 @@ impl Channel {
         }
     }
 
-    /// How it went, once it is over.
+    /// How it went, once it is over. One that is ending gets no local side any more: what the target
+    /// has said has nobody to wait for.
     pub(super) fn outcome(&mut self) -> Option<Result<Carried>> {
+        if self.is_ending() {
+            self.attach = None;
+        }
         self.done.try_recv().ok().map(|finished| finished.result)
     }
 
@@ -139,10 +145,9 @@ impl Channel {
         (reader, writer): (ReadHalf, WriteHalf),
         counters: Rc<Cell<Bytes>>,
     ) -> std::result::Result<Attached, (ReadHalf, WriteHalf)> {
-        if self.is_ending() {
-            return Err((reader, writer));
-        }
-        self.attach.attach(reader, writer)?;
+        let attach = if self.is_ending() { None } else { self.attach };
+        let Some(attach) = attach else { return Err((reader, writer)) };
+        attach.attach(reader, writer)?;
         self.state.attached.set(true);
         self.state.counters.replace(Some(counters));
         let Self { state, stage, done, wanted, .. } = self;
