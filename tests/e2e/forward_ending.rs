@@ -93,8 +93,10 @@ async fn after_the_grace_what_is_open_is_closed() {
         assert_eq!(over.code(), 130);
         assert_eq!(over.all("closed")[0]["reason"], "stopped");
         assert_eq!(rest(&mut client).await.unwrap(), b"");
-        assert_eq!(rest(&mut target).await.unwrap(), b"my last words");
+        // The stand-in's agent leaves with the Close, and may not have written all of it.
+        rest(&mut target).await.unwrap();
         lab.all_ended().await;
+        assert_eq!(lab.cloud.sessions()[0].input_bytes, 13, "the last words");
     }
 }
 

@@ -102,25 +102,27 @@ async fn a_client_that_has_said_all_gets_its_whole_answer() {
 /// The same where the target thinks before it answers, for less than `--linger`; and in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_after_a_pause_shorter_than_the_linger_is_whole() {
-    for agent in [Agent::newer(), Agent::old()] {
-        let lab = Lab::new(quick(agent)).await;
-        let mut forward = forward(&lab, &["--linger", "3"]);
-        let mut client = forward.connect().await;
-        client.write_all(b"a question").await.unwrap();
-        client.shutdown().await.unwrap();
-        let mut target = lab.accept().await;
-        assert_eq!(read(&mut target, 10).await, b"a question");
-        for part in [&b"an answer"[..], b" in parts"] {
-            // Together longer than the linger; each alone is not.
-            is_silent(&mut client, Duration::from_millis(1600)).await;
-            target.write_all(part).await.unwrap();
-            assert_eq!(read(&mut client, part.len()).await, part);
-        }
-        drop(target);
-        assert_eq!(rest(&mut client).await.unwrap(), b"");
-        forward.stop("TERM").await;
-        lab.all_ended().await;
+    tokio::join!(answers_after_a_pause(Agent::newer()), answers_after_a_pause(Agent::old()));
+}
+
+async fn answers_after_a_pause(agent: Agent) {
+    let lab = Lab::new(quick(agent)).await;
+    let mut forward = forward(&lab, &["--linger", "3"]);
+    let mut client = forward.connect().await;
+    client.write_all(b"a question").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut target = lab.accept().await;
+    assert_eq!(read(&mut target, 10).await, b"a question");
+    for part in [&b"an answer"[..], b" in parts"] {
+        // Together longer than the linger; each alone is not.
+        is_silent(&mut client, Duration::from_millis(1600)).await;
+        target.write_all(part).await.unwrap();
+        assert_eq!(read(&mut client, part.len()).await, part);
     }
+    drop(target);
+    assert_eq!(rest(&mut client).await.unwrap(), b"");
+    forward.stop("TERM").await;
+    lab.all_ended().await;
 }
 
 /// What comes later than that has nobody to come to: the session is over.
@@ -134,7 +136,8 @@ async fn a_target_that_is_silent_for_the_linger_is_taken_to_be_done() {
     assert_eq!(rest(&mut target).await.unwrap(), b"", "the target hears of the end");
     let closed = forward.told(1, "closed").await;
     assert_eq!(closed["reason"], "local");
-    assert!(number(&closed, "duration_ms") >= 1000, "{closed}");
+    // And not for the 10 s that it would be otherwise.
+    assert!((1000..9000).contains(&number(&closed, "duration_ms")), "{closed}");
     forward.stop("TERM").await;
     lab.all_ended().await;
 }
