@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use local_cloud::{Agent, ApiFault, Instance, Pace, SessionRecord};
+use local_cloud::{Agent, ApiFault, Instance, Pace, State};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, is_silent, number, read, rest};
-use crate::lab::{Lab, QUIET_PORT};
+use crate::lab::{Lab, QUIET_PORT, SOON};
 use crate::world::{INSTANCE, PATIENCE, noise};
 
 fn quick(agent: Agent) -> Instance {
@@ -70,7 +70,7 @@ async fn two_channels_are_open_ahead_and_replaced_as_they_are_used() {
             assert_eq!(lab.cloud.sessions().len(), 2 + usize::try_from(connection).unwrap());
         }
         lab.cloud
-            .wait_for(|state| state.open_sessions() == 2, crate::lab::SOON)
+            .wait_for(|state| state.open_sessions() == 2, SOON)
             .await
             .expect("two are kept, and no more");
         stops(&lab, forward).await;
@@ -137,22 +137,16 @@ async fn channels_are_renewed_before_they_are_stale() {
     forward.address().await;
     for number in 0..3 {
         let mut target = lab.accept().await;
-        // Only once its successor is there.
-        let ended = |session: &SessionRecord| session.ended_by_api;
-        let renewed = lab.cloud.sessions()[number].clone();
-        assert!(!ended(&renewed), "{renewed:?}");
-        lab.cloud
-            .wait_for(
-                |state| {
-                    let sessions: Vec<_> = state.sessions().collect();
-                    let is_over = ended(sessions[number]) && sessions[number].live == 0;
-                    assert!(!is_over || sessions[number + 1].opened == 1, "a gap between them");
-                    is_over
-                },
-                PATIENCE,
-            )
-            .await
-            .unwrap();
+        let renewed = |state: &State| {
+            let mut sessions = state.sessions().skip(number);
+            let (old, new) = (sessions.next(), sessions.next());
+            let is_there = new.is_some_and(|session| session.opened == 1);
+            let is_over = old.is_some_and(|session| session.ended_by_api);
+            assert!(is_there || !is_over, "a gap between them");
+            (is_there, is_over)
+        };
+        lab.cloud.wait_for(|state| renewed(state).0, PATIENCE).await.expect("a successor");
+        lab.cloud.wait_for(|state| renewed(state).1, SOON).await.expect("it goes at once then");
         assert_eq!(rest(&mut target).await.unwrap(), b"");
     }
     stops(&lab, forward).await;
