@@ -9,9 +9,6 @@ use tokio::io::AsyncWriteExt;
 use crate::lab::{Bridge, Lab, QUIET_PORT, SOON};
 use crate::world::{INSTANCE, noise};
 
-/// More than a pipe holds, and than the process keeps for it: the rest is in the socket.
-const MUCH: usize = 150_000;
-
 async fn lab() -> Lab {
     let agent = Agent::newer().quick();
     Lab::new(Instance::new(INSTANCE).agent(agent).pace(Pace::announced(u64::from(u32::MAX)))).await
@@ -40,20 +37,6 @@ async fn a_signal_is_heard_while_the_last_bytes_wait_for_their_reader() {
         let over = tokio::time::timeout(SOON, bridge.child.wait()).await;
         assert_eq!(over.expect("it ends in time").unwrap().code(), Some(code), "{signal}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more() {
-    let lab = lab().await;
-    let bytes = noise(MUCH);
-    // The target's end closes the socket. What the keepalive finds out about it is not the end of
-    // what can be read.
-    let mut bridge = ended(&lab, &bytes, &["--keepalive", "1"]).await;
-    lab.session(|session| session.end_reason.is_some() && session.live == 0).await;
-    bridge.logged("cannot write to the gateway").await;
-    let ended = bridge.end().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout == bytes, "{} bytes came", ended.stdout.len());
 }
 
 #[cfg(target_os = "linux")]
