@@ -14,11 +14,13 @@
 //! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
 //! - [`tunnel`]: the async half of a session: dial, splice.
 //! - [`proto`]: the rules of the stream, as a pure machine.
-//! - [`spec`]: what `forward` forwards where.
+//! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
+//!   them. [`cache`]: what is remembered from one run to the next.
 //! - [`explain`]: what a user is told when something failed.
 //!
 //! The library exists for the binary and for its tests; its API may change with every version.
 
+pub mod cache;
 pub mod cli;
 pub mod cloud;
 mod cmd;
@@ -26,6 +28,7 @@ pub mod credentials;
 pub mod explain;
 pub mod logging;
 pub mod proto;
+pub mod public_key;
 pub mod shutdown;
 pub mod spec;
 pub mod tls;

@@ -1,0 +1,172 @@
+//! What is remembered from one run to the next, for a time: `$XDG_CACHE_HOME/ecs-bridge`.
+//!
+//! One small file an entry, so that processes at the same time never overwrite what the other has
+//! found out. Nothing here is needed: whatever fails, it is only asked again.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::{debug, warn};
+
+/// The longest time that anything is remembered for.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most that is read of an entry, in bytes.
+const MAX_ENTRY: u64 = 64 * 1024;
+
+/// A folder of entries, or none, where nothing is remembered.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: Option<PathBuf>,
+}
+
+/// What an entry is about. Entries about other things never meet.
+#[derive(Clone, Copy, Debug)]
+pub struct Topic<'a> {
+    /// What kind of thing is remembered: a word.
+    pub kind: &'static str,
+    /// The API that it was asked of, since ids of different clouds may be alike.
+    pub cloud: &'a str,
+    /// The region.
+    pub region: &'a str,
+    /// What it is about, in as many parts as needed.
+    pub subject: &'a [&'a str],
+}
+
+impl Topic<'_> {
+    fn file_name(&self) -> String {
+        let mut digest = Sha256::new();
+        for part in [self.cloud, self.region].iter().chain(self.subject) {
+            digest.update(part);
+            digest.update([0]);
+        }
+        let digest = digest.finalize();
+        let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{digest}.json", self.kind)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry<T> {
+    /// Seconds since the epoch.
+    stored: f64,
+    value: T,
+}
+
+impl Cache {
+    /// The user's cache folder; `env` gives a variable of the environment.
+    pub fn of_user(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Self {
+        let given = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let local = if cfg!(windows) { given("LOCALAPPDATA") } else { None };
+        let folder = given("XDG_CACHE_HOME")
+            .or(local)
+            .or_else(|| home.map(|home| home.join(".cache")))
+            .map(|folder| folder.join("ecs-bridge"));
+        Self { folder }
+    }
+
+    /// What was remembered of a topic, unless that was longer ago than `within`, and when.
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        topic: &Topic<'_>,
+        within: Duration,
+        now: SystemTime,
+    ) -> Option<(T, SystemTime)> {
+        let folder = self.folder.as_deref()?;
+        let mut text = String::new();
+        let file = File::open(folder.join(topic.file_name())).ok()?;
+        if let Err(why) = trusted(folder) {
+            warn!("{} is not used: {why}", folder.display());
+            return None;
+        }
+        file.take(MAX_ENTRY).read_to_string(&mut text).ok()?;
+        let entry: Entry<T> = serde_json::from_str(&text).ok()?;
+        let stored = Duration::try_from_secs_f64(entry.stored).ok()?;
+        let stored = SystemTime::UNIX_EPOCH.checked_add(stored)?;
+        // What was stored in the future was stored by a clock that was wrong.
+        (now.duration_since(stored).ok()? < within).then_some((entry.value, stored))
+    }
+
+    /// Remembers something. Where that fails it is only logged.
+    pub fn put<T: Serialize>(&self, topic: &Topic<'_>, value: &T, now: SystemTime) {
+        let Some(folder) = self.folder.as_deref() else { return };
+        if let Err(error) = write(folder, &topic.file_name(), value, now) {
+            debug!("cannot remember in {}: {error}", folder.display());
+        }
+    }
+
+    /// Forgets a topic.
+    pub fn forget(&self, topic: &Topic<'_>) {
+        if let Some(folder) = &self.folder {
+            // What is not there is forgotten already.
+            let _ = fs::remove_file(folder.join(topic.file_name()));
+        }
+    }
+}
+
+fn write<T: Serialize>(folder: &Path, name: &str, value: &T, now: SystemTime) -> io::Result<()> {
+    make(folder)?;
+    trusted(folder).map_err(io::Error::other)?;
+    sweep(folder, now);
+    let stored = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let text = serde_json::to_string(&Entry { stored, value })?;
+    // Readable by its owner alone, and renamed once it is whole.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(folder.join(name))?;
+    Ok(())
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Whether nobody else can put entries into a folder: host keys are among them.
+#[cfg(unix)]
+fn trusted(folder: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+
+    let found = fs::metadata(folder).map_err(|error| error.to_string())?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err("it belongs to another user".to_owned());
+    }
+    match found.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err("others can write to it (chmod go-w)".to_owned()),
+    }
+}
+
+#[cfg(not(unix))]
+fn trusted(_: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Removes what is too old to be of use.
+fn sweep(folder: &Path, now: SystemTime) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|found| found.modified());
+        let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
+        if age.is_some_and(|age| age > DAY + DAY) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;
