@@ -23,6 +23,14 @@ const ACTIONS: [&str; 4] = [
     "ecs:DescribeCloudAssistantStatus",
 ];
 
+/// The actions that registering a key and asking for host keys need.
+const COMMAND_ACTIONS: [&str; 4] = [
+    "ecs:RunCommand",
+    "ecs:InvokeCommand",
+    "ecs:DescribeInvocationResults",
+    "ecs:DescribeCloudAssistantStatus",
+];
+
 /// The service said no.
 pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
     let (reason, why, fix) = match kind {
@@ -195,10 +203,11 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         Some(action) => action.clone(),
         None => format!("ecs:{}", call.action),
     };
-    let mut actions: Vec<&str> = ACTIONS.to_vec();
-    if !actions.contains(&action.as_str()) {
-        actions = vec![&action];
-    }
+    let actions = match action.as_str() {
+        action if ACTIONS.contains(&action) => ACTIONS.to_vec(),
+        action if COMMAND_ACTIONS.contains(&action) => COMMAND_ACTIONS.to_vec(),
+        action => vec![action],
+    };
     let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();
     let policy = format!(
         r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,

@@ -144,11 +144,19 @@ pub(super) fn text(value: &Value, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The first object of a list that stands in an object: `Things.Thing[0]`, or of a bare list.
+/// A list that stands in an object, `Things.Thing[]`, or a bare one; empty if there is none.
+pub(super) fn all<'a>(value: &'a Value, outer: &str, inner: &str) -> &'a [Value] {
+    let list = match field(value, outer) {
+        Some(list) if list.is_array() => Some(list),
+        Some(outer) => field(outer, inner),
+        None => None,
+    };
+    list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The first object of such a list.
 pub(super) fn first<'a>(value: &'a Value, outer: &str, inner: &str) -> Option<&'a Value> {
-    let outer = field(value, outer)?;
-    let list = if outer.is_array() { outer } else { field(outer, inner)? };
-    list.as_array()?.first()
+    all(value, outer, inner).first()
 }
 
 /// What may not be shown, in every form in which an answer could repeat it.

@@ -219,7 +219,7 @@ impl Client {
     }
 
     /// A call with what every call carries; an error if its input was found wanting.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         action: &'static str,
         subject: Option<String>,
@@ -227,8 +227,8 @@ impl Client {
     ) -> Result<Call, Error> {
         let region = self.config().region.as_str().to_owned();
         let params = Params::from([("RegionId".to_owned(), region)]);
-        // Each of this module's calls may be repeated: two only read, one ends what has ended
-        // already, and the one that makes something carries a ClientToken.
+        // Each call of this program may be repeated: some only read, one ends what has ended
+        // already, and those that make something carry a ClientToken.
         let call = Call { action, version: VERSION, params, idempotent: true, subject };
         match checked {
             Ok(()) => Ok(call),
@@ -236,7 +236,12 @@ impl Client {
         }
     }
 
-    fn need(&self, call: &Call, answer: &Answer, field: &'static str) -> Result<String, Error> {
+    pub(super) fn need(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        field: &'static str,
+    ) -> Result<String, Error> {
         text(&answer.0, field).ok_or_else(|| {
             let problem = Problem::Answer(AnswerError::Missing { field });
             self.error(call, (problem, answer.1.clone()), 1)
@@ -274,7 +279,7 @@ fn agent_status(item: &Value) -> AgentStatus {
 }
 
 /// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
-fn check_id(what: &str, id: &str) -> Result<(), String> {
+pub(super) fn check_id(what: &str, id: &str) -> Result<(), String> {
     if id.is_empty() {
         return Err(format!("the {what} is empty"));
     }

@@ -1,9 +1,9 @@
 //! The ECS OpenAPI: signed calls, retried where that is safe, with errors that say what to do.
 //!
 //! ```text
-//! ecs (typed calls) → client (deadline, retry) → transport (one try) → sign
-//!                                    ↓
-//!                     error: kind → what, why, fix (advice)
+//! ecs, command (typed calls) → client (deadline, retry) → transport (one try) → sign
+//!                                             ↓
+//!                              error: kind → what, why, fix (advice)
 //! ```
 //! Nothing here writes to a terminal, and no secret, token, signature or WebSocket URL is part of
 //! any `Debug`, message or log line.
@@ -11,9 +11,11 @@
 mod advice;
 mod answer;
 mod client;
+mod command;
 mod ecs;
 mod endpoint;
 mod error;
+mod invocation;
 mod network;
 #[cfg(test)]
 mod scripted;
@@ -22,11 +24,13 @@ mod transport;
 
 pub use answer::AnswerError;
 pub use client::{Client, Config};
+pub use command::{Invocation, InvocationResult, InvocationStatus};
 pub use ecs::{
     AgentStatus, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
     TerminalSession,
 };
 pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
 pub use error::{Error, Kind};
+pub use invocation::InvocationError;
 pub use network::NetworkError;
 pub use sign::SignatureVersion;

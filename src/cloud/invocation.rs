@@ -1,0 +1,276 @@
+//! Waiting for a command in an instance, and what is told when it did not do its work.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::debug;
+
+use super::client::Client;
+use super::command::{Invocation, InvocationResult, InvocationStatus};
+use super::error::{Error, Kind};
+use crate::explain::{ExitCode, Explain, printable};
+
+/// The shortest time between two questions.
+const SOONEST: Duration = Duration::from_millis(200);
+/// The longest.
+const LATEST: Duration = Duration::from_secs(2);
+/// Which part of the time that has passed is waited for until the next question: so much later at
+/// most is an end heard of.
+const PART: u32 = 5;
+/// How much of a command's output an error shows, in characters from the end.
+const SHOWN: usize = 400;
+
+/// Why a command in an instance did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvocationError {
+    /// The service refused the call, or could not be asked.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// It has ended, and not well.
+    #[error("{what}: {}", ended(.result))]
+    Ended {
+        /// What it was for, as the subject of a sentence that tells that it failed.
+        what: String,
+        /// How it ended.
+        result: Box<InvocationResult>,
+        /// Of the call that started it.
+        request_id: Option<String>,
+    },
+    /// It did not end in time.
+    #[error("{what}: no result within {} s, {}", .within.as_secs(), Seen(.seen))]
+    Late {
+        /// What it was for.
+        what: String,
+        /// What was seen of it last.
+        seen: Option<InvocationStatus>,
+        /// How long it was waited for.
+        within: Duration,
+        /// Of the call that started it.
+        request_id: Option<String>,
+    },
+}
+
+impl Client {
+    /// Waits for an invocation to succeed, and gives its result. `what` is for messages: what has
+    /// failed if it does not; `since` is when the work began that may take `within`.
+    ///
+    /// Questions are asked 200 ms to 2 s apart, the later the rarer. One that the service is too
+    /// busy to answer, or that cannot reach it, is asked again.
+    ///
+    /// # Errors
+    /// Every [`InvocationError`].
+    pub async fn succeeded(
+        &self,
+        invocation: &Invocation,
+        what: &str,
+        since: Instant,
+        within: Duration,
+    ) -> Result<InvocationResult, InvocationError> {
+        let (asked, deadline) = (Instant::now(), since + within);
+        let (mut seen, mut busy) = (None, None);
+        loop {
+            let pause = (asked.elapsed() / PART).clamp(SOONEST, LATEST);
+            let next = Instant::now() + pause;
+            if next >= deadline {
+                break;
+            }
+            sleep_until(next).await;
+            let result = match timeout_at(deadline, self.invocation_result(invocation)).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(error)) if error.kind().is_passing() || error.kind() == Kind::Network => {
+                    debug!("asking for a result goes on although it failed: {error}");
+                    busy = Some(error);
+                    continue;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => break,
+            };
+            busy = None;
+            let Some(result) = result else { continue };
+            if seen.as_ref() != Some(&result.status) {
+                debug!("{}: {:?}", invocation.invoke_id, result.status);
+            }
+            match &result.status {
+                InvocationStatus::Success => return Ok(result),
+                InvocationStatus::Failed(_) => {
+                    let (what, request_id) = (what.to_owned(), invocation.request_id.clone());
+                    return Err(InvocationError::Ended {
+                        what,
+                        result: Box::new(result),
+                        request_id,
+                    });
+                }
+                InvocationStatus::Underway(_) | InvocationStatus::Unknown(_) => {
+                    seen = Some(result.status);
+                }
+            }
+        }
+        Err(match busy {
+            Some(error) => error.into(),
+            None => {
+                let (what, request_id) = (what.to_owned(), invocation.request_id.clone());
+                InvocationError::Late { what, seen, within, request_id }
+            }
+        })
+    }
+}
+
+fn ended(result: &InvocationResult) -> String {
+    let mut text = match &result.status {
+        InvocationStatus::Failed(word) => word.clone(),
+        other => format!("{other:?}"),
+    };
+    if let Some(code) = &result.error_code {
+        text += &format!(" ({code})");
+    }
+    text
+}
+
+struct Seen<'a>(&'a Option<InvocationStatus>);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => write!(f, "and the service has not listed it"),
+            Some(InvocationStatus::Underway(word)) => write!(f, "it is still {word}"),
+            Some(InvocationStatus::Unknown(word)) => {
+                write!(f, "its last status is one that this program does not know: {word:?}")
+            }
+            Some(other) => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// What to do about an agent that does not answer.
+const AGENT: &str = "look at the instance's Cloud Assistant agent: installed, running, up to date, and allowed to reach \
+                     the service (outbound TCP 443); in the instance: systemctl status aliyun.service";
+
+impl InvocationError {
+    /// Whether more can be found out by looking at the instance and its agent.
+    pub fn is_vague(&self) -> bool {
+        match self {
+            Self::Call(error) => matches!(error.kind(), Kind::OtherCode | Kind::OperationForbidden),
+            Self::Ended { result, .. } => words(result).is_none(),
+            Self::Late { .. } => true,
+        }
+    }
+}
+
+/// Why and what to do, by `ErrorCode`.
+fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
+    Some(match result.error_code.as_deref()? {
+        "InstanceNotRunning" | "InstanceNotExists" | "InstanceReleased" => (
+            "the instance does not run",
+            "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once it \
+             has booted",
+        ),
+        "ClientNotRunning" => ("the instance's Cloud Assistant agent does not run", AGENT),
+        "ClientNotOnline" | "ClientNotResponse" => {
+            ("the instance's Cloud Assistant agent is not online", AGENT)
+        }
+        "ClientNetworkBlocked" => {
+            ("the instance's Cloud Assistant agent cannot reach the service", AGENT)
+        }
+        "ClientNeedUpgrade" => (
+            "the instance's Cloud Assistant agent is too old",
+            "update the agent: later than 2.2.3.256 on Linux",
+        ),
+        "DeliveryTimeout" => (
+            "the service could not hand the command to the instance's Cloud Assistant agent in time",
+            AGENT,
+        ),
+        "ExecutionTimeout" => (
+            "the command took too long in the instance, and was ended there",
+            "try again; look whether the instance is short of CPU, memory or disk",
+        ),
+        "AccountNotExists" => (
+            "the instance has no such user",
+            "give another user: --user-name with send-key, the user of ssh otherwise",
+        ),
+        "SecurityGroupRuleDenied" => (
+            "a rule of the instance's security groups stands against it",
+            "let the instance reach the service (outbound TCP 443) in its security group's rules",
+        ),
+        _ => return None,
+    })
+}
+
+impl Explain for InvocationError {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.why(),
+            Self::Ended { result, .. } => {
+                let mut parts = Vec::new();
+                parts.extend(words(result).map(|(why, _)| why.to_owned()));
+                parts.extend(
+                    result
+                        .error_info
+                        .as_ref()
+                        .map(|info| format!("the service says: {}", tail(info))),
+                );
+                parts.extend(
+                    result
+                        .exit_code
+                        .filter(|code| *code != 0)
+                        .map(|code| format!("the command ended with exit code {code}")),
+                );
+                if !result.output.trim().is_empty() {
+                    parts.push(format!("it said: {}", tail(&result.output)));
+                }
+                (!parts.is_empty()).then(|| parts.join("; "))
+            }
+            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
+                Some("the service may speak of something newer than this program".to_owned())
+            }
+            Self::Late { .. } => {
+                Some("the instance or its Cloud Assistant agent may be busy, or away".to_owned())
+            }
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.remedy(),
+            Self::Ended { result, .. } => Some(match words(result) {
+                Some((_, fix)) => fix.to_owned(),
+                None => "try again; what the command said is also in the ECS console, under Cloud \
+                         Assistant"
+                    .to_owned(),
+            }),
+            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
+                Some("try again, and look for a newer ecs-bridge".to_owned())
+            }
+            Self::Late { .. } => Some(format!("try again; {AGENT}")),
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Call(error) => error.request_id(),
+            Self::Ended { request_id, .. } | Self::Late { request_id, .. } => request_id.as_deref(),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Call(error) => error.exit_code(),
+            Self::Ended { .. } | Self::Late { .. } => ExitCode::Target,
+        }
+    }
+}
+
+/// The end of somebody else's text, on one line.
+fn tail(text: &str) -> String {
+    let text = printable(text);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().rev().nth(SHOWN) {
+        Some((at, _)) => format!("…{}", &text[at..]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+#[path = "invocation_tests.rs"]
+mod tests;
