@@ -25,29 +25,24 @@ pub struct Cache {
     folder: Option<PathBuf>,
 }
 
-/// What an entry is about. Entries about other things never meet.
-#[derive(Clone, Copy, Debug)]
-pub struct Topic<'a> {
-    /// What kind of thing is remembered: a word.
-    pub kind: &'static str,
-    /// The API that it was asked of, since ids of different clouds may be alike.
-    pub cloud: &'a str,
-    /// The region.
-    pub region: &'a str,
-    /// What it is about, in as many parts as needed.
-    pub subject: &'a [&'a str],
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    file_name: String,
 }
 
-impl Topic<'_> {
-    fn file_name(&self) -> String {
+impl Topic {
+    /// A topic of a kind, which is a word for file names, made of any parts. Those with other parts
+    /// never meet.
+    pub fn new(kind: &str, parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
-        for part in [self.cloud, self.region].iter().chain(self.subject) {
+        for part in parts {
             digest.update(part);
             digest.update([0]);
         }
         let digest = digest.finalize();
         let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{digest}.json", self.kind)
+        Self { file_name: format!("{kind}-{digest}.json") }
     }
 }
 
@@ -73,13 +68,13 @@ impl Cache {
     /// What was remembered of a topic, unless that was longer ago than `within`, and when.
     pub fn get<T: DeserializeOwned>(
         &self,
-        topic: &Topic<'_>,
+        topic: &Topic,
         within: Duration,
         now: SystemTime,
     ) -> Option<(T, SystemTime)> {
         let folder = self.folder.as_deref()?;
         let mut text = String::new();
-        let file = File::open(folder.join(topic.file_name())).ok()?;
+        let file = File::open(folder.join(&topic.file_name)).ok()?;
         if let Err(why) = trusted(folder) {
             warn!("{} is not used: {why}", folder.display());
             return None;
@@ -93,18 +88,18 @@ impl Cache {
     }
 
     /// Remembers something. Where that fails it is only logged.
-    pub fn put<T: Serialize>(&self, topic: &Topic<'_>, value: &T, now: SystemTime) {
+    pub fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) {
         let Some(folder) = self.folder.as_deref() else { return };
-        if let Err(error) = write(folder, &topic.file_name(), value, now) {
+        if let Err(error) = write(folder, &topic.file_name, value, now) {
             debug!("cannot remember in {}: {error}", folder.display());
         }
     }
 
     /// Forgets a topic.
-    pub fn forget(&self, topic: &Topic<'_>) {
+    pub fn forget(&self, topic: &Topic) {
         if let Some(folder) = &self.folder {
             // What is not there is forgotten already.
-            let _ = fs::remove_file(folder.join(topic.file_name()));
+            let _ = fs::remove_file(folder.join(&topic.file_name));
         }
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
 
-const TOPIC: Topic<'static> =
-    Topic { kind: "thing", cloud: "ecs.example", region: "cn-hangzhou", subject: &["i-1", "root"] };
+fn topic() -> Topic {
+    Topic::new("thing", &["ecs.example", "i-1", "root"])
+}
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn cache(folder: &Path) -> Cache {
@@ -9,7 +11,7 @@ fn cache(folder: &Path) -> Cache {
     Cache::of_user(&|name| (name == "XDG_CACHE_HOME").then(|| folder.clone()), None)
 }
 
-fn got(cache: &Cache, topic: &Topic<'_>, at: SystemTime) -> Option<String> {
+fn got(cache: &Cache, topic: &Topic, at: SystemTime) -> Option<String> {
     cache.get(topic, MINUTE, at).map(|(value, _)| value)
 }
 
@@ -17,52 +19,51 @@ fn got(cache: &Cache, topic: &Topic<'_>, at: SystemTime) -> Option<String> {
 fn it_is_remembered_for_its_time_and_no_longer() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, now) = (cache(dir.path()), SystemTime::now());
-    assert_eq!(got(&cache, &TOPIC, now), None);
-    cache.put(&TOPIC, &"word", now);
-    let stored = cache.get::<String>(&TOPIC, MINUTE, now + MINUTE / 2).unwrap().1;
+    assert_eq!(got(&cache, &topic(), now), None);
+    cache.put(&topic(), &"word", now);
+    let stored = cache.get::<String>(&topic(), MINUTE, now + MINUTE / 2).unwrap().1;
     let apart = |a: SystemTime, b: SystemTime| a.duration_since(b).unwrap_or_default();
     assert!(apart(stored, now).max(apart(now, stored)) < Duration::from_millis(1));
-    assert_eq!(got(&cache, &TOPIC, now + MINUTE + Duration::from_secs(1)), None);
-    assert_eq!(got(&cache, &TOPIC, now - MINUTE), None, "from the future");
-    cache.forget(&TOPIC);
-    assert_eq!(got(&cache, &TOPIC, now), None);
+    assert_eq!(got(&cache, &topic(), now + MINUTE + Duration::from_secs(1)), None);
+    assert_eq!(got(&cache, &topic(), now - MINUTE), None, "from the future");
+    cache.forget(&topic());
+    assert_eq!(got(&cache, &topic(), now), None);
 }
 
 #[test]
 fn topics_do_not_meet() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, now) = (cache(dir.path()), SystemTime::now());
-    cache.put(&TOPIC, &"word", now);
+    cache.put(&topic(), &"word", now);
     for other in [
-        Topic { kind: "other", ..TOPIC },
-        Topic { cloud: "ecs.other", ..TOPIC },
-        Topic { region: "cn-beijing", ..TOPIC },
-        Topic { subject: &["i-1root"], ..TOPIC },
-        Topic { subject: &["i-1", "root", ""], ..TOPIC },
+        Topic::new("other", &["ecs.example", "i-1", "root"]),
+        Topic::new("thing", &["ecs.other", "i-1", "root"]),
+        Topic::new("thing", &["ecs.example", "i-1root"]),
+        Topic::new("thing", &["ecs.example", "i-1", "root", ""]),
     ] {
         assert_eq!(got(&cache, &other, now), None, "{other:?}");
     }
-    assert_eq!(cache.get::<u32>(&TOPIC, MINUTE, now), None, "of another shape");
+    assert_eq!(cache.get::<u32>(&topic(), MINUTE, now), None, "of another shape");
 }
 
 #[test]
 fn what_is_damaged_or_cannot_be_written_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let (kept, now) = (cache(dir.path()), SystemTime::now());
-    kept.put(&TOPIC, &"word", now);
-    let path = dir.path().join("ecs-bridge").join(TOPIC.file_name());
+    kept.put(&topic(), &"word", now);
+    let path = dir.path().join("ecs-bridge").join(topic().file_name);
     for text in ["", "{", "{\"stored\":-1,\"value\":\"x\"}", "{\"stored\":1e99,\"value\":\"x\"}"] {
         fs::write(&path, text).unwrap();
-        assert_eq!(got(&kept, &TOPIC, now), None, "{text}");
+        assert_eq!(got(&kept, &topic(), now), None, "{text}");
     }
     for folder in ["/dev/null", "/proc/none"] {
         let cache = cache(Path::new(folder));
-        cache.put(&TOPIC, &"word", now);
-        assert_eq!(got(&cache, &TOPIC, now), None);
+        cache.put(&topic(), &"word", now);
+        assert_eq!(got(&cache, &topic(), now), None);
     }
     let nowhere = Cache::of_user(&|_| None, None);
-    nowhere.put(&TOPIC, &"word", now);
-    assert_eq!(got(&nowhere, &TOPIC, now), None);
+    nowhere.put(&topic(), &"word", now);
+    assert_eq!(got(&nowhere, &topic(), now), None);
 }
 
 #[test]
@@ -76,14 +77,14 @@ fn a_relative_folder_counts_for_nothing() {
 fn old_entries_go() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, now) = (cache(dir.path()), SystemTime::now());
-    cache.put(&TOPIC, &"word", now);
-    let other = Topic { kind: "other", ..TOPIC };
+    cache.put(&topic(), &"word", now);
+    let other = Topic::new("other", &[]);
     cache.put(&other, &"word", now + 3 * DAY);
     let names: Vec<_> = fs::read_dir(dir.path().join("ecs-bridge"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(names, [other.file_name()]);
+    assert_eq!(names, [other.file_name]);
 }
 
 #[cfg(unix)]
@@ -93,12 +94,12 @@ fn nobody_else_can_read_it_or_put_something_there() {
 
     let dir = tempfile::tempdir().unwrap();
     let (cache, now) = (cache(dir.path()), SystemTime::now());
-    cache.put(&TOPIC, &"word", now);
+    cache.put(&topic(), &"word", now);
     let folder = dir.path().join("ecs-bridge");
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
-    assert_eq!(fs::metadata(folder.join(TOPIC.file_name())).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(folder.join(topic().file_name)).unwrap().mode() & 0o777, 0o600);
     fs::set_permissions(&folder, PermissionsExt::from_mode(0o770)).unwrap();
-    assert_eq!(got(&cache, &TOPIC, now), None);
-    cache.put(&Topic { kind: "other", ..TOPIC }, &"word", now);
+    assert_eq!(got(&cache, &topic(), now), None);
+    cache.put(&Topic::new("other", &[]), &"word", now);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }

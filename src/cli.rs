@@ -163,6 +163,10 @@ pub enum Command {
     Proxy(Proxy),
     /// Carry local ports or sockets to ports of an instance, for scp, sftp, IDEs, databases
     Forward(Forward),
+    /// Register a public key for a minute, so that ssh can log in with it
+    SendKey(SendKey),
+    /// Print the host keys of an instance as known_hosts lines, for ssh's KnownHostsCommand
+    KnownHosts(KnownHosts),
 }
 
 /// `ecs-bridge proxy`
@@ -186,6 +190,27 @@ pub struct Proxy {
     /// Connect to another host that the instance can reach, instead of the instance itself
     #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST", hide_env_values = true)]
     pub remote_host: Option<String>,
+
+    /// Register a public key with the instance while the session opens: a file, or the key itself
+    /// [default: as of send-key]. The server's banner waits for it; a key that was registered less
+    /// than 45 s ago is not sent again
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        conflicts_with = "remote_host"
+    )]
+    pub send_key: Option<Option<String>>,
+
+    /// The user whose key --send-key registers: ssh's %r
+    #[arg(
+        long,
+        visible_alias = "user-name",
+        value_name = "NAME",
+        default_value = "root",
+        requires = "send_key"
+    )]
+    pub user: String,
 
     /// What its session is to be like.
     #[command(flatten)]
@@ -296,6 +321,88 @@ pub struct Forward {
     #[command(flatten)]
     pub session: Session,
 }
+
+/// `ecs-bridge send-key`
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Register a public key with a Linux instance for 60 seconds: until then, ssh can log \
+        in with the private half, and no key need live on the instance.\n\nThe service's key plug-in \
+        is installed in the instance at the same time. That it is there is remembered for a day in \
+        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). All of it takes 60 seconds at most.",
+    after_help = SEND_KEY_EXAMPLES,
+    after_long_help = format!("{SEND_KEY_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct SendKey {
+    /// The instance: its id, i-… or mi-…
+    #[arg(short, long, value_name = "TARGET", env = "ECS_BRIDGE_INSTANCE", hide_env_values = true)]
+    pub instance: String,
+
+    /// The public key: a file, the key itself in quotes, or - for stdin [default: the first of
+    /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub]
+    #[arg(
+        long,
+        value_name = "PATH|TEXT|-",
+        env = "ECS_BRIDGE_PUBLIC_KEY",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub public_key: Option<String>,
+
+    /// The user of the instance who is to be let in
+    #[arg(long, visible_alias = "user", value_name = "NAME", default_value = "root")]
+    pub user_name: String,
+
+    /// Install the key plug-in again, whatever is remembered
+    #[arg(long)]
+    pub reinstall: bool,
+
+    /// Print the result as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+const SEND_KEY_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge send-key -i i-bp1example0001 && ssh root@i-bp1example0001
+  ecs-bridge send-key -i i-bp1example0001 --public-key ~/.ssh/work.pub --user-name admin
+  ssh-add -L | head -n 1 | ecs-bridge send-key -i i-bp1example0001 --public-key -
+  # with every connection, in ~/.ssh/config:
+  #   ProxyCommand ecs-bridge proxy --send-key --user %r %h %p";
+
+/// `ecs-bridge known-hosts`
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Print the host keys of a Linux instance as known_hosts lines. They are asked of the \
+        instance over the service's control plane, so that nobody need answer 'yes' to a \
+        fingerprint: with it, StrictHostKeyChecking yes works on the first connection.\n\nThe keys \
+        are those that the instance's sshd is configured with. They are remembered for a day in \
+        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge).",
+    after_help = KNOWN_HOSTS_EXAMPLES,
+    after_long_help = format!("{KNOWN_HOSTS_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct KnownHosts {
+    /// The instance: its id, or [id]:port as ssh's %H has it
+    pub target: String,
+
+    /// The port that ssh connects to, if it is not 22: part of the lines' name
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// The key that the server shows, ssh's %K. If it is not among those remembered the instance is
+    /// asked again; NONE counts as not given
+    #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
+    pub key: Option<String>,
+
+    /// Ask the instance, whatever is remembered
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+const KNOWN_HOSTS_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge known-hosts i-bp1example0001 >> ~/.ssh/known_hosts
+  # with every connection, in ~/.ssh/config (ssh wants an absolute path here):
+  #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H --key %K";
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:

@@ -131,6 +131,13 @@ pub struct AgentStatus {
     pub last_heartbeat: Option<String>,
 }
 
+impl AgentStatus {
+    /// Whether the instance runs Windows.
+    pub fn is_windows(&self) -> bool {
+        self.os_type.as_deref().is_some_and(|os| os.eq_ignore_ascii_case("windows"))
+    }
+}
+
 impl Client {
     /// `StartTerminalSession`: asks for a WebSocket URL. All tries carry one `ClientToken`, so that
     /// no more than one session is made of them.

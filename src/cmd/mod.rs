@@ -1,15 +1,21 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
+mod command;
 mod forward;
+mod known_hosts;
 mod proxy;
+mod register;
+mod send_key;
 mod session;
 
 use std::cell::RefCell;
 use std::env;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use crate::cache::{Cache, Topic};
 use crate::cli::{Cli, Command, Global, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
 use crate::credentials::{self, Query, Resolved, Source};
@@ -64,6 +70,8 @@ fn start(cli: &Cli) -> Result<Done> {
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,
+            Command::SendKey(args) => send_key::run(global, args).await,
+            Command::KnownHosts(args) => known_hosts::run(global, args).await,
         }
     });
     // A thread that still waits for the terminal or for a name look-up is not waited for.
@@ -127,6 +135,15 @@ impl Cloud {
         Ok(Self { client: Client::new(config)?, tls, gateway: Rc::default() })
     }
 
+    /// Something to remember of this cloud and region. Ids of other clouds may be alike.
+    fn topic(&self, kind: &str, parts: &[&str]) -> Topic {
+        let config = self.client.config();
+        let endpoint = config.endpoint.to_string();
+        let parts: Vec<_> =
+            [&endpoint, config.region.as_str()].into_iter().chain(parts.iter().copied()).collect();
+        Topic::new(kind, &parts)
+    }
+
     /// The same with credentials as they are now, from where they were. The connections are shared.
     fn refreshed(&self, global: &Global) -> Result<Self> {
         // A command that runs for days does not follow another `current` profile.
@@ -157,6 +174,21 @@ fn no_region() -> Mistake {
                  region_id into the profile"
             .to_owned(),
         exit_code: ExitCode::Config,
+    }
+}
+
+fn cache() -> Cache {
+    Cache::of_user(&|name| env::var_os(name), home().as_deref())
+}
+
+/// Writes a line to stdout, for people or programs that asked for it.
+fn print(line: &dyn std::fmt::Display) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Plain(format!("cannot write to stdout: {error}")).into())
+        }
+        _ => Ok(()),
     }
 }
 

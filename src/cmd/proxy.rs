@@ -1,18 +1,23 @@
 //! `ecs-bridge proxy`: a port of an instance over stdin and stdout.
 
 use std::cell::Cell;
+use std::path::Path;
 
 use tracing::{info, warn};
 
-use super::session::{Carried, Plan, Witness, carry};
-use super::{Cloud, Done, Plain, Result};
+use super::command::Failed;
+use super::register::{Registration, check_user};
+use super::session::{Carried, Plan, Witness, carry, check_instance};
+use super::{Cloud, Done, Mistake, Plain, Result, cache, home};
 use crate::cli::{self, Global};
-use crate::explain::Explain;
+use crate::explain::{ExitCode, Explain};
 use crate::proto::session::End;
+use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
 use crate::tunnel::driver::{LocalError, Observer};
-use crate::tunnel::endpoint;
+use crate::tunnel::endpoint::{self, Endpoint};
 use crate::tunnel::error::Target;
+use crate::tunnel::gate::Gate;
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
@@ -21,18 +26,50 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         remote_host: args.remote_host.clone(),
         port: args.port,
     };
+    check_send_key(args)?;
     let plan = Plan::new(target, &args.session)?;
+    let key = match &args.send_key {
+        Some(given) => Some(key(given.as_deref(), &args.user)?),
+        None => None,
+    };
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
-    let mut local = endpoint::stdio()
+    let local = endpoint::stdio()
         .map_err(|error| Plain(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = Cloud::open(global)?;
 
-    let ended_by = Cell::new(None);
-    let stop = async { ended_by.set(Some(signals.next().await)) };
-    let carried = carry(&cloud, &plan, &mut local, stop, &Nobody).await;
+    let (gate, writer) = Gate::new(local.writer);
+    let mut local = Endpoint::new(local.reader, writer);
+    let keeper = Keeper(gate);
+    let (ended_by, failed) = (Cell::new(None), Cell::new(None));
+    let stop = async {
+        let registering = async {
+            match &key {
+                Some(key) => register(&cloud, &plan.target.instance, &args.user, key).await,
+                None => Ok(()),
+            }
+        };
+        let registered = async {
+            match registering.await {
+                Ok(()) => {
+                    keeper.0.open();
+                    std::future::pending().await
+                }
+                Err(error) => failed.set(Some(error)),
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => ended_by.set(Some(signal)),
+            () = registered => {}
+        }
+    };
+    let carried = carry(&cloud, &plan, &mut local, stop, &keeper).await;
     if let Some(signal) = ended_by.get() {
         return Ok(Done::By(signal));
+    }
+    if let Some(error) = failed.take() {
+        return Err(error.into());
     }
     if let Carried::Ended(mut outcome) = carried? {
         info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
@@ -49,11 +86,54 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     Ok(Done::Normally)
 }
 
-/// ssh tells its user what there is to tell.
-struct Nobody;
+/// The key to register. It is read before anything is sent.
+fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
+    check_user(user)?;
+    Ok(public_key::load(given, home().as_deref())?.key)
+}
 
-impl Observer for Nobody {}
-impl Witness for Nobody {}
+/// `--send-key` may be followed by a file, and takes what is none for one.
+fn check_send_key(args: &cli::Proxy) -> Result<()> {
+    let remedy = match args.send_key.as_ref().and_then(Option::as_deref) {
+        Some("-") => "name a file: stdin carries the SSH stream",
+        Some(path) if check_instance(path).is_ok() && !Path::new(path).exists() => {
+            "put another option behind it, as in  proxy --send-key --user %r %h %p"
+        }
+        _ => return Ok(()),
+    };
+    let given = args.send_key.clone().flatten().unwrap_or_default();
+    Err(Mistake {
+        what: format!("--send-key takes {given:?} for the file of a public key"),
+        remedy: remedy.to_owned(),
+        exit_code: ExitCode::Usage,
+    }
+    .into())
+}
+
+async fn register(
+    cloud: &Cloud,
+    instance: &str,
+    user: &str,
+    key: &PublicKey,
+) -> std::result::Result<(), Failed> {
+    let registration = Registration { cloud, cache: &cache(), instance, user, key };
+    if !registration.is_fresh() {
+        registration.register(false).await?;
+    }
+    Ok(())
+}
+
+/// ssh tells its user what there is to tell. The gate opens once the key is registered, so that
+/// authentication finds it, or once there is nobody left to authenticate with.
+struct Keeper(Gate);
+
+impl Observer for Keeper {
+    fn ended(&self) {
+        self.0.open();
+    }
+}
+
+impl Witness for Keeper {}
 
 /// stdin or stdout themselves are at fault: bytes are lost.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,10 @@ use tracing::debug;
 
 use super::{Cloud, Mistake, Result};
 use crate::cli;
-use crate::cloud::{Client, ConnectionType, InstanceState, StartTerminalSession, TerminalSession};
+use crate::cloud::{
+    AgentStatus, Client, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
+    TerminalSession,
+};
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, End, Failure, Session};
 use crate::tunnel::dial::{Line, connect, dial};
@@ -177,7 +180,7 @@ where
     let mut error = failed(plan, &session, failure);
     if error.did_not_open() {
         tokio::select! {
-            finding = look(&cloud.client, &plan.target.instance) => error.finding = finding,
+            seen = look(&cloud.client, &plan.target.instance) => error.finding = seen.finding,
             () = stop => {}
         }
     }
@@ -279,17 +282,32 @@ async fn end(client: &Client, session: &TerminalSession) {
     }
 }
 
-/// What the instance's state says about a session that did not open.
-async fn look(client: &Client, instance: &str) -> Option<Finding> {
+/// What is seen of an instance from outside.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// What keeps it from doing what it was asked.
+    pub(super) finding: Option<Finding>,
+    /// Whether it runs Windows.
+    pub(super) is_windows: bool,
+}
+
+/// Looks at an instance that did not do what it was asked, for 3 seconds at most.
+pub(super) async fn look(client: &Client, instance: &str) -> Seen {
     let calls =
         async { tokio::join!(client.instance_status(instance), client.agent_status(instance)) };
-    let (instance_status, agent) = timeout(LOOK_WITHIN, calls).await.ok()?;
-    if let Some(status) = instance_status.ok().flatten()
-        && let Some(state) = not_running(&status.state)
-    {
+    let Ok((status, agent)) = timeout(LOOK_WITHIN, calls).await else { return Seen::default() };
+    let (status, agent) = (status.ok().flatten(), agent.ok().flatten());
+    Seen {
+        is_windows: agent.as_ref().is_some_and(AgentStatus::is_windows),
+        finding: finding(status, agent),
+    }
+}
+
+fn finding(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Option<Finding> {
+    if let Some(state) = status.as_ref().and_then(|status| not_running(&status.state)) {
         return Some(Finding::NotRunning { state: state.to_owned() });
     }
-    let agent = agent.ok()??;
+    let agent = agent?;
     if agent.online == Some(false) {
         return Some(Finding::AgentOffline);
     }
@@ -312,8 +330,11 @@ fn not_running(state: &InstanceState) -> Option<&str> {
     }
 }
 
-fn check(target: &Target) -> Result<()> {
-    let id = &target.instance;
+/// Whether a word is the id of an instance.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn check_instance(id: &str) -> Result<()> {
     let tail = id.strip_prefix("i-").or_else(|| id.strip_prefix("mi-")).unwrap_or_default();
     if tail.is_empty() || !tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(Mistake {
@@ -325,6 +346,11 @@ fn check(target: &Target) -> Result<()> {
         }
         .into());
     }
+    Ok(())
+}
+
+fn check(target: &Target) -> Result<()> {
+    check_instance(&target.instance)?;
     let odd = |c: char| c.is_whitespace() || c.is_control();
     if let Some(host) = &target.remote_host
         && (host.is_empty() || host.len() > 128 || host.contains(odd))

@@ -220,6 +220,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
         let unflushed_local = self.unflushed_local;
         let write_local = async {
             if !chunk.is_empty() {
+                writer.may_write().await;
                 return Found::Written(writer.write(chunk).await);
             }
             if unflushed_local {

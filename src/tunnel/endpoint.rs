@@ -10,6 +10,11 @@ pub trait LocalWrite: AsyncWrite + Unpin {
     /// Waits until whoever reads from this half has gone, as far as the platform can tell without
     /// writing. Cancel-safe.
     fn closed(&mut self) -> impl Future<Output = ()>;
+
+    /// Waits until bytes may be delivered, or whoever reads from this half has gone. Cancel-safe.
+    fn may_write(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 }
 
 /// A local side, as the driver takes it.

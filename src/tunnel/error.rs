@@ -64,7 +64,8 @@ pub enum Finding {
 }
 
 impl Finding {
-    fn remedy(&self) -> &'static str {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::NotRunning { .. } => {
                 "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect again \

@@ -78,6 +78,7 @@ impl<W: LocalWrite> Rest<'_, W> {
             }
             let step = async {
                 if !self.chunk.is_empty() {
+                    self.writer.may_write().await;
                     return self.writer.write(&self.chunk).await;
                 }
                 self.writer.flush().await?;

@@ -3,7 +3,8 @@
 //! - [`dial`]: TCP, TLS and the upgrade.
 //! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
-//! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session.
+//! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session;
+//!   [`gate`]: one that takes nothing until it is told to.
 //! - [`error`]: what a user is told when a session fails.
 
 pub mod dial;
@@ -11,5 +12,6 @@ pub mod driver;
 pub mod endpoint;
 pub mod error;
 mod finish;
+pub mod gate;
 pub mod late;
 pub mod socket;

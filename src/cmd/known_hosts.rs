@@ -1,0 +1,157 @@
+//! `ecs-bridge known-hosts`: the host keys of an instance, asked over the control plane.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::command::{Step, TIMEOUT, WITHIN, watched};
+use super::session::check_instance;
+use super::{Cloud, Done, Mistake, Result, cache, print};
+use crate::cache::DAY;
+use crate::cli::{self, Global};
+use crate::cloud::InvocationError;
+use crate::explain::{ExitCode, Explain, printable};
+use crate::public_key::PublicKey;
+
+/// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
+/// configured with: from the private ones, for a .pub file may be stale, or else from the files.
+const SCRIPT: &str = r#"#!/bin/sh
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+settings() {
+    sshd -T -C user=root,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22 2>/dev/null ||
+        sshd -T 2>/dev/null
+}
+keys=$(settings | sed -n 's/^hostkey //p')
+[ -n "$keys" ] || keys=$(ls /etc/ssh/ssh_host_*_key 2>/dev/null)
+printf '%s\n' "$keys" | while IFS= read -r key; do
+    case $key in
+        '') ;;
+        *.pub) cat "$key" ;;
+        *) ssh-keygen -y -f "$key" </dev/null 2>/dev/null || cat "$key.pub" ;;
+    esac
+done
+exit 0
+"#;
+
+/// Runs the command.
+pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
+    let (instance, port) = split(&args.target, args.port)?;
+    check_instance(instance)?;
+    let cloud = Cloud::open(global)?;
+    let (cache, topic) = (cache(), cloud.topic("host-keys", &[instance]));
+    // ssh has no key to show before the server has sent one.
+    let shown = args.key.as_deref().filter(|key| !key.is_empty() && *key != "NONE");
+    let known = match args.refresh {
+        true => None,
+        false => cache.get::<Vec<String>>(&topic, DAY, SystemTime::now()),
+    };
+    let known = known.map(|(lines, _)| PublicKey::host_keys(&lines.join("\n"))).filter(|keys| {
+        let fits = shown.is_none_or(|shown| keys.iter().any(|key| key.base64() == shown));
+        if !fits {
+            debug!("the server's key is not among those remembered: the instance is asked again");
+        }
+        fits && !keys.is_empty()
+    });
+    let keys = match known {
+        Some(keys) => keys,
+        None => {
+            let keys = ask(&cloud, instance).await?;
+            let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
+            cache.put(&topic, &lines, SystemTime::now());
+            keys
+        }
+    };
+    let name = match port {
+        22 => instance.to_owned(),
+        port => format!("[{instance}]:{port}"),
+    };
+    for key in keys {
+        print(&format_args!("{name} {}", key.line()))?;
+    }
+    Ok(Done::Normally)
+}
+
+/// The instance and the port of `i-…` or, as known_hosts writes other ports than 22, `[i-…]:port`.
+fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
+    let Some((instance, of_name)) =
+        target.strip_prefix('[').and_then(|target| target.rsplit_once("]:"))
+    else {
+        return Ok((target, port.unwrap_or(22)));
+    };
+    match of_name.parse() {
+        Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {
+            Ok((instance, of_name))
+        }
+        _ => Err(Mistake {
+            what: format!("{target:?} has a port that is none, or another one than --port"),
+            remedy: "write [i-…]:port with a port from 1 to 65535, and leave --port out".to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into()),
+    }
+}
+
+async fn ask(cloud: &Cloud, instance: &str) -> Result<Vec<PublicKey>> {
+    let (client, began) = (&cloud.client, Instant::now());
+    let work = async {
+        let invocation = client
+            .run_command(instance, SCRIPT, TIMEOUT)
+            .await
+            .map_err(InvocationError::from)?;
+        let what = Step::HostKeys.failed(instance);
+        client.succeeded(&invocation, &what, began, WITHIN).await
+    };
+    let work = async { work.await.map_err(|error| (Step::HostKeys, error)) };
+    let result = watched(client, instance, Step::HostKeys, false, work).await?;
+    let keys = PublicKey::host_keys(&result.output);
+    if keys.is_empty() {
+        let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
+        return Err(NoHostKeys { instance: instance.to_owned(), said }.into());
+    }
+    Ok(keys)
+}
+
+/// The instance was asked, and told none.
+#[derive(Debug, thiserror::Error)]
+#[error("{instance} has no host keys that its sshd is configured with")]
+struct NoHostKeys {
+    instance: String,
+    said: String,
+}
+
+impl Explain for NoHostKeys {
+    fn why(&self) -> Option<String> {
+        let said = self.said.chars().take(300).collect::<String>();
+        Some(match said.as_str() {
+            "" => "there is no sshd in it, or none that is configured".to_owned(),
+            said => format!("it said: {said}"),
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some("look at the instance: sshd -T | grep hostkey, and ls -l /etc/ssh".to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_as_ssh_writes_them() {
+        assert_eq!(split("i-1", None).ok(), Some(("i-1", 22)));
+        assert_eq!(split("i-1", Some(2200)).ok(), Some(("i-1", 2200)));
+        assert_eq!(split("[i-1]:2200", None).ok(), Some(("i-1", 2200)));
+        assert_eq!(split("[i-1]:2200", Some(2200)).ok(), Some(("i-1", 2200)));
+        for (target, port) in
+            [("[i-1]:0", None), ("[i-1]:x", None), ("[i-1]:65536", None), ("[i-1]:22", Some(23))]
+        {
+            assert!(split(target, port).is_err(), "{target}");
+        }
+    }
+}

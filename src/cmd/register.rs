@@ -1,0 +1,146 @@
+//! Registering a public key with an instance for a minute, as `send-key` and `proxy` need it.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::command::{Failed, INSTALL, Step, TIMEOUT, WITHIN, watched};
+use super::{Cloud, Mistake, Result};
+use crate::cache::{Cache, DAY, Topic};
+use crate::cloud::InvocationError;
+use crate::explain::ExitCode;
+use crate::public_key::PublicKey;
+
+/// The service's command that registers a key (API.md, Temporary SSH public key).
+const SEND_KEY: &str = "cmd-ACS-ECS-SendSshPublicKey-linux.sh";
+/// How long a key is good for once it is registered.
+pub(super) const VALID: Duration = Duration::from_secs(60);
+/// How long after that it is not registered again: there has to be time left to use it.
+const FRESH: Duration = Duration::from_secs(45);
+
+/// Whose key is to be registered where.
+pub(super) struct Registration<'a> {
+    pub(super) cloud: &'a Cloud,
+    pub(super) cache: &'a Cache,
+    pub(super) instance: &'a str,
+    pub(super) user: &'a str,
+    pub(super) key: &'a PublicKey,
+}
+
+/// A key that is registered.
+#[derive(Clone, Debug)]
+pub(super) struct Registered {
+    /// When the registration was asked for: it is good for a minute from then on, or a little more.
+    pub(super) since: SystemTime,
+    /// Whether the plug-in was installed, rather than known to be there.
+    pub(super) installed: bool,
+    /// Of the call that registered the key.
+    pub(super) request_id: Option<String>,
+}
+
+impl Registered {
+    /// Until when the key is good, at least.
+    pub(super) fn until(&self) -> SystemTime {
+        self.since + VALID
+    }
+}
+
+impl Registration<'_> {
+    /// Whether the key was registered such a short while ago that it need not be again.
+    pub(super) fn is_fresh(&self) -> bool {
+        let fresh = self.cache.get::<()>(&self.of_key(), FRESH, SystemTime::now()).is_some();
+        if fresh {
+            info!("the key {} is still registered for {}", self.key.fingerprint(), self.user);
+        }
+        fresh
+    }
+
+    /// Installs the plug-in, unless that is known to have been done, and registers the key, at the
+    /// same time: 60 seconds at most. `reinstall` forgets what is known.
+    ///
+    /// # Errors
+    /// When either fails: [`Failed`].
+    pub(super) async fn register(
+        &self,
+        reinstall: bool,
+    ) -> std::result::Result<Registered, Failed> {
+        let client = &self.cloud.client;
+        let (began, since) = (Instant::now(), SystemTime::now());
+        let plugin = self.of_plugin();
+        if reinstall {
+            self.cache.forget(&plugin);
+        }
+        let is_known = self.cache.get::<()>(&plugin, DAY, since).is_some();
+        let (instance, key) = (self.instance, self.key);
+
+        let install = async {
+            if is_known {
+                debug!("the key plug-in is known to be installed on {instance}");
+                return Ok(());
+            }
+            let invocation = client.run_command(instance, INSTALL, TIMEOUT).await?;
+            let what = Step::Install.failed(instance);
+            client.succeeded(&invocation, &what, began, WITHIN).await?;
+            self.cache.put(&plugin, &(), SystemTime::now());
+            Ok::<_, InvocationError>(())
+        };
+        let send = async {
+            let parameters = json!({ "username": self.user, "sshPublicKey": key.line() });
+            let invocation = client.invoke_command(instance, SEND_KEY, &parameters).await?;
+            let what = Step::SendKey.failed(instance);
+            client.succeeded(&invocation, &what, began, WITHIN).await?;
+            Ok::<_, InvocationError>(invocation.request_id)
+        };
+        let both = async {
+            tokio::try_join!(
+                async { install.await.map_err(|error| (Step::Install, error)) },
+                async { send.await.map_err(|error| (Step::SendKey, error)) },
+            )
+        };
+        let ((), request_id) = match watched(client, instance, Step::SendKey, is_known, both).await
+        {
+            Ok(done) => done,
+            Err(error) => {
+                // What was known may be what is wrong.
+                self.cache.forget(&plugin);
+                return Err(error);
+            }
+        };
+        self.cache.put(&self.of_key(), &(), since);
+        info!("the key {} is registered for {} on {instance}", key.fingerprint(), self.user);
+        Ok(Registered { since, installed: !is_known, request_id })
+    }
+
+    fn of_plugin(&self) -> Topic {
+        self.cloud.topic("plugin", &[self.instance])
+    }
+
+    fn of_key(&self) -> Topic {
+        self.cloud.topic("key", &[self.instance, self.user, self.key.fingerprint()])
+    }
+}
+
+/// Whether a word can be the name of a user on Linux: `username` of the service's command.
+///
+/// # Errors
+/// When it cannot.
+pub(super) fn check_user(name: &str) -> Result<()> {
+    let body = name.strip_suffix('$').unwrap_or(name);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=32).contains(&name.len())
+        && !body.is_empty()
+        && !body.starts_with(['-', '.'])
+        && body.bytes().all(is_name)
+    {
+        return Ok(());
+    }
+    Err(Mistake {
+        what: format!("{name:?} is not the name of a user"),
+        remedy: "give a user of the instance: up to 32 letters, digits, '.', '_' and '-'"
+            .to_owned(),
+        exit_code: ExitCode::Usage,
+    }
+    .into())
+}

@@ -1,0 +1,62 @@
+//! `ecs-bridge send-key`: a public key, registered for a minute.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::register::{Registration, VALID, check_user};
+use super::session::check_instance;
+use super::{Cloud, Done, Result, cache, home, print};
+use crate::cli::{self, Global};
+use crate::public_key;
+
+/// Runs the command: everything that can be wrong here is found before anything is sent.
+pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
+    check_instance(&args.instance)?;
+    check_user(&args.user_name)?;
+    let loaded = public_key::load(args.public_key.as_deref(), home().as_deref())?;
+    let cloud = Cloud::open(global)?;
+    let (instance, user, key) = (&args.instance, &args.user_name, &loaded.key);
+    let registration = Registration { cloud: &cloud, cache: &cache(), instance, user, key };
+    let registered = registration.register(args.reinstall).await?;
+
+    let until = registered.until();
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default().min(VALID).as_secs();
+    let shown_until = humantime::format_rfc3339_seconds(until);
+    if args.json {
+        print(&json!({
+            "instance": instance,
+            "region": cloud.client.config().region.as_str(),
+            "user": user,
+            "type": key.algorithm(),
+            "fingerprint": key.fingerprint(),
+            "comment": key.comment(),
+            "valid_until": shown_until.to_string(),
+            "valid_seconds": left,
+            "plugin": if registered.installed { "installed" } else { "remembered" },
+            "request_id": registered.request_id,
+        }))?;
+    } else if !global.quiet {
+        let comment = match key.comment() {
+            "" => String::new(),
+            comment => format!(", {comment}"),
+        };
+        print(&format_args!(
+            "{} ({}{comment}) is registered for {user} on {instance} until {shown_until} ({left} s)",
+            key.fingerprint(),
+            key.algorithm(),
+        ))?;
+        if let Some(private) = loaded.path.as_deref().and_then(private_half) {
+            print(&format_args!("now: ssh -i {private} {user}@{instance}"))?;
+        }
+    }
+    Ok(Done::Normally)
+}
+
+/// The file of the private half, where it can be shown as a word that needs no quotes.
+fn private_half(public: &Path) -> Option<&str> {
+    let path = public.to_str()?.strip_suffix(".pub")?;
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~@:\\".contains(c);
+    (path.chars().all(plain) && Path::new(path).is_file()).then_some(path)
+}
