@@ -109,6 +109,12 @@ impl Builder {
         self
     }
 
+    /// For how long a temporary key is given to an sshd that asks (60 s).
+    pub fn key_lifetime(mut self, lifetime: Duration) -> Self {
+        self.world.settings.key_lifetime = lifetime;
+        self
+    }
+
     /// Something that goes wrong with the API.
     pub fn api_fault(mut self, fault: ApiFault) -> Self {
         self.world.api_faults.push(fault);
@@ -118,8 +124,15 @@ impl Builder {
     /// Starts it, on the runtime that this is called in.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the certificates cannot be made.
+    /// When the address cannot be listened on, or the certificates cannot be made; or when an instance has a shell and
+    /// the address is not one of loopback.
     pub async fn start(mut self) -> io::Result<LocalCloud> {
+        let shell = self.instances.iter().any(|instance| instance.commands.shell.is_some());
+        if shell && !self.listen.ip().is_loopback() {
+            let message =
+                "an instance with a shell is for clients on this machine only: listen on loopback";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         if self.world.regions.is_empty() {
             self.world.regions.push("cn-hangzhou".to_owned());
         }

@@ -11,7 +11,9 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{
     account::AccessKey,
+    api::encode,
     builder::Builder,
+    command::{CommandFault, InvocationRecord, KEYS_PATH, KeyPlugin, KeyQueryRecord, KeyRecord},
     fault::{Action, ApiFault, Fault},
     instance::Instance,
     record::{CallRecord, SessionRecord, State, TimedOut, UpgradeRecord},
@@ -39,6 +41,8 @@ impl fmt::Debug for LocalCloud {
 impl Drop for LocalCloud {
     fn drop(&mut self) {
         self.task.abort();
+        // The task goes when its runtime gets to it; what scripts have started goes now.
+        self.shared.processes.close();
     }
 }
 
@@ -63,8 +67,9 @@ impl LocalCloud {
             format!("ws://{}", reachable(addr))
         };
         let environment = environment(&world, &endpoint(addr, secure));
-        let shared = Arc::new(Shared::new(world, websocket_base));
-        let task = tokio::spawn(server::serve(Arc::clone(&shared), listener, acceptor));
+        let (shared, tasks) = Shared::new(world, websocket_base, addr.ip().is_loopback());
+        let shared = Arc::new(shared);
+        let task = tokio::spawn(server::serve(Arc::clone(&shared), listener, acceptor, tasks));
         Ok(Self { shared, addr, secure, ca_pem, environment, task })
     }
 
@@ -84,6 +89,14 @@ impl LocalCloud {
     #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
         self.ca_pem.as_deref()
+    }
+
+    /// Where an instance's sshd asks for temporary keys, but for the user: `&user=%u` goes behind it, as in
+    /// `AuthorizedKeysCommand /usr/bin/curl -sf URL&user=%u`, which is how the plug-in on an instance does it. The answer has a key a
+    /// line; it is 404 as long as the plug-in is not installed. With TLS, curl has to be told of [`LocalCloud::ca_pem`].
+    #[must_use]
+    pub fn authorized_keys_url(&self, instance: &str) -> String {
+        format!("{}{KEYS_PATH}?instance={}", self.endpoint(), encode(instance))
     }
 
     /// The environment variables that lead a client here, with the first access key.
@@ -142,6 +155,31 @@ impl LocalCloud {
         true
     }
 
+    /// Takes the plug-in for temporary keys off an instance, behind the back of whoever has installed it. Whether it was
+    /// there.
+    pub fn uninstall_key_plugin(&self, instance: &str) -> bool {
+        let mut world = self.shared.world();
+        let Some(found) = world.instances.get_mut(instance) else { return false };
+        let there = found.commands.key_plugin == KeyPlugin::Installed;
+        if there {
+            found.commands.key_plugin = KeyPlugin::Missing;
+        }
+        there
+    }
+
+    /// Whether an instance has the plug-in for temporary keys.
+    #[must_use]
+    pub fn has_key_plugin(&self, instance: &str) -> bool {
+        let world = self.shared.world();
+        let found = world.instances.get(instance);
+        found.is_some_and(|found| found.commands.key_plugin == KeyPlugin::Installed)
+    }
+
+    /// Ends the registration of all temporary keys of an instance before their time; how many there were.
+    pub fn forget_keys(&self, instance: &str) -> usize {
+        self.shared.note(|state| state.commands.forget_keys(instance)).unwrap_or_default()
+    }
+
     /// Ends a session from the cloud's side. Whether there was one to end.
     pub fn end_session(&self, session: &str) -> bool {
         self.shared.end_session(session, "EndedByCloud")
@@ -175,6 +213,33 @@ impl LocalCloud {
     #[must_use]
     pub fn session(&self, id: &str) -> Option<SessionRecord> {
         self.look(|state| state.session(id).cloned())
+    }
+
+    /// The commands so far, one record for each instance that a call named, oldest first.
+    #[must_use]
+    pub fn invocations(&self) -> Vec<InvocationRecord> {
+        self.look(|state| state.invocations().cloned().collect())
+    }
+
+    /// The temporary keys that were registered so far, oldest first; those that hold no longer as well.
+    #[must_use]
+    pub fn keys(&self) -> Vec<KeyRecord> {
+        self.look(|state| state.keys().cloned().collect())
+    }
+
+    /// The questions for temporary keys so far, oldest first.
+    #[must_use]
+    pub fn key_queries(&self) -> Vec<KeyQueryRecord> {
+        self.look(|state| state.key_queries().cloned().collect())
+    }
+
+    /// What clients did that they never may, in calls and in sessions.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.look(|state| {
+            let calls = state.calls().flat_map(|call| &call.violations);
+            calls.chain(state.sessions().flat_map(|s| &s.violations)).cloned().collect()
+        })
     }
 
     /// Looks at what was seen so far, without copying it. The closure must not call the cloud.
@@ -215,6 +280,24 @@ impl LocalCloud {
         self.wait_for(look, within).await?;
         found.ok_or_else(|| self.look(|state| state.timed_out(within)))
     }
+
+    /// Waits for a command that something is true of, and gives the first.
+    ///
+    /// # Errors
+    /// When there was none in time; the error says which commands there were.
+    pub async fn wait_for_invocation(
+        &self,
+        mut fits: impl FnMut(&InvocationRecord) -> bool,
+        within: Duration,
+    ) -> Result<InvocationRecord, TimedOut> {
+        let mut found = None;
+        let look = |state: &State| {
+            found = state.invocations().find(|invocation| fits(invocation)).cloned();
+            found.is_some()
+        };
+        self.wait_for(look, within).await?;
+        found.ok_or_else(|| self.look(|state| state.timed_out(within)))
+    }
 }
 
 /// Puts faults in while the cloud runs.
@@ -235,6 +318,13 @@ impl Faults<'_> {
         world.instances.get_mut(instance).map(|found| found.faults.push(fault)).is_some()
     }
 
+    /// For the commands that an instance gets from now on. Whether there is one with that id.
+    pub fn command(&self, instance: &str, fault: CommandFault) -> bool {
+        let mut world = self.shared.world();
+        let found = world.instances.get_mut(instance);
+        found.map(|found| found.commands.faults.push(fault)).is_some()
+    }
+
     /// Strikes the live connections of a session now. Whether there was one.
     pub fn strike(&self, session: &str, action: Action) -> bool {
         self.shared.tell(session, &Control::Strike(action))
@@ -244,7 +334,10 @@ impl Faults<'_> {
     pub fn clear(&self) {
         let mut world = self.shared.world();
         world.api_faults.clear();
-        world.instances.values_mut().for_each(|instance| instance.faults.clear());
+        for instance in world.instances.values_mut() {
+            instance.faults.clear();
+            instance.commands.faults.clear();
+        }
     }
 }
 

@@ -274,7 +274,7 @@ pub(crate) fn take_stream(faults: &mut Vec<Fault>, upgrade: bool) -> Vec<Fault> 
 }
 
 /// Counts one use; whether any are left.
-fn use_up(times: &mut Option<u32>) -> bool {
+pub(crate) fn use_up(times: &mut Option<u32>) -> bool {
     match times {
         None => true,
         Some(left) => {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use crate::fault::Fault;
+use crate::{
+    command::{Commands, Os},
+    fault::Fault,
+};
 
 /// The limit that holds until another one is announced: 200 kbit/s.
 pub const DEFAULT_LIMIT: u64 = 204_800;
@@ -238,6 +241,8 @@ pub struct Instance {
     pub name: String,
     /// Its region; empty is the cloud's first.
     pub region: String,
+    /// Its system.
+    pub os: Os,
     /// Whether it runs. Sessions open on running ones only.
     pub status: InstanceStatus,
     /// Whether its agent is connected. Sessions open only if so.
@@ -264,6 +269,8 @@ pub struct Instance {
     pub output_limit: Option<u64>,
     /// What goes wrong with its sessions.
     pub faults: Vec<Fault>,
+    /// How it takes commands.
+    pub commands: Commands,
 }
 
 impl Instance {
@@ -274,6 +281,7 @@ impl Instance {
             name: id.clone(),
             id,
             region: String::new(),
+            os: Os::Linux,
             status: InstanceStatus::Running,
             agent_online: true,
             agent_version: "2.2.3.900".to_owned(),
@@ -287,6 +295,7 @@ impl Instance {
             ping_every: None,
             output_limit: None,
             faults: Vec::new(),
+            commands: Commands::default(),
         }
     }
 

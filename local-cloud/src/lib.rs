@@ -1,6 +1,6 @@
 //! A stand-in for the far side of ecs-bridge: the OpenAPI with both its signatures, the Session Manager's gateway, and agents of
-//! each generation on instances whose ports are listeners of this machine. With faults on command, and a record
-//! of all that it saw.
+//! each generation on instances whose ports are listeners of this machine, and which take Cloud Assistant's commands. With faults
+//! on command, and a record of all that it saw.
 //!
 //! It shares no code with the client, on purpose: a mistake made once would otherwise pass on both sides.
 //!
@@ -32,11 +32,41 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Commands and temporary keys
+//!
+//! RunCommand and InvokeCommand are taken as strictly as signatures are, and DescribeInvocationResults answers as if the command
+//! was on its way through an instance: at first not at all ([`Instance::results_empty`]), then `Pending`, `Running`, and after
+//! [`Instance::command_time`] its [`Ending`]. Three sorts of commands are told apart ([`CommandKind`]):
+//!
+//! - The script that installs the plug-in for temporary keys ([`INSTALL_COMMAND`]) is known and never executed; it does as
+//!   [`Instance::key_plugin`] says.
+//! - The vendor's command that sends a key ([`SEND_KEY_COMMAND`]) registers it for a user of the instance, for
+//!   [`Builder::key_lifetime`].
+//! - Any other script ends as on a system without a shell, with exit code 127, unless the instance was given one:
+//!   [`Instance::shell`] executes it on this machine.
+//!
+//! A command cannot be sent to an instance that does not run, or whose agent is away: `Aborted`, with the ErrorCode
+//! `InstanceNotRunning` or `ClientNotOnline`. On a Windows instance all of them are `Invalid`, `CommandNotApplicable`.
+//! [`CommandFault`] makes them end in any other way, or never.
+//!
+//! A real sshd can play the instance's: [`LocalCloud::authorized_keys_url`] is what the plug-in would have its
+//! AuthorizedKeysCommand ask.
+//!
+//! ```text
+//! AuthorizedKeysCommand /usr/bin/curl -sf http://127.0.0.1:1234/authorized-keys?instance=i-example&user=%u
+//! AuthorizedKeysCommandUser nobody
+//! ```
+//!
+//! It is given the keys that are registered at that moment, if the plug-in was installed. What was asked, invoked and polled, and
+//! when, is in [`LocalCloud::invocations`], [`LocalCloud::keys`] and [`LocalCloud::key_queries`]; a private key that comes in
+//! any parameter of any call is in [`LocalCloud::violations`].
 
 mod account;
 mod api;
 mod builder;
 mod cloud;
+mod command;
 mod fault;
 mod gateway;
 mod instance;
@@ -49,6 +79,10 @@ mod world;
 pub use account::{AccessKey, KeyState};
 pub use builder::Builder;
 pub use cloud::{Faults, LocalCloud};
+pub use command::{
+    CommandFault, CommandKind, Commands, Ending, INSTALL_COMMAND, InvocationRecord, KeyPlugin,
+    KeyQueryRecord, KeyRecord, Os, Poll, SEND_KEY_COMMAND,
+};
 pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use instance::{
     Agent, DEFAULT_LIMIT, DialFailure, Generation, Instance, InstanceStatus, Pace, Progress,

@@ -31,6 +31,9 @@ fn announce(cloud: &LocalCloud, options: &Options) -> io::Result<()> {
     for (name, value) in cloud.env() {
         writeln!(out, "export {name}='{value}'")?;
     }
+    // For an AuthorizedKeysCommand, which puts `&user=%u` behind it.
+    let url = cloud.authorized_keys_url(&options.instance);
+    writeln!(out, "export LOCAL_CLOUD_AUTHORIZED_KEYS_URL='{url}'")?;
     if let (Some(path), Some(pem)) = (&options.ca_file, cloud.ca_pem()) {
         std::fs::write(path, pem)?;
         writeln!(out, "export SSL_CERT_FILE='{}'", path.display())?;

@@ -39,6 +39,15 @@ pub(crate) struct Options {
     /// Enforce no limit.
     #[arg(long)]
     no_pace: bool,
+    /// How long a command of Cloud Assistant takes (else 20 ms).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    command_time: Option<Duration>,
+    /// For how long a temporary key is given to an sshd that asks (else 60 s).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    key_lifetime: Option<Duration>,
+    /// Execute the scripts of RunCommand on this machine, with the programs in this folder before those of the system.
+    #[arg(long, value_name = "DIR")]
+    shell: Option<PathBuf>,
     /// Serve TLS, and write the CA to trust to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -96,6 +105,12 @@ impl Options {
         let pace = self.limit.map_or_else(Pace::default, Pace::announced);
         let pace = if self.no_pace { pace.enforced(false) } else { pace };
         let mut instance = Instance::new(&self.instance).agent(agent).pace(pace);
+        if let Some(time) = self.command_time {
+            instance = instance.command_time(time);
+        }
+        if let Some(programs) = &self.shell {
+            instance = instance.shell(programs);
+        }
         for Target { host, port, listener } in self.target.clone() {
             instance = match host {
                 Some(host) => instance.remote(host, port, listener),
@@ -103,7 +118,11 @@ impl Options {
             };
         }
         let tls = if self.ca_file.is_some() { Tls::Trusted } else { Tls::Off };
-        LocalCloud::builder()
+        let mut builder = LocalCloud::builder();
+        if let Some(lifetime) = self.key_lifetime {
+            builder = builder.key_lifetime(lifetime);
+        }
+        builder
             .listen(self.listen)
             .region(&self.region)
             .access_key(self.access_key.clone())

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::command::{InvocationRecord, KeyQueryRecord, KeyRecord, Log};
+
 /// So many calls, upgrades and sessions are kept; older ones are forgotten.
 const KEPT: usize = 16_384;
 /// So many violations of one session are kept.
@@ -32,6 +34,8 @@ pub struct CallRecord {
     pub request_id: String,
     /// When it came, by this machine's clock.
     pub at: SystemTime,
+    /// What must not have been in it, such as a private key.
+    pub violations: Vec<String>,
 }
 
 /// A request to upgrade to a WebSocket.
@@ -205,6 +209,7 @@ pub struct State {
     upgrades: VecDeque<UpgradeRecord>,
     sessions: BTreeMap<u64, SessionRecord>,
     next_session: u64,
+    pub(crate) commands: Log,
 }
 
 /// Names a session in the [`State`].
@@ -237,6 +242,21 @@ impl State {
     #[must_use]
     pub fn open_sessions(&self) -> usize {
         self.sessions().filter(|session| session.is_open()).count()
+    }
+
+    /// The commands, one record for each instance that a call named, oldest first.
+    pub fn invocations(&self) -> impl Iterator<Item = &InvocationRecord> {
+        self.commands.invocations()
+    }
+
+    /// The temporary keys that were registered, whether they still hold or not, oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
+        self.commands.keys.iter()
+    }
+
+    /// The questions for keys, oldest first.
+    pub fn key_queries(&self) -> impl Iterator<Item = &KeyQueryRecord> {
+        self.commands.key_queries.iter()
     }
 
     pub(crate) fn add_call(&mut self, call: CallRecord) {
@@ -283,6 +303,13 @@ impl State {
         for session in self.sessions.values().rev().take(3).rev() {
             text.push_str(&format!("\n{session:?}"));
         }
+        let invocations: Vec<_> = self.invocations().collect();
+        text.push_str(&format!("\n{} invocations", invocations.len()));
+        for invocation in invocations.iter().rev().take(3).rev() {
+            text.push_str(&format!("\n{invocation:?}"));
+        }
+        let (keys, queries) = (self.keys().count(), self.key_queries().count());
+        text.push_str(&format!("\n{keys} keys; {queries} questions for them"));
         text
     }
 

@@ -1,4 +1,4 @@
-//! The listener: HTTP or HTTPS, the API on it, and the gateway behind an upgrade.
+//! The listener: HTTP or HTTPS, the API on it, the gateway behind an upgrade, and the question for temporary keys.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,6 +10,7 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
     time::timeout,
 };
@@ -17,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     api::{self, Body, Cut},
+    command::{self, KEYS_PATH, Task},
     gateway::{self, Admission, Io},
     world::Shared,
 };
@@ -32,9 +34,14 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// After accept failed (too many descriptors), before it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until it is dropped, and all connections with it.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    let mut connections = JoinSet::new();
+/// Serves until it is dropped, and all connections and commands with it.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut tasks: mpsc::Receiver<Vec<Task>>,
+) {
+    let (mut connections, mut commands) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -45,6 +52,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Optio
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
+            Some(tasks) = tasks.recv() => {
+                commands.spawn(command::run(Arc::clone(&shared), tasks));
+            }
+            Some(_) = commands.join_next() => {}
         }
     }
 }
@@ -79,6 +90,9 @@ async fn route(
         let (response, admission) = gateway::upgrade(shared, &mut request).await;
         *admitted.lock().unwrap_or_else(PoisonError::into_inner) = admission;
         return Ok(response);
+    }
+    if request.uri().path() == KEYS_PATH {
+        return Ok(command::answer_key_query(shared, request.method(), request.uri()));
     }
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Cut)?.to_bytes();

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -11,13 +11,18 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     account::AccessKey,
+    api::{Answered, Asked},
+    command::Task,
     fault::{Action, ApiFault},
     instance::Instance,
     record::{Serial, SessionRecord, State},
+    ssh_server::registry::Registry,
 };
 
-/// So many nonces and sessions are remembered.
-const REMEMBERED: usize = 16_384;
+/// So many nonces, sessions and answers are remembered.
+pub(crate) const REMEMBERED: usize = 16_384;
+/// So many calls may wait for their commands to be begun, which is done at once.
+const WAITING_TASKS: usize = 1_024;
 
 /// The cloud's clock against this machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +56,8 @@ pub struct Settings {
     pub clock_offset: ClockOffset,
     /// How far a call's time may be from the cloud's.
     pub clock_tolerance: Duration,
+    /// For how long a temporary key is given to an sshd that asks.
+    pub key_lifetime: Duration,
 }
 
 impl Default for Settings {
@@ -64,6 +71,7 @@ impl Default for Settings {
             check_token_header: true,
             clock_offset: ClockOffset::None,
             clock_tolerance: Duration::from_secs(15 * 60),
+            key_lifetime: Duration::from_secs(60),
         }
     }
 }
@@ -101,8 +109,8 @@ pub(crate) struct Ticket {
     pub(crate) instance: String,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
-    /// Who asked, with which ClientToken and which parameters: the same again is the same session.
-    pub(crate) asked: Option<(String, String, BTreeMap<String, String>)>,
+    /// What was asked with a ClientToken: the same again is the same session.
+    pub(crate) asked: Option<Asked>,
     /// The connections that are there now.
     pub(crate) live: Vec<mpsc::Sender<Control>>,
 }
@@ -165,6 +173,8 @@ pub(crate) struct World {
     pub(crate) first_key: Option<String>,
     pub(crate) nonces: Nonces,
     pub(crate) tickets: Tickets,
+    /// Commands that were asked for with a ClientToken.
+    pub(crate) answered: Answered,
 }
 
 impl World {
@@ -187,12 +197,26 @@ pub(crate) struct Shared {
     state: watch::Sender<State>,
     /// `ws://127.0.0.1:1234` or `wss://localhost:1234`.
     pub(crate) websocket_base: String,
+    /// Whether only this machine can call.
+    pub(crate) on_loopback: bool,
+    /// Commands that were asked for, to whom carries them out.
+    pub(crate) tasks: mpsc::Sender<Vec<Task>>,
+    /// The processes of scripts.
+    pub(crate) processes: Arc<Registry>,
 }
 
 impl Shared {
-    pub(crate) fn new(world: World, websocket_base: String) -> Self {
+    /// The second value is for the server, which carries commands out.
+    pub(crate) fn new(
+        world: World,
+        websocket_base: String,
+        on_loopback: bool,
+    ) -> (Self, mpsc::Receiver<Vec<Task>>) {
         let (state, _) = watch::channel(State::default());
-        Self { world: Mutex::new(world), state, websocket_base }
+        let (tasks, receiver) = mpsc::channel(WAITING_TASKS);
+        let (world, processes) = (Mutex::new(world), Registry::new());
+        let shared = Self { world, state, websocket_base, on_loopback, tasks, processes };
+        (shared, receiver)
     }
 
     /// The world, to look at or to change. Never held across an await.

@@ -10,12 +10,13 @@ fn it_says_where_it_is_and_ends_on_sigterm() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
         .args(["--instance", "i-x", "--target", "22=127.0.0.1:2222", "--agent", "old"])
         .args(["--limit", "1638400", "--access-key", "id:secret:token"])
+        .args(["--command-time", "1s", "--key-lifetime", "2m", "--shell", "programs"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut lines = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         lines.push(line.trim_end().to_owned());
@@ -24,6 +25,10 @@ fn it_says_where_it_is_and_ends_on_sigterm() {
     let endpoint = lines[0].rsplit(' ').next().unwrap();
     assert_eq!(lines[1], format!("export ALIBABA_CLOUD_ENDPOINT='{endpoint}'"));
     assert_eq!(lines[5], "export ALIBABA_CLOUD_SECURITY_TOKEN='token'");
+    assert_eq!(
+        lines[6],
+        format!("export LOCAL_CLOUD_AUTHORIZED_KEYS_URL='{endpoint}/authorized-keys?instance=i-x'")
+    );
     std::net::TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
 
     let pid = child.id().to_string();

@@ -95,10 +95,8 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
 async fn ask(cloud: &Cloud, instance: &str) -> Result<Vec<PublicKey>> {
     let (client, began) = (&cloud.client, Instant::now());
     let work = async {
-        let invocation = client
-            .run_command(instance, SCRIPT, TIMEOUT)
-            .await
-            .map_err(InvocationError::from)?;
+        let invocation =
+            client.run_command(instance, SCRIPT, TIMEOUT).await.map_err(InvocationError::from)?;
         let what = Step::HostKeys.failed(instance);
         client.succeeded(&invocation, &what, began, WITHIN).await
     };

@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
 
     let (gate, writer) = Gate::new(local.writer);
     let mut local = Endpoint::new(local.reader, writer);
-    let keeper = Keeper(gate);
+    let keeper = Keeper { gate, stays_shut: Cell::new(false) };
     let (ended_by, failed) = (Cell::new(None), Cell::new(None));
     let stop = async {
         let registering = async {
@@ -52,10 +52,13 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         let registered = async {
             match registering.await {
                 Ok(()) => {
-                    keeper.0.open();
+                    keeper.gate.open();
                     std::future::pending().await
                 }
-                Err(error) => failed.set(Some(error)),
+                Err(error) => {
+                    keeper.stays_shut.set(true);
+                    failed.set(Some(error));
+                }
             }
         };
         tokio::select! {
@@ -124,12 +127,18 @@ async fn register(
 }
 
 /// ssh tells its user what there is to tell. The gate opens once the key is registered, so that
-/// authentication finds it, or once there is nobody left to authenticate with.
-struct Keeper(Gate);
+/// authentication finds it, or once there is nobody left to authenticate with. It stays shut if the
+/// key cannot be registered: no password is asked for in place of it.
+struct Keeper {
+    gate: Gate,
+    stays_shut: Cell<bool>,
+}
 
 impl Observer for Keeper {
     fn ended(&self) {
-        self.0.open();
+        if !self.stays_shut.get() {
+            self.gate.open();
+        }
     }
 }
 

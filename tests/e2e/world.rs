@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local_cloud::ssh_server::SshServer;
-use local_cloud::{Agent, Instance, LocalCloud, Pace};
+use local_cloud::{Agent, Builder, Instance, LocalCloud, Pace};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -54,6 +54,15 @@ impl World {
     /// A world with an instance of the test's own; its ports 22 and 2200 and the host [`INNER`]
     /// lead to the SSH server.
     pub(crate) async fn with(server: Server, instance: Instance) -> Option<Self> {
+        Self::in_cloud(server, LocalCloud::builder(), instance).await
+    }
+
+    /// The same with a cloud of the test's own, too.
+    pub(crate) async fn in_cloud(
+        server: Server,
+        builder: Builder,
+        instance: Instance,
+    ) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         make_key(dir.path(), "id").await;
         let public = std::fs::read_to_string(dir.path().join("id.pub")).unwrap();
@@ -75,7 +84,7 @@ impl World {
             }
         };
         let instance = instance.target(22, addr).target(2200, addr).remote(INNER, 22, addr);
-        let cloud = LocalCloud::builder().instance(instance).start().await.unwrap();
+        let cloud = builder.instance(instance).start().await.unwrap();
         let world = Self { cloud, dir, addr, _server: running };
         world.write_config(&host_key).await;
         Some(world)
@@ -162,7 +171,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT"];
+        let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT", "XDG_"];
         if settings.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
@@ -198,18 +207,16 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     found
 }
 
-async fn make_key(dir: &Path, name: &str) {
+pub(crate) async fn make_key(dir: &Path, name: &str) {
     let mut keygen = Command::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(dir.join(name));
     succeed(&mut keygen).await;
 }
 
-/// OpenSSH's server, one process a connection, on a port that was free.
-async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
-    make_key(dir, "host").await;
-    let config = dir.join("sshd_config");
+/// What `sshd` is started with; `authorized` says who is let in.
+pub(crate) fn write_sshd_config(dir: &Path, authorized: &str) {
     let text = format!(
-        "HostKey {dir}/host\nAuthorizedKeysFile {dir}/id.pub\nStrictModes no\nUsePAM no\n\
+        "{authorized}\nHostKey {dir}/host\nStrictModes no\nUsePAM no\n\
          PermitRootLogin yes\nPidFile none\nMaxSessions 20\nSubsystem sftp internal-sftp\n\
          AcceptEnv GIT_PROTOCOL\nLogLevel ERROR\nForceCommand cd {dir} && \
          if [ \"$SSH_ORIGINAL_COMMAND\" = internal-sftp ]; then exec {sftp}; \
@@ -217,8 +224,14 @@ async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, Stri
         dir = dir.display(),
         sftp = sftp_server().display(),
     );
-    std::fs::write(&config, text).unwrap();
-    // Where sshd is root it wants this folder, which only its service makes.
+    std::fs::write(dir.join("sshd_config"), text).unwrap();
+}
+
+/// OpenSSH's server, one process a connection, on a port that was free.
+async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
+    make_key(dir, "host").await;
+    let config = dir.join("sshd_config");
+    write_sshd_config(dir, &format!("AuthorizedKeysFile {}/id.pub", dir.display())); // Where sshd is root it wants this folder, which only its service makes.
     let _ = std::fs::create_dir_all("/run/sshd");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

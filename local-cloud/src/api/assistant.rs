@@ -21,7 +21,7 @@ fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiErro
                 "InstanceId": instance.id,
                 "CloudAssistantStatus": instance.reachable().to_string(),
                 "CloudAssistantVersion": instance.agent_version,
-                "OSType": "Linux",
+                "OSType": instance.os.name(),
                 "SupportSessionManager": true,
                 "LastHeartbeatTime": now,
             })

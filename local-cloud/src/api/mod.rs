@@ -5,10 +5,15 @@
 
 mod assistant;
 mod auth;
+mod command;
 mod encoding;
 mod error;
+mod idempotency;
 mod instances;
+mod private_key;
+mod public_key;
 mod request;
+mod results;
 mod sign;
 mod terminal;
 
@@ -34,6 +39,7 @@ use crate::{
 };
 pub(crate) use encoding::{Params, Reading, encode, parse};
 use error::ApiError;
+pub(crate) use idempotency::{Answered, Asked};
 use request::{Request, Scheme};
 
 /// The body of an answer. Its error cuts the connection.
@@ -59,7 +65,7 @@ impl Action {
 }
 
 fn find(name: &str) -> Option<&'static Action> {
-    let all = [terminal::ACTIONS, instances::ACTIONS, assistant::ACTIONS];
+    let all = [terminal::ACTIONS, instances::ACTIONS, assistant::ACTIONS, command::ACTIONS];
     all.into_iter().flatten().find(|action| action.name == name)
 }
 
@@ -228,6 +234,7 @@ fn record(request: &Request, request_id: &str) -> CallRecord {
         code: None,
         request_id: request_id.to_owned(),
         at: SystemTime::now(),
+        violations: private_key::violations(&request.params),
     }
 }
 

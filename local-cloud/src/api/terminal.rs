@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Action, ApiError, Call, encode};
+use super::{Action, ApiError, Asked, Call, encode};
 use crate::{
     record::{SessionRecord, SessionState},
     world::{Control, Ticket, random_hex},
@@ -21,12 +21,7 @@ pub(super) const ACTIONS: &[Action] = &[
 
 fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
     let region = call.region()?;
-    let asked = call.optional("ClientToken").map(|token| {
-        let business = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase());
-        let mut params = call.params.clone();
-        params.retain(|name, _| business(name) && !COMMON.contains(&name.as_str()));
-        (call.key.id.clone(), token.to_owned(), params)
-    });
+    let asked = Asked::of(call, "StartTerminalSession")?;
     if let Some(again) = same_again(call, asked.as_ref())? {
         return Ok(again);
     }
@@ -66,20 +61,6 @@ fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
     Ok(answer)
 }
 
-/// Parameters that say nothing about what is asked for, and differ from one try to the next.
-const COMMON: [&str; 10] = [
-    "Action",
-    "Version",
-    "Format",
-    "AccessKeyId",
-    "SignatureMethod",
-    "SignatureVersion",
-    "SignatureNonce",
-    "Signature",
-    "Timestamp",
-    "SecurityToken",
-];
-
 fn answer(ticket: &Ticket) -> Value {
     json!({
         "SessionId": ticket.id,
@@ -89,23 +70,12 @@ fn answer(ticket: &Ticket) -> Value {
 }
 
 /// The session that the same ClientToken was answered with before.
-fn same_again(
-    call: &Call<'_>,
-    asked: Option<&(String, String, super::Params)>,
-) -> Result<Option<Value>, ApiError> {
-    let Some((key, token, params)) = asked else { return Ok(None) };
-    let before = call.world.tickets.iter().find_map(|ticket| match &ticket.asked {
-        Some((k, t, params)) if k == key && t == token => Some((ticket, params)),
-        _ => None,
-    });
-    match before {
-        Some((ticket, before)) if before == params => Ok(Some(answer(ticket))),
-        Some(_) => {
-            let message = "The specified ClientToken was used with other parameters.";
-            Err(ApiError::new(400, "IdempotentParameterMismatch", message))
-        }
-        None => Ok(None),
-    }
+fn same_again(call: &Call<'_>, asked: Option<&Asked>) -> Result<Option<Value>, ApiError> {
+    let Some(asked) = asked else { return Ok(None) };
+    let tickets = call.world.tickets.iter();
+    let mut before = tickets.filter_map(|ticket| ticket.asked.as_ref().map(|a| (ticket, a)));
+    let again = before.find(|(_, before)| before.has_token_of(asked));
+    again.map(|(ticket, before)| before.same(asked).map(|()| answer(ticket))).transpose()
 }
 
 /// Checks what is asked for, and makes the record of it.

@@ -38,7 +38,7 @@ mod client;
 mod environment;
 mod forward;
 mod process;
-mod registry;
+pub(crate) mod registry;
 mod sftp;
 mod sftp_files;
 

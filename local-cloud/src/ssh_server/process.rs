@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use pty_process::{OwnedReadPty, OwnedWritePty};
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelReadHalf, ChannelWriteHalf, Pty, Sig};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, OutputModes, Winsize, tcgetattr, tcsetattr,
     tcsetwinsize,
@@ -95,12 +95,7 @@ fn spawn_on_terminal(
 }
 
 fn guard(child: &Child, kind: Kind, registry: &Arc<Registry>) -> io::Result<Arc<ProcessGroup>> {
-    let leader = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw)
-        .ok_or(io::ErrorKind::NotFound)?;
-    Ok(Arc::new(registry.add_process(leader, kind)))
+    registry.add_child(child, kind).map(Arc::new)
 }
 
 /// The modes that a client changes in practice; a new terminal has the usual ones already.

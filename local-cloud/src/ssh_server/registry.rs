@@ -1,12 +1,14 @@
 //! What a server must be able to stop at once: sockets and process groups.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::net::TcpStream;
+use tokio::process::Child;
 use tokio::sync::watch;
 
 /// How much of everything there is.
@@ -21,7 +23,7 @@ pub(super) struct Counts {
 ///
 /// Tasks are aborted by the runtime some time after a drop; a socket is shut down and a process
 /// killed in the drop itself, so nothing outlives a server whose runtime stops with it.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     state: Mutex<State>,
     counts: watch::Sender<Counts>,
 }
@@ -36,15 +38,21 @@ struct State {
 
 /// What the leader of a process group leads besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A process group only: a child with pipes.
     Group,
     /// A session too, with the jobs of an interactive shell as more groups: a child with a terminal.
     Session,
 }
 
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("counts", &*self.counts.borrow()).finish_non_exhaustive()
+    }
+}
+
 impl Registry {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), counts: watch::Sender::default() })
     }
 
@@ -79,7 +87,7 @@ impl Registry {
 
     /// Notes a child that was just started as a leader; its group is killed when the guard or the
     /// server goes.
-    pub(super) fn add_process(self: &Arc<Self>, leader: Pid, kind: Kind) -> ProcessGroup {
+    fn add_process(self: &Arc<Self>, leader: Pid, kind: Kind) -> ProcessGroup {
         let closed = {
             let mut state = self.state();
             state.groups.insert(leader, kind);
@@ -93,8 +101,18 @@ impl Registry {
         group
     }
 
+    /// The same, for a child as it was started.
+    pub(crate) fn add_child(
+        self: &Arc<Self>,
+        child: &Child,
+        kind: Kind,
+    ) -> io::Result<ProcessGroup> {
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(self.add_process(leader.ok_or(io::ErrorKind::NotFound)?, kind))
+    }
+
     /// Shuts every socket down, kills every group, and takes no more of either.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         for socket in state.sockets.values() {
@@ -126,7 +144,7 @@ impl Drop for ConnectionGuard {
 }
 
 /// Kills its process group on drop.
-pub(super) struct ProcessGroup {
+pub(crate) struct ProcessGroup {
     registry: Arc<Registry>,
     leader: Pid,
     kind: Kind,
@@ -134,7 +152,7 @@ pub(super) struct ProcessGroup {
 
 impl ProcessGroup {
     /// Kills everything the leader leads.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         kill(self.leader, self.kind);
     }
 

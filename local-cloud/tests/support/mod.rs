@@ -1,6 +1,14 @@
 //! A client as small as it can be, of the tests' own: signs a call, opens a WebSocket, writes frames.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test file uses a part of it"
+)]
 #![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in what they share")]
+
+mod commands;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +32,8 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error as WsError, Message, client::IntoClientRequest as _},
 };
+
+pub use commands::*;
 
 pub const SOON: Duration = Duration::from_secs(10);
 
