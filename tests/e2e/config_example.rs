@@ -14,9 +14,9 @@ async fn options(host: &str) -> Vec<String> {
 #[tokio::test]
 async fn instances_and_their_names_go_through_ecs_bridge() {
     for (host, proxy) in [
-        ("i-bp1example0001", "proxycommand ecs-bridge proxy %h %p"),
+        ("i-bp1example0001", "proxycommand ecs-bridge proxy --send-key --user %r %h %p"),
         ("mi-hz01example", "proxycommand ecs-bridge proxy %h %p"),
-        ("web-1", "proxycommand ecs-bridge proxy %h %p"),
+        ("web-1", "proxycommand ecs-bridge proxy --send-key --user %r %h %p"),
         ("inner", "proxycommand ecs-bridge proxy i-bp1example0001 %p --remote-host 10.0.0.7"),
     ] {
         let options = options(host).await;
@@ -24,7 +24,16 @@ async fn instances_and_their_names_go_through_ecs_bridge() {
             assert!(options.iter().any(|line| line == option), "{host}: no {option}");
         }
     }
-    assert!(options("web-1").await.contains(&"hostname i-bp1example0001".to_owned()));
+    let named = options("web-1").await;
+    for option in [
+        "hostname i-bp1example0001",
+        "stricthostkeychecking true",
+        "knownhostscommand /usr/local/bin/ecs-bridge known-hosts %H --key %K",
+    ] {
+        assert!(named.iter().any(|line| line == option), "no {option}");
+    }
+    let managed = options("mi-hz01example").await;
+    assert!(!managed.iter().any(|line| line.starts_with("knownhostscommand")));
 }
 
 #[tokio::test]

@@ -3,31 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use local_cloud::{Agent, CommandKind, Instance, LocalCloud, Pace};
-use tokio::process::Command;
+use local_cloud::{Agent, CommandKind, Instance, LocalCloud};
 
-use crate::world::{INSTANCE, Server, World, installed, run, succeed, write_sshd_config};
+use crate::world::{INSTANCE, World, run, succeed, user};
 
-/// A world whose `sshd` lets in whom the cloud has registered, and nobody else.
 async fn world(lifetime: Duration, change: impl FnOnce(Instance) -> Instance) -> Option<World> {
-    let curl = installed("curl")?;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
-    let instance = change(instance.pace(Pace::announced(64_000_000)));
-    let builder = LocalCloud::builder().key_lifetime(lifetime);
-    let world = World::in_cloud(Server::OpenSsh, builder, instance).await?;
-    let ask = format!(
-        "AuthorizedKeysFile none\nAuthorizedKeysCommandUser {user}\nAuthorizedKeysCommand {curl} -sf {url}&user=%u",
-        user = user().await,
-        curl = curl.display(),
-        url = world.cloud.authorized_keys_url(INSTANCE),
-    );
-    write_sshd_config(world.dir.path(), &ask);
-    Some(world)
-}
-
-async fn user() -> String {
-    let user = succeed(Command::new("id").arg("-un")).await;
-    String::from_utf8(user).unwrap().trim().to_owned()
+    let instance = change(Instance::new(INSTANCE).agent(Agent::newer().quick()));
+    World::of_registered_keys(LocalCloud::builder().key_lifetime(lifetime), instance).await
 }
 
 /// Whether `ssh … true` is let in, with a ProxyCommand of these options.

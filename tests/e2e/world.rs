@@ -90,16 +90,31 @@ impl World {
         Some(world)
     }
 
+    /// A world whose `sshd` lets in whom the cloud has registered, as the key plug-in makes it, and
+    /// nobody else.
+    pub(crate) async fn of_registered_keys(builder: Builder, instance: Instance) -> Option<Self> {
+        let curl = installed("curl")?;
+        let instance = instance.pace(Pace::announced(LIMIT));
+        let world = Self::in_cloud(Server::OpenSsh, builder, instance).await?;
+        let ask = format!(
+            "AuthorizedKeysFile none\nAuthorizedKeysCommandUser {user}\n\
+             AuthorizedKeysCommand {curl} -sf {url}&user=%u",
+            user = user().await,
+            curl = curl.display(),
+            url = world.cloud.authorized_keys_url(INSTANCE),
+        );
+        write_sshd_config(world.dir.path(), &ask);
+        Some(world)
+    }
+
     async fn write_config(&self, host_key: &str) {
-        let user = run(Command::new("id").arg("-un")).await;
-        let user = String::from_utf8(user.stdout).unwrap();
+        let user = user().await;
         let known_hosts = format!("instance {}\n", host_key.trim());
         std::fs::write(self.dir.path().join("known_hosts"), known_hosts).unwrap();
         let common = format!(
             "  User {user}\n  IdentityFile {dir}/id\n  IdentitiesOnly yes\n  BatchMode yes\n  \
              HostKeyAlias instance\n  UserKnownHostsFile {dir}/known_hosts\n  \
              StrictHostKeyChecking yes\n  LogLevel ERROR\n  ControlPath {dir}/control\n",
-            user = user.trim(),
             dir = self.dir.path().display(),
         );
         let bridge = env!("CARGO_BIN_EXE_ecs-bridge");
@@ -252,6 +267,12 @@ async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, Stri
         }
     });
     (tasks, addr, std::fs::read_to_string(dir.join("host.pub")).unwrap())
+}
+
+/// Who runs the tests, and is logged in as.
+pub(crate) async fn user() -> String {
+    let user = succeed(Command::new("id").arg("-un")).await;
+    String::from_utf8(user).unwrap().trim().to_owned()
 }
 
 /// Where distributions put it.

@@ -1,0 +1,99 @@
+//! The figures of temporary keys, for the README: `send-key` alone, and `ssh` with it.
+//!
+//! ```text
+//! cargo bench --bench send_key
+//! ```
+//!
+//! Each invocation takes one second in the instance, and the agent joins and dials as the real one
+//! does. A run with nothing remembered installs the plug-in, too.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement fails by panicking")]
+
+#[path = "../tests/e2e/world.rs"]
+#[allow(dead_code, unused_macros, reason = "the tests use all of it")]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use local_cloud::{Agent, Instance, LocalCloud};
+use tokio::process::Command;
+use world::{INSTANCE, World, user};
+
+const BRIDGE: &str = env!("CARGO_BIN_EXE_ecs-bridge");
+const INVOCATION: Duration = Duration::from_secs(1);
+const RUNS: usize = 11;
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` and the like ask for nothing to be measured.
+    if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
+        return;
+    }
+    let instance = Instance::new(INSTANCE).agent(Agent::newer()).command_time(INVOCATION);
+    let world = World::of_registered_keys(LocalCloud::builder(), instance).await;
+    let world = world.expect("sshd and curl are installed");
+    println!("| what, {RUNS} runs | seconds | beside it |");
+    println!("|---|---|---|");
+
+    let user = user().await;
+    let send = ["send-key", "-q", "-i", INSTANCE, "--public-key", "id.pub", "--user-name", &user];
+    let (mut first, mut after) = (Vec::new(), Vec::new());
+    for run in 0..RUNS {
+        let cache = format!("cache-{run}");
+        for times in [&mut first, &mut after] {
+            let mut command = world.command(BRIDGE);
+            command.args(send).env("XDG_CACHE_HOME", world.path(&cache));
+            times.push(seconds(&mut command).await);
+        }
+        world.cloud.uninstall_key_plugin(INSTANCE);
+    }
+    println!("| `send-key`, the first time | {} | 1.00: one invocation |", Spread::of(first));
+    println!(
+        "| `send-key`, the plug-in remembered | {} | 1.00: one invocation |",
+        Spread::of(after)
+    );
+
+    // Without: the key of the run before is still good.
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for run in 0..RUNS {
+        let cache = format!("ssh-cache-{run}");
+        world.cloud.forget_keys(INSTANCE);
+        let key = world.path("id.pub");
+        for (options, times) in [
+            (format!("--send-key {} --user %r", key.display()), &mut with),
+            (String::new(), &mut without),
+        ] {
+            let mut ssh = world.openssh("ssh");
+            let proxy = format!("ProxyCommand={BRIDGE} proxy {options} %h %p");
+            ssh.args(["-o", &proxy, INSTANCE, "true"]).env("XDG_CACHE_HOME", world.path(&cache));
+            times.push(seconds(&mut ssh).await);
+        }
+    }
+    println!(
+        "| the whole `ssh … true` with `--send-key`, key and plug-in new | {} | {} without |",
+        Spread::of(with),
+        Spread::of(without)
+    );
+}
+
+async fn seconds(command: &mut Command) -> f64 {
+    let begin = Instant::now();
+    assert!(command.status().await.unwrap().success());
+    begin.elapsed().as_secs_f64()
+}
+
+/// The median, and the least and the most.
+struct Spread(Vec<f64>);
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (median, last) = (self.0[self.0.len() / 2], self.0.len() - 1);
+        write!(f, "{median:.2} ({:.2}–{:.2})", self.0[0], self.0[last])
+    }
+}
