@@ -376,7 +376,8 @@ Examples:
         instance over the service's control plane, so that nobody need answer 'yes' to a \
         fingerprint: with it, StrictHostKeyChecking yes works on the first connection.\n\nThe keys \
         are those that the instance's sshd is configured with. They are remembered for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge).",
+        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge), and asked again once ecs-bridge proxy has \
+        seen the server show another one.",
     after_help = KNOWN_HOSTS_EXAMPLES,
     after_long_help = format!("{KNOWN_HOSTS_EXAMPLES}\n\n{EXIT_CODES}")
 )]
@@ -388,8 +389,8 @@ pub struct KnownHosts {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
-    /// The key that the server shows, ssh's %K. If it is not among those remembered the instance is
-    /// asked again; NONE counts as not given
+    /// The key that the server shows, ssh's %K, where ssh does not come through ecs-bridge proxy. If it
+    /// is not among those remembered the instance is asked again; NONE counts as not given
     #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
     pub key: Option<String>,
 
@@ -402,7 +403,7 @@ const KNOWN_HOSTS_EXAMPLES: &str = "\
 Examples:
   ecs-bridge known-hosts i-bp1example0001 >> ~/.ssh/known_hosts
   # with every connection, in ~/.ssh/config (ssh wants an absolute path here):
-  #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H --key %K";
+  #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H";
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:

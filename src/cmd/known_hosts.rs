@@ -2,17 +2,21 @@
 
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::command::{Step, TIMEOUT, WITHIN, watched};
 use super::session::check_instance;
 use super::{Cloud, Done, Mistake, Result, cache, print};
-use crate::cache::DAY;
+use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
 use crate::cloud::InvocationError;
 use crate::explain::{ExitCode, Explain, printable};
+use crate::proto::host_key::HostKeyWatch;
 use crate::public_key::PublicKey;
+use crate::tunnel::error::Target;
 
 /// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
 /// configured with: from the private ones, for a .pub file may be stale, or else from the files.
@@ -39,19 +43,16 @@ pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
     let (instance, port) = split(&args.target, args.port)?;
     check_instance(instance)?;
     let cloud = Cloud::open(global)?;
-    let (cache, topic) = (cache(), cloud.topic("host-keys", &[instance]));
+    let (cache, topic) = (cache(), topic(&cloud, instance));
     // ssh has no key to show before the server has sent one.
     let shown = args.key.as_deref().filter(|key| !key.is_empty() && *key != "NONE");
-    let known = match args.refresh {
-        true => None,
-        false => cache.get::<Vec<String>>(&topic, DAY, SystemTime::now()),
-    };
-    let known = known.map(|(lines, _)| PublicKey::host_keys(&lines.join("\n"))).filter(|keys| {
+    let known = if args.refresh { None } else { remembered(&cache, &topic) };
+    let known = known.filter(|keys| {
         let fits = shown.is_none_or(|shown| keys.iter().any(|key| key.base64() == shown));
         if !fits {
             debug!("the server's key is not among those remembered: the instance is asked again");
         }
-        fits && !keys.is_empty()
+        fits
     });
     let keys = match known {
         Some(keys) => keys,
@@ -70,6 +71,33 @@ pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
         print(&format_args!("{name} {}", key.line()))?;
     }
     Ok(Done::Normally)
+}
+
+fn topic(cloud: &Cloud, instance: &str) -> Topic {
+    cloud.topic("host-keys", &[instance])
+}
+
+fn remembered(cache: &Cache, topic: &Topic) -> Option<Vec<PublicKey>> {
+    let (lines, _) = cache.get::<Vec<String>>(topic, DAY, SystemTime::now())?;
+    Some(PublicKey::host_keys(&lines.join("\n"))).filter(|keys| !keys.is_empty())
+}
+
+/// Looks at what an SSH server of an instance says, and forgets the host keys that are remembered
+/// if it shows another one: ssh asks for them once the server has shown it, and gets those that the
+/// instance has now.
+pub(super) fn watch(cloud: &Cloud, target: &Target) -> impl FnMut(&[u8]) + use<> {
+    let (cache, topic) = (cache(), topic(cloud, &target.instance));
+    // Another host's keys are its own.
+    let mut watch = target.remote_host.is_none().then(HostKeyWatch::default);
+    move |bytes| {
+        let Some(key) = watch.as_mut().and_then(|watch| watch.look(bytes)) else { return };
+        let key = STANDARD.encode(key);
+        let known = remembered(&cache, &topic);
+        if known.is_some_and(|keys| keys.iter().all(|known| known.base64() != key)) {
+            debug!("the server shows another host key than those remembered: they are forgotten");
+            cache.forget(&topic);
+        }
+    }
 }
 
 /// The instance and the port of `i-…` or, as known_hosts writes other ports than 22, `[i-…]:port`.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::command::Failed;
 use super::register::{Registration, check_user};
 use super::session::{Carried, Plan, Witness, carry, check_instance};
-use super::{Cloud, Done, Mistake, Plain, Result, cache, home};
+use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
 use crate::cli::{self, Global};
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::End;
@@ -39,6 +39,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let cloud = Cloud::open(global)?;
 
     let (gate, writer) = Gate::new(local.writer);
+    let writer = writer.shown_to(known_hosts::watch(&cloud, &plan.target));
     let mut local = Endpoint::new(local.reader, writer);
     let keeper = Keeper { gate, stays_shut: Cell::new(false) };
     let (ended_by, failed) = (Cell::new(None), Cell::new(None));

@@ -8,11 +8,13 @@
 //! - [`status`]: what a Status frame says, and the reasons of an end.
 //! - [`session`]: one stream from the upgrade to its end.
 //! - [`pace`]: how fast Input may be sent.
-//! - [`identification`]: SSH's identification line, which must not come twice.
+//! - [`identification`]: SSH's identification line, which must not come twice; [`host_key`]: the host
+//!   key that a server shows.
 //! - [`timer`]: the deadlines of a session, reduced to one.
 #![deny(clippy::disallowed_methods)]
 
 pub mod frame;
+pub mod host_key;
 pub mod identification;
 pub mod pace;
 pub mod session;

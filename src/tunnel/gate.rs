@@ -1,4 +1,4 @@
-//! A local side that takes nothing until it is told to.
+//! A local side that takes nothing until it is told to, and whose bytes can be looked at.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ impl Gate {
     /// A gate that is shut, around the half that it guards.
     pub fn new<W>(writer: W) -> (Self, Gated<W>) {
         let (sender, open) = watch::channel(false);
-        (Self(sender), Gated { writer, open })
+        (Self(sender), Gated { writer, open, look: None, looked_at: 0 })
     }
 
     /// Opens it for good.
@@ -26,12 +26,26 @@ impl Gate {
     }
 }
 
+/// What is shown the bytes that are delivered.
+type Look = Box<dyn FnMut(&[u8])>;
+
 /// A half that bytes are delivered to once its gate is open. Until then the session keeps them, as
 /// it does for a reader that takes its time.
-#[derive(Debug)]
 pub struct Gated<W> {
     writer: W,
     open: watch::Receiver<bool>,
+    look: Option<Look>,
+    /// How many bytes of the next write were looked at already.
+    looked_at: usize,
+}
+
+impl<W> Gated<W> {
+    /// Shows each byte to `look`, once and before it is delivered.
+    #[must_use]
+    pub fn shown_to(mut self, look: impl FnMut(&[u8]) + 'static) -> Self {
+        self.look = Some(Box::new(look));
+        self
+    }
 }
 
 impl<W: AsyncWrite + Unpin> AsyncWrite for Gated<W> {
@@ -40,7 +54,19 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Gated<W> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write(cx, bytes)
+        let this = &mut *self;
+        if let Some(look) = &mut this.look
+            && let Some(new) = bytes.get(this.looked_at..)
+            && !new.is_empty()
+        {
+            look(new);
+            this.looked_at = bytes.len();
+        }
+        let written = Pin::new(&mut this.writer).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = written {
+            this.looked_at = this.looked_at.saturating_sub(written);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

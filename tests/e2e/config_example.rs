@@ -28,7 +28,7 @@ async fn instances_and_their_names_go_through_ecs_bridge() {
     for option in [
         "hostname i-bp1example0001",
         "stricthostkeychecking true",
-        "knownhostscommand /usr/local/bin/ecs-bridge known-hosts %H --key %K",
+        "knownhostscommand /usr/local/bin/ecs-bridge known-hosts %H",
     ] {
         assert!(named.iter().any(|line| line == option), "no {option}");
     }

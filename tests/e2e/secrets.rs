@@ -6,7 +6,7 @@ use local_cloud::{
 use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Bridge, Ended, Lab};
-use crate::world::INSTANCE;
+use crate::world::{INSTANCE, make_key};
 
 const SECRET: &str = "secret/of+the=key";
 const TOKEN: &str = "token/of+the=role";
@@ -54,6 +54,12 @@ async fn said(lab: &Lab, args: &[&str]) -> Vec<String> {
 }
 
 fn check(lab: &Lab, texts: &[String]) {
+    check_calls(lab, texts);
+    let all = texts.concat();
+    assert!(all.contains("StartTerminalSession"), "nothing was logged:\n{all}");
+}
+
+fn check_calls(lab: &Lab, texts: &[String]) {
     let mut secrets: Vec<String> = vec![SECRET.into(), TOKEN.into()];
     let calls = lab.cloud.calls();
     secrets.extend(calls.iter().map(signature));
@@ -71,8 +77,6 @@ fn check(lab: &Lab, texts: &[String]) {
             "payload is in:\n{text}"
         );
     }
-    let all = texts.concat();
-    assert!(all.contains("StartTerminalSession"), "nothing was logged:\n{all}");
 }
 
 fn signature(call: &CallRecord) -> String {
@@ -108,6 +112,51 @@ async fn a_failure_shows_none() {
         check(&lab, &said(&lab, &args).await);
         lab.cloud.faults().api(ApiFault::on_any().cut());
         check(&lab, &said(&lab, &args).await);
+    }
+}
+
+/// Neither do the commands that only call the API, whether they go well or not.
+#[tokio::test]
+async fn keys_and_host_keys_show_none() {
+    for version in ["v3", "v1"] {
+        let lab = lab(Instance::new(INSTANCE)).await;
+        make_key(lab.dir.path(), "id").await;
+        let private = std::fs::read_to_string(lab.dir.path().join("id")).unwrap();
+        let log = lab.dir.path().join("log");
+        let run = async |args: &[&str]| {
+            let options = ["-vvv", "--ca-file", "ca.pem", "--signature-version", version];
+            let mut texts = Vec::new();
+            for to_file in [false, true] {
+                let mut command = lab.bridge(options.iter().chain(args));
+                if to_file {
+                    command.arg("--log-file").arg(&log);
+                }
+                let ended = Bridge::start(&mut command).end().await;
+                texts.extend([ended.stderr, String::from_utf8(ended.stdout).unwrap()]);
+            }
+            texts.push(std::fs::read_to_string(&log).unwrap());
+            texts
+        };
+        let all = async || {
+            let mut texts = Vec::new();
+            for args in [
+                &["send-key", "-i", INSTANCE, "--public-key", "id.pub"][..],
+                &["send-key", "-i", INSTANCE, "--public-key", "id.pub", "--json"],
+                &["send-key", "-i", INSTANCE, "--public-key", "id"],
+                &["known-hosts", INSTANCE],
+            ] {
+                texts.extend(run(args).await);
+            }
+            texts
+        };
+        let mut texts = all().await;
+        lab.cloud.update_access_key("STS.example", |key| key.secret = "another".into());
+        texts.extend(all().await);
+        check_calls(&lab, &texts);
+        for line in private.lines().filter(|line| !line.starts_with("-----")) {
+            assert!(!texts.concat().contains(line), "the private key is in a log");
+        }
+        assert!(texts.concat().contains("InvokeCommand"), "nothing was logged");
     }
 }
 
