@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::command::{InvocationRecord, KeyQueryRecord, KeyRecord, Log};
@@ -99,6 +99,10 @@ pub struct SessionRecord {
     pub token_header: Option<String>,
     /// How often an agent joined.
     pub opened: u32,
+    /// When one joined first, before anybody was told of it.
+    pub joined: Option<Instant>,
+    /// When the first payload of Input had come.
+    pub spoke: Option<Instant>,
     /// How often the target was dialled with success.
     pub dials: u32,
     pub dial_failures: u32,
@@ -128,6 +132,9 @@ pub struct SessionRecord {
     pub output_bytes: u64,
     /// The most Input payload that any sliding second brought.
     pub peak_bytes_per_second: u64,
+    /// The same by the times at which the client made the frames. On a busy machine what was sent apart may be
+    /// read together; what was made apart stays so.
+    pub peak_made_per_second: u64,
     /// How many faults have struck its connections, the upgrade's not counted.
     pub faults_struck: u32,
     /// Why it ended: a reason of the protocol, or `ClientClosed`, `ClientGone`, `EndTerminalSession`, or a fault.
@@ -156,6 +163,8 @@ impl SessionRecord {
             live: 0,
             token_header: None,
             opened: 0,
+            joined: None,
+            spoke: None,
             dials: 0,
             dial_failures: 0,
             input_frames: 0,
@@ -173,6 +182,7 @@ impl SessionRecord {
             output_frames: 0,
             output_bytes: 0,
             peak_bytes_per_second: 0,
+            peak_made_per_second: 0,
             faults_struck: 0,
             end_reason: None,
             violations: Vec::new(),

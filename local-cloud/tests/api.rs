@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use local_cloud::{AccessKey, ApiFault, ClockOffset, Instance, KeyState, LocalCloud, State};
 use support::*;
@@ -313,7 +316,12 @@ async fn faults_of_the_api() {
 
     cloud.faults().api(ApiFault::on_any().silent());
     let seen = cloud.calls().len();
-    let silence = tokio::time::timeout(Duration::from_millis(60), ask()).await;
+    let mut silent = pin!(ask());
+    tokio::select! {
+        _ = &mut silent => panic!("it was answered"),
+        asked = cloud.wait_for(|state| state.calls().count() > seen, SOON) => asked.unwrap(),
+    }
+    let silence = tokio::time::timeout(Duration::from_millis(60), silent).await;
     assert!(silence.is_err());
     assert_eq!(cloud.calls()[seen].status, 0);
     cloud.faults().clear();

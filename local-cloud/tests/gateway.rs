@@ -5,7 +5,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
-use local_cloud::{Agent, DialFailure, Instance, InstanceStatus, Pace, Progress, SessionState};
+use local_cloud::{
+    Action, Agent, DialFailure, Fault, Instance, InstanceStatus, Pace, Point, Progress,
+    SessionState,
+};
 use support::*;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -51,13 +54,15 @@ async fn large_transfers_come_back_byte_for_byte() {
 
 #[tokio::test]
 async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
-    let delay = Duration::from_millis(300);
-    let late = |agent: Agent| Instance::new("i-a").agent(agent.quick().dial_delay(delay));
+    // It dials when it is told to, however busy the machine is.
+    let late = |agent| quick(agent).fault(Fault::new(Point::Opened, Action::Hang));
     let cloud = cloud_with(late(Agent::old()).target(22, echo().await)).await;
-    let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+    let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
     client.input(b"early").await;
     client.opened().await;
     client.input(b" and not much later").await;
+    cloud.wait_for_session(|s| s.faults_struck == 1 && s.dropped_bytes == 24, SOON).await.unwrap();
+    assert!(cloud.faults().strike(&started.id, Action::Resume));
     cloud.wait_for_session(|s| s.dials == 1, SOON).await.unwrap();
     client.input(b"late").await;
     assert_eq!(client.output(4).await, b"late");
@@ -65,10 +70,16 @@ async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
     assert_eq!((record.dropped_bytes, record.forwarded_bytes), (24, 4));
 
     let cloud = cloud_with(late(Agent::newer()).target(22, echo().await)).await;
-    let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+    let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
     client.input(b"early").await;
     client.opened().await;
     client.input(b", late").await;
+    let record = cloud
+        .wait_for_session(|s| s.faults_struck == 1 && s.input_bytes == 11, SOON)
+        .await
+        .unwrap();
+    assert_eq!(record.dials, 0);
+    assert!(cloud.faults().strike(&started.id, Action::Resume));
     assert_eq!(client.output(11).await, b"early, late");
     assert_eq!(cloud.sessions()[0].dropped_bytes, 0);
 }
@@ -256,10 +267,25 @@ async fn silence_ends_a_session_and_pings_do_not_count() {
     let instance = quick(Agent::newer()).progress(Progress::none()).idle_timeout(idle);
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
-    client.ws.send(Message::Ping("x".into())).await.unwrap();
-    assert!(matches!(client.next().await, Got::Other(Message::Pong(_))));
-    assert_eq!(client.status().await, (5, "IdleTimeout".to_owned()));
-    assert_eq!(client.next().await, Got::Closed(1000));
+    // There is no pause between the pings: if they counted, it would not end.
+    let told = soon(async {
+        loop {
+            client.ws.send(Message::Ping("x".into())).await.unwrap();
+            match client.next().await {
+                Got::Other(Message::Pong(_)) => {}
+                told => return told,
+            }
+        }
+    });
+    match told.await {
+        Got::Frame { kind: STATUS, payload, .. } => assert_eq!(payload, b"\x05IdleTimeout"),
+        other => panic!("{other:?}"),
+    }
+    let mut last = client.next().await;
+    while let Got::Other(Message::Pong(_)) = last {
+        last = client.next().await;
+    }
+    assert_eq!(last, Got::Closed(1000));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::super::scripted::*;
 use super::*;
@@ -184,16 +184,27 @@ async fn a_silent_server_ends_the_call_in_its_time() {
     // What was known before says more than that time is up.
     let server = Server::new(&[refusal("Throttling"), Act::Silence]).await;
     config.endpoint = Endpoint::parse(&format!("http://127.0.0.1:{}", server.port)).unwrap();
-    let error = start(&Client::new(config).unwrap()).await.unwrap_err();
+    // The time is up when the last try is made, however busy the machine is.
+    config.call_timeout = Duration::from_secs(3600);
+    let client = Client::new(config).unwrap();
+    let mut call = std::pin::pin!(start(&client));
+    tokio::select! {
+        _ = &mut call => panic!("the server is silent"),
+        () = async { while server.requests().len() < 2 { tokio::task::yield_now().await } } => {}
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let error = call.await.unwrap_err();
     assert_eq!(error.kind(), Kind::Throttled);
     assert!(error.why().unwrap().contains("ended during the last try"));
 }
 
 #[tokio::test]
 async fn a_refused_connection_and_a_name_that_does_not_resolve() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    // Nobody listens there, and nobody else is given the port.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = bound.local_addr().unwrap().port();
     let error = start(&Client::new(config(&format!("http://127.0.0.1:{port}"))).unwrap()).await;
     let error = error.unwrap_err();
     assert!(matches!(error.network(), Some(NetworkError::Refused { .. })), "{error:?}");

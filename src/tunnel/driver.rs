@@ -284,6 +284,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                 self.handle_reader_gone(now);
             }
             Found::Read(Err(error)) => {
+                debug!("cannot read from the local side: {error}");
                 self.local_error.get_or_insert(LocalError::Read(error));
                 self.session.handle_local_eof(now);
             }

@@ -1,6 +1,7 @@
 //! How a session ends: by either side, by a signal, by whoever stops reading; and within 2 s
 //! whatever hangs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use local_cloud::{
@@ -171,19 +172,21 @@ async fn an_api_that_hangs_does_not_keep_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_hangs_keeps_it() {
     let actions = [Action::Silence, Action::StallClient, Action::Hang];
+    let bytes = Arc::new(noise(PLENTY));
     let mut cases = JoinSet::new();
     for (action, (signal, code)) in actions.into_iter().zip(SIGNALS) {
+        let bytes = Arc::clone(&bytes);
         cases.spawn(async move {
             let lab = Lab::new(fast(Agent::newer())).await;
             let (mut bridge, mut target) = open(&lab, &[]).await;
-            fill(&mut target, &noise(PLENTY)).await;
+            fill(&mut target, &bytes).await;
             let id = lab.cloud.sessions()[0].id.clone();
             assert!(lab.cloud.faults().strike(&id, action.clone()));
             lab.cloud.faults().api(ApiFault::on(END).silent());
             let stdin = bridge.stdin.as_mut().unwrap();
             // What comes in is thrown away by a silent gateway, but never stops to be taken.
             let len = if action == Action::Silence { 1 << 20 } else { PLENTY };
-            fill(stdin, &noise(len)).await;
+            fill(stdin, &bytes[..len]).await;
             bridge.signal(signal).await;
             let status = timeout(SOON, bridge.child.wait()).await;
             let status = status.unwrap_or_else(|_| panic!("{action:?}, {signal}: within 2 s"));
@@ -217,8 +220,9 @@ async fn a_closed_stdout_ends_it_without_spinning() {
     let id = lab.cloud.sessions()[0].id.clone();
     assert!(lab.cloud.faults().strike(&id, Action::StallClient));
     lab.cloud.faults().api(ApiFault::on(END).silent());
-    fill(bridge.stdin.as_mut().unwrap(), &noise(PLENTY)).await;
-    fill(&mut target, &noise(PLENTY)).await;
+    let bytes = noise(PLENTY);
+    fill(bridge.stdin.as_mut().unwrap(), &bytes).await;
+    fill(&mut target, &bytes).await;
     let before = bridge.busy();
     drop(bridge.stdout.take());
     let ending = |state: &State| state.calls().any(|call| call.action == END);

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::case::{Case, run_all};
-use crate::lab::{Bridge, Lab};
+use crate::lab::{Bridge, Lab, refusing};
 use crate::world::{INSTANCE, run};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -301,7 +301,7 @@ async fn an_endpoint_that_cannot_be_reached_is_told() {
     // One that takes connections into its backlog and does nothing with them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_port = silent.local_addr().unwrap().port();
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_bound, refusing) = refusing();
     let at = |name, endpoint: String| {
         Case::new(name).args(&["--endpoint", &endpoint]).calls(START, 0).within(15)
     };

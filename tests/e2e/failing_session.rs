@@ -12,13 +12,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::case::{Case, run_all};
-use crate::lab::{Bridge, Lab, QUIET_PORT};
+use crate::lab::{Bridge, Lab, QUIET_PORT, refusing};
 use crate::world::{INSTANCE, noise};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_cannot_be_dialled_is_told() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_bound, refusing) = refusing();
     let (_babbling, babbler) = babble().await;
     let untrusted = LocalCloud::builder().tls(Tls::UntrustedCa).start().await.unwrap();
     let other_name = LocalCloud::builder().tls(Tls::WrongName).start().await.unwrap();

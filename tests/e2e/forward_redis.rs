@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, number, read};
+use crate::forward_driver::{Forward, Over, number, read};
 use crate::lab::{Lab, QUIET_PORT};
 use crate::world::{INSTANCE, PATIENCE, installed, noise, succeed};
 
@@ -70,7 +70,7 @@ async fn forward(redis: &Redis, agent: Agent) -> (Lab, Forward) {
     (lab, forward)
 }
 
-async fn ends_well(lab: &Lab, forward: Forward) {
+async fn ends_well(lab: &Lab, forward: Forward) -> Over {
     let over = forward.stop("TERM").await;
     assert_eq!((over.code(), over.all("error").len()), (143, 0), "{over:?}");
     lab.all_ended().await;
@@ -79,6 +79,7 @@ async fn ends_well(lab: &Lab, forward: Forward) {
         assert_eq!(session.dropped_bytes, 0, "an older agent dropped early input");
         assert_ne!(session.end_reason.as_deref(), Some("FlowExceedLimit"));
     }
+    over
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,14 +110,11 @@ async fn redis_benchmark_gets_all_its_answers() {
         for test in ["SET", "GET", "LPUSH"] {
             assert!(out.lines().any(|line| line.contains(test)), "no {test}: {out}");
         }
-        let accepted = forward.so_far("accepted").len();
-        assert!(accepted >= 4, "{accepted} connections");
-        let mut sent = 0;
-        for closed in forward.all(accepted, "closed").await {
-            sent += number(&closed, "sent");
-        }
+        let over = ends_well(&lab, forward).await;
+        let closed = over.all("closed");
+        assert!(closed.len() >= 4, "{} connections", closed.len());
+        let sent: u64 = closed.iter().map(|event| number(event, "sent")).sum();
         assert!(sent > 2 * 400 * 3000, "{sent} bytes");
-        ends_well(&lab, forward).await;
     }
 }
 

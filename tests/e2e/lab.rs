@@ -1,13 +1,14 @@
 //! The binary alone against the stand-in cloud: no ssh, and the test itself plays the target.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use local_cloud::{Builder, Instance, LocalCloud, SessionRecord};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -249,6 +250,14 @@ pub(crate) struct Report {
     pub(crate) why: String,
     pub(crate) fix: String,
     pub(crate) request_id: String,
+}
+
+/// An address that refuses connections, and that nobody else is given as long as this is held.
+pub(crate) fn refusing() -> (TcpSocket, SocketAddr) {
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = bound.local_addr().unwrap();
+    (bound, addr)
 }
 
 /// Writes until it is not taken any more, and says how much was.

@@ -57,11 +57,15 @@ async fn a_full_disk_is_not_taken_for_a_reader_that_has_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stdin_that_cannot_be_read_is_told_after_the_answer() {
     let lab = lab().await;
-    let mut command = lab.bridge(["proxy", INSTANCE, QUIET_PORT]);
+    let mut command = lab.bridge(["proxy", INSTANCE, QUIET_PORT, "-vv"]);
     command.stdin(File::open(lab.dir.path()).unwrap()).stdout(Stdio::piped());
-    let bridge = Bridge::start_as_it_is(&mut command);
-    lab.accept().await.write_all(b"hello").await.unwrap();
+    let mut bridge = Bridge::start_as_it_is(&mut command);
+    let mut target = lab.accept().await;
+    bridge.logged("cannot read from the local side").await;
+    target.write_all(b"hello").await.unwrap();
+    drop(target);
     let ended = bridge.end().await;
     assert_eq!((ended.code, &ended.stdout[..]), (Some(1), &b"hello"[..]));
-    assert!(ended.stderr.contains("Is a directory"), "{}", ended.stderr);
+    let (_, report) = ended.stderr.split_once("ecs-bridge: error: ").expect("a report");
+    assert!(report.contains("Is a directory"), "{report}");
 }

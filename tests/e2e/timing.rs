@@ -1,7 +1,7 @@
 //! When bytes are sent: not before somebody listens, not faster than allowed, and often enough to
 //! stay open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local_cloud::{Agent, Instance, Pace, Progress, SessionRecord};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,9 +13,6 @@ use crate::world::{INSTANCE, PATIENCE, noise};
 
 /// What the default limit of 204,800 bit/s allows in a second.
 const DEFAULT_SECOND: u64 = 25_600;
-/// By how much a second may exceed it when a busy machine brings frames together that were not sent
-/// together: two of them. The stand-in's own judgement is stricter, and knows when they were sent.
-const BROUGHT_TOGETHER: u64 = 2 * 2_048;
 
 async fn read(target: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -29,10 +26,30 @@ fn paced_well(session: &SessionRecord) {
     assert_eq!(session.end_reason, None, "{session:#?}");
 }
 
-/// The delays are those of the real agents, of which the older ones drop what comes too early.
+/// All that a session has sent within this time was sent at the default limit. What a busy machine
+/// reads together may have been sent apart: what counts is when the frames were made, as they say
+/// themselves, and that all of them took as long as they must.
+pub(crate) fn kept_the_default_limit(session: &SessionRecord, took: Duration) {
+    let peak = session.peak_made_per_second;
+    assert!(peak <= DEFAULT_SECOND, "{peak} bytes in a second");
+    let least = session.input_bytes.saturating_sub(DEFAULT_SECOND) as f64 / DEFAULT_SECOND as f64;
+    assert!(took.as_secs_f64() >= least, "{} bytes within {took:?}", session.input_bytes);
+}
+
+/// After how long real agents dial the target.
+const AGENTS_DIAL: Duration = Duration::from_secs(1);
+
+/// How long a client's first bytes have waited since the agent joined. That a machine is busy makes
+/// it no shorter.
+fn waited(session: &SessionRecord) -> Duration {
+    session.spoke.unwrap() - session.joined.unwrap()
+}
+
+/// Older agents drop what comes before they have dialled. That they do sooner than real ones leaves a
+/// busy machine some time; real ones would have dialled all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_client_says_first_is_not_lost() {
-    let instance = |agent| Instance::new(INSTANCE).agent(agent);
+    let instance = |agent: Agent| Instance::new(INSTANCE).agent(agent.dial_delay(AGENTS_DIAL / 4));
     let mut cases = tokio::task::JoinSet::new();
     for (agent, port, bytes) in [
         (Agent::old(), QUIET_PORT, &b"GET / HTTP/1.0\r\n\r\n"[..]),
@@ -55,7 +72,9 @@ async fn what_a_client_says_first_is_not_lost() {
                 drop(bridge.stdin.take());
                 bridge.end().await.well(b"");
                 lab.all_ended().await;
-                assert_eq!(lab.cloud.sessions()[0].dropped_bytes, 0);
+                let session = &lab.cloud.sessions()[0];
+                assert_eq!(session.dropped_bytes, 0);
+                assert!(waited(session) > AGENTS_DIAL, "{session:?}");
             });
         }
     }
@@ -98,7 +117,7 @@ async fn the_default_ready_delay_waits_for_the_agent_to_dial() {
     let mut bridge = lab.start(&[QUIET_PORT]);
     bridge.send(b"PING").await;
     let session = lab.session(|session| session.input_bytes > 0).await;
-    assert_eq!((session.opened, session.dials), (1, 1));
+    assert!(waited(&session) > AGENTS_DIAL, "{session:?}");
 }
 
 #[tokio::test]
@@ -110,11 +129,10 @@ async fn keepalives_are_sent_as_often_as_asked_for() {
         target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         tokio::spawn(async move { read(&mut target, 1).await });
     }
-    let often = lab.session(|session| session.empty_inputs == 3).await;
-    assert_eq!(often.input_frames, 3);
-    let sessions = lab.cloud.sessions();
-    let never = sessions.iter().find(|session| session.id != often.id).unwrap();
-    assert_eq!((never.output_frames, never.input_frames), (1, 0));
+    let often = lab.session(|session| session.empty_inputs >= 3).await;
+    assert_eq!(often.input_frames, often.empty_inputs);
+    let never = lab.session(|session| session.id != often.id && session.output_frames == 1).await;
+    assert_eq!(never.input_frames, 0);
 }
 
 /// A keepalive keeps a session that the service would end, and payload is as good.
@@ -126,7 +144,7 @@ async fn a_keepalive_keeps_a_session_open() {
     let mut target = lab.accept().await;
     target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
     bridge.expect(b"SSH-2.0-x\r\n").await;
-    lab.session(|session| session.empty_inputs == 5).await;
+    lab.session(|session| session.empty_inputs >= 5).await;
     target.write_all(b"still here").await.unwrap();
     bridge.expect(b"still here").await;
 }
@@ -140,13 +158,14 @@ async fn the_default_limit_is_kept() {
         let mut target = lab.accept().await;
         target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let bytes = noise(100_000);
+        let begin = Instant::now();
         let (got, ()) = tokio::join!(read(&mut target, bytes.len()), bridge.send(&bytes));
-        assert!(got == bytes);
         let session = &lab.cloud.sessions()[0];
+        kept_the_default_limit(session, begin.elapsed());
+        assert!(got == bytes);
         paced_well(session);
-        let peak = session.peak_bytes_per_second;
-        assert!(peak <= DEFAULT_SECOND + BROUGHT_TOGETHER, "{peak} bytes in a second");
         // Nor is more time taken than that: a second's worth was sent in some second.
+        let peak = session.peak_made_per_second;
         assert!(peak >= DEFAULT_SECOND * 9 / 10, "{peak} bytes in the best second");
     }
 }

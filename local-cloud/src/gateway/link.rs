@@ -176,7 +176,10 @@ impl Link {
 
     /// Opened: tells the client, as far as it is to be told, and wakes who waited for it.
     pub(crate) async fn open(&self) {
-        self.note(|session| session.opened += 1);
+        self.note(|session| {
+            session.opened += 1;
+            session.joined.get_or_insert_with(Instant::now);
+        });
         if self.instance.progress.opened {
             self.out.status(OPENED, "").await;
         }

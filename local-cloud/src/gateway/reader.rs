@@ -183,9 +183,13 @@ impl Reader<'_> {
         self.link.note(|session| {
             session.input_frames += 1;
             session.input_bytes += count;
+            if length > 0 {
+                session.spoke.get_or_insert(now);
+            }
             session.empty_inputs += u64::from(length == 0);
             session.full_inputs += u64::from(length == MAX_PAYLOAD);
             session.peak_bytes_per_second = session.peak_bytes_per_second.max(rate);
+            session.peak_made_per_second = session.peak_made_per_second.max(created_rate);
         });
         let pace = &self.link.instance.pace;
         let over = |rate, limit| exceeds(rate, limit, pace.tolerance_percent);
