@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::explain::{ExitCode, Report};
+use crate::logging;
+use crate::public_key::{KeyError, is_private};
 use crate::spec::{self, bind};
 
 /// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
@@ -31,6 +34,12 @@ impl Cli {
     /// The command line of the process. A variable that is empty counts as one that is not set.
     pub fn from_process() -> Self {
         let command = unset_empty(Self::command());
+        // Words that are not understood are shown, and one of them may be a private key.
+        let mut words = std::env::args_os().take_while(|word| word != "--");
+        if words.any(|word| is_private(&word.to_string_lossy())) {
+            logging::tell(&Report::new(&KeyError::Private { path: None }));
+            std::process::exit(i32::from(ExitCode::Usage as u8));
+        }
         let matches = command.get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }

@@ -53,7 +53,9 @@ impl PublicKey {
         if word.contains("-cert-v01@") {
             return Err(KeyError::Certificate);
         }
-        let key = match ssh_key::PublicKey::from_openssh(line) {
+        // Where OpenSSH takes any blanks, the parser wants one space.
+        let spaced = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let key = match ssh_key::PublicKey::from_openssh(&spaced) {
             Ok(key) => key,
             Err(_) if is_type(word) => return Err(KeyError::Damaged),
             // Where a type comes later the line has options before it, as authorized_keys may.
@@ -146,6 +148,8 @@ pub fn load(given: Option<&str>, home: Option<&Path>) -> Result<Loaded, KeyError
     match given {
         Some("-") => Ok(Loaded { key: PublicKey::parse(&read(io::stdin())?)?, path: None }),
         Some(text) if is_text(text) => Ok(Loaded { key: PublicKey::parse(text)?, path: None }),
+        // A line of a private key's Base64 is no file, and not to be shown.
+        Some(word) if is_base64(word) && !Path::new(word).exists() => Err(KeyError::NotAKey),
         Some(path) => {
             let path = Path::new(path);
             let path = match (path.strip_prefix("~"), home) {
@@ -196,6 +200,12 @@ fn read(from: impl Read) -> Result<Zeroizing<String>, KeyError> {
     }
 }
 
+/// Whether a word may be of a key in Base64: longer than names of files are.
+fn is_base64(word: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    word.len() >= 40 && word.bytes().all(is_digit)
+}
+
 /// Whether a command line's word is a key rather than a path.
 fn is_text(text: &str) -> bool {
     let words: Vec<_> = text.split_ascii_whitespace().collect();
@@ -205,7 +215,8 @@ fn is_text(text: &str) -> bool {
         || words.windows(2).any(|pair| is_type(pair[0]) && pair[1].starts_with("AAAA"))
 }
 
-fn is_private(text: &str) -> bool {
+/// Whether a text is a private key, or holds one.
+pub(crate) fn is_private(text: &str) -> bool {
     // The last one is how the Base64 of OpenSSH's own format begins, without the lines around it.
     ["PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines:", "b3BlbnNzaC1rZXktdjE"]
         .iter()

@@ -155,10 +155,8 @@ fn find<'a>(value: &'a Value, wanted: &Invocation) -> Option<&'a Value> {
 }
 
 fn result(item: &Value) -> InvocationResult {
-    // Older answers have only the second one.
-    let status = text(item, "InvocationStatus").or_else(|| text(item, "InvokeRecordStatus"));
     InvocationResult {
-        status: InvocationStatus::parse(status.unwrap_or_default()),
+        status: InvocationStatus::parse(text(item, "InvocationStatus").unwrap_or_default()),
         exit_code: text(item, "ExitCode").and_then(|code| code.parse().ok()),
         output: text(item, "Output").map(|output| decode(&output)).unwrap_or_default(),
         error_code: text(item, "ErrorCode"),
@@ -195,7 +193,7 @@ mod tests {
         assert_eq!(failed.status, InvocationStatus::Failed("Failed".into()));
         assert_eq!((failed.exit_code, failed.output.as_str()), (Some(7), "hello"));
         assert_eq!(failed.error_code.as_deref(), Some("ExitCodeNonzero"));
-        let bare = read(&list(json!({"InvokeRecordStatus": "Running", "Output": "not Base64!"})));
+        let bare = read(&list(json!({"invocationstatus": "Running", "Output": "not Base64!"})));
         let bare = bare.unwrap();
         assert_eq!(bare.status, InvocationStatus::Underway("Running".into()));
         assert_eq!((bare.exit_code, bare.output.as_str()), (None, "not Base64!"));

@@ -72,8 +72,10 @@ impl Client {
         let (mut seen, mut busy) = (None, None);
         loop {
             let pause = (asked.elapsed() / PART).clamp(SOONEST, LATEST);
-            let next = Instant::now() + pause;
-            if next >= deadline {
+            let now = Instant::now();
+            // The last question still has some time for its answer.
+            let next = (now + pause).min(deadline - SOONEST);
+            if next <= now {
                 break;
             }
             sleep_until(next).await;

@@ -169,7 +169,11 @@ async fn hindrance(client: &Client, instance: &str, is_known: bool) -> Cause {
         Ok(Some(agent)) if agent.online == Some(false) => {
             debug!("the agent of {instance} is said to be away");
             sleep(AWAY_WITHIN).await;
-            return Cause::Away;
+            // It may have come back, and be at work.
+            match client.agent_status(instance).await {
+                Ok(Some(agent)) if agent.online == Some(true) => {}
+                _ => return Cause::Away,
+            }
         }
         Ok(_) => {}
         // The work itself tells what is wrong with the credentials, the network or the id.

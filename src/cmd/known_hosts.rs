@@ -14,19 +14,23 @@ use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
 use crate::cloud::InvocationError;
 use crate::explain::{ExitCode, Explain, printable};
-use crate::proto::host_key::HostKeyWatch;
+use crate::proto::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
+use crate::tunnel::endpoint::{self, LocalWrite as _};
 use crate::tunnel::error::Target;
 
 /// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
 /// configured with: from the private ones, for a .pub file may be stale, or else from the files.
-const SCRIPT: &str = r#"#!/bin/sh
+const SCRIPT: &str = r##"#!/bin/sh
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 settings() {
     sshd -T -C user=root,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22 2>/dev/null ||
         sshd -T 2>/dev/null
 }
 keys=$(settings | sed -n 's/^hostkey //p')
+# sshd tells nothing where the folder is missing that only its running service makes.
+[ -n "$keys" ] || keys=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null |
+    sed -n 's/^[[:blank:]]*[Hh][Oo][Ss][Tt][Kk][Ee][Yy][[:blank:]=]\{1,\}"\{0,1\}\([^"#]*[^"#[:blank:]]\).*$/\1/p')
 [ -n "$keys" ] || keys=$(ls /etc/ssh/ssh_host_*_key 2>/dev/null)
 printf '%s\n' "$keys" | while IFS= read -r key; do
     case $key in
@@ -36,7 +40,7 @@ printf '%s\n' "$keys" | while IFS= read -r key; do
     esac
 done
 exit 0
-"#;
+"##;
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
@@ -44,8 +48,9 @@ pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
     check_instance(instance)?;
     let cloud = Cloud::open(global)?;
     let (cache, topic) = (cache(), topic(&cloud, instance));
-    // ssh has no key to show before the server has sent one.
-    let shown = args.key.as_deref().filter(|key| !key.is_empty() && *key != "NONE");
+    // ssh has no key to show before the server has sent one, and a certificate is none of these.
+    let is_plain = |key: &&str| STANDARD.decode(key).is_ok_and(|key| is_plain_key(&key));
+    let shown = args.key.as_deref().filter(is_plain);
     let known = if args.refresh { None } else { remembered(&cache, &topic) };
     let known = known.filter(|keys| {
         let fits = shown.is_none_or(|shown| keys.iter().any(|key| key.base64() == shown));
@@ -57,7 +62,20 @@ pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
     let keys = match known {
         Some(keys) => keys,
         None => {
-            let keys = ask(&cloud, instance).await?;
+            // ssh may be ended while it waits: then there is nobody to ask for.
+            let mut stdout = endpoint::stdout().ok();
+            let gone = async {
+                match &mut stdout {
+                    Some(stdout) => stdout.closed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let keys = tokio::select! {
+                keys = ask(&cloud, instance) => keys?,
+                () = gone => return Ok(Done::Normally),
+            };
+            // It blocks again once this is dropped.
+            drop(stdout);
             let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
             cache.put(&topic, &lines, SystemTime::now());
             keys

@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::command::Failed;
@@ -10,6 +13,7 @@ use super::register::{Registration, check_user};
 use super::session::{Carried, Plan, Witness, carry, check_instance};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
 use crate::cli::{self, Global};
+use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
@@ -18,6 +22,9 @@ use crate::tunnel::driver::{LocalError, Observer};
 use crate::tunnel::endpoint::{self, Endpoint};
 use crate::tunnel::error::Target;
 use crate::tunnel::gate::Gate;
+
+/// How long a registration that has failed lets the session be started that is to be ended.
+const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
@@ -41,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let (gate, writer) = Gate::new(local.writer);
     let writer = writer.shown_to(known_hosts::watch(&cloud, &plan.target));
     let mut local = Endpoint::new(local.reader, writer);
-    let keeper = Keeper { gate, stays_shut: Cell::new(false) };
+    let keeper = Keeper { gate, stays_shut: Cell::new(false), started: Notify::new() };
     let (ended_by, failed) = (Cell::new(None), Cell::new(None));
     let stop = async {
         let registering = async {
@@ -59,6 +66,8 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
                 Err(error) => {
                     keeper.stays_shut.set(true);
                     failed.set(Some(error));
+                    // A session that is being started can only be ended once it is known.
+                    let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
                 }
             }
         };
@@ -133,6 +142,7 @@ async fn register(
 struct Keeper {
     gate: Gate,
     stays_shut: Cell<bool>,
+    started: Notify,
 }
 
 impl Observer for Keeper {
@@ -143,7 +153,11 @@ impl Observer for Keeper {
     }
 }
 
-impl Witness for Keeper {}
+impl Witness for Keeper {
+    fn started(&self, _: &TerminalSession) {
+        self.started.notify_one();
+    }
+}
 
 /// stdin or stdout themselves are at fault: bytes are lost.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,9 @@ pub(super) const VALID: Duration = Duration::from_secs(60);
 /// How long after that it is not registered again: there has to be time left to use it.
 const FRESH: Duration = Duration::from_secs(45);
 
+/// How old a registration may be once the installation is done: else the key is registered again.
+const STALE: Duration = VALID.saturating_sub(FRESH);
+
 /// Whose key is to be registered where.
 pub(super) struct Registration<'a> {
     pub(super) cloud: &'a Cloud,
@@ -67,7 +70,7 @@ impl Registration<'_> {
         reinstall: bool,
     ) -> std::result::Result<Registered, Failed> {
         let client = &self.cloud.client;
-        let (began, since) = (Instant::now(), SystemTime::now());
+        let (began, mut since) = (Instant::now(), SystemTime::now());
         let plugin = self.of_plugin();
         if reinstall {
             self.cache.forget(&plugin);
@@ -86,7 +89,7 @@ impl Registration<'_> {
             self.cache.put(&plugin, &(), SystemTime::now());
             Ok::<_, InvocationError>(())
         };
-        let send = async {
+        let send = || async {
             let parameters = json!({ "username": self.user, "sshPublicKey": key.line() });
             let invocation = client.invoke_command(instance, SEND_KEY, &parameters).await?;
             let what = Step::SendKey.failed(instance);
@@ -94,13 +97,18 @@ impl Registration<'_> {
             Ok::<_, InvocationError>(invocation.request_id)
         };
         let both = async {
-            tokio::try_join!(
+            let ((), request_id) = tokio::try_join!(
                 async { install.await.map_err(|error| (Step::Install, error)) },
-                async { send.await.map_err(|error| (Step::SendKey, error)) },
-            )
+                async { send().await.map_err(|error| (Step::SendKey, error)) },
+            )?;
+            if began.elapsed() < STALE {
+                return Ok(request_id);
+            }
+            debug!("the key was registered a while ago: it is registered again");
+            since = SystemTime::now();
+            send().await.map_err(|error| (Step::SendKey, error))
         };
-        let ((), request_id) = match watched(client, instance, Step::SendKey, is_known, both).await
-        {
+        let request_id = match watched(client, instance, Step::SendKey, is_known, both).await {
             Ok(done) => done,
             Err(error) => {
                 // What was known may be what is wrong.

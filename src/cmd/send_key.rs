@@ -9,6 +9,7 @@ use super::register::{Registration, VALID, check_user};
 use super::session::check_instance;
 use super::{Cloud, Done, Result, cache, home, print};
 use crate::cli::{self, Global};
+use crate::explain::printable;
 use crate::public_key;
 
 /// Runs the command: everything that can be wrong here is found before anything is sent.
@@ -40,7 +41,7 @@ pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
     } else if !global.quiet {
         let comment = match key.comment() {
             "" => String::new(),
-            comment => format!(", {comment}"),
+            comment => format!(", {}", printable(comment)),
         };
         print(&format_args!(
             "{} ({}{comment}) is registered for {user} on {instance} until {shown_until} ({left} s)",

@@ -92,7 +92,7 @@ fn string(fields: &[u8]) -> Option<&[u8]> {
 
 /// Whether it begins with the name of a type of keys. The first number of a group does not, and a
 /// certificate's name is another one.
-fn is_plain_key(key: &[u8]) -> bool {
+pub fn is_plain_key(key: &[u8]) -> bool {
     let families: [&[u8]; 3] = [b"ssh-", b"ecdsa-sha2-", b"sk-"];
     string(key).is_some_and(|name| {
         families.iter().any(|family| name.starts_with(family))

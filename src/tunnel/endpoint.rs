@@ -33,6 +33,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Endpoint<R, W> {
     }
 }
 
+/// The process's own stdout.
+///
+/// # Errors
+/// When the descriptor is closed, or cannot be handed to the event loop.
+pub fn stdout() -> io::Result<Stdout> {
+    Stdout::open()
+}
+
 /// The process's own stdin and stdout.
 ///
 /// # Errors
