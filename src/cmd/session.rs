@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use tokio::io::AsyncRead;
@@ -18,10 +19,11 @@ use crate::cloud::{
 };
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, End, Failure, Session};
-use crate::tunnel::dial::{Line, connect, dial};
+use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+use crate::tunnel::wire::{NotRedialled, Redialling, Wire};
 
 /// The port on which the far side is known to speak first.
 const SSH: u16 = 22;
@@ -90,6 +92,7 @@ impl Plan {
             keepalive: self.keepalive,
             idle_timeout: self.idle_timeout,
             linger: self.linger,
+            random: random(),
             ..Config::new(unix_ms)
         }
     }
@@ -270,7 +273,29 @@ where
     debug!("connected to the gateway");
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
-    Ok(Carried::Ended(splice(socket, core, local, stop, observer).await))
+    let (url, token, tls) = (&session.websocket_url, &session.security_token, &cloud.tls);
+    let redial = move |channel_id: Bytes| -> Redialling<'_> {
+        Box::pin(async move {
+            let redialled = redial(url, token, &channel_id, tls).await;
+            redialled.map_err(|error| not_redialled(&error))
+        })
+    };
+    let wire = Wire { socket, redial: &redial };
+    Ok(Carried::Ended(splice(wire, core, local, stop, observer).await))
+}
+
+/// A gateway that restarts may refuse for a while. What it forbids stays forbidden.
+fn not_redialled(error: &DialError) -> NotRedialled {
+    let is_final = match error {
+        DialError::Refused { status, .. } => matches!(status.as_u16(), 401 | 403 | 410),
+        DialError::Url(_) | DialError::TlsSetup(_) => true,
+        _ => false,
+    };
+    let detail = match error {
+        DialError::Connect { cause, .. } | DialError::Resolve { cause, .. } => format!(": {cause}"),
+        _ => String::new(),
+    };
+    NotRedialled { how: format!("{error}{detail}"), is_final }
 }
 
 /// Ends a session, as far as that is possible in a short time.
@@ -347,6 +372,13 @@ pub(super) fn check_instance(id: &str) -> Result<()> {
         .into());
     }
     Ok(())
+}
+
+/// A seed. Without randomness there is no jitter, and nothing else is wrong.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }
 
 fn check(target: &Target) -> Result<()> {

@@ -8,6 +8,7 @@
 //! - [`status`]: what a Status frame says, and the reasons of an end.
 //! - [`session`]: one stream from the upgrade to its end.
 //! - [`pace`]: how fast Input may be sent.
+//! - [`replay`]: what was sent and is not yet acknowledged.
 //! - [`identification`]: SSH's identification line, which must not come twice; [`host_key`]: the host
 //!   key that a server shows.
 //! - [`timer`]: the deadlines of a session, reduced to one.
@@ -17,6 +18,7 @@ pub mod frame;
 pub mod host_key;
 pub mod identification;
 pub mod pace;
+pub mod replay;
 pub mod session;
 pub mod status;
 pub mod timer;

@@ -111,11 +111,44 @@ impl Pace {
         }
     }
 
-    /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave.
+    /// Whether a frame may be sent now that cannot be made shorter, since it was sent before. One
+    /// that is longer than a second of this limit is sent when no other was for a second.
+    pub fn allows_whole(&mut self, now: Instant, payload: usize) -> bool {
+        self.refresh(now);
+        let bytes = payload as u64;
+        let fits = bytes <= self.budget() || self.sent.is_empty();
+        self.held = !fits;
+        let allowed = fits && self.credit >= self.time_for(bytes.min(self.quantum()));
+        if !allowed {
+            self.due = self.whole_at(payload);
+        }
+        allowed
+    }
+
+    /// When to ask [`Self::allows_whole`] again.
+    pub fn whole_at(&self, payload: usize) -> Instant {
+        let bytes = payload as u64;
+        let (mut budget, mut at) = (self.budget(), self.updated);
+        for sent in &self.sent {
+            if bytes <= budget {
+                break;
+            }
+            budget += sent.bytes;
+            at = sent.last + WINDOW;
+        }
+        let need = self.time_for(bytes.min(self.quantum()));
+        at.max(self.updated + need.saturating_sub(self.credit))
+    }
+
+    /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave, or
+    /// [`Self::allows_whole`] allowed.
     pub fn spend(&mut self, now: Instant, payload: usize) {
         self.refresh(now);
         let bytes = payload as u64;
-        self.credit = self.credit.saturating_sub(self.time_for(bytes));
+        let cost = self.time_for(bytes);
+        // A frame that costs more than there is leaves a debt: nothing is earned for so long.
+        self.updated += cost.saturating_sub(self.credit);
+        self.credit = self.credit.saturating_sub(cost);
         self.in_window += bytes;
         let earliest = now.checked_sub(LATE).unwrap_or(now);
         let counted = self.due.clamp(earliest, now);

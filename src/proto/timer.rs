@@ -19,11 +19,17 @@ pub(super) enum Timer {
     Linger,
     /// What is still queued at a shutdown has to be gone by now.
     Flush,
+    /// What was asked for again has not come (PROTOCOL.md, 8).
+    AskAgain,
+    /// Another WebSocket is to be made (PROTOCOL.md, 8).
+    Reconnect,
+    /// There is still no other WebSocket.
+    GiveUp,
 }
 
 impl Timer {
     /// In the order in which they count when several are due at once.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Ready,
         Self::Open,
         Self::Pace,
@@ -31,6 +37,9 @@ impl Timer {
         Self::Idle,
         Self::Linger,
         Self::Flush,
+        Self::AskAgain,
+        Self::Reconnect,
+        Self::GiveUp,
     ];
 
     /// The earliest of all deadlines.

@@ -20,6 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tower_service::Service;
 use tracing::debug;
 
+use crate::cloud::sign::encode;
 use crate::explain::printable;
 use crate::tls::{self, Tls};
 
@@ -190,6 +191,23 @@ pub async fn dial(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Opens another WebSocket of a session whose first one is gone (PROTOCOL.md, 8): the same URL with
+/// the channel id that was learnt.
+///
+/// # Errors
+/// See [`DialError`]; it is bounded in time as [`dial`] is.
+pub async fn redial(
+    url: &SecretString,
+    token: &SecretString,
+    channel_id: &[u8],
+    tls: &Tls,
+) -> Result<Socket, DialError> {
+    let plain = url.expose_secret();
+    let joint = if plain.contains('?') { '&' } else { '?' };
+    let url = format!("{plain}{joint}channelId={}", encode(&String::from_utf8_lossy(channel_id)));
+    Ok(dial(&url.into(), token, tls, None).await?.0)
 }
 
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is

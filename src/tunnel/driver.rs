@@ -3,9 +3,11 @@
 //! The branches of the one `select!` only wait; what they found is handled after it has returned,
 //! so that the order of events is decided in one place and nothing is lost to a cancelled branch.
 
+mod link;
+
 use std::future::Future;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -14,13 +16,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::dial::Socket;
 use super::endpoint::{Endpoint, LocalWrite};
 pub use super::finish::LocalError;
 use super::finish::{Rest, close, is_gone, plain};
-use crate::proto::session::{Disconnect, End, Event, RemoteEnd, Session};
+use super::vitals::Vitals;
+use super::wire::{NotRedialled, Redialling, Wire};
+use crate::proto::session::{Disconnect, End, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);
@@ -77,7 +81,7 @@ pub trait Observer {
 /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
 /// a second.
 pub async fn splice<R, W>(
-    socket: Socket,
+    wire: Wire<'_>,
     session: Session,
     local: &mut Endpoint<R, W>,
     shutdown: impl Future<Output = ()>,
@@ -87,10 +91,11 @@ where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
-    let (sink, stream) = socket.split();
     let mut driver = Driver {
-        sink,
-        stream,
+        halves: Some(wire.socket.split()),
+        redial: wire.redial,
+        redialling: None,
+        vitals: Vitals::new(clock(), SystemTime::now()),
         session,
         local,
         observer,
@@ -114,14 +119,17 @@ where
     driver.finish(shutdown).await
 }
 
-struct Driver<'a, R, W, O> {
-    sink: SplitSink<Socket, Message>,
-    stream: SplitStream<Socket>,
+struct Driver<'a, 'w, R, W, O> {
+    /// The socket, while there is one.
+    halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
+    redial: &'w dyn Fn(Bytes) -> Redialling<'w>,
+    redialling: Option<Redialling<'w>>,
+    vitals: Vitals,
     session: Session,
     local: &'a mut Endpoint<R, W>,
     observer: &'a O,
-    /// A message that the session gave and the socket has not taken.
-    outgoing: Option<Bytes>,
+    /// A message that the socket has not taken.
+    outgoing: Option<Message>,
     /// Whether the socket has taken messages that it has not written.
     unflushed: bool,
     /// Since when the socket has taken nothing although there was something for it.
@@ -165,55 +173,81 @@ enum Found {
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
     Message(Option<Result<Message, WsError>>),
+    Redialled(Box<Result<Socket, NotRedialled>>),
     Read(io::Result<usize>),
     Written(io::Result<usize>),
     FlushedLocal(io::Result<()>),
     ReaderGone,
 }
 
-impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
+impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     /// Until the session has ended and its last frame is written.
     async fn run(&mut self, mut shutdown: impl Future<Output = ()> + Unpin) {
         loop {
-            self.session.handle_timeout(Instant::now());
+            let now = clock();
+            self.look_after_the_socket(now);
+            self.session.handle_timeout(now);
             self.log_events();
-            if self.outgoing.is_none() {
-                self.outgoing = self.session.poll_transmit(Instant::now());
+            if self.outgoing.is_none() && self.halves.is_some() {
+                self.outgoing = self.session.poll_transmit(now).map(Message::Binary);
             }
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
             }
             if self.session.end().is_some() {
-                let since = *self.ended.get_or_insert_with(Instant::now);
+                let since = *self.ended.get_or_insert(now);
                 let writing = self.outgoing.is_some() || self.unflushed;
-                if !writing || self.sink_broken.is_some() || since.elapsed() >= WRITE_WITHIN {
+                let waited = now.saturating_duration_since(since);
+                if !writing || self.sink_broken.is_some() || waited >= WRITE_WITHIN {
                     return;
                 }
             }
             let writing = self.outgoing.is_some() || self.unflushed;
-            self.blocked = writing.then(|| self.blocked.unwrap_or_else(Instant::now));
+            self.blocked = writing.then(|| self.blocked.unwrap_or(now));
             let found = self.wait(&mut shutdown).await;
             self.handle(found);
         }
     }
 
     async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Found {
-        let reads_far = self.session.wants_remote();
+        let reads_far = self.session.wants_remote() && self.halves.is_some();
         if let Some(broken) = &mut self.sink_broken {
             // As long as the local side holds up the reading, nothing can be said to be missing.
-            broken.quiet_since = reads_far.then(|| broken.quiet_since.unwrap_or_else(Instant::now));
+            broken.quiet_since = reads_far.then(|| broken.quiet_since.unwrap_or_else(clock));
         }
         let can_write = self.sink_broken.is_none();
         let broken = self.sink_broken.as_ref().and_then(BrokenSink::deadline);
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
-        let deadlines = [self.session.poll_timeout(self.outgoing.is_none()), broken, ended];
+        let can_transmit = self.outgoing.is_none() && self.halves.is_some();
+        let alive = self.ended.is_none().then(|| self.vitals.deadline());
+        let deadlines = [self.session.poll_timeout(can_transmit), broken, ended, alive];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
-        let (sink, outgoing) = (&mut self.sink, self.outgoing.is_some());
+        let outgoing = self.outgoing.is_some();
+        let (sink, stream) = match &mut self.halves {
+            Some((sink, stream)) => (Some(sink), Some(stream)),
+            None => (None, None),
+        };
         let write_far = async {
-            match outgoing {
-                true => Found::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await),
-                false => Found::Flushed(sink.flush().await),
+            match (sink, outgoing) {
+                (Some(sink), true) => {
+                    Found::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await)
+                }
+                (Some(sink), false) => Found::Flushed(sink.flush().await),
+                (None, _) => std::future::pending().await,
+            }
+        };
+        let read_far = async {
+            match stream {
+                Some(stream) => Found::Message(stream.next().await),
+                None => std::future::pending().await,
+            }
+        };
+        let redialling = &mut self.redialling;
+        let redialled = async {
+            match redialling {
+                Some(socket) => Found::Redialled(Box::new(socket.await)),
+                None => std::future::pending().await,
             }
         };
         let (writer, chunk) = (&mut self.local.writer, &self.chunk);
@@ -234,7 +268,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             () = until(deadline) => Found::Deadline,
             found = write_far, if (outgoing || self.unflushed) && can_write => found,
             found = write_local, if !self.reader_gone => found,
-            message = self.stream.next(), if reads_far => Found::Message(message),
+            found = read_far, if reads_far => found,
+            found = redialled => found,
             read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
                 Found::Read(read)
             }
@@ -242,13 +277,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     }
 
     fn handle(&mut self, found: Found) {
-        let now = Instant::now();
+        let now = clock();
         match found {
             Found::Deadline => {
                 if let Some(broken) = &self.sink_broken
                     && broken.deadline().is_some_and(|deadline| deadline <= now)
                 {
-                    self.session.handle_disconnect(Disconnect::Broken(broken.how.clone()));
+                    self.session.handle_disconnect(now, Disconnect::Broken(broken.how.clone()));
                 }
             }
             Found::Shutdown => {
@@ -259,9 +294,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             }
             Found::Room(Ok(())) => {
                 self.handle_unblocked(now);
-                if let Some(message) = self.outgoing.take() {
+                if let (Some(message), Some((sink, _))) = (self.outgoing.take(), &mut self.halves) {
                     self.unflushed = true;
-                    if let Err(error) = self.sink.start_send_unpin(Message::Binary(message)) {
+                    if let Err(error) = sink.start_send_unpin(message) {
                         self.handle_broken_sink(error);
                     }
                 }
@@ -274,6 +309,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                 self.handle_broken_sink(error);
             }
             Found::Message(message) => self.handle_message(now, message),
+            Found::Redialled(redialled) => self.handle_redialled(now, *redialled),
             Found::Read(Ok(0)) => {
                 debug!("end of file from the local side");
                 self.session.handle_local_eof(now);
@@ -354,6 +390,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     }
 
     fn handle_message(&mut self, now: Instant, message: Option<Result<Message, WsError>>) {
+        self.vitals.heard(now);
         if let Some(broken) = &mut self.sink_broken {
             broken.quiet_since = None;
         }
@@ -366,7 +403,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
                     Some(frame) => (Some(frame.code.into()), frame.reason.to_string()),
                     None => (None, String::new()),
                 };
-                self.session.handle_disconnect(Disconnect::Closed { code, text });
+                self.session.handle_disconnect(now, Disconnect::Closed { code, text });
             }
             Some(Ok(_)) => {}
             Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
@@ -381,13 +418,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             }
             Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
                 let how = "it was cut without a close frame".to_owned();
-                self.session.handle_disconnect(Disconnect::Broken(how));
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
             }
             Some(Err(WsError::Protocol(error))) => {
                 self.session.handle_violation(&error.to_string());
             }
             Some(Err(error)) => {
-                self.session.handle_disconnect(Disconnect::Broken(plain(error)));
+                self.session.handle_disconnect(now, Disconnect::Broken(plain(error)));
             }
         }
     }
@@ -395,9 +432,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
     /// Closes the WebSocket while the local side takes what is left for it.
     async fn finish(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let failed = matches!(self.session.end(), Some(End::Failed(_)));
-        let (sink, stream, observer) = (&mut self.sink, &mut self.stream, self.observer);
+        let (halves, observer) = (&mut self.halves, self.observer);
         let close = async {
-            if timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err() {
+            if let Some((sink, stream)) = halves
+                && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
+            {
                 debug!("the gateway did not answer the close in time");
             }
             observer.closed();
@@ -436,36 +475,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, R, W, O> {
             local_error: self.local_error.or(delivered.err()),
         }
     }
+}
 
-    fn log_events(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Progress(progress) => debug!("the session is {progress:?}"),
-                Event::Opened => debug!("the agent has joined"),
-                Event::Ready => {
-                    debug!("the target is taken to be listening");
-                    self.observer.ready();
-                }
-                Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
-                Event::Version(version) => debug!("the far side speaks {version}"),
-                Event::Gap { expected, got } => warn!(
-                    "Output {got} came where {expected} was due: bytes may have been lost on the \
-                     way (told once)"
-                ),
-                Event::Skipped(what) => debug!("skipped {what}"),
-                Event::Ended(end) => {
-                    if end == End::Remote(RemoteEnd::Redialled) {
-                        info!(
-                            "the server closed the connection, and the agent dialled it again: \
-                             this is the end of the stream"
-                        );
-                    }
-                    debug!("the session has ended: {end:?}");
-                    self.observer.ended();
-                }
-            }
-        }
-    }
+/// The time, as the runtime has it: tests can let it pass.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -114,8 +114,9 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, Local(local));
+    let wire = Wire { socket, redial: &|_| unreachable!("it is of version 1.01") };
     let splice = splice(
-        socket,
+        wire,
         Session::new(Instant::now(), config),
         &mut local,
         std::future::pending(),

@@ -144,6 +144,14 @@ impl SessionError {
             Failure::Lost { .. } | Failure::LostInput(_) => {
                 ("frames went missing, and the stream cannot go on without them", "connect again")
             }
+            Failure::NeverSent { .. } => (
+                "the gateway or the agent has mixed this session up with another one",
+                "connect again, and report it with the RequestId if it comes back",
+            ),
+            Failure::NotResumed { why, .. } => {
+                let cause = format!("it was tried for up to 60 s after this: {why}");
+                return (Some(cause), Some("connect again once the network is back".to_owned()));
+            }
             Failure::Disconnected(disconnect) if is_plain_close(disconnect) => {
                 ("the gateway closed the connection before the session was open", AGENT)
             }
@@ -247,6 +255,7 @@ fn cause_of(disconnect: &Disconnect) -> Option<String> {
         Disconnect::Closed { code: Some(1012), .. } => "the gateway restarts",
         Disconnect::Closed { code: Some(1013), .. } => "the gateway is overloaded",
         Disconnect::Closed { .. } => return None,
+        Disconnect::Frozen => "the gateway restarts",
         Disconnect::Broken(_) => {
             "the network was away, or something between here and the gateway cut the connection; \
              a session of this kind cannot be resumed"

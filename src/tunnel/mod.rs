@@ -2,6 +2,7 @@
 //!
 //! - [`dial`]: TCP, TLS and the upgrade.
 //! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
+//! - [`wire`]: the way to a gateway, and how to make it again.
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
 //! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session;
 //!   [`gate`]: one that takes nothing until it is told to.
@@ -15,3 +16,5 @@ mod finish;
 pub mod gate;
 pub mod late;
 pub mod socket;
+mod vitals;
+pub mod wire;

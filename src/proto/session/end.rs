@@ -55,10 +55,10 @@ pub enum Failure {
     /// A text message, or one that is too long to be a frame.
     #[error("the far side broke the protocol: {0}")]
     NotAFrame(String),
-    /// Status Frozen.
+    /// Status Frozen, of a session that cannot be resumed.
     #[error("the gateway restarts, and this session cannot be resumed")]
     Frozen,
-    /// Frames are missing, and this session cannot ask for them again.
+    /// Frames are missing, and do not come although they were asked for.
     #[error("bytes were lost on the way: Output {expected} is missing, {got} came")]
     Lost {
         /// The sequence that had to come.
@@ -69,9 +69,27 @@ pub enum Failure {
     /// The far side asks for frames again that are not kept.
     #[error("bytes were lost on the way: the far side asks for Input {0} again")]
     LostInput(u32),
+    /// The far side acknowledges frames that do not exist.
+    #[error(
+        "the far side broke the protocol: it acknowledges Input {got}, and {sent} was the last"
+    )]
+    NeverSent {
+        /// What it acknowledges.
+        got: u32,
+        /// The last one that was sent.
+        sent: u32,
+    },
     /// The WebSocket is gone.
     #[error("the connection to the gateway was lost: {0}")]
     Disconnected(Disconnect),
+    /// The WebSocket is gone, and the stream could not be taken up again.
+    #[error("the connection to the gateway was lost, and could not be made again: {last}")]
+    NotResumed {
+        /// Why it was gone.
+        why: Disconnect,
+        /// How the last try failed.
+        last: String,
+    },
     /// Nothing was carried for as long as the user allows.
     #[error("nothing was carried for {} s", .0.as_secs())]
     Idle(Duration),
@@ -95,7 +113,7 @@ impl Failure {
     pub fn party(&self) -> Party {
         match self {
             Self::Idle(_) => Party::Local,
-            Self::Disconnected(_) => Party::Network,
+            Self::Disconnected(_) | Self::NotResumed { .. } => Party::Network,
             Self::Ended(reason) => match reason.word() {
                 "FlowExceedLimit" | "IdleTimeout" | "SessionTimeout" | "Notified" => Party::Policy,
                 _ => Party::Remote,
@@ -117,12 +135,23 @@ pub enum Disconnect {
     },
     /// Without a close frame: end of file, reset, TLS error, time-out.
     Broken(String),
+    /// Status Frozen: the gateway restarts.
+    Frozen,
 }
 
 impl Disconnect {
     /// Whether it is how a session without Status frames ends normally.
     pub(super) fn is_normal(&self) -> bool {
         matches!(self, Self::Closed { code: None | Some(1000), .. })
+    }
+
+    /// Whether no other WebSocket can go on with the stream (PROTOCOL.md, 8).
+    pub(super) fn is_final(&self) -> bool {
+        const TRANSIENT: [u16; 5] = [1001, 1005, 1006, 1012, 1013];
+        match self {
+            Self::Closed { code, .. } => code.is_some_and(|code| !TRANSIENT.contains(&code)),
+            Self::Broken(_) | Self::Frozen => false,
+        }
     }
 }
 
@@ -136,6 +165,7 @@ impl fmt::Display for Disconnect {
                 write!(f, "it was closed without a code{}", detail(text))
             }
             Self::Broken(how) => f.write_str(how),
+            Self::Frozen => f.write_str("the gateway restarts"),
         }
     }
 }

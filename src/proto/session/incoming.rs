@@ -14,7 +14,7 @@ const SSH: &[u8] = b"SSH-";
 impl Session {
     /// Takes one binary message of the WebSocket.
     pub fn handle_frame(&mut self, now: Instant, message: Bytes) {
-        if self.end.is_some() {
+        if self.end.is_some() || !self.is_connected() {
             return;
         }
         let frame = match Frame::decode(message) {
@@ -26,7 +26,10 @@ impl Session {
             FrameType::OUTPUT => self.handle_output(now, frame),
             FrameType::STATUS => self.handle_status(now, &frame.payload),
             FrameType::CLOSE => self.finish(End::Remote(RemoteEnd::Close), false),
-            FrameType::SYNC => self.handle_sync(&frame),
+            FrameType::SYNC => match frame.sequence {
+                Sequence::Pair { input, .. } => self.handle_sync(input),
+                Sequence::Single(_) => self.tell(Event::Skipped("a Sync of version 1.01".into())),
+            },
             kind => self.tell(Event::Skipped(format!("a frame of type {}", kind.0))),
         }
     }
@@ -34,18 +37,6 @@ impl Session {
     /// The far side has sent a message that cannot be a frame.
     pub fn handle_violation(&mut self, what: &str) {
         self.finish(End::Failed(Failure::NotAFrame(what.to_owned())), true);
-    }
-
-    /// The WebSocket is gone.
-    pub fn handle_disconnect(&mut self, disconnect: Disconnect) {
-        let begun = self.opened.is_some() || self.outputs > 0;
-        let end = if disconnect.is_normal() && begun {
-            End::Remote(RemoteEnd::WebSocket)
-        } else {
-            End::Failed(Failure::Disconnected(disconnect))
-        };
-        self.close_due = false;
-        self.finish(end, false);
     }
 
     /// Takes over what a frame tells beside its payload.
@@ -67,14 +58,19 @@ impl Session {
                     self.tell(Event::Gap { expected, got });
                 }
             }
-            Sequence::Pair { output: got, .. } => {
+            Sequence::Pair { input, output: got } => {
+                self.handle_acknowledged(input);
+                if self.end.is_some() {
+                    return;
+                }
                 let expected = self.received.wrapping_add(1);
                 // The distance tells a duplicate from a gap even where the counter wraps.
                 match got.wrapping_sub(expected) {
-                    0 => self.received = got,
-                    ahead if ahead < u32::MAX / 2 => {
-                        return self.finish(End::Failed(Failure::Lost { expected, got }), true);
+                    0 => {
+                        self.received = got;
+                        self.missing = None;
                     }
+                    ahead if ahead < u32::MAX / 2 => return self.handle_missing(now, got),
                     _ => return self.tell(Event::Skipped(format!("Output {got}, a duplicate"))),
                 }
             }
@@ -130,18 +126,8 @@ impl Session {
             }
             Status::Ended(reason) => self.finish(End::Failed(Failure::Ended(reason)), false),
             Status::Aborted(text) => self.finish(End::Failed(Failure::Aborted(text)), false),
-            Status::Frozen => self.finish(End::Failed(Failure::Frozen), false),
+            Status::Frozen => self.handle_disconnect(now, Disconnect::Frozen),
             Status::Unknown(state) => self.tell(Event::Skipped(format!("a status {state:?}"))),
-        }
-    }
-
-    /// Without a memory of what was sent, only a Sync that asks for nothing can be answered.
-    fn handle_sync(&mut self, frame: &Frame) {
-        match frame.sequence {
-            Sequence::Pair { input, .. } if input.wrapping_sub(1) != self.inputs_sent => {
-                self.finish(End::Failed(Failure::LostInput(input)), true);
-            }
-            _ => self.tell(Event::Skipped("a Sync that asks for nothing".into())),
         }
     }
 }

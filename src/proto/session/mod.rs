@@ -13,9 +13,15 @@
 //! [`Session::wants_remote`] tell when to stop reading, which is how backpressure goes both ways.
 
 mod end;
+mod event;
 mod incoming;
+mod link;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod resuming;
+#[cfg(test)]
+mod resuming_model;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +31,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
+pub use self::event::Event;
+use self::link::{Link, Missing};
 use super::frame::{Frame, FrameType, Sequence, Version};
 use super::identification::Identification;
 use super::pace::{DEFAULT_LIMIT, Pace};
-use super::status::Progress;
+use super::replay::Replay;
 use super::timer::Timer;
 
 /// The most bytes from the local side that wait to be sent.
@@ -59,6 +67,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long the far side may be quiet after the local end of file before it is taken to be done.
     pub linger: Duration,
+    /// Randomness, so that clients do not all come back to a gateway at once.
+    pub random: u64,
 }
 
 impl Config {
@@ -71,35 +81,9 @@ impl Config {
             keepalive: Some(Duration::from_secs(50)),
             idle_timeout: None,
             linger: Duration::from_secs(10),
+            random: 0,
         }
     }
-}
-
-/// Something that happened, for a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The far side is getting on.
-    Progress(Progress),
-    /// The agent has joined.
-    Opened,
-    /// Local bytes flow from now on.
-    Ready,
-    /// The limit has changed, in bits per second.
-    Limit(u64),
-    /// The far side speaks a newer version, and so do we.
-    Version(Version),
-    /// The sequence of a 1.01 Output is not the one that was due. Told once.
-    Gap {
-        /// What had to come.
-        expected: i64,
-        /// What came.
-        got: i64,
-    },
-    /// A frame or a status that is not known was skipped.
-    Skipped(String),
-    /// The session has ended; what is queued is still to be delivered.
-    Ended(End),
 }
 
 /// What the local side has said first.
@@ -118,6 +102,8 @@ pub struct Session {
     version: Version,
     channel_id: Bytes,
     pace: Pace,
+    link: Link,
+    random: u64,
 
     // Local to far.
     local: BytesMut,
@@ -127,8 +113,11 @@ pub struct Session {
     last_sent: Instant,
     last_input: Instant,
     frames_sent: i64,
-    inputs_sent: u32,
     keepalive_due: bool,
+    replay: Replay,
+    /// The next frame that is to be sent again.
+    resend: Option<u32>,
+    sync_due: bool,
 
     // Far to local.
     deliver: VecDeque<Bytes>,
@@ -143,6 +132,7 @@ pub struct Session {
     next_sequence: Option<i64>,
     gap_told: bool,
     received: u32,
+    missing: Option<Missing>,
     progress: bool,
     opened: Option<Instant>,
 
@@ -157,11 +147,13 @@ impl Session {
     /// A session whose WebSocket was upgraded at `now`.
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
+            random: config.random,
             config,
             started: now,
             version: Version::V1_01,
             channel_id: Bytes::new(),
             pace: Pace::new(now, DEFAULT_LIMIT),
+            link: Link::Up,
             local: BytesMut::new(),
             greeting: Greeting::Nothing,
             eof: None,
@@ -169,8 +161,10 @@ impl Session {
             last_sent: now,
             last_input: now,
             frames_sent: 0,
-            inputs_sent: 0,
             keepalive_due: false,
+            replay: Replay::default(),
+            resend: None,
+            sync_due: false,
             deliver: VecDeque::new(),
             deliver_bytes: 0,
             discard: false,
@@ -181,6 +175,7 @@ impl Session {
             next_sequence: None,
             gap_told: false,
             received: 0,
+            missing: None,
             progress: false,
             opened: None,
             flush_by: None,
@@ -255,6 +250,10 @@ impl Session {
         if self.ready.is_none() {
             self.local.clear();
         }
+        if !self.is_connected() {
+            // Nothing can go out, and nobody waits for it to.
+            self.finish(End::Local, false);
+        }
     }
 
     /// The socket has taken nothing for a while, and takes something again: what it holds reaches
@@ -281,7 +280,15 @@ impl Session {
 
     /// The next message for the WebSocket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        if self.end.is_none() && self.ready.is_some() {
+        if self.end.is_none() && !self.is_connected() {
+            return None;
+        }
+        if self.end.is_none()
+            && let Some(message) = self.transmit_again(now)
+        {
+            return Some(message);
+        }
+        if self.end.is_none() && self.ready.is_some() && self.resend.is_none() {
             let payload = match self.local.len() {
                 0 => 0,
                 queued => self.pace.allowance(now, queued),
@@ -292,15 +299,20 @@ impl Session {
                 if !payload.is_empty() {
                     self.last_input = now;
                 }
-                self.inputs_sent = self.inputs_sent.wrapping_add(1);
-                return self.transmit(now, FrameType::INPUT, payload);
+                let sequence = self.replay.push(payload.clone());
+                if !self.version.is_resumable() {
+                    // Nobody will ask for it again.
+                    let _ = self.replay.acknowledge(sequence);
+                }
+                return self.transmit(now, FrameType::INPUT, sequence, payload);
             }
         }
-        if self.flush_by.is_some() && self.local.is_empty() {
+        if self.flush_by.is_some() && self.local.is_empty() && self.resend.is_none() {
             self.finish(End::Local, true);
         }
         if std::mem::take(&mut self.close_due) {
-            return self.transmit(now, FrameType::CLOSE, Bytes::from_static(b"1"));
+            let payload = Bytes::from_static(b"1");
+            return self.transmit(now, FrameType::CLOSE, self.replay.last(), payload);
         }
         None
     }
@@ -322,7 +334,16 @@ impl Session {
             return None;
         }
         let opening = self.ready.is_none();
+        let connected = self.is_connected();
         match timer {
+            Timer::Reconnect => self.reconnect_at(),
+            Timer::GiveUp => self.give_up_at(),
+            Timer::AskAgain => self.ask_again_at(),
+            Timer::Pace | Timer::KeepAlive | Timer::Idle | Timer::Linger if !connected => None,
+            Timer::Pace if self.resend.is_some() => {
+                let payload = self.resend.and_then(|sequence| self.replay.get(sequence))?;
+                Some(self.pace.whole_at(payload.len()))
+            }
             Timer::Ready if opening => self.ready_at(),
             Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
             Timer::Pace if !opening && !self.local.is_empty() => {
@@ -360,6 +381,10 @@ impl Session {
                 self.finish(End::Failed(Failure::Idle(allowed)), true);
             }
             Timer::Linger => self.finish(End::Local, true),
+            Timer::AskAgain => self.ask_again(now),
+            Timer::GiveUp => self.give_up(),
+            // The caller asks for it.
+            Timer::Reconnect => {}
             Timer::Flush => {
                 self.local.clear();
                 self.finish(End::Local, true);
@@ -404,10 +429,16 @@ impl Session {
         }
     }
 
-    fn transmit(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> Option<Bytes> {
+    fn transmit(
+        &mut self,
+        now: Instant,
+        kind: FrameType,
+        input: u32,
+        payload: Bytes,
+    ) -> Option<Bytes> {
         let elapsed = now.saturating_duration_since(self.started).as_millis();
         let (channel_id, sequence) = if self.version.is_resumable() {
-            let sequence = Sequence::Pair { input: self.inputs_sent, output: self.received };
+            let sequence = Sequence::Pair { input, output: self.received };
             (self.channel_id.clone(), sequence)
         } else {
             (Bytes::new(), Sequence::Single(self.frames_sent))
@@ -437,7 +468,7 @@ impl Session {
             let rest = identification.rest();
             self.queue(Bytes::from_static(rest));
         }
-        self.close_due = tell;
+        self.close_due = tell && self.is_connected();
         self.end = Some(end.clone());
         self.tell(Event::Ended(end));
     }

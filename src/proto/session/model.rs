@@ -149,7 +149,7 @@ impl Model {
             Step::Exit => self.frame(FrameType::STATUS, 0, b"\x05Exit".to_vec()),
             Step::Garble => self.session.handle_frame(self.now, Bytes::from_static(b"garbled")),
             Step::Disconnect => {
-                self.session.handle_disconnect(Disconnect::Broken("reset".into()));
+                self.session.handle_disconnect(self.now, Disconnect::Broken("reset".into()));
             }
         }
         assert!(self.session.local.len() <= LOCAL_CAP);

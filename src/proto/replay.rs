@@ -1,0 +1,202 @@
+//! What was sent and is not yet acknowledged (PROTOCOL.md, 8), to be sent again if it has to be.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// The most payload bytes that are kept. OpenSSH lets a channel's window of 2 MiB go unanswered.
+pub const REPLAY_CAP: usize = 4 * 1024 * 1024;
+/// The most frames that are kept, since small ones cost more than their bytes.
+pub const REPLAY_FRAMES: usize = 16 * 1024;
+
+/// Frames of one direction, oldest first and without gaps in their sequence.
+///
+/// A peer may acknowledge late, or never: what is oldest is forgotten once there is too much of it.
+/// That costs nothing unless the peer turns out to have missed it.
+#[derive(Debug, Default)]
+pub struct Replay {
+    kept: VecDeque<Bytes>,
+    bytes: usize,
+    /// The sequence of the last frame that was sent; 0 before the first.
+    last: u32,
+    /// Whatever is up to this sequence has arrived.
+    acknowledged: u32,
+}
+
+/// An acknowledgement that cannot be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeverSent;
+
+/// What is asked for is not kept any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten;
+
+impl Replay {
+    /// Keeps a frame that is sent for the first time, and gives its sequence: the first one has 1.
+    pub fn push(&mut self, payload: Bytes) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        self.bytes += payload.len();
+        self.kept.push_back(payload);
+        while self.bytes > REPLAY_CAP || self.kept.len() > REPLAY_FRAMES {
+            self.pop();
+        }
+        self.last
+    }
+
+    /// The sequence of the last frame that was sent; 0 before the first.
+    pub fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// The peer has received everything up to a sequence. One that is behind what it has said
+    /// before says nothing new.
+    ///
+    /// # Errors
+    /// When no such frame was ever sent.
+    pub fn acknowledge(&mut self, up_to: u32) -> Result<(), NeverSent> {
+        let outstanding = self.last.wrapping_sub(self.acknowledged);
+        match up_to.wrapping_sub(self.acknowledged) {
+            new if new <= outstanding => {
+                self.acknowledged = up_to;
+                let left = usize::try_from(outstanding - new).unwrap_or(usize::MAX);
+                while self.kept.len() > left {
+                    self.pop();
+                }
+                Ok(())
+            }
+            // The counter wraps: the greater half of all distances is behind.
+            behind if behind > u32::MAX / 2 => Ok(()),
+            _ => Err(NeverSent),
+        }
+    }
+
+    /// The frame to send again after the peer has asked for all from a sequence on. That of the last
+    /// one that it has acknowledged is taken as well: it may tell where it stands in either way.
+    ///
+    /// # Errors
+    /// When what it asks for is not kept any more.
+    pub fn resume_at(&self, from: u32) -> Result<u32, Forgotten> {
+        let next = self.acknowledged.wrapping_add(1);
+        let from = if from == self.acknowledged { next } else { from };
+        let oldest = self.last.wrapping_add(1).wrapping_sub(self.kept_frames());
+        // At a distance from the end: what is asked for has to be there, or be the next one.
+        let (asked, kept) = (self.distance(from), self.distance(oldest));
+        if asked <= kept { Ok(from) } else { Err(Forgotten) }
+    }
+
+    /// A frame that is kept.
+    pub fn get(&self, sequence: u32) -> Option<&Bytes> {
+        let back = usize::try_from(self.last.wrapping_sub(sequence)).ok()?;
+        let index = self.kept.len().checked_sub(back.checked_add(1)?)?;
+        self.kept.get(index)
+    }
+
+    /// The sequence of the oldest frame that is kept.
+    pub fn oldest(&self) -> Option<u32> {
+        (!self.kept.is_empty()).then(|| self.last.wrapping_add(1).wrapping_sub(self.kept_frames()))
+    }
+
+    /// Whether all that was sent has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.last == self.acknowledged
+    }
+
+    /// How many payload bytes are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn kept_frames(&self) -> u32 {
+        u32::try_from(self.kept.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many frames there are from a sequence to the end.
+    fn distance(&self, from: u32) -> u32 {
+        self.last.wrapping_add(1).wrapping_sub(from)
+    }
+
+    fn pop(&mut self) {
+        if let Some(payload) = self.kept.pop_front() {
+            self.bytes -= payload.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay(frames: u32) -> Replay {
+        let mut replay = Replay::default();
+        for frame in 1..=frames {
+            assert_eq!(replay.push(Bytes::from(vec![u8::try_from(frame).unwrap(); 3])), frame);
+        }
+        replay
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_forgotten_and_the_rest_is_there() {
+        let mut replay = replay(5);
+        assert_eq!(replay.acknowledge(3), Ok(()));
+        assert_eq!(replay.bytes(), 6);
+        assert_eq!((replay.get(3), replay.get(6)), (None, None));
+        assert_eq!(replay.get(4).unwrap()[..], [4; 3]);
+        assert_eq!(replay.get(5).unwrap()[..], [5; 3]);
+        assert_eq!(replay.acknowledge(1), Ok(()), "it came late");
+        assert_eq!(replay.acknowledge(6), Err(NeverSent));
+        assert_eq!(replay.bytes(), 6);
+        assert_eq!(replay.acknowledge(5), Ok(()));
+        assert!(replay.is_empty() && replay.bytes() == 0);
+    }
+
+    #[test]
+    fn a_peer_may_ask_for_what_it_has_not_acknowledged() {
+        let mut replay = replay(5);
+        assert_eq!(replay.resume_at(1), Ok(1));
+        assert_eq!(replay.resume_at(0), Ok(1), "it has received none");
+        replay.acknowledge(2).unwrap();
+        assert_eq!(replay.resume_at(2), Ok(3), "the last one that it has");
+        assert_eq!(replay.resume_at(3), Ok(3));
+        assert_eq!(replay.resume_at(5), Ok(5));
+        assert_eq!(replay.resume_at(6), Ok(6), "nothing is missing");
+        assert_eq!(replay.resume_at(1), Err(Forgotten));
+        assert_eq!(replay.resume_at(7), Err(Forgotten));
+        assert_eq!(Replay::default().resume_at(1), Ok(1));
+        assert_eq!(Replay::default().resume_at(0), Ok(1));
+    }
+
+    #[test]
+    fn it_is_bounded_and_forgets_the_oldest() {
+        let mut replay = Replay::default();
+        let payload = Bytes::from(vec![0; 2048]);
+        for _ in 0..5000 {
+            replay.push(payload.clone());
+        }
+        assert!(replay.bytes() <= REPLAY_CAP);
+        assert_eq!(replay.resume_at(1), Err(Forgotten));
+        assert_eq!(replay.resume_at(5000 - 2047), Ok(5000 - 2047));
+        assert_eq!(replay.acknowledge(5000), Ok(()));
+        let mut small = Replay::default();
+        for _ in 0..REPLAY_FRAMES + 10 {
+            small.push(Bytes::new());
+        }
+        assert_eq!(small.kept.len(), REPLAY_FRAMES);
+        assert_eq!(small.resume_at(10), Err(Forgotten));
+        assert_eq!(small.resume_at(11), Ok(11));
+    }
+
+    #[test]
+    fn the_counter_may_wrap() {
+        let mut replay =
+            Replay { last: u32::MAX - 2, acknowledged: u32::MAX - 2, ..Replay::default() };
+        let sequences: Vec<_> = (0..5).map(|n| replay.push(Bytes::from(vec![n]))).collect();
+        assert_eq!(sequences, [u32::MAX - 1, u32::MAX, 0, 1, 2]);
+        assert_eq!(replay.acknowledge(u32::MAX), Ok(()));
+        assert_eq!(replay.resume_at(0), Ok(0));
+        assert_eq!(replay.get(1).unwrap()[..], [3]);
+        assert_eq!(replay.acknowledge(1), Ok(()));
+        assert_eq!(replay.acknowledge(u32::MAX), Ok(()), "behind");
+        assert_eq!(replay.acknowledge(3), Err(NeverSent));
+        assert_eq!(replay.get(2).unwrap()[..], [4]);
+    }
+}

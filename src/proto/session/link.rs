@@ -1,0 +1,227 @@
+//! The WebSocket under a session: whether there is one, and getting another one (PROTOCOL.md, 8).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Disconnect, End, Event, Failure, RemoteEnd, Session};
+use crate::proto::frame::FrameType;
+
+/// How long after a socket has gone the first try begins.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long a stream is worth the trying.
+pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
+/// How long after a Sync what it asked for may take before it is asked for again.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The state of the WebSocket.
+#[derive(Debug)]
+pub(super) enum Link {
+    Up,
+    Down {
+        since: Instant,
+        why: Disconnect,
+        tries: u32,
+        /// When the next try begins; `None` while one is made.
+        next: Option<Instant>,
+        /// How the last try failed.
+        last: Option<String>,
+    },
+}
+
+/// What is missing from the far side, and was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Missing {
+    pub(super) since: Instant,
+    pub(super) asked: Instant,
+    pub(super) got: u32,
+}
+
+impl Session {
+    /// Whether there is a WebSocket as far as the session knows. Without one frames are neither
+    /// sent nor expected, and [`Self::poll_reconnect`] tells when to make another.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up)
+    }
+
+    /// The WebSocket is gone, or no good any more. It is to be dropped, whatever the answer is:
+    /// either the session has ended, or it waits for another one.
+    pub fn handle_disconnect(&mut self, now: Instant, why: Disconnect) {
+        if self.end.is_some() || !self.is_connected() {
+            return;
+        }
+        self.close_due = false;
+        if !self.is_resumable() || why.is_final() || self.flush_by.is_some() {
+            return self.end_without_socket(why);
+        }
+        self.tell(Event::Disconnected(why.clone()));
+        let next = Some(now + jitter(&mut self.random, FIRST_TRY));
+        self.link = Link::Down { since: now, why, tries: 0, next, last: None };
+        self.resend = None;
+        self.sync_due = false;
+        self.keepalive_due = false;
+    }
+
+    /// The channel id with which a new WebSocket is to be asked for, once it is time for that. One
+    /// of [`Self::handle_reconnected`] and [`Self::handle_not_reconnected`] has to follow.
+    pub fn poll_reconnect(&mut self, now: Instant) -> Option<Bytes> {
+        if self.end.is_some() {
+            return None;
+        }
+        let Link::Down { next, tries, .. } = &mut self.link else { return None };
+        if next.is_none_or(|next| next > now) {
+            return None;
+        }
+        *next = None;
+        *tries += 1;
+        Some(self.channel_id.clone())
+    }
+
+    /// There is a WebSocket again.
+    pub fn handle_reconnected(&mut self, now: Instant) {
+        if self.end.is_some() || self.is_connected() {
+            return;
+        }
+        self.link = Link::Up;
+        self.tell(Event::Reconnected);
+        // The last frame may be lost with nothing behind it to show that. It is sent once more: a
+        // peer that has it drops it, and one that misses others before it asks for them.
+        self.resend = (!self.replay.is_empty()).then(|| self.replay.last());
+        self.sync_due = true;
+        self.missing = None;
+        // It could not be heard, nor could we.
+        self.last_output = now;
+        self.last_sent = now;
+    }
+
+    /// No WebSocket could be made: `final_` says that none ever can.
+    pub fn handle_not_reconnected(&mut self, now: Instant, how: String, is_final: bool) {
+        let Link::Down { next, tries, last, why, .. } = &mut self.link else { return };
+        *last = Some(how);
+        if is_final {
+            let why = why.clone();
+            return self.end_without_socket(why);
+        }
+        let tries = (*tries).min(8);
+        let pause = (FIRST_TRY * 2u32.pow(tries)).min(LONGEST_PAUSE);
+        *next = Some(now + jitter(&mut self.random, pause));
+    }
+
+    /// Nothing brings the stream back.
+    fn end_without_socket(&mut self, why: Disconnect) {
+        let begun = self.opened.is_some() || self.outputs > 0;
+        let end = match std::mem::replace(&mut self.link, Link::Up) {
+            _ if why.is_normal() && begun => End::Remote(RemoteEnd::WebSocket),
+            Link::Down { last: Some(last), .. } => End::Failed(Failure::NotResumed { why, last }),
+            _ if why == Disconnect::Frozen => End::Failed(Failure::Frozen),
+            _ => End::Failed(Failure::Disconnected(why)),
+        };
+        self.finish(end, false);
+    }
+
+    /// Whether another socket could go on with the stream.
+    fn is_resumable(&self) -> bool {
+        self.version.is_resumable() && !self.channel_id.is_empty()
+    }
+
+    pub(super) fn reconnect_at(&self) -> Option<Instant> {
+        match self.link {
+            Link::Down { next, .. } => next,
+            Link::Up => None,
+        }
+    }
+
+    pub(super) fn give_up_at(&self) -> Option<Instant> {
+        match self.link {
+            Link::Down { since, .. } => Some(since + GIVE_UP),
+            Link::Up => None,
+        }
+    }
+
+    pub(super) fn give_up(&mut self) {
+        if let Link::Down { why, last, .. } = &mut self.link {
+            last.get_or_insert_with(|| "no connection could be made".to_owned());
+            let why = why.clone();
+            self.end_without_socket(why);
+        }
+    }
+
+    /// An Output has come that is not the next one: it is asked for again, once.
+    pub(super) fn handle_missing(&mut self, now: Instant, got: u32) {
+        if self.missing.is_none() {
+            self.tell(Event::Missing { expected: self.received.wrapping_add(1), got });
+            self.missing = Some(Missing { since: now, asked: now, got });
+            self.sync_due = true;
+        }
+    }
+
+    pub(super) fn ask_again_at(&self) -> Option<Instant> {
+        let missing = self.missing?;
+        (self.is_connected() && !self.sync_due).then(|| missing.asked + ASK_AGAIN)
+    }
+
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        let Some(missing) = self.missing else { return };
+        if now.saturating_duration_since(missing.since) >= GIVE_UP {
+            let (expected, got) = (self.received.wrapping_add(1), missing.got);
+            return self.finish(End::Failed(Failure::Lost { expected, got }), true);
+        }
+        self.sync_due = true;
+    }
+
+    /// The far side tells which Input it has, or wants.
+    pub(super) fn handle_acknowledged(&mut self, up_to: u32) {
+        if self.replay.acknowledge(up_to).is_err() {
+            let (got, sent) = (up_to, self.replay.last());
+            self.finish(End::Failed(Failure::NeverSent { got, sent }), true);
+        }
+    }
+
+    /// The far side asks for all Input from a sequence on.
+    pub(super) fn handle_sync(&mut self, from: u32) {
+        match self.replay.resume_at(from) {
+            Ok(from) => {
+                self.tell(Event::Replaying { from });
+                // It has all before that.
+                let _ = self.replay.acknowledge(from.wrapping_sub(1));
+                self.resend = self.replay.get(from).map(|_| from);
+            }
+            Err(_) => self.finish(End::Failed(Failure::LostInput(from)), true),
+        }
+    }
+
+    /// The next frame that a working socket is due before new Input.
+    pub(super) fn transmit_again(&mut self, now: Instant) -> Option<Bytes> {
+        if std::mem::take(&mut self.sync_due) {
+            if let Some(missing) = &mut self.missing {
+                missing.asked = now;
+            }
+            return self.transmit(now, FrameType::SYNC, self.replay.last(), Bytes::new());
+        }
+        let sequence = self.resend?;
+        let Some(payload) = self.replay.get(sequence).cloned() else {
+            // It was acknowledged meanwhile, as all before it: what is left is further on.
+            self.resend = self.replay.oldest();
+            return self.resend.and_then(|_| self.transmit_again(now));
+        };
+        if !self.pace.allows_whole(now, payload.len()) {
+            return None;
+        }
+        self.pace.spend(now, payload.len());
+        self.resend = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
+        self.transmit(now, FrameType::INPUT, sequence, payload)
+    }
+}
+
+/// Up to a quarter more, from the randomness that was passed in: many clients of a gateway that
+/// restarts do not all come back at once.
+fn jitter(random: &mut u64, pause: Duration) -> Duration {
+    // xorshift64, which stays 0 if it begins so: that is no jitter at all.
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    let share = u32::try_from(*random >> 48).unwrap_or(0);
+    pause + pause / 4 * share / (1 << 16)
+}

@@ -1,0 +1,116 @@
+//! The socket under a splice: dropped when it is no good any more, made again, asked for a sign of
+//! life; and what is logged of a session.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::io::AsyncRead;
+use tokio_tungstenite::tungstenite::Message;
+use tracing::{debug, info, warn};
+
+use super::{Driver, Observer};
+use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
+use crate::tunnel::dial::Socket;
+use crate::tunnel::endpoint::LocalWrite;
+use crate::tunnel::vitals::Vitals;
+use crate::tunnel::wire::NotRedialled;
+
+impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
+    /// Drops a socket that is no good any more, makes another one, and asks the one that there is
+    /// for a sign of life.
+    pub(super) fn look_after_the_socket(&mut self, now: Instant) {
+        let slept = self.vitals.look(now, SystemTime::now());
+        if slept {
+            debug!("this machine has slept");
+        }
+        if self.halves.is_some() {
+            let reads_far = self.session.wants_remote();
+            if let Some(how) = self.vitals.broken(now, reads_far) {
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
+            }
+        }
+        if !self.session.is_connected() {
+            // What was on its way is kept where it can be sent again.
+            self.halves = None;
+            self.outgoing = None;
+            self.unflushed = false;
+            self.blocked = None;
+            self.sink_broken = None;
+            self.peer_closed = false;
+        }
+        if self.session.end().is_some() {
+            self.redialling = None;
+        } else if let Some(channel) = self.session.poll_reconnect(now) {
+            debug!("making another connection to the gateway");
+            self.redialling = Some((self.redial)(channel));
+        }
+        if self.halves.is_some() && self.outgoing.is_none() && self.sink_broken.is_none() {
+            // A gateway whose own pings are not read hears at least this.
+            let alive = match self.session.wants_remote() {
+                true => Message::Ping(Bytes::new()),
+                false => Message::Pong(Bytes::new()),
+            };
+            if self.session.end().is_none() && self.vitals.ping(now) {
+                self.outgoing = Some(alive);
+            }
+        }
+    }
+
+    pub(super) fn handle_redialled(
+        &mut self,
+        now: Instant,
+        redialled: Result<Socket, NotRedialled>,
+    ) {
+        self.redialling = None;
+        match redialled {
+            Ok(socket) => {
+                self.halves = Some(socket.split());
+                self.vitals = Vitals::new(now, SystemTime::now());
+                self.session.handle_reconnected(now);
+            }
+            Err(NotRedialled { how, is_final }) => {
+                debug!("no connection to the gateway: {how}");
+                self.session.handle_not_reconnected(now, how, is_final);
+            }
+        }
+    }
+
+    pub(super) fn log_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Progress(progress) => debug!("the session is {progress:?}"),
+                Event::Opened => debug!("the agent has joined"),
+                Event::Ready => {
+                    debug!("the target is taken to be listening");
+                    self.observer.ready();
+                }
+                Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
+                Event::Version(version) => debug!("the far side speaks {version}"),
+                Event::Gap { expected, got } => warn!(
+                    "Output {got} came where {expected} was due: bytes may have been lost on the \
+                     way (told once)"
+                ),
+                Event::Skipped(what) => debug!("skipped {what}"),
+                Event::Disconnected(why) => {
+                    info!("the connection to the gateway was lost ({why}): making another one");
+                }
+                Event::Reconnected => info!("connected to the gateway again: the stream goes on"),
+                Event::Missing { expected, got } => {
+                    debug!("Output {got} came where {expected} was due: asked for again");
+                }
+                Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
+                Event::Ended(end) => {
+                    if end == End::Remote(RemoteEnd::Redialled) {
+                        info!(
+                            "the server closed the connection, and the agent dialled it again: \
+                             this is the end of the stream"
+                        );
+                    }
+                    debug!("the session has ended: {end:?}");
+                    self.observer.ended();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The way to a gateway, and how to make it again.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::dial::Socket;
+
+/// A way to a gateway: the socket that there is, and how to get another one for the same session.
+pub struct Wire<'a> {
+    /// The socket of a session that was just upgraded.
+    pub socket: Socket,
+    /// Makes another one, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
+    pub redial: &'a dyn Fn(Bytes) -> Redialling<'a>,
+}
+
+/// A socket that is being made.
+pub type Redialling<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotRedialled>> + 'a>>;
+
+/// Why there is no other socket.
+#[derive(Debug)]
+pub struct NotRedialled {
+    /// What went wrong.
+    pub how: String,
+    /// Whether trying again is of no use.
+    pub is_final: bool,
+}
