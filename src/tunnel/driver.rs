@@ -96,6 +96,7 @@ where
         redial: wire.redial,
         redialling: None,
         vitals: Vitals::new(clock(), SystemTime::now()),
+        ping_due: false,
         session,
         local,
         observer,
@@ -125,6 +126,7 @@ struct Driver<'a, 'w, R, W, O> {
     redial: &'w dyn Fn(Bytes) -> Redialling<'w>,
     redialling: Option<Redialling<'w>>,
     vitals: Vitals,
+    ping_due: bool,
     session: Session,
     local: &'a mut Endpoint<R, W>,
     observer: &'a O,
@@ -219,7 +221,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let broken = self.sink_broken.as_ref().and_then(BrokenSink::deadline);
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
         let can_transmit = self.outgoing.is_none() && self.halves.is_some();
-        let alive = self.ended.is_none().then(|| self.vitals.deadline());
+        let is_alive = self.ended.is_none() && self.halves.is_some();
+        let alive = is_alive.then(|| self.vitals.deadline());
         let deadlines = [self.session.poll_timeout(can_transmit), broken, ended, alive];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);

@@ -1,17 +1,17 @@
-//! The splice over a socket whose ends fail one by one, as the test asks.
+//! The splice over sockets that fail as the test asks, in a time that passes as it asks.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{DuplexStream, ReadBuf, duplex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
 use crate::proto::frame::{Frame, FrameType, Sequence, Version};
-use crate::proto::session::Config;
+use crate::proto::session::{Config, Failure};
 
 /// More than all the queues on the way to the local side take.
 const MUCH: usize = 300_000;
@@ -132,4 +132,236 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
         timeout(PATIENCE, futures_util::future::join(splice, read)).await.expect("it ends");
     assert!(matches!(outcome.end, End::Remote(_)), "{outcome:?}");
     assert!(read == bytes, "{} bytes came", read.len());
+}
+
+/// The far side of a socket, as a test plays it.
+type Gateway = WebSocketStream<DuplexStream>;
+
+async fn pair() -> (Socket, Gateway) {
+    let (near, far) = duplex(64 * 1024);
+    let near: Box<dyn crate::tunnel::dial::Io> = Box::new(near);
+    let gateway = WebSocketStream::from_raw_socket(far, Role::Server, None);
+    tokio::join!(WebSocketStream::from_raw_socket(near, Role::Client, None), gateway)
+}
+
+fn frame(version: Version, kind: FrameType, sequence: Sequence, payload: &[u8]) -> Message {
+    let frame = Frame {
+        kind,
+        version,
+        channel_id: Bytes::from_static(b"d-1"),
+        instance_id: Bytes::new(),
+        created_ms: 1,
+        sequence,
+        payload: Bytes::copy_from_slice(payload),
+    };
+    Message::Binary(frame.encode().unwrap())
+}
+
+async fn open(gateway: &mut Gateway, version: Version) {
+    let sequence = match version {
+        Version::V1_01 => Sequence::Single(0),
+        _ => Sequence::Pair { input: 0, output: 0 },
+    };
+    gateway.send(frame(version, FrameType::STATUS, sequence, &[3])).await.unwrap();
+}
+
+/// The next frame of the session, and how many pings and pongs came before it.
+async fn next(gateway: &mut Gateway) -> (Option<Frame>, usize, usize) {
+    let (mut pings, mut pongs) = (0, 0);
+    while let Some(Ok(message)) = gateway.next().await {
+        match message {
+            Message::Binary(message) => {
+                return (Some(Frame::decode(message).unwrap()), pings, pongs);
+            }
+            Message::Ping(_) => pings += 1,
+            Message::Pong(_) => pongs += 1,
+            _ => {}
+        }
+    }
+    (None, pings, pongs)
+}
+
+fn never(_: Bytes) -> Redialling<'static> {
+    unreachable!("it is of version 1.01")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_silent_is_given_up_after_a_minute() {
+    let (socket, mut gateway) = pair().await;
+    let (_out, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, Local(local));
+    let begin = clock();
+    open(&mut gateway, Version::V1_01).await;
+    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
+    let End::Failed(Failure::Disconnected(Disconnect::Broken(how))) = outcome.end else { panic!() };
+    assert!(how.contains("nothing was heard for 60 s"), "{how}");
+    let took = clock() - begin;
+    assert!((Duration::from_secs(60)..Duration::from_secs(62)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
+    let (socket, mut gateway) = pair().await;
+    let (_out, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, Local(local));
+    let begin = clock();
+    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let stop = tokio::time::sleep(Duration::from_secs(3600));
+    let splice = splice(wire, session, &mut local, stop, &Nobody);
+    let play = async {
+        open(&mut gateway, Version::V1_01).await;
+        let mut seen = (0, 0);
+        while let (Some(frame), pings, _) = next(&mut gateway).await {
+            seen.0 += usize::from(frame.kind == FrameType::INPUT);
+            seen.1 += pings;
+        }
+        seen
+    };
+    let (outcome, (keepalives, pings)) = tokio::join!(splice, play);
+    assert_eq!(outcome.end, End::Local);
+    assert_eq!(keepalives, 71, "every 50 s");
+    assert!((175..=180).contains(&pings), "{pings}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
+    let (socket, mut gateway) = pair().await;
+    let (mut far, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, Local(local));
+    let begin = clock();
+    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let (sent, written) = (mpsc::unbounded_channel(), noise(MUCH));
+    let (done, mut finished) = sent;
+    let play = async {
+        open(&mut gateway, Version::V1_01).await;
+        let (mut sink, mut stream) = gateway.split();
+        let send = async {
+            for (number, payload) in (0..).zip(written.chunks(2048)) {
+                let sequence = Sequence::Single(number);
+                let message = frame(Version::V1_01, FrameType::OUTPUT, sequence, payload);
+                sink.send(message).await.unwrap();
+            }
+            let exit = frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), b"\x05Exit");
+            sink.send(exit).await.unwrap();
+            sink
+        };
+        let read = async {
+            let mut pongs = 0;
+            while let Some(Ok(message)) = stream.next().await {
+                if message.is_pong() {
+                    pongs += 1;
+                    let _ = done.send(pongs);
+                }
+            }
+        };
+        tokio::join!(send, read)
+    };
+    let read = async {
+        // Nobody reads for 100 s: five signs of life later.
+        while finished.recv().await.unwrap() < 5 {}
+        assert!(clock() - begin >= Duration::from_secs(100));
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        read
+    };
+    let (outcome, _, read) = tokio::join!(splice, play, read);
+    assert!(matches!(outcome.end, End::Remote(_)), "{outcome:?}");
+    assert!(read == written);
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+/// Gateways that a session may come back to, in the order in which they are made.
+fn redialled(sockets: Vec<Option<Socket>>) -> &'static dyn Fn(Bytes) -> Redialling<'static> {
+    let sockets = std::cell::RefCell::new(std::collections::VecDeque::from(sockets));
+    // It is as small as the test is short.
+    Box::leak(Box::new(move |channel: Bytes| -> Redialling<'static> {
+        assert_eq!(channel, "d-1");
+        let socket = sockets.borrow_mut().pop_front().flatten();
+        Box::pin(async move {
+            socket.ok_or(NotRedialled { how: "HTTP 503".to_owned(), is_final: false })
+        })
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_1_02_goes_on_over_another_socket() {
+    let ((first, mut gateway), (second, mut other)) = (pair().await, pair().await);
+    let (mut out, local) = duplex(1024);
+    let (mut stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, Local(local));
+    let redial = redialled(vec![None, Some(second)]);
+    let wire = Wire { socket: first, redial };
+    let session = Session::new(clock(), Config::new(1));
+    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let output = |input, number, payload: &[u8]| {
+        let sequence = Sequence::Pair { input, output: number };
+        frame(Version::V1_02, FrameType::OUTPUT, sequence, payload)
+    };
+    let play = async {
+        open(&mut gateway, Version::V1_02).await;
+        gateway.send(output(0, 1, b"one ")).await.unwrap();
+        stdin.write_all(b"first").await.unwrap();
+        let input = next(&mut gateway).await.0.unwrap();
+        assert_eq!(input.sequence, Sequence::Pair { input: 1, output: 1 });
+        // The socket is cut with an Output under way, and without an acknowledgement.
+        drop(gateway);
+        stdin.write_all(b"second").await.unwrap();
+        let sync = next(&mut other).await.0.unwrap();
+        assert_eq!((sync.kind, sync.sequence), (FrameType::SYNC, input.sequence));
+        let again = next(&mut other).await.0.unwrap();
+        assert_eq!((again.sequence, &again.payload), (input.sequence, &input.payload));
+        let new = next(&mut other).await.0.unwrap();
+        assert_eq!(
+            (new.sequence, &new.payload[..]),
+            (Sequence::Pair { input: 2, output: 1 }, &b"second"[..])
+        );
+        other.send(output(2, 2, b"two")).await.unwrap();
+        let exit = Sequence::Pair { input: 2, output: 2 };
+        other.send(frame(Version::V1_02, FrameType::STATUS, exit, b"\x05Exit")).await.unwrap();
+        let mut read = Vec::new();
+        out.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"one two");
+    };
+    let (outcome, ()) = tokio::join!(splice, play);
+    assert!(matches!(outcome.end, End::Remote(_)), "{outcome:?}");
+    assert_eq!((outcome.sent, outcome.delivered), (11, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
+    for stopped in [false, true] {
+        let (socket, mut gateway) = pair().await;
+        let (_out, local) = duplex(1024);
+        let (_stdin, reader) = duplex(1024);
+        let mut local = Endpoint::new(reader, Local(local));
+        let redial = redialled(Vec::new());
+        let begin = clock();
+        let session = Session::new(begin, Config::new(1));
+        open(&mut gateway, Version::V1_02).await;
+        drop(gateway);
+        let stop = async {
+            match stopped {
+                true => tokio::time::sleep(Duration::from_secs(5)).await,
+                false => std::future::pending().await,
+            }
+        };
+        let wire = Wire { socket, redial };
+        let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
+        let took = (clock() - begin).as_secs();
+        if stopped {
+            assert_eq!((outcome.end, took), (End::Local, 5));
+        } else {
+            assert_eq!(took, 60);
+            let End::Failed(Failure::NotResumed { last, .. }) = outcome.end else { panic!() };
+            assert_eq!(last, "HTTP 503");
+        }
+    }
 }

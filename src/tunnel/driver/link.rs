@@ -38,6 +38,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             self.blocked = None;
             self.sink_broken = None;
             self.peer_closed = false;
+            self.ping_due = false;
         }
         if self.session.end().is_some() {
             self.redialling = None;
@@ -45,15 +46,15 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             debug!("making another connection to the gateway");
             self.redialling = Some((self.redial)(channel));
         }
-        if self.halves.is_some() && self.outgoing.is_none() && self.sink_broken.is_none() {
+        self.ping_due |= self.vitals.ping(now);
+        let can_write = self.halves.is_some() && self.sink_broken.is_none();
+        if can_write && self.outgoing.is_none() && self.session.end().is_none() {
             // A gateway whose own pings are not read hears at least this.
             let alive = match self.session.wants_remote() {
                 true => Message::Ping(Bytes::new()),
                 false => Message::Pong(Bytes::new()),
             };
-            if self.session.end().is_none() && self.vitals.ping(now) {
-                self.outgoing = Some(alive);
-            }
+            self.outgoing = std::mem::take(&mut self.ping_due).then_some(alive);
         }
     }
 
