@@ -13,13 +13,14 @@ use crate::{
     account::AccessKey,
     api::encode,
     builder::Builder,
-    command::{CommandFault, InvocationRecord, KEYS_PATH, KeyPlugin, KeyQueryRecord, KeyRecord},
-    fault::{Action, ApiFault, Fault},
+    command::{InvocationRecord, KEYS_PATH, KeyPlugin, KeyQueryRecord, KeyRecord},
+    faults::{Faults, Wobble},
     instance::Instance,
-    record::{CallRecord, SessionRecord, State, TimedOut, UpgradeRecord},
+    record::{CallRecord, State, TimedOut, UpgradeRecord},
     server,
+    session::SessionRecord,
     tls::Tls,
-    world::{Control, Settings, Shared, World},
+    world::{Settings, Shared, World},
 };
 
 /// A cloud that runs in this process. Dropping it ends it, and all connections to it at once.
@@ -140,19 +141,13 @@ impl LocalCloud {
     /// Another limit on what clients of an instance send, in bits per second. Clients that are connected are told, and those
     /// that connect from now on.
     pub fn set_limit(&self, instance: &str, limit: u64) -> bool {
-        let sessions: Vec<String> = {
-            let mut world = self.shared.world();
-            let Some(instance) = world.instances.get_mut(instance) else { return false };
-            instance.pace.limit = limit;
-            instance.pace.announced = true;
-            let id = instance.id.clone();
-            let here = world.tickets.iter().filter(|ticket| ticket.instance == id);
-            here.map(|ticket| ticket.id.clone()).collect()
-        };
-        for session in sessions {
-            self.shared.tell(&session, &Control::Limit(limit));
-        }
-        true
+        self.shared.set_limit(instance, limit)
+    }
+
+    /// Changes the limit of an instance again and again, taking one after the other of these and beginning anew, until
+    /// what this gives is dropped. To be called on a runtime.
+    pub fn wobble_limit(&self, instance: &str, limits: &[u64], every: Duration) -> Wobble {
+        Wobble::start(Arc::clone(&self.shared), instance.to_owned(), limits.to_vec(), every)
     }
 
     /// Takes the plug-in for temporary keys off an instance, behind the back of whoever has installed it. Whether it was
@@ -188,7 +183,7 @@ impl LocalCloud {
     /// Where faults are put in.
     #[must_use]
     pub fn faults(&self) -> Faults<'_> {
-        Faults { shared: &self.shared }
+        Faults::new(&self.shared)
     }
 
     /// The calls of the API so far, oldest first.
@@ -297,47 +292,6 @@ impl LocalCloud {
         };
         self.wait_for(look, within).await?;
         found.ok_or_else(|| self.look(|state| state.timed_out(within)))
-    }
-}
-
-/// Puts faults in while the cloud runs.
-#[derive(Debug)]
-pub struct Faults<'a> {
-    shared: &'a Shared,
-}
-
-impl Faults<'_> {
-    /// For calls of the API.
-    pub fn api(&self, fault: ApiFault) {
-        self.shared.world().api_faults.push(fault);
-    }
-
-    /// For the connections to an instance that come from now on. Whether there is one with that id.
-    pub fn stream(&self, instance: &str, fault: Fault) -> bool {
-        let mut world = self.shared.world();
-        world.instances.get_mut(instance).map(|found| found.faults.push(fault)).is_some()
-    }
-
-    /// For the commands that an instance gets from now on. Whether there is one with that id.
-    pub fn command(&self, instance: &str, fault: CommandFault) -> bool {
-        let mut world = self.shared.world();
-        let found = world.instances.get_mut(instance);
-        found.map(|found| found.commands.faults.push(fault)).is_some()
-    }
-
-    /// Strikes the live connections of a session now. Whether there was one.
-    pub fn strike(&self, session: &str, action: Action) -> bool {
-        self.shared.tell(session, &Control::Strike(action))
-    }
-
-    /// Takes all faults back that have not struck yet.
-    pub fn clear(&self) {
-        let mut world = self.shared.world();
-        world.api_faults.clear();
-        for instance in world.instances.values_mut() {
-            instance.faults.clear();
-            instance.commands.faults.clear();
-        }
     }
 }
 

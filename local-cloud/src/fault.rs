@@ -32,8 +32,10 @@ impl Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Point {
-    /// Instead of the answer to the HTTP upgrade.
+    /// Instead of the answer to the HTTP upgrade, of those that take a stream up again as well.
     Upgrade,
+    /// Before the first status of a stream.
+    Connected,
     /// When the agent has joined, before the client hears of it.
     BeforeOpened,
     /// Right after Opened.
@@ -44,6 +46,11 @@ pub enum Point {
     OutputBytes(u64),
     /// When so many bytes of Input payload have come, with the frame that brings the last of them.
     InputBytes(u64),
+    /// Each time that exactly so many bytes more of the target's have been sent to the client. On a stream that resumes bytes
+    /// that are sent again do not count, and it strikes once the client has been sent all that came before.
+    EveryOutputBytes(u64),
+    /// Each time that so many bytes more of Input payload have come. What a resumable agent drops does not count.
+    EveryInputBytes(u64),
 }
 
 /// What goes wrong.
@@ -57,6 +64,9 @@ pub enum Action {
     /// The TCP connection stays up, but nothing gets out of the gateway any more, pongs included, and what
     /// comes in is thrown away. At [`Point::Upgrade`]: it is never answered.
     Silence,
+    /// Packets vanish in both directions, and the TCP connection stays for as long as the cloud does: nothing is read any
+    /// more, nothing gets out, and no ping is answered. At [`Point::Upgrade`] as [`Action::Silence`].
+    Vanish,
     /// The agent does nothing more: at [`Point::BeforeOpened`] the session never opens.
     Hang,
     /// A status. Aborted, Closed and Exited (2, 5, 6) are followed by a WebSocket close with 1000.
@@ -88,6 +98,13 @@ pub enum Action {
     StallTarget,
     /// Takes [`Action::Hang`], [`Action::StallClient`] and [`Action::StallTarget`] back.
     Resume,
+    /// From now on a resumable agent acknowledges so many Inputs more than it has; 0 takes it back.
+    AckAhead(u32),
+    /// A resumable agent asks (Sync) for all Inputs from this one on, whether it has them or not.
+    AskFor(u32),
+    /// A resumable agent loses the Outputs that it kept. A client that asks for one of them is told Status 5,
+    /// `ProcessDataError`, and the session ends.
+    ForgetOutputs,
 }
 
 impl Action {

@@ -3,107 +3,14 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{
+    agent::Agent,
     command::{Commands, Os},
     fault::Fault,
+    frame_fault::FrameFault,
 };
 
 /// The limit that holds until another one is announced: 200 kbit/s.
 pub const DEFAULT_LIMIT: u64 = 204_800;
-
-/// Which agent runs on an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Generation {
-    /// Up to early 2024: drops Input that comes before the target is dialled; says nothing when the target
-    /// closes, and dials it again on the next Input of any kind.
-    Old,
-    /// Newer: holds early Input, and ends the session when the target closes.
-    Newer,
-}
-
-/// What an agent does when the target cannot be dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DialFailure {
-    /// Status 5 with `OpenTargetPortFailed`, then a WebSocket close.
-    #[default]
-    Status,
-    /// Nothing at all; the next Input makes it try again.
-    Silent,
-}
-
-/// An instance's agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Agent {
-    /// How it behaves.
-    pub generation: Generation,
-    /// From the upgrade until it joins the gateway.
-    pub join_delay: Duration,
-    /// From joining until it dials the target.
-    pub dial_delay: Duration,
-    /// For how long a newer one holds early Input before it gives the session up.
-    pub hold: Duration,
-    /// What it does when the target cannot be dialled.
-    pub dial_failure: DialFailure,
-}
-
-impl Agent {
-    fn new(generation: Generation) -> Self {
-        Self {
-            generation,
-            join_delay: Duration::from_millis(200),
-            dial_delay: Duration::from_secs(1),
-            hold: Duration::from_secs(10),
-            dial_failure: DialFailure::Status,
-        }
-    }
-
-    /// An agent of early 2024 or before, with the delays of the real one.
-    #[must_use]
-    pub fn old() -> Self {
-        Self::new(Generation::Old)
-    }
-
-    /// A newer agent, with the delays of the real one.
-    #[must_use]
-    pub fn newer() -> Self {
-        Self::new(Generation::Newer)
-    }
-
-    /// From the upgrade until it joins the gateway (200 ms).
-    #[must_use]
-    pub fn join_delay(mut self, delay: Duration) -> Self {
-        self.join_delay = delay;
-        self
-    }
-
-    /// From joining until it dials the target (1 s).
-    #[must_use]
-    pub fn dial_delay(mut self, delay: Duration) -> Self {
-        self.dial_delay = delay;
-        self
-    }
-
-    /// Both delays as short as makes sense in a test.
-    #[must_use]
-    pub fn quick(self) -> Self {
-        self.join_delay(Duration::from_millis(5)).dial_delay(Duration::from_millis(5))
-    }
-
-    /// For how long a newer one holds early Input (10 s).
-    #[must_use]
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
-        self
-    }
-
-    /// What it does when the target cannot be dialled.
-    #[must_use]
-    pub fn dial_failure(mut self, dial_failure: DialFailure) -> Self {
-        self.dial_failure = dial_failure;
-        self
-    }
-}
 
 /// Which progress the gateway tells of. Endings are told whatever stands here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +176,8 @@ pub struct Instance {
     pub output_limit: Option<u64>,
     /// What goes wrong with its sessions.
     pub faults: Vec<Fault>,
+    /// What goes wrong with their frames.
+    pub frame_faults: Vec<FrameFault>,
     /// How it takes commands.
     pub commands: Commands,
 }
@@ -295,6 +204,7 @@ impl Instance {
             ping_every: None,
             output_limit: None,
             faults: Vec::new(),
+            frame_faults: Vec::new(),
             commands: Commands::default(),
         }
     }
@@ -401,6 +311,13 @@ impl Instance {
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
+        self
+    }
+
+    /// Something that goes wrong with the frames of its sessions.
+    #[must_use]
+    pub fn frame_fault(mut self, fault: FrameFault) -> Self {
+        self.frame_faults.push(fault);
         self
     }
 

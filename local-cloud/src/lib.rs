@@ -63,30 +63,40 @@
 //! any parameter of any call is in [`LocalCloud::violations`].
 
 mod account;
+mod agent;
 mod api;
 mod builder;
 mod cloud;
 mod command;
 mod fault;
+mod faults;
+mod frame_fault;
 mod gateway;
 mod instance;
 mod record;
+mod restart;
+mod resumption;
 mod server;
+mod session;
 pub mod ssh_server;
 mod tls;
 mod world;
 
 pub use account::{AccessKey, KeyState};
+pub use agent::{Agent, DialFailure, Generation};
 pub use builder::Builder;
-pub use cloud::{Faults, LocalCloud};
+pub use cloud::LocalCloud;
 pub use command::{
     CommandFault, CommandKind, Commands, Ending, INSTALL_COMMAND, InvocationRecord, KeyPlugin,
     KeyQueryRecord, KeyRecord, Os, Poll, SEND_KEY_COMMAND,
 };
 pub use fault::{Action, ApiFault, Fault, Malformed, Point};
-pub use instance::{
-    Agent, DEFAULT_LIMIT, DialFailure, Generation, Instance, InstanceStatus, Pace, Progress,
-};
-pub use record::{CallRecord, SessionRecord, SessionState, State, TimedOut, UpgradeRecord};
+pub use faults::{Faults, Wobble};
+pub use frame_fault::{FrameFault, Mangle, Way, Which};
+pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress};
+pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
+pub use restart::Restart;
+pub use resumption::{Resumption, SyncAnswer, SyncNames};
+pub use session::{SessionRecord, SessionState, SyncRecord};
 pub use tls::Tls;
 pub use world::{ClockOffset, Settings};

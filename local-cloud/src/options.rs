@@ -57,6 +57,8 @@ pub(crate) struct Options {
 enum Generation {
     Old,
     New,
+    /// Speaks 1.02: a stream outlives its WebSocket.
+    Resumable,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,7 @@ impl Options {
         let mut agent = match self.agent {
             Generation::Old => Agent::old(),
             Generation::New => Agent::newer(),
+            Generation::Resumable => Agent::resumable(),
         };
         if let Some(delay) = self.join_delay {
             agent = agent.join_delay(delay);

@@ -65,9 +65,9 @@ async fn connection(shared: Arc<Shared>, tcp: TcpStream, tls: Option<TlsAcceptor
     // Without it small frames would be late, but would come.
     let _ = tcp.set_nodelay(true);
     let io = match tls {
-        None => Io::plain(tcp),
+        None => Io::plain(tcp, Arc::clone(&shared.vanished)),
         Some(acceptor) => match timeout(TLS_TIMEOUT, acceptor.accept(tcp)).await {
-            Ok(Ok(stream)) => Io::tls(stream),
+            Ok(Ok(stream)) => Io::tls(stream, Arc::clone(&shared.vanished)),
             Ok(Err(_)) | Err(_) => return, // the client did not like the certificate: that is its business
         },
     };

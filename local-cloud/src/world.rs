@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{mpsc, watch};
@@ -14,8 +14,11 @@ use crate::{
     api::{Answered, Asked},
     command::Task,
     fault::{Action, ApiFault},
+    frame_fault::FrameFault,
+    gateway::{Socket, Vanished},
     instance::Instance,
-    record::{Serial, SessionRecord, State},
+    record::{Serial, State},
+    session::SessionRecord,
     ssh_server::registry::Registry,
 };
 
@@ -94,8 +97,33 @@ pub(crate) enum Control {
     Strike(Action),
     /// The session was ended.
     End,
+    /// A fault, so much later.
+    StrikeIn(Duration, Action),
+    /// A fault of frames.
+    Mangle(FrameFault),
     /// Another limit, to be announced.
     Limit(u64),
+    /// The gateway restarts.
+    Restart { announced: bool, close_after: Duration, code: u16 },
+}
+
+/// A stream of a session, as it is known from outside.
+#[derive(Debug)]
+pub(crate) struct LiveStream {
+    pub(crate) controls: mpsc::Sender<Control>,
+    pub(crate) channel: String,
+    /// Where sockets are handed in that take it up again; none where the agent does not resume.
+    pub(crate) sockets: Option<mpsc::Sender<Socket>>,
+    pub(crate) outlives_url: bool,
+}
+
+/// When the gateway takes nobody.
+#[derive(Debug)]
+pub(crate) struct Down {
+    pub(crate) session: Option<String>,
+    pub(crate) from: Instant,
+    pub(crate) until: Instant,
+    pub(crate) refusal: u16,
 }
 
 /// A session that may be connected to.
@@ -111,8 +139,8 @@ pub(crate) struct Ticket {
     pub(crate) target_server: Option<String>,
     /// What was asked with a ClientToken: the same again is the same session.
     pub(crate) asked: Option<Asked>,
-    /// The connections that are there now.
-    pub(crate) live: Vec<mpsc::Sender<Control>>,
+    /// The streams that are there now.
+    pub(crate) live: Vec<LiveStream>,
 }
 
 /// The tickets, oldest forgotten first.
@@ -175,6 +203,8 @@ pub(crate) struct World {
     pub(crate) tickets: Tickets,
     /// Commands that were asked for with a ClientToken.
     pub(crate) answered: Answered,
+    /// When the gateway takes nobody.
+    pub(crate) down: Vec<Down>,
 }
 
 impl World {
@@ -187,6 +217,16 @@ impl World {
             self.regions.push(instance.region.clone());
         }
         self.instances.insert(instance.id.clone(), instance);
+    }
+
+    /// The HTTP status that an upgrade of this session is refused with now, if it is.
+    pub(crate) fn gateway_is_down(&mut self, session: &str) -> Option<u16> {
+        let now = Instant::now();
+        self.down.retain(|down| now < down.until);
+        let concerns =
+            |down: &&Down| down.session.as_deref().is_none_or(|concerned| concerned == session);
+        let mut down = self.down.iter().filter(concerns);
+        down.find(|down| down.from <= now).map(|down| down.refusal)
     }
 }
 
@@ -203,6 +243,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: mpsc::Sender<Vec<Task>>,
     /// The processes of scripts.
     pub(crate) processes: Arc<Registry>,
+    /// Connections whose packets vanish.
+    pub(crate) vanished: Arc<Vanished>,
 }
 
 impl Shared {
@@ -215,7 +257,8 @@ impl Shared {
         let (state, _) = watch::channel(State::default());
         let (tasks, receiver) = mpsc::channel(WAITING_TASKS);
         let (world, processes) = (Mutex::new(world), Registry::new());
-        let shared = Self { world, state, websocket_base, on_loopback, tasks, processes };
+        let vanished = Arc::default();
+        let shared = Self { world, state, websocket_base, on_loopback, tasks, processes, vanished };
         (shared, receiver)
     }
 
@@ -249,16 +292,32 @@ impl Shared {
         self.state.subscribe()
     }
 
-    /// Tells the live connections of a session; whether there was one that heard.
+    /// Tells the streams of a session; whether there was one that heard.
     pub(crate) fn tell(&self, session: &str, control: &Control) -> bool {
         let mut world = self.world();
         let Some(ticket) = world.tickets.get_mut(session) else { return false };
-        ticket.live.retain(|connection| !connection.is_closed());
+        ticket.live.retain(|stream| !stream.controls.is_closed());
         let mut heard = false;
-        for connection in &ticket.live {
-            heard |= connection.try_send(control.clone()).is_ok();
+        for stream in &ticket.live {
+            heard |= stream.controls.try_send(control.clone()).is_ok();
         }
         heard
+    }
+
+    /// Another limit on what clients of an instance send. Whether there is one with that id.
+    pub(crate) fn set_limit(&self, instance: &str, limit: u64) -> bool {
+        let sessions: Vec<String> = {
+            let mut world = self.world();
+            let Some(found) = world.instances.get_mut(instance) else { return false };
+            found.pace.limit = limit;
+            found.pace.announced = true;
+            let here = world.tickets.iter().filter(|ticket| ticket.instance == instance);
+            here.map(|ticket| ticket.id.clone()).collect()
+        };
+        for session in sessions {
+            self.tell(&session, &Control::Limit(limit));
+        }
+        true
     }
 
     /// Ends a session: nobody can connect to it any more, and who is connected is cut off. Whether it was there.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Action, ApiError, Asked, Call, encode};
 use crate::{
-    record::{SessionRecord, SessionState},
+    session::{SessionRecord, SessionState},
     world::{Control, Ticket, random_hex},
 };
 
@@ -150,9 +150,9 @@ fn end(call: &mut Call<'_>) -> Result<Value, ApiError> {
         return Err(ApiError::new(404, "InvalidSessionId.NotFound", message));
     }
     if let Some(ticket) = call.world.tickets.remove(&id) {
-        for connection in &ticket.live {
-            // A connection that is busy ending anyway does not need to hear of it.
-            let _ = connection.try_send(Control::End);
+        for stream in &ticket.live {
+            // One that is busy ending anyway does not need to hear of it.
+            let _ = stream.controls.try_send(Control::End);
         }
     }
     call.shared.note(|state| {

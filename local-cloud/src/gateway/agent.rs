@@ -14,13 +14,14 @@ use tokio::{
 };
 
 use super::{
-    frame::{MAX_PAYLOAD, kind},
-    link::{ABORTED, CLOSED, Ending, Link, Points},
+    channel::Channel,
+    ending::{ABORTED, CLOSED, Ending},
+    frame::MAX_PAYLOAD,
+    link::Link,
+    points::{Points, When},
+    writer::Outgoing,
 };
-use crate::{
-    fault::Point,
-    instance::{DialFailure, Generation},
-};
+use crate::{agent::DialFailure, fault::Point};
 
 /// How long the target may take to answer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,13 +29,14 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lives until it has a reason to end the session.
 pub(crate) async fn run(link: &Link, mut input: mpsc::Receiver<Bytes>) -> Ending {
     let faults = link.points(|at| match at {
-        Point::OutputBytes(bytes) => Some(*bytes),
+        Point::OutputBytes(bytes) => Some(When::once(*bytes)),
+        Point::EveryOutputBytes(bytes) => Some(When::every(*bytes)),
         _ => None,
     });
     let mut output = Output { link, faults, sent: 0, not_before: Instant::now() };
     let generation = link.instance.agent.generation;
     let opening = open(link);
-    let opened = if generation == Generation::Old || !link.instance.reachable() {
+    let opened = if !generation.holds_input() || !link.instance.reachable() {
         dropping(link, &mut input, opening).await
     } else {
         opening.await
@@ -48,7 +50,7 @@ pub(crate) async fn run(link: &Link, mut input: mpsc::Receiver<Bytes>) -> Ending
         if let Some(target) = target.take() {
             carry(&mut output, target, &mut input, first.take()).await;
             link.agent_may_go().await;
-            if generation == Generation::Newer {
+            if generation.ends_with_target() {
                 return Ending::status(CLOSED, "ReadFromTargetPortFailed");
             }
         }
@@ -75,10 +77,11 @@ pub(crate) async fn run(link: &Link, mut input: mpsc::Receiver<Bytes>) -> Ending
 async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     let (instance, agent) = (&link.instance, &link.instance.agent);
     let progress = instance.progress;
+    link.strike_at(Point::Connected).await;
     for (state, wanted) in [(0, progress.initial), (1, progress.opening)] {
         if wanted {
             sleep(progress.delay).await;
-            link.out.status(state, "").await;
+            link.progress(state).await;
         }
     }
     if !instance.reachable() {
@@ -98,7 +101,7 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
         sleep(agent.dial_delay).await;
         dial(link).await
     };
-    let dialled = if agent.generation == Generation::Newer {
+    let dialled = if agent.generation.holds_input() {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         timeout(agent.hold, dialling).await.unwrap_or_else(|_| Err(late()))
     } else {
@@ -221,6 +224,7 @@ impl Output<'_> {
         let link = self.link;
         loop {
             self.strike().await;
+            link.wait_until(Channel::has_room).await;
             let mut frame = BytesMut::with_capacity(MAX_PAYLOAD);
             // Up to where a fault strikes, so that it does exactly there.
             let room = self.faults.next().map_or(usize::MAX, |at| {
@@ -245,7 +249,7 @@ impl Output<'_> {
             self.not_before =
                 self.not_before.max(Instant::now()) + Duration::from_secs_f64(seconds);
         }
-        self.link.out.frame(kind::OUTPUT, payload).await;
+        self.link.out.send(Outgoing::Output(payload)).await;
         self.sent += u64::try_from(count).unwrap_or(u64::MAX);
     }
 

@@ -1,11 +1,12 @@
-//! The socket under a connection, with the switches that faults need: one that swallows what is written, and
-//! one that lets the connection end with a reset.
+//! The socket under a connection, with the switches that faults need: one that swallows what is written, one that lets
+//! nothing be read either, and one that lets the connection end with a reset.
 
 use std::{
     io,
+    os::fd::{AsFd as _, OwnedFd},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -17,10 +18,30 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+/// So many connections whose packets vanish are kept from being closed.
+const MAX_VANISHED: usize = 1_024;
+
+/// The connections whose packets vanish: they stay up, with nobody behind them, for as long as the cloud does.
+#[derive(Debug, Default)]
+pub(crate) struct Vanished(Mutex<Vec<OwnedFd>>);
+
+impl Vanished {
+    fn keep(&self, tcp: &TcpStream) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without a descriptor for it the client sees the end of it, which is all that can be done here.
+        if kept.len() < MAX_VANISHED
+            && let Ok(descriptor) = tcp.as_fd().try_clone_to_owned()
+        {
+            kept.push(descriptor);
+        }
+    }
+}
+
 /// What faults may switch on.
 #[derive(Debug, Default)]
 pub(crate) struct Switches {
     muted: AtomicBool,
+    vanished: AtomicBool,
     reset: AtomicBool,
 }
 
@@ -28,6 +49,12 @@ impl Switches {
     /// From now on nothing that is written gets out.
     pub(crate) fn mute(&self) {
         self.muted.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on nothing is read either.
+    pub(crate) fn vanish(&self) {
+        self.vanished.store(true, Ordering::Relaxed);
+        self.mute();
     }
 
     pub(crate) fn is_muted(&self) -> bool {
@@ -51,15 +78,16 @@ enum Stream {
 pub(crate) struct Io {
     stream: Stream,
     switches: Arc<Switches>,
+    vanished: Arc<Vanished>,
 }
 
 impl Io {
-    pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(stream), switches: Arc::default() }
+    pub(crate) fn plain(stream: TcpStream, vanished: Arc<Vanished>) -> Self {
+        Self { stream: Stream::Plain(stream), switches: Arc::default(), vanished }
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), switches: Arc::default() }
+    pub(crate) fn tls(stream: TlsStream<TcpStream>, vanished: Arc<Vanished>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), switches: Arc::default(), vanished }
     }
 
     pub(crate) fn switches(&self) -> Arc<Switches> {
@@ -69,11 +97,13 @@ impl Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        if self.switches.reset.load(Ordering::Relaxed) {
-            let tcp = match &self.stream {
-                Stream::Plain(tcp) => tcp,
-                Stream::Tls(tls) => tls.get_ref().0,
-            };
+        let tcp = match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        if self.switches.vanished.load(Ordering::Relaxed) {
+            self.vanished.keep(tcp);
+        } else if self.switches.reset.load(Ordering::Relaxed) {
             // Should it fail, the connection ends in the ordinary way, which is all that can be done here.
             let _ = tcp.set_zero_linger();
         }
@@ -86,6 +116,9 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.switches.vanished.load(Ordering::Relaxed) {
+            return Poll::Pending; // for good
+        }
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),

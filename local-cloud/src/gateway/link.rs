@@ -1,32 +1,33 @@
-//! What the futures of one connection share: whose it is, where to send, what may strike.
+//! What the futures of one stream share: whose it is, where to send, what may strike, and the socket that it is on.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    ops::Add,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    frame::{kind, stream_status},
+    channel::Channel,
+    ending::{Ending, OPENED, Scope},
+    frame::kind,
     io::Switches,
-    pace::Limits,
+    mangle::{Mangler, Passed},
+    pacing::Pacing,
+    points::{Points, When},
+    upgrade::Admitted,
     writer::{Outbox, Outgoing},
 };
 use crate::{
     fault::{Action, Fault, Point},
-    instance::{DEFAULT_LIMIT, Instance},
-    record::{Serial, SessionRecord},
+    frame_fault::{FrameFault, Way},
+    instance::Instance,
+    record::Serial,
+    session::SessionRecord,
     world::Shared,
 };
-
-/// Status: could not be established.
-pub(crate) const ABORTED: u8 = 2;
-/// Status: the agent has joined.
-pub(crate) const OPENED: u8 = 3;
-/// Status: over.
-pub(crate) const CLOSED: u8 = 5;
 
 /// Who stands still.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,112 +40,77 @@ pub(crate) struct Stalls {
     pub(crate) target: bool,
 }
 
-/// The limit, and whether the client is told of it.
-#[derive(Debug)]
-struct Pacing {
-    limits: Limits,
-    announce: Option<u64>,
-    opened: bool,
-}
-
-/// What is left to do for a connection that ends.
+/// Something that befalls the socket at once, whatever is still to be sent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    /// Nothing: the socket is dropped as it stands.
-    None,
-    /// The client closes, or is gone: what is on its way is read and written.
-    Drain,
-    /// The same, behind a WebSocket close of the gateway's own.
+pub(crate) enum Urgent {
+    Cut(&'static str),
     Close(u16),
 }
 
-/// How a connection is to end.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    /// For the record.
-    pub(crate) reason: String,
-    /// A last status.
-    pub(crate) status: Option<(u8, String)>,
-    /// What comes after it.
-    pub(crate) goodbye: Goodbye,
-    /// Whether it ends the session, or only this connection.
-    pub(crate) terminates: bool,
+/// The socket that the stream is on.
+#[derive(Debug, Default)]
+struct Attachment {
+    switches: Arc<Switches>,
+    /// Counted from 1.
+    number: u64,
+    attached: bool,
+    /// The client has said where it stands, if it is to say so.
+    synced: bool,
+    /// When the client was sent a frame for the first time.
+    told: Option<Instant>,
+    /// Which progress it was told, or would have been.
+    progress: Vec<u8>,
 }
 
-impl Ending {
-    /// The far side ends it, and says why.
-    pub(crate) fn status(state: u8, text: impl Into<String>) -> Self {
-        let reason: String = text.into();
-        let status = Some((state, reason.clone()));
-        Self { reason, status, goodbye: Goodbye::Close(1000), terminates: true }
-    }
-
-    /// The client closed it in the orderly way.
-    pub(crate) fn client_closed() -> Self {
-        let reason = "ClientClosed".to_owned();
-        Self { reason, status: None, goodbye: Goodbye::Close(1000), terminates: true }
-    }
-
-    /// The client's socket broke, or was closed without a Close frame.
-    pub(crate) fn client_gone() -> Self {
-        let reason = "ClientGone".to_owned();
-        Self { reason, status: None, goodbye: Goodbye::Drain, terminates: false }
-    }
-
-    /// A fault drops the socket.
-    fn cut(reason: &str) -> Self {
-        let reason = reason.to_owned();
-        Self { reason, status: None, goodbye: Goodbye::None, terminates: false }
-    }
-}
-
-/// One connection.
+/// One stream.
 pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
     pub(crate) serial: Serial,
     pub(crate) instance: Instance,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
+    pub(crate) resumable: bool,
     pub(crate) out: Outbox,
-    pub(crate) switches: Arc<Switches>,
+    pub(crate) pacing: Pacing,
     faults: Vec<Fault>,
     stalls: watch::Sender<Stalls>,
     opened: watch::Sender<bool>,
-    pacing: Mutex<Pacing>,
+    urgent: watch::Sender<Option<Urgent>>,
+    attachment: Mutex<Attachment>,
+    channel: Mutex<Channel>,
+    to_client: Mutex<Mangler>,
+    to_agent: Mutex<Mangler>,
+    /// Rung when there may be something to send, or room to read more.
+    bell: watch::Sender<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link {
-    #[allow(clippy::too_many_arguments, reason = "made in one place only")]
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        serial: Serial,
-        instance: Instance,
-        port: Option<u16>,
-        target_server: Option<String>,
-        faults: Vec<Fault>,
-        out: Outbox,
-        switches: Arc<Switches>,
-    ) -> Self {
-        let pace = instance.pace;
-        let announce = pace.announced.then_some(pace.limit);
-        let first = match pace.limit {
-            0 => DEFAULT_LIMIT,
-            _ if pace.announced => DEFAULT_LIMIT, // until the client has been told
-            limit => limit,
-        };
-        let pacing = Pacing { limits: Limits::new(first), announce, opened: false };
+    pub(crate) fn new(shared: Arc<Shared>, session: Admitted, out: Outbox) -> Self {
+        let Admitted { serial, instance, port, target_server, faults, channel, resumption, .. } =
+            session;
+        let mangler = |way| Mutex::new(Mangler::new(way, &instance.frame_faults));
         Self {
             shared,
             serial,
-            instance,
             port,
             target_server,
+            resumable: resumption.is_some(),
             out,
-            switches,
+            pacing: Pacing::new(instance.pace),
             faults,
             stalls: watch::Sender::new(Stalls::default()),
             opened: watch::Sender::new(false),
-            pacing: Mutex::new(pacing),
+            urgent: watch::Sender::new(None),
+            attachment: Mutex::default(),
+            channel: Mutex::new(Channel::new(channel, resumption)),
+            to_client: mangler(Way::ToClient),
+            to_agent: mangler(Way::ToAgent),
+            bell: watch::Sender::new(()),
+            instance,
         }
     }
 
@@ -153,25 +119,159 @@ impl Link {
         self.shared.note_session(self.serial, note);
     }
 
-    fn pacing(&self) -> std::sync::MutexGuard<'_, Pacing> {
-        self.pacing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes note of how it ended.
+    pub(crate) fn ended(&self, ending: &Ending) {
+        let here = u32::from(self.is_attached());
+        self.note(|session| {
+            if ending.scope == Scope::Session && session.live <= here {
+                session.terminate(&ending.reason);
+            } else {
+                session.end_reason.get_or_insert_with(|| ending.reason.clone());
+            }
+        });
     }
 
-    /// The limit that may be held against the client now, if any is.
-    pub(crate) fn limit(&self, now: Instant) -> Option<u64> {
-        self.instance.pace.enforced.then(|| self.pacing().limits.in_force(now))
+    // ------------------------------------------------------------ the socket
+
+    /// The stream is on this socket from now on. Whether it was on another before.
+    pub(crate) fn attach(
+        &self,
+        switches: Arc<Switches>,
+    ) -> (bool, watch::Receiver<Option<Urgent>>) {
+        lock(&self.channel).attached();
+        lock(&self.to_client).attached();
+        lock(&self.to_agent).attached();
+        let mut here = lock(&self.attachment);
+        here.switches = switches;
+        here.number += 1;
+        here.attached = true;
+        here.synced = here.number == 1;
+        (here.number > 1, self.urgent.subscribe())
     }
 
-    /// Another limit, which the client is told of, now or when it is opened.
+    /// The stream is on no socket.
+    pub(crate) fn detach(&self) {
+        lock(&self.attachment).attached = false;
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        lock(&self.attachment).attached
+    }
+
+    /// Which socket of the stream it is on, counted from 1.
+    pub(crate) fn socket(&self) -> u64 {
+        lock(&self.attachment).number
+    }
+
+    pub(crate) fn switches(&self) -> Arc<Switches> {
+        Arc::clone(&lock(&self.attachment).switches)
+    }
+
+    /// Whether the client has said on this socket where it stands, if it is to say so.
+    pub(crate) fn is_synced(&self) -> bool {
+        lock(&self.attachment).synced
+    }
+
+    /// It has.
+    pub(crate) fn synced(&self) {
+        lock(&self.attachment).synced = true;
+        self.ring();
+    }
+
+    /// The client was sent a frame.
+    pub(crate) fn told(&self) {
+        lock(&self.attachment).told.get_or_insert_with(Instant::now);
+    }
+
+    /// When it was sent the first one.
+    pub(crate) fn told_at(&self) -> Option<Instant> {
+        lock(&self.attachment).told
+    }
+
+    /// Which progress there was so far.
+    pub(crate) fn reached(&self) -> Vec<u8> {
+        lock(&self.attachment).progress.clone()
+    }
+
+    // ------------------------------------------------------------ numbers
+
+    /// Looks at the stream's numbers.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Channel) -> T) -> T {
+        look(&lock(&self.channel))
+    }
+
+    /// Changes them, and wakes who waits for that.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Channel) -> T) -> T {
+        let out = change(&mut lock(&self.channel));
+        self.ring();
+        out
+    }
+
+    fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    /// Returns once something is true of the numbers.
+    pub(crate) async fn wait_until(&self, fits: impl Fn(&Channel) -> bool) {
+        let mut bell = self.bell.subscribe();
+        while !self.look(&fits) {
+            // The sender lives in self, so this cannot fail.
+            let _ = bell.changed().await;
+        }
+    }
+
+    // ------------------------------------------------------------ frames that something happens to
+
+    fn mangler(&self, way: Way) -> MutexGuard<'_, Mangler> {
+        match way {
+            Way::ToClient => lock(&self.to_client),
+            Way::ToAgent => lock(&self.to_agent),
+        }
+    }
+
+    pub(crate) fn mangle_more(&self, fault: &FrameFault) {
+        self.mangler(fault.way).add(fault.clone());
+    }
+
+    /// What becomes of a message; `None` is nothing out of the ordinary.
+    pub(crate) fn mangle(&self, way: Way, kind: u32, message: &Bytes) -> Option<Vec<Passed>> {
+        let mut mangler = self.mangler(way);
+        if mangler.is_idle() {
+            return None;
+        }
+        let (passed, struck) = mangler.pass(kind, message.clone(), Instant::now());
+        drop(mangler);
+        if struck {
+            self.note(|session| session.mangled_frames += 1);
+        }
+        Some(passed)
+    }
+
+    /// When a message that waits to be swapped goes on at the latest.
+    pub(crate) fn swap_deadline(&self, way: Way) -> Option<Instant> {
+        self.mangler(way).deadline()
+    }
+
+    /// The message that has waited for too long.
+    pub(crate) fn overdue(&self, way: Way) -> Option<Bytes> {
+        self.mangler(way).overdue(Instant::now())
+    }
+
+    // ------------------------------------------------------------ progress
+
+    /// Tells the client of another limit, now or when it is opened.
     pub(crate) async fn change_limit(&self, limit: u64) {
-        let opened = {
-            let mut pacing = self.pacing();
-            pacing.announce = Some(limit);
-            pacing.opened
-        };
-        if opened {
+        self.pacing.change(limit);
+        // On no socket: the next one is told.
+        if self.is_attached() {
             self.announce().await;
         }
+    }
+
+    /// A status on the way to Opened.
+    pub(crate) async fn progress(&self, state: u8) {
+        lock(&self.attachment).progress.push(state);
+        self.out.send(Outgoing::Progress(Bytes::copy_from_slice(&[state]))).await;
     }
 
     /// Opened: tells the client, as far as it is to be told, and wakes who waited for it.
@@ -181,24 +281,17 @@ impl Link {
             session.joined.get_or_insert_with(Instant::now);
         });
         if self.instance.progress.opened {
-            self.out.status(OPENED, "").await;
+            self.progress(OPENED).await;
         }
-        self.pacing().opened = true;
+        self.pacing.open();
         self.announce().await;
         self.opened.send_replace(true);
     }
 
     async fn announce(&self) {
-        let limit = {
-            let mut pacing = self.pacing();
-            let Some(limit) = pacing.announce else { return };
-            if limit > 0 {
-                pacing.limits.change(Instant::now(), limit);
-            }
-            limit
-        };
-        let payload = stream_status(u32::try_from(limit).unwrap_or(u32::MAX));
-        self.out.frame(kind::STATUS, payload).await;
+        if let Some(payload) = self.pacing.announcement(Instant::now()) {
+            self.out.send(Outgoing::Progress(payload)).await;
+        }
     }
 
     /// Returns once the session is opened.
@@ -217,15 +310,19 @@ impl Link {
         self.may_go(|stalls| stalls.agent).await;
     }
 
+    fn stall(&self, change: impl FnOnce(&mut Stalls)) {
+        self.stalls.send_modify(change);
+    }
+
+    // ------------------------------------------------------------ faults
+
     /// The faults of one kind of point, with when they strike.
-    pub(crate) fn points<T: Ord>(&self, when: impl Fn(&Point) -> Option<T>) -> Points<T> {
-        let mut points: Vec<(T, Action)> = self
-            .faults
-            .iter()
-            .filter_map(|fault| when(&fault.at).map(|at| (at, fault.action.clone())))
-            .collect();
-        points.sort_by(|a, b| a.0.cmp(&b.0));
-        Points(points.into())
+    pub(crate) fn points<T>(&self, when: impl Fn(&Point) -> Option<When<T>>) -> Points<T>
+    where
+        T: Ord + Copy + Add<Output = T>,
+    {
+        let fits = |fault: &Fault| when(&fault.at).map(|at| (at, fault.action.clone()));
+        Points::new(self.faults.iter().filter_map(fits))
     }
 
     /// The faults at a point, in the order they were given.
@@ -244,10 +341,14 @@ impl Link {
             Action::Refuse(_) => {}
             Action::Delay(delay) => out.send(Outgoing::Pause(*delay)).await,
             Action::Silence => out.send(Outgoing::Mute).await,
+            Action::Vanish => out.send(Outgoing::Vanish).await,
             Action::Hang => self.stall(|stalls| stalls.agent = true),
             Action::StallClient => self.stall(|stalls| stalls.client = true),
             Action::StallTarget => self.stall(|stalls| stalls.target = true),
             Action::Resume => self.stall(|stalls| *stalls = Stalls::default()),
+            Action::AckAhead(_) | Action::AskFor(_) | Action::ForgetOutputs => {
+                out.send(Outgoing::Channel(action.clone())).await;
+            }
             Action::Status { state, text } => {
                 out.status(*state, text).await;
                 if matches!(state, 2 | 5 | 6) {
@@ -265,51 +366,71 @@ impl Link {
         self.note(|session| session.faults_struck += 1);
     }
 
-    /// The last thing that goes out. The agent does nothing more.
+    /// The last thing that goes out on this socket. If it is the end of the stream, the agent does nothing more.
     async fn last(&self, reason: String, last: Outgoing) {
-        self.stall(|stalls| stalls.agent = true);
-        self.note(|session| {
-            session.end_reason.get_or_insert(reason);
-        });
+        if !self.resumable || matches!(last, Outgoing::Close(1000 | 1008)) {
+            self.stall(|stalls| stalls.agent = true);
+            self.note(|session| {
+                session.end_reason.get_or_insert(reason);
+            });
+        }
         self.out.send(last).await;
     }
 
-    /// A fault strikes at once: what only drops the socket waits for nothing that is on its way.
-    pub(crate) async fn strike_now(&self, action: &Action) -> Option<Ending> {
-        let reason = match action {
-            Action::Cut | Action::Close(1006) => "Cut",
+    /// A fault strikes at once: what befalls the socket waits for nothing that is on its way, and does nothing where there is no
+    /// socket. Whether the socket is cut.
+    pub(crate) async fn strike_now(&self, action: &Action) -> bool {
+        let agents_own = matches!(
+            action,
+            Action::Hang
+                | Action::StallClient
+                | Action::StallTarget
+                | Action::Resume
+                | Action::AckAhead(_)
+                | Action::ForgetOutputs
+        );
+        if !agents_own && !self.is_attached() {
+            return false;
+        }
+        let urgent = match action {
+            Action::Cut | Action::Close(1006) => Urgent::Cut("Cut"),
             Action::Reset => {
-                self.switches.reset();
-                "Reset"
+                self.switches().reset();
+                Urgent::Cut("Reset")
+            }
+            Action::Close(code) if self.resumable => Urgent::Close(*code),
+            Action::Vanish => {
+                self.switches().vanish();
+                self.note(|session| session.faults_struck += 1);
+                return false;
+            }
+            Action::AckAhead(_) | Action::AskFor(_) | Action::ForgetOutputs => {
+                self.strike_channel(action);
+                self.note(|session| session.faults_struck += 1);
+                return false;
             }
             other => {
                 self.strike(other).await;
-                return None;
+                return false;
             }
         };
         self.note(|session| session.faults_struck += 1);
-        Some(Ending::cut(reason))
+        self.urgent.send_replace(Some(urgent));
+        true
     }
 
-    fn stall(&self, change: impl FnOnce(&mut Stalls)) {
-        self.stalls.send_modify(change);
-    }
-}
-
-/// Faults that strike when a count, or the time, has come so far.
-pub(crate) struct Points<T>(VecDeque<(T, Action)>);
-
-impl<T: Ord + Copy> Points<T> {
-    /// When the next one strikes.
-    pub(crate) fn next(&self) -> Option<T> {
-        self.0.front().map(|(at, _)| *at)
+    /// A fault of the agent's numbers.
+    pub(crate) fn strike_channel(&self, action: &Action) {
+        self.change(|channel| match action {
+            Action::AckAhead(by) => channel.acknowledge_ahead(*by),
+            Action::AskFor(number) => channel.ask_for(*number),
+            Action::ForgetOutputs => channel.forget_outputs(),
+            _ => {}
+        });
     }
 
-    /// Takes the next one, if it has come to that.
-    pub(crate) fn due(&mut self, now: T) -> Option<Action> {
-        if self.next()? > now {
-            return None;
-        }
-        self.0.pop_front().map(|(_, action)| action)
+    /// The kinds of frames that a 1.02 client numbers.
+    pub(crate) fn is_numbered(frame: u32) -> bool {
+        matches!(frame, kind::INPUT | kind::RESIZE)
     }
 }

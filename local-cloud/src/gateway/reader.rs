@@ -1,90 +1,38 @@
-//! What the client sends: taken apart strictly, counted, paced, and handed to the agent.
+//! What the client sends: taken apart strictly, judged, paced, and handed to the agent.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, sleep_until},
+};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolError};
 
 use super::{
+    channel::{Arrival, Channel},
+    check::{Check, Facts, version_known},
+    ending::{CLOSED, Ending},
     frame::{Counters, Frame, MAX_PAYLOAD, MAX_SHELL_PAYLOAD, kind},
-    link::{CLOSED, Ending, Link, Points},
+    link::Link,
     pace::{Meter, exceeds},
+    points::{Points, When},
 };
-use crate::fault::Point;
+use crate::{fault::Point, frame_fault::Way};
 
 /// Times of creation further apart than this (a year) are taken for this far.
 const MAX_SPAN_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
-/// Reads the client until one of both sides has had enough.
-pub(crate) async fn read<S>(link: &Link, messages: &mut S, input: mpsc::Sender<Bytes>) -> Ending
-where
-    S: Stream<Item = Result<Message, WsError>> + Unpin,
-{
-    let faults = link.points(|at| match at {
-        Point::InputBytes(bytes) => Some(*bytes),
-        _ => None,
-    });
-    let mut reader = Reader {
-        link,
-        input,
-        faults,
-        arrived: Meter::default(),
-        created: Meter::default(),
-        start: Instant::now(),
-        first_created_ms: None,
-        waited: Duration::ZERO,
-        bytes: 0,
-        last_sequence: None,
-    };
-    let mut last_frame = tokio::time::Instant::now();
-    loop {
-        let deadline = last_frame + link.instance.idle_timeout;
-        let Ok(message) = tokio::time::timeout_at(deadline, messages.next()).await else {
-            return Ending::status(CLOSED, "IdleTimeout");
-        };
-        link.may_go(|stalls| stalls.client).await;
-        let ending = match message {
-            Some(Ok(_)) if link.switches.is_muted() => None,
-            Some(Ok(Message::Binary(message))) => {
-                let ending = reader.frame(&message).await;
-                last_frame = tokio::time::Instant::now();
-                ending
-            }
-            Some(Ok(Message::Text(_))) => {
-                link.note(|session| session.violation("a text message".to_owned()));
-                Some(Ending::status(CLOSED, "ProcessDataError"))
-            }
-            Some(Ok(Message::Ping(_))) => {
-                link.note(|session| session.pings += 1);
-                None
-            }
-            Some(Ok(Message::Pong(_))) => {
-                link.note(|session| session.pongs += 1);
-                None
-            }
-            Some(Ok(Message::Close(_))) => {
-                link.note(|session| session.close_handshake = true);
-                Some(Ending::client_gone())
-            }
-            Some(Ok(Message::Frame(_))) => None,
-            Some(Err(error)) => {
-                reader.broken(&error);
-                Some(Ending::client_gone())
-            }
-            None => Some(Ending::client_gone()),
-        };
-        if let Some(ending) = ending {
-            return ending;
-        }
-    }
-}
-
-struct Reader<'a> {
+/// Reads the client, on whatever socket the stream is.
+pub(crate) struct Reader<'a> {
     link: &'a Link,
     input: mpsc::Sender<Bytes>,
     faults: Points<u64>,
+    check: Check,
     /// Payload by the time it was read.
     arrived: Meter,
     /// Payload by the time its frame was created.
@@ -93,11 +41,100 @@ struct Reader<'a> {
     first_created_ms: Option<u64>,
     /// How long the agent kept us from reading, since the last frame.
     waited: Duration,
+    /// Input that the agent took.
     bytes: u64,
-    last_sequence: Option<i64>,
+    last_frame: tokio::time::Instant,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(link: &'a Link, input: mpsc::Sender<Bytes>) -> Self {
+        let faults = link.points(|at| match at {
+            Point::InputBytes(bytes) => Some(When::once(*bytes)),
+            Point::EveryInputBytes(bytes) => Some(When::every(*bytes)),
+            _ => None,
+        });
+        Self {
+            link,
+            input,
+            faults,
+            check: Check::default(),
+            arrived: Meter::default(),
+            created: Meter::default(),
+            start: Instant::now(),
+            first_created_ms: None,
+            waited: Duration::ZERO,
+            bytes: 0,
+            last_frame: tokio::time::Instant::now(),
+        }
+    }
+
+    /// Another socket is there.
+    pub(crate) fn attached(&mut self, again: bool) {
+        self.check.attached(again);
+        self.last_frame = tokio::time::Instant::now();
+    }
+
+    /// Reads until one of both sides has had enough. It may be dropped at any point: an Input is counted once the agent has it.
+    pub(crate) async fn read<S>(&mut self, messages: &mut S) -> Ending
+    where
+        S: Stream<Item = Result<Message, WsError>> + Unpin,
+    {
+        loop {
+            let idle = self.last_frame + self.link.instance.idle_timeout;
+            let swap = self.link.swap_deadline(Way::ToAgent).map(tokio::time::Instant::from_std);
+            let ending = tokio::select! {
+                message = messages.next() => {
+                    self.link.may_go(|stalls| stalls.client).await;
+                    self.message(message).await
+                }
+                () = sleep_until(swap.unwrap_or(idle).min(idle)) => {
+                    match self.link.overdue(Way::ToAgent) {
+                        Some(message) => self.accept(&message).await,
+                        None if tokio::time::Instant::now() < idle => None,
+                        None => Some(Ending::status(CLOSED, "IdleTimeout")),
+                    }
+                }
+            };
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Option<Result<Message, WsError>>) -> Option<Ending> {
+        let link = self.link;
+        match message {
+            Some(Ok(_)) if link.switches().is_muted() => None,
+            Some(Ok(Message::Binary(message))) => {
+                let ending = self.frame(&message).await;
+                self.last_frame = tokio::time::Instant::now();
+                ending
+            }
+            Some(Ok(Message::Text(_))) => {
+                link.note(|session| session.violation("a text message".to_owned()));
+                Some(Ending::status(CLOSED, "ProcessDataError"))
+            }
+            Some(Ok(Message::Ping(_))) => {
+                link.note(crate::session::SessionRecord::ping);
+                None
+            }
+            Some(Ok(Message::Pong(_))) => {
+                link.note(|session| session.pongs += 1);
+                None
+            }
+            Some(Ok(Message::Close(frame))) => {
+                link.note(|session| session.close_handshake = true);
+                Some(Ending::client_gone(frame.map(|frame| frame.code.into())))
+            }
+            Some(Ok(Message::Frame(_))) => None,
+            Some(Err(error)) => {
+                self.broken(&error);
+                Some(Ending::client_gone(None))
+            }
+            None => Some(Ending::client_gone(None)),
+        }
+    }
+
     fn violation(&self, what: String) {
         self.link.note(|session| session.violation(what));
     }
@@ -121,55 +158,148 @@ impl Reader<'_> {
                 return Some(Ending::status(CLOSED, "ProcessDataError"));
             }
         };
-        self.check(&frame);
-        match frame.kind {
-            kind::INPUT => return self.take_input(frame.created_ms, frame.payload).await,
-            kind::RESIZE => self.link.note(|session| session.resize_frames += 1),
-            kind::SYNC => self.link.note(|session| session.sync_frames += 1),
-            kind::CLOSE => {
-                self.link.note(|session| session.close_frames += 1);
-                return Some(Ending::client_closed());
+        self.judge(&frame);
+        match (frame.kind, frame.counters) {
+            (kind::INPUT, _) => {
+                let ending = self.count_input(frame.created_ms, frame.payload.len());
+                if ending.is_some() {
+                    return ending;
+                }
             }
+            (kind::RESIZE, _) => self.link.note(|session| session.resize_frames += 1),
+            (kind::CLOSE, _) => self.link.note(|session| session.close_frames += 1),
+            (kind::SYNC, Counters::V102 { input, output }) => self.link.note(|session| {
+                session.sync_frames += 1;
+                session.sync(true, input, output);
+            }),
+            (kind::SYNC, _) => self.link.note(|session| session.sync_frames += 1),
             _ => {}
+        }
+        let Some(passed) = self.link.mangle(Way::ToAgent, frame.kind, message) else {
+            return self.take(frame).await;
+        };
+        for passed in passed {
+            if !passed.delay.is_zero() {
+                sleep(passed.delay).await;
+            }
+            let ending = self.accept(&passed.message).await;
+            if ending.is_some() {
+                return ending;
+            }
         }
         None
     }
 
-    /// What a client of 1.01 must keep to. It is noted; the stream goes on.
-    fn check(&mut self, frame: &Frame) {
-        if !matches!(frame.kind, kind::INPUT | kind::RESIZE | kind::CLOSE) {
-            self.violation(format!("a client's frame of type {}", frame.kind));
-        }
-        if !frame.channel.is_empty() || !frame.instance.is_empty() {
-            self.violation("ids are empty in 1.01".to_owned());
-        }
-        match (frame.kind, frame.payload.len()) {
-            (kind::RESIZE, length) if length != 4 => {
-                self.violation(format!("a Resize of {length} bytes"));
-            }
-            (kind::CLOSE, _) if frame.payload[..] != *b"1" => {
-                self.violation("a Close carries `1`".to_owned());
-            }
-            _ => {}
-        }
-        match frame.counters {
-            Counters::V101 { sequence } => {
-                let fits = match self.last_sequence {
-                    None => sequence == 0 || sequence == 1,
-                    Some(last) => last.checked_add(1) == Some(sequence),
-                };
-                if !fits {
-                    let last = self.last_sequence;
-                    self.violation(format!("sequence {sequence} after {last:?}"));
-                }
-                self.last_sequence = Some(sequence);
-            }
-            Counters::V102 { .. } => self.violation("1.02 to an agent of 1.01".to_owned()),
+    /// A message that something has happened to on its way: nothing that may be wrong with it is the client's doing.
+    async fn accept(&mut self, message: &Bytes) -> Option<Ending> {
+        match Frame::decode(message) {
+            Ok(frame) => self.take(frame).await,
+            Err(_) => Some(Ending::status(CLOSED, "ProcessDataError")),
         }
     }
 
-    async fn take_input(&mut self, created_ms: u64, payload: Bytes) -> Option<Ending> {
-        let length = payload.len();
+    fn judge(&mut self, frame: &Frame) {
+        let link = self.link;
+        let grace = link.instance.agent.resumption.version_grace;
+        let (channel, sent) = link.look(|channel| (channel.id.clone(), channel.sent()));
+        let wrong = self.check.frame(
+            frame,
+            Facts {
+                resumable: link.resumable,
+                channel: &channel,
+                sent,
+                version_known: version_known(link.told_at().map(|at| at.elapsed()), grace),
+            },
+        );
+        for what in wrong {
+            self.violation(what);
+        }
+    }
+
+    /// The agent's turn.
+    async fn take(&mut self, frame: Frame) -> Option<Ending> {
+        let link = self.link;
+        let (kind, numbered) = (frame.kind, Link::is_numbered(frame.kind));
+        match frame.counters {
+            Counters::V102 { input, output } if link.resumable => {
+                let acknowledged = output.min(link.look(Channel::last_output));
+                link.change(|channel| channel.acknowledge(output));
+                link.note(|session| {
+                    session.acknowledged_outputs = session.acknowledged_outputs.max(acknowledged);
+                });
+                if numbered {
+                    return self.take_numbered(frame, input).await;
+                }
+                if kind == kind::SYNC {
+                    if link.change(|channel| channel.sync(output, input, Instant::now())).is_err() {
+                        return Some(Ending::status(CLOSED, "ProcessDataError"));
+                    }
+                    link.synced();
+                }
+            }
+            _ if numbered => {
+                let cut = self.deliver(frame, |link| {
+                    if link.resumable {
+                        link.change(Channel::take_unnumbered);
+                    }
+                });
+                if cut.await {
+                    return pending().await; // until the cut is seen
+                }
+            }
+            _ => {}
+        }
+        (kind == kind::CLOSE).then(Ending::client_closed)
+    }
+
+    async fn take_numbered(&mut self, frame: Frame, number: u32) -> Option<Ending> {
+        let link = self.link;
+        match link.look(|channel| channel.arrival(number)) {
+            Arrival::Duplicate => link.note(|session| session.duplicate_inputs += 1),
+            Arrival::Gap => {
+                link.change(|channel| channel.gap(number, Instant::now()));
+                link.note(|session| session.input_gaps += 1);
+            }
+            Arrival::Next => {
+                let taken = |link: &Link| {
+                    link.change(|channel| channel.take(number));
+                    link.note(|session| session.received_inputs = number);
+                };
+                if self.deliver(frame, taken).await {
+                    return pending().await; // until the cut is seen
+                }
+            }
+        }
+        None
+    }
+
+    /// Hands an Input to the agent, and counts it in the same moment. Whether a fault has cut the socket.
+    async fn deliver(&mut self, frame: Frame, taken: impl FnOnce(&Link)) -> bool {
+        if frame.kind != kind::INPUT {
+            taken(self.link);
+            return false;
+        }
+        let now = Instant::now();
+        // Where the agent is done, the rest of what comes goes nowhere.
+        let permit = self.input.reserve().await;
+        taken(self.link);
+        self.bytes += u64::try_from(frame.payload.len()).unwrap_or(u64::MAX);
+        if let Ok(permit) = permit {
+            permit.send(frame.payload);
+        }
+        self.waited += now.elapsed();
+        let mut cut = false;
+        while let Some(action) = self.faults.due(self.bytes) {
+            cut |= self.link.strike_now(&action).await;
+            if cut {
+                break;
+            }
+        }
+        cut
+    }
+
+    /// Counts an Input, and looks at how fast they come.
+    fn count_input(&mut self, created_ms: u64, length: usize) -> Option<Ending> {
         let most = if self.link.port.is_some() { MAX_PAYLOAD } else { MAX_SHELL_PAYLOAD };
         if length > most {
             self.violation(format!("a payload of {length} bytes, {most} are allowed"));
@@ -193,22 +323,9 @@ impl Reader<'_> {
         });
         let pace = &self.link.instance.pace;
         let over = |rate, limit| exceeds(rate, limit, pace.tolerance_percent);
-        if let Some(limit) = self.link.limit(now)
-            && over(rate, limit)
-            && (pace.strict || over(created_rate, limit))
-        {
-            return Some(Ending::status(CLOSED, "FlowExceedLimit"));
-        }
-        // The agent's end of this is dropped only when the whole connection is.
-        let _ = self.input.send(payload).await;
-        self.waited = now.elapsed();
-        self.bytes += count;
-        while let Some(action) = self.faults.due(self.bytes) {
-            if let Some(ending) = self.link.strike_now(&action).await {
-                return Some(ending);
-            }
-        }
-        None
+        let limit = self.link.pacing.limit(now)?;
+        let too_fast = over(rate, limit) && (pace.strict || over(created_rate, limit));
+        too_fast.then(|| Ending::status(CLOSED, "FlowExceedLimit"))
     }
 
     /// A time of creation on this machine's clock, of which only the differences count.

@@ -1,12 +1,20 @@
-//! One connection, from the upgrade to its end: the writer, the reader, the agent and the clock, side by side in one
-//! task, until the first of them ends it.
+//! One stream, from its first upgrade to its end: the sockets that it is on, the agent and the clock, side by side in one
+//! task, until the first of them ends it. Only where the agent resumes is there more than one socket, one after the other.
 
-use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
@@ -19,15 +27,14 @@ use tokio_tungstenite::{
 
 use super::{
     Io, agent,
-    link::{CLOSED, Ending, Goodbye, Link},
-    reader,
-    upgrade::{Admitted, Presence},
-    writer::{self, Outbox, Outgoing, Wrote},
+    ending::{Ending, Goodbye, Scope},
+    link::{Link, Urgent},
+    obey::{clock, obey},
+    reader::Reader,
+    upgrade::{Admitted, Orders, Presence},
+    writer::{Outbox, Outgoing, Writer, Wrote},
 };
-use crate::{
-    fault::Point,
-    world::{Control, Shared, random_hex},
-};
+use crate::world::Shared;
 
 /// So many frames of Input may be on their way to the agent.
 const INPUT_QUEUE: usize = 16;
@@ -36,160 +43,259 @@ const MAX_MESSAGE: usize = 64 * 1024;
 /// How long the end of a connection may take: what is queued, a last status, the WebSocket's own close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Plays the gateway on a fresh WebSocket.
+/// A socket that was let in.
+pub(crate) struct Socket {
+    pub(crate) io: Io,
+    /// What was read of it already.
+    pub(crate) early: Bytes,
+    pub(crate) presence: Presence,
+}
+
+/// The socket that a stream is on.
+struct Attached {
+    sink: SplitSink<WebSocketStream<Io>, Message>,
+    messages: SplitStream<WebSocketStream<Io>>,
+    urgent: watch::Receiver<Option<Urgent>>,
+    /// Behind the socket itself: once it is gone, the session is no longer connected.
+    _presence: Presence,
+}
+
+/// Plays the gateway, beginning on this socket.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     session: Admitted,
-    presence: &Presence,
-    io: Io,
-    early: Bytes,
+    Orders { mut controls, arrivals }: Orders,
+    first: Socket,
 ) {
-    let switches = io.switches();
-    let config = WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
-        .write_buffer_size(0)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
-    let websocket =
-        WebSocketStream::from_partially_read(io, early.to_vec(), Role::Server, Some(config)).await;
-    let (sink, mut messages) = websocket.split();
     let (out, queue) = Outbox::new();
-    let channel = format!("d-{}", random_hex(8));
-    let sent = {
-        let (shared, serial) = (Arc::clone(&shared), session.serial);
-        move |length: usize| {
-            shared.note_session(serial, |session| {
-                session.output_frames += 1;
-                session.output_bytes += u64::try_from(length).unwrap_or(u64::MAX);
-            });
-        }
+    let (sender, input) = mpsc::channel(INPUT_QUEUE);
+    let link = Link::new(shared, session, out);
+    let mut sockets = Sockets {
+        link: &link,
+        reader: Reader::new(&link, sender),
+        writer: Writer::new(&link, queue),
+        current: None,
+        arrivals,
+        linger: None,
     };
-    let writing = writer::write(sink, queue, channel, Arc::clone(&switches), sent);
-    let mut writer = pin!(writing);
-    let mut controls = session.controls;
-    let link = Link::new(
-        shared,
-        session.serial,
-        session.instance,
-        session.port,
-        session.target_server,
-        session.faults,
-        out,
-        switches,
-    );
-    let ended = {
-        let (sender, input) = mpsc::channel(INPUT_QUEUE);
-        tokio::select! {
-            wrote = &mut writer => Err(wrote),
-            ending = reader::read(&link, &mut messages, sender) => Ok(ending),
-            ending = agent::run(&link, input) => Ok(ending),
-            ending = obey(&link, &mut controls) => Ok(ending),
-            ending = clock(&link) => Ok(ending),
-        }
+    sockets.attach(first).await;
+    let ending = tokio::select! {
+        ending = sockets.serve() => ending,
+        ending = play_agent(&link, input) => ending,
+        ending = obey(&link, &mut controls) => ending,
+        ending = clock(&link) => ending,
     };
     // The agent is gone, and with it its connection to the target. What is left is to say goodbye.
-    match ended {
-        Err(Wrote::Cut) => presence.ended("Cut", false),
-        Err(Wrote::Gone) => presence.ended("ClientGone", false),
-        Err(Wrote::Close(code)) => {
-            presence.ended("Closed", matches!(code, 1000 | 1008));
-            // That the client does not answer in time is all the same here.
-            let _ = timeout(CLOSE_TIMEOUT, drain(&link, &mut messages)).await;
-        }
-        Ok(ending) => {
-            presence.ended(&ending.reason, ending.terminates);
-            if ending.goodbye == Goodbye::None || link.switches.is_muted() {
-                return; // not a word gets out
+    link.ended(&ending);
+    sockets.goodbye(ending).await;
+}
+
+/// Where a stream resumes, the agent's own end waits until the client has what came before it.
+async fn play_agent(link: &Link, input: mpsc::Receiver<Bytes>) -> Ending {
+    let ending = agent::run(link, input).await;
+    if link.resumable {
+        link.out.send(Outgoing::Over(ending)).await;
+        return pending().await;
+    }
+    ending
+}
+
+/// The sockets of a stream, and what is done with the one that is there.
+struct Sockets<'a> {
+    link: &'a Link,
+    reader: Reader<'a>,
+    writer: Writer<'a>,
+    current: Option<Attached>,
+    arrivals: mpsc::Receiver<Socket>,
+    /// The client was told that it is over: how, and until when it may close by itself.
+    linger: Option<(Ending, Instant)>,
+}
+
+impl Sockets<'_> {
+    async fn attach(&mut self, socket: Socket) {
+        let Socket { io, early, presence } = socket;
+        let (again, urgent) = self.link.attach(io.switches());
+        let config = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let websocket =
+            WebSocketStream::from_partially_read(io, early.to_vec(), Role::Server, Some(config))
+                .await;
+        let (sink, messages) = websocket.split();
+        self.linger = None;
+        self.reader.attached(again);
+        self.writer.attached(again);
+        self.current = Some(Attached { sink, messages, urgent, _presence: presence });
+    }
+
+    /// Takes the socket away. Its end goes into the record.
+    fn detach(&mut self, reason: &str) -> Option<Attached> {
+        self.link.detach();
+        self.link.note(|session| session.socket_ended(reason.to_owned()));
+        self.current.take()
+    }
+
+    /// Serves one socket after the other, until one ends the stream or no other one comes.
+    async fn serve(&mut self) -> Ending {
+        loop {
+            let (ending, next) = self.serve_one().await;
+            if let Some(next) = next {
+                self.detach(&ending.reason);
+                self.attach(next).await;
+                continue;
             }
-            let goodbye = async {
-                if let Some((state, text)) = &ending.status {
-                    link.out.status(*state, text).await;
+            if ending.scope != Scope::Socket || !self.link.resumable {
+                return ending;
+            }
+            let old = self.detach(&ending.reason);
+            match self.wait(old.filter(|_| ending.goodbye == Goodbye::Drain)).await {
+                Some(next) => self.attach(next).await,
+                None => {
+                    let over = self.writer.over().map(|over| over.reason.clone());
+                    let ending = Ending::not_resumed();
+                    return Ending { reason: over.unwrap_or(ending.reason), ..ending };
                 }
-                if let Goodbye::Close(code) = ending.goodbye {
-                    link.out.send(Outgoing::Close(code)).await;
-                }
-                drain(&link, &mut messages).await;
-            };
-            // A fault that was on its way already may still cut all this short.
-            let cut = async {
-                if writer.await != Wrote::Cut {
-                    pending::<()>().await;
-                }
-            };
-            let all = async {
-                tokio::select! {
-                    () = goodbye => {}
-                    () = cut => {}
-                }
-            };
-            let _ = timeout(CLOSE_TIMEOUT, all).await;
+            }
         }
     }
+
+    /// Serves the socket that is there. With another one, if that takes its place.
+    async fn serve_one(&mut self) -> (Ending, Option<Socket>) {
+        let Some(socket) = &mut self.current else { return (Ending::unwritable(), None) };
+        loop {
+            let over = self.linger.as_ref().map(|(_, until)| *until);
+            let ending = tokio::select! {
+                biased;
+                Ok(()) = socket.urgent.changed() => {
+                    let urgent = *socket.urgent.borrow_and_update();
+                    match urgent {
+                        Some(Urgent::Close(code)) => {
+                            let closing = self.writer.close(&mut socket.sink, code);
+                            let _ = timeout(CLOSE_TIMEOUT, closing).await;
+                            Ending::closed(code)
+                        }
+                        Some(Urgent::Cut(reason)) => Ending::cut(reason),
+                        None => continue,
+                    }
+                }
+                Some(next) = self.arrivals.recv() => return (Ending::replaced(), Some(next)),
+                wrote = self.writer.run(&mut socket.sink) => match wrote {
+                    Wrote::Cut => Ending::cut("Cut"),
+                    Wrote::Gone => Ending::unwritable(),
+                    Wrote::Close(code) => Ending::closed(code),
+                    Wrote::Over(ending) => {
+                        let until = Instant::now() + self.link.instance.agent.resumption.linger;
+                        self.link.note(|session| {
+                            session.end_reason.get_or_insert_with(|| ending.reason.clone());
+                        });
+                        self.linger = Some((ending, until));
+                        continue;
+                    }
+                },
+                ending = self.reader.read(&mut socket.messages) => ending,
+                () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => {
+                    let closing = async {
+                        self.writer.close(&mut socket.sink, 1000).await;
+                        drain(self.link, &mut socket.messages).await
+                    };
+                    // Who has answered the close has read all that came before it. Who has not may come back for it.
+                    let answered = timeout(CLOSE_TIMEOUT, closing).await.unwrap_or(false);
+                    match self.linger.take() {
+                        Some((ending, _)) if answered => {
+                            Ending { status: None, goodbye: Goodbye::None, ..ending }
+                        }
+                        _ => Ending::unwritable(),
+                    }
+                }
+            };
+            return match self.linger.take() {
+                // The client has heard of the end, and closes.
+                Some((over, _)) if ending.scope != Scope::Socket => {
+                    (Ending { reason: over.reason, scope: over.scope, ..ending }, None)
+                }
+                _ => (ending, None),
+            };
+        }
+    }
+
+    /// Waits for another socket; the old one is closed in the meantime.
+    async fn wait(&mut self, old: Option<Attached>) -> Option<Socket> {
+        let link = self.link;
+        let closing = async {
+            if let Some(mut old) = old {
+                let _ = timeout(CLOSE_TIMEOUT, drain(link, &mut old.messages)).await;
+            }
+            pending().await
+        };
+        tokio::select! {
+            next = next_socket(&mut self.arrivals) => Some(next),
+            () = sleep(link.instance.agent.resumption.grace) => None,
+            never = self.writer.run_detached() => match never {},
+            () = closing => None,
+        }
+    }
+
+    /// What is left to do on the socket, if there is one.
+    async fn goodbye(mut self, ending: Ending) {
+        let link = self.link;
+        let Some(mut socket) = self.current.take() else { return };
+        link.note(|session| session.socket_ended(ending.reason.clone()));
+        if ending.goodbye == Goodbye::None || link.switches().is_muted() {
+            return; // not a word gets out
+        }
+        self.writer.hurry();
+        let goodbye = async {
+            if let Some((state, text)) = &ending.status {
+                link.out.status(*state, text).await;
+            }
+            if let Goodbye::Close(code) = ending.goodbye {
+                link.out.send(Outgoing::Close(code)).await;
+            }
+            drain(link, &mut socket.messages).await;
+        };
+        // A fault that was on its way already may still cut all this short.
+        let cut = async {
+            loop {
+                match self.writer.run(&mut socket.sink).await {
+                    Wrote::Cut => break,
+                    Wrote::Over(_) => {}
+                    Wrote::Close(_) | Wrote::Gone => pending().await,
+                }
+            }
+        };
+        let all = async {
+            tokio::select! {
+                () = goodbye => {}
+                () = cut => {}
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT, all).await;
+    }
+}
+
+/// The next socket; never, where none can come any more.
+async fn next_socket(arrivals: &mut mpsc::Receiver<Socket>) -> Socket {
+    poll_fn(|cx| match arrivals.poll_recv(cx) {
+        Poll::Ready(Some(socket)) => Poll::Ready(socket),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// Reads what is still under way, so that nothing of what was sent last is lost to a reset, until the client's
-/// side is closed.
-async fn drain<S>(link: &Link, messages: &mut S)
+/// side is closed. Whether it was closed as a WebSocket is.
+async fn drain<S>(link: &Link, messages: &mut S) -> bool
 where
     S: Stream<Item = Result<Message, WsError>> + Unpin,
 {
+    let mut closed = false;
     while let Some(Ok(message)) = messages.next().await {
         if message.is_close() {
+            closed = true;
             link.note(|session| session.close_handshake = true);
         }
     }
-}
-
-/// Carries out what comes from outside: faults, another limit, the end.
-async fn obey(link: &Link, controls: &mut mpsc::Receiver<Control>) -> Ending {
-    loop {
-        match controls.recv().await {
-            Some(Control::Strike(action)) => {
-                if let Some(ending) = link.strike_now(&action).await {
-                    return ending;
-                }
-            }
-            Some(Control::Limit(limit)) => link.change_limit(limit).await,
-            // The ticket is gone without a word only if so many others came that it was forgotten.
-            Some(Control::End) | None => {
-                let reason = "EndTerminalSession".to_owned();
-                return Ending { reason, ..Ending::status(CLOSED, "Exit") };
-            }
-        }
-    }
-}
-
-/// What happens by the clock alone: the session's longest life, faults, pings.
-async fn clock(link: &Link) -> Ending {
-    tokio::select! {
-        () = sleep(link.instance.session_timeout) => Ending::status(CLOSED, "SessionTimeout"),
-        ending = timed_faults(link) => ending,
-        never = pings(link) => match never {},
-    }
-}
-
-async fn timed_faults(link: &Link) -> Ending {
-    let mut faults = link.points(|at| match at {
-        Point::AfterOpened(delay) => Some(*delay),
-        _ => None,
-    });
-    link.opened().await;
-    let opened = Instant::now();
-    while let Some(next) = faults.next() {
-        sleep_until(opened + next).await;
-        while let Some(action) = faults.due(next) {
-            if let Some(ending) = link.strike_now(&action).await {
-                return ending;
-            }
-        }
-    }
-    pending().await
-}
-
-async fn pings(link: &Link) -> Infallible {
-    let Some(interval) = link.instance.ping_every else { return pending().await };
-    loop {
-        sleep(interval).await;
-        link.out.send(Outgoing::Ping).await;
-    }
+    closed
 }

@@ -13,33 +13,55 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Io, stream};
+use super::{Io, Socket, stream};
 use crate::{
+    agent::Generation,
     api::{Body, Params, Reading, full, parse},
     fault::{Action, Fault, take_stream},
     instance::Instance,
-    record::{Serial, SessionState, UpgradeRecord},
-    world::{Control, Shared, World},
+    record::{Serial, UpgradeRecord},
+    resumption::Resumption,
+    session::SessionState,
+    world::{Control, LiveStream, Shared, Ticket, World, random_hex},
 };
 
-/// So many orders may wait for a connection to hear them.
+/// So many orders may wait for a stream to hear them.
 const CONTROLS: usize = 16;
+/// So many sockets may wait for the stream that they are for.
+const SOCKETS: usize = 4;
 
 /// A connection that was let in: what it needs once hyper has let go of the socket.
 pub(crate) struct Admission {
     upgrade: OnUpgrade,
-    pub(crate) session: Admitted,
-    pub(crate) presence: Presence,
+    entry: Entry,
+    presence: Presence,
 }
 
-/// The session it belongs to.
+/// Where it leads.
+enum Entry {
+    /// To a stream of its own.
+    New(Box<Admitted>, Orders),
+    /// To one that is there already.
+    Again(mpsc::Sender<Socket>),
+}
+
+/// The session that a stream belongs to.
 pub(crate) struct Admitted {
     pub(crate) serial: Serial,
     pub(crate) instance: Instance,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
     pub(crate) faults: Vec<Fault>,
+    /// The stream's id.
+    pub(crate) channel: String,
+    /// None where the agent does not resume.
+    pub(crate) resumption: Option<Resumption>,
+}
+
+/// What comes to a stream from outside.
+pub(crate) struct Orders {
     pub(crate) controls: mpsc::Receiver<Control>,
+    pub(crate) arrivals: mpsc::Receiver<Socket>,
 }
 
 /// Counts as a live connection of its session for as long as it lives.
@@ -49,25 +71,21 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    fn new(shared: &Arc<Shared>, serial: Serial, token_header: Option<String>) -> Self {
+    fn new(
+        shared: &Arc<Shared>,
+        serial: Serial,
+        channel: String,
+        again: bool,
+        token_header: Option<String>,
+    ) -> Self {
         shared.note_session(serial, |session| {
-            session.connections += 1;
-            session.live += 1;
+            session.attached();
+            session.resumptions += u32::from(again);
+            session.channel = Some(channel);
             session.state = SessionState::Connected;
             session.token_header = token_header;
         });
         Self { shared: Arc::clone(shared), serial }
-    }
-
-    /// The last connection ends the session with it, if it ends for a reason that does.
-    pub(crate) fn ended(&self, reason: &str, terminates: bool) {
-        self.shared.note_session(self.serial, |session| {
-            if terminates && session.live <= 1 {
-                session.terminate(reason);
-            } else {
-                session.end_reason.get_or_insert_with(|| reason.to_owned());
-            }
-        });
     }
 }
 
@@ -83,11 +101,16 @@ impl Drop for Presence {
 }
 
 impl Admission {
-    /// Waits for the socket, and plays the gateway on it until the connection ends.
+    /// Waits for the socket, and plays the gateway on it until the connection ends; or hands it to the stream it is for.
     pub(crate) async fn run(self, shared: Arc<Shared>) {
         let Ok(upgraded) = self.upgrade.await else { return };
         let Ok((io, early)) = into_io(upgraded) else { return };
-        stream::run(shared, self.session, &self.presence, io, early).await;
+        let socket = Socket { io, early, presence: self.presence };
+        match self.entry {
+            Entry::New(session, orders) => stream::run(shared, *session, orders, socket).await,
+            // A stream that has ended in the meantime drops it.
+            Entry::Again(stream) => _ = stream.send(socket).await,
+        }
     }
 }
 
@@ -109,6 +132,7 @@ pub(crate) async fn upgrade(
     let params = params.unwrap_or_default();
     let mut record = UpgradeRecord {
         session: params.get("sessionId").cloned(),
+        channel: params.get("channelId").cloned(),
         status: 0,
         refusal: None,
         token_header: token_header.clone(),
@@ -121,7 +145,7 @@ pub(crate) async fn upgrade(
                 let refusal = Refusal(status, "as a fault asked".to_owned());
                 return (refuse(shared, record, refusal), None);
             }
-            Action::Silence => {
+            Action::Silence | Action::Vanish => {
                 shared.note(|state| state.add_upgrade(record));
                 return std::future::pending().await;
             }
@@ -133,12 +157,13 @@ pub(crate) async fn upgrade(
         Err(refusal) => return (refuse(shared, record, refusal), None),
     };
     match admit(shared, &params, token_header.as_deref()) {
-        Ok(session) => {
+        Ok(Let { entry, serial, channel }) => {
             record.status = 101;
             shared.note(|state| state.add_upgrade(record));
-            let presence = Presence::new(shared, session.serial, token_header);
+            let again = matches!(entry, Entry::Again(_));
+            let presence = Presence::new(shared, serial, channel, again, token_header);
             let upgrade = hyper::upgrade::on(request);
-            (switching(&key), Some(Admission { upgrade, session, presence }))
+            (switching(&key), Some(Admission { upgrade, entry, presence }))
         }
         Err(refusal) => (refuse(shared, record, refusal), None),
     }
@@ -174,17 +199,26 @@ fn check_handshake(headers: &HeaderMap) -> Result<String, Refusal> {
         .ok_or_else(|| Refusal(400, "no Sec-WebSocket-Key".to_owned()))
 }
 
-/// Whether the session may be connected to; takes the faults it will meet.
-fn admit(
-    shared: &Shared,
-    params: &Params,
-    token_header: Option<&str>,
-) -> Result<Admitted, Refusal> {
-    let forbidden = |why: &str| Refusal(403, why.to_owned());
+/// Who may connect.
+struct Let {
+    entry: Entry,
+    serial: Serial,
+    channel: String,
+}
+
+fn forbidden(why: &str) -> Refusal {
+    Refusal(403, why.to_owned())
+}
+
+/// Whether the session may be connected to; a new stream takes the faults it will meet.
+fn admit(shared: &Shared, params: &Params, token_header: Option<&str>) -> Result<Let, Refusal> {
     let id = params
         .get("sessionId")
         .ok_or_else(|| Refusal(400, "the query has no `sessionId`, spelt exactly so".to_owned()))?;
     let mut world = shared.world();
+    if let Some(status) = world.gateway_is_down(id) {
+        return Err(Refusal(status, "the gateway restarts".to_owned()));
+    }
     let World { tickets, instances, settings, .. } = &mut *world;
     let ticket = tickets.get_mut(id).ok_or_else(|| forbidden("no such session, or ended"))?;
     if params.get("token") != Some(&ticket.token) {
@@ -195,7 +229,13 @@ fn admit(
     {
         return Err(forbidden("x-acs-session-token is neither empty nor the SecurityToken"));
     }
-    if SystemTime::now() >= ticket.expires {
+    ticket.live.retain(|stream| !stream.controls.is_closed());
+    let expired = SystemTime::now() >= ticket.expires;
+    // An empty one is none: the client has not learnt it yet.
+    if let Some(channel) = params.get("channelId").filter(|channel| !channel.is_empty()) {
+        return again(ticket, channel, expired);
+    }
+    if expired {
         return Err(forbidden("the URL has expired"));
     }
     let live: u32 = shared.look(|state| {
@@ -208,18 +248,50 @@ fn admit(
     let instance = instances
         .get_mut(&ticket.instance)
         .ok_or_else(|| Refusal(404, "the instance is gone".to_owned()))?;
+    Ok(begin(ticket, instance))
+}
+
+/// A stream of its own.
+fn begin(ticket: &mut Ticket, instance: &mut Instance) -> Let {
     let faults = take_stream(&mut instance.faults, false);
-    let (sender, controls) = mpsc::channel(CONTROLS);
-    ticket.live.retain(|connection| !connection.is_closed());
-    ticket.live.push(sender);
-    Ok(Admitted {
+    let (controls, orders) = mpsc::channel(CONTROLS);
+    let (sockets, arrivals) = mpsc::channel(SOCKETS);
+    let agent = &instance.agent;
+    let resumption = (agent.generation == Generation::Resumable).then(|| agent.resumption.clone());
+    let channel = format!("d-{}", random_hex(8));
+    ticket.live.push(LiveStream {
+        controls,
+        channel: channel.clone(),
+        sockets: resumption.as_ref().map(|_| sockets),
+        outlives_url: resumption.as_ref().is_some_and(|resumption| resumption.outlives_url),
+    });
+    let admitted = Admitted {
         serial: ticket.serial,
         instance: instance.clone(),
         port: ticket.port,
         target_server: ticket.target_server.clone(),
         faults,
-        controls,
-    })
+        channel: channel.clone(),
+        resumption,
+    };
+    let entry = Entry::New(Box::new(admitted), Orders { controls: orders, arrivals });
+    Let { entry, serial: ticket.serial, channel }
+}
+
+/// A stream that is there is to be taken up again.
+fn again(ticket: &Ticket, channel: &str, expired: bool) -> Result<Let, Refusal> {
+    let stream = ticket
+        .live
+        .iter()
+        .find(|stream| stream.channel == channel)
+        .ok_or_else(|| forbidden("no such channel, or over"))?;
+    let sockets =
+        stream.sockets.clone().ok_or_else(|| forbidden("the agent does not resume a channel"))?;
+    if expired && !stream.outlives_url {
+        return Err(forbidden("the URL has expired"));
+    }
+    let entry = Entry::Again(sockets);
+    Ok(Let { entry, serial: ticket.serial, channel: channel.to_owned() })
 }
 
 fn refuse(shared: &Shared, mut record: UpgradeRecord, refusal: Refusal) -> Response<Body> {
