@@ -1,10 +1,12 @@
 //! The command line: types only.
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
 
 use crate::explain::{ExitCode, Report};
 use crate::logging;
@@ -125,7 +127,7 @@ pub struct Global {
     )]
     pub config: Option<PathBuf>,
 
-    /// Certificates to trust beside the platform's own, PEM, for the API and the gateway
+    /// Certificates to trust beside the platform's own, PEM, for API, gateway and https:// proxies
     #[arg(
         long,
         global = true,
@@ -134,6 +136,21 @@ pub struct Global {
         hide_env_values = true
     )]
     pub ca_file: Option<PathBuf>,
+
+    /// The proxy to the API and the gateway.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ECS_BRIDGE_PROXY",
+        hide_env_values = true,
+        value_parser = secret,
+        help = "The proxy to the API and the gateway: [http|https|socks5|socks5h]://\
+                [user:password@]host[:port], or none for no proxy at all. Others on this machine \
+                can see a password here: better put it into ECS_BRIDGE_PROXY [default: HTTPS_PROXY \
+                or ALL_PROXY; NO_PROXY holds always]"
+    )]
+    pub proxy: Option<SecretString>,
 
     /// How API calls are signed; v1 is for private-cloud endpoints
     #[arg(
@@ -391,7 +408,8 @@ Examples:
     after_long_help = format!("{KNOWN_HOSTS_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct KnownHosts {
-    /// The instance: its id, or [id]:port as ssh's %H has it
+    /// The instance, as ssh's %H has it.
+    #[arg(help = "The instance: its id, or [id]:port as ssh's %H has it")]
     pub target: String,
 
     /// The port that ssh connects to, if it is not 22: part of the lines' name
@@ -503,6 +521,11 @@ pub enum Signature {
     V3,
     /// HMAC-SHA1
     V1,
+}
+
+/// What is not shown, however the command line is.
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.to_owned().into())
 }
 
 fn ready_delay(text: &str) -> Result<f64, String> {

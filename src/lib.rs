@@ -13,6 +13,7 @@
 //! - [`run`]: a command, from the command line to the exit code.
 //! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
 //! - [`tunnel`]: the async half of a session: dial, splice.
+//! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
 //! - [`proto`]: the rules of the stream, as a pure machine.
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
@@ -27,7 +28,9 @@ mod cmd;
 pub mod credentials;
 pub mod explain;
 pub mod logging;
+pub mod net;
 pub mod proto;
+pub mod proxy;
 pub mod public_key;
 pub mod shutdown;
 pub mod spec;

@@ -176,17 +176,6 @@ impl Tls {
             .with_no_client_auth();
         Ok(config)
     }
-
-    /// A configuration that trusts nobody: for an HTTP client that will not use TLS, but wants one.
-    pub(crate) fn unused() -> Result<ClientConfig, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(Error::Setup)?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        Ok(config)
-    }
 }
 
 /// The certificates of a PEM file: at least one, each of them fit to be trusted.

@@ -21,6 +21,7 @@ use crate::{
 pub struct Builder {
     listen: SocketAddr,
     tls: Tls,
+    name: String,
     world: World,
     keys: Vec<AccessKey>,
     instances: Vec<Instance>,
@@ -31,6 +32,7 @@ impl Builder {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: Tls::Off,
+            name: "localhost".to_owned(),
             world: World::default(),
             keys: Vec::new(),
             instances: Vec::new(),
@@ -64,6 +66,13 @@ impl Builder {
     /// Whether and how to serve TLS (not).
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// The name of API and gateway in addresses and certificates, where TLS is served (`localhost`). It
+    /// need not resolve on this machine: a proxy may know it.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -144,6 +153,6 @@ impl Builder {
         for instance in self.instances {
             self.world.add_instance(instance);
         }
-        LocalCloud::start(self.listen, self.tls, self.world).await
+        LocalCloud::start(self.listen, self.tls, self.name, self.world).await
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 pub struct LocalCloud {
     shared: Arc<Shared>,
     addr: SocketAddr,
-    secure: bool,
+    endpoint: String,
     ca_pem: Option<String>,
     environment: Vec<(&'static str, String)>,
     task: JoinHandle<()>,
@@ -54,30 +54,41 @@ impl LocalCloud {
         Builder::new()
     }
 
-    pub(crate) async fn start(listen: SocketAddr, tls: Tls, world: World) -> io::Result<Self> {
+    pub(crate) async fn start(
+        listen: SocketAddr,
+        tls: Tls,
+        name: String,
+        world: World,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
-        let (acceptor, ca_pem) = match tls.identity()? {
+        let (acceptor, ca_pem) = match tls.identity(&name)? {
             Some(identity) => (Some(identity.acceptor), Some(identity.ca_pem)),
             None => (None, None),
         };
         let secure = acceptor.is_some();
         let websocket_base = if secure {
-            format!("wss://localhost:{}", addr.port())
+            format!("wss://{name}:{}", addr.port())
         } else {
             format!("ws://{}", reachable(addr))
         };
-        let environment = environment(&world, &endpoint(addr, secure));
+        let endpoint = if secure {
+            format!("https://{name}:{}", addr.port())
+        } else {
+            format!("http://{}", reachable(addr))
+        };
+        let environment = environment(&world, &endpoint);
         let (shared, tasks) = Shared::new(world, websocket_base, addr.ip().is_loopback());
         let shared = Arc::new(shared);
         let task = tokio::spawn(server::serve(Arc::clone(&shared), listener, acceptor, tasks));
-        Ok(Self { shared, addr, secure, ca_pem, environment, task })
+        Ok(Self { shared, addr, endpoint, ca_pem, environment, task })
     }
 
-    /// Where the API is: `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
+    /// Where the API is: `http://127.0.0.1:PORT`, or `https://localhost:PORT`, or with another
+    /// [name](crate::Builder::name).
     #[must_use]
     pub fn endpoint(&self) -> String {
-        endpoint(self.addr, self.secure)
+        self.endpoint.clone()
     }
 
     /// Where it listens.
@@ -299,14 +310,6 @@ impl LocalCloud {
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = if addr.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { addr.ip() };
     SocketAddr::new(ip, addr.port())
-}
-
-fn endpoint(addr: SocketAddr, secure: bool) -> String {
-    if secure {
-        format!("https://localhost:{}", addr.port())
-    } else {
-        format!("http://{}", reachable(addr))
-    }
 }
 
 fn environment(world: &World, endpoint: &str) -> Vec<(&'static str, String)> {

@@ -19,7 +19,7 @@ pub enum Tls {
     /// Plain HTTP and WebSocket.
     #[default]
     Off,
-    /// TLS for `localhost` and 127.0.0.1, by the CA that [`crate::LocalCloud::ca_pem`] gives.
+    /// TLS for the cloud's name and 127.0.0.1, by the CA that [`crate::LocalCloud::ca_pem`] gives.
     Trusted,
     /// A certificate of that CA, but for another name.
     WrongName,
@@ -36,21 +36,21 @@ pub(crate) struct Identity {
 }
 
 impl Tls {
-    /// Makes the certificates; `None` for plain HTTP.
-    pub(crate) fn identity(self) -> io::Result<Option<Identity>> {
+    /// Makes the certificates of a cloud of that name; `None` for plain HTTP.
+    pub(crate) fn identity(self, name: &str) -> io::Result<Option<Identity>> {
         if self == Self::Off {
             return Ok(None);
         }
-        self.make().map(Some).map_err(|error| io::Error::other(error.to_string()))
+        self.make(name).map(Some).map_err(|error| io::Error::other(error.to_string()))
     }
 
-    fn make(self) -> Result<Identity, Box<dyn std::error::Error>> {
+    fn make(self, name: &str) -> Result<Identity, Box<dyn std::error::Error>> {
         let shown = authority("local-cloud")?;
         let stranger = authority("a stranger")?;
         let issuer = if self == Self::UntrustedCa { &stranger } else { &shown };
         let names: &[&str] = match self {
             Self::WrongName => &["gateway.example"],
-            _ => &["localhost", "127.0.0.1"],
+            _ => &[name, "127.0.0.1"],
         };
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn each_kind_can_be_made() {
-        assert!(Tls::Off.identity().unwrap().is_none());
+        assert!(Tls::Off.identity("localhost").unwrap().is_none());
         for tls in [Tls::Trusted, Tls::WrongName, Tls::UntrustedCa, Tls::Expired] {
-            let identity = tls.identity().unwrap().unwrap();
+            let identity = tls.identity("localhost").unwrap().unwrap();
             assert!(identity.ca_pem.starts_with("-----BEGIN CERTIFICATE-----"), "{tls:?}");
         }
     }

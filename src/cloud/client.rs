@@ -12,6 +12,7 @@ use super::sign::{Params, SignatureVersion};
 use super::transport::{self, Problem};
 use super::{Endpoint, Region};
 use crate::credentials::Credentials;
+use crate::proxy::Proxies;
 use crate::tls::Tls;
 
 /// The longest pause between two tries that this program chooses by itself.
@@ -31,6 +32,8 @@ pub struct Config {
     pub signature: SignatureVersion,
     /// The certificates to trust.
     pub tls: Tls,
+    /// Which proxy leads to the API; none unless changed.
+    pub proxies: Proxies,
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
     /// The time for a whole call, all tries and pauses included: 15 s.
@@ -51,6 +54,7 @@ impl Config {
             credentials,
             signature: SignatureVersion::default(),
             tls,
+            proxies: Proxies::none(),
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(15),
             backoff: Duration::from_millis(200),
@@ -63,7 +67,7 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<Config>,
-    http: reqwest::Client,
+    http: transport::Http,
 }
 
 /// One call of the API, the same in all its tries.

@@ -21,6 +21,7 @@ mod network;
 mod scripted;
 pub mod sign;
 mod transport;
+mod wire;
 
 pub use answer::AnswerError;
 pub use client::{Client, Config};

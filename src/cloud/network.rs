@@ -1,13 +1,11 @@
 //! Why a call did not reach the API, or its answer did not come back.
 
 use std::error::Error as StdError;
-use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
 use crate::explain::{ExitCode, Explain};
+use crate::net::{self, innermost};
+use crate::proxy;
 use crate::tls::{Fault, chain};
 
 /// Why there is no answer.
@@ -44,6 +42,9 @@ pub enum NetworkError {
         /// What the operating system says.
         detail: String,
     },
+    /// A proxy made no way to the API.
+    #[error("the API cannot be reached: {0}")]
+    Proxy(proxy::Fault),
     /// The server could not be trusted, or does not speak TLS.
     #[error("no secure connection to {endpoint}: {fault}")]
     Tls {
@@ -80,31 +81,32 @@ pub enum NetworkError {
 
 impl NetworkError {
     /// Sorts an error that came before the answer's headers were complete.
-    ///
-    /// Nothing of the error's own text that could hold the URL is kept: V1 has the signature there.
-    pub(super) fn before_answer(error: &reqwest::Error, endpoint: &str, connect: Duration) -> Self {
+    pub(super) fn before_answer(
+        error: &(dyn StdError + 'static),
+        host: &str,
+        endpoint: &str,
+        connect: Duration,
+    ) -> Self {
         let endpoint = endpoint.to_owned();
-        if let Some(fault) = Fault::find(error) {
-            return Self::Tls { endpoint, fault };
-        }
-        if let Some(dns) = chain(error).find_map(|link| link.downcast_ref::<DnsError>()) {
-            return Self::Dns { host: dns.host.clone(), detail: dns.detail.clone() };
-        }
-        if !error.is_connect() {
+        let Some(reason) = chain(error).find_map(|link| link.downcast_ref::<net::Error>()) else {
             return Self::Closed { endpoint, detail: innermost(error) };
-        }
-        let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            Self::Refused { endpoint }
-        } else if error.is_timeout() {
-            Self::ConnectTimeout { endpoint, after: connect }
-        } else {
-            Self::Connect { endpoint, detail: innermost(error) }
+        };
+        match reason {
+            net::Error::Resolve(detail) => {
+                Self::Dns { host: host.to_owned(), detail: detail.clone() }
+            }
+            net::Error::Refused(_) => Self::Refused { endpoint },
+            net::Error::Timeout => Self::ConnectTimeout { endpoint, after: connect },
+            net::Error::Proxy(fault) => Self::Proxy(fault.clone()),
+            net::Error::Tls(fault) => Self::Tls { endpoint, fault: fault.clone() },
+            net::Error::Connect(_) | net::Error::Host | net::Error::TlsSetup(_) => {
+                Self::Connect { endpoint, detail: reason.to_string() }
+            }
         }
     }
 
     /// An error in the middle of the answer's body.
-    pub(super) fn in_answer(error: &reqwest::Error, endpoint: &str) -> Self {
+    pub(super) fn in_answer(error: &hyper::Error, endpoint: &str) -> Self {
         Self::Cut { endpoint: endpoint.to_owned(), detail: innermost(error) }
     }
 
@@ -117,6 +119,7 @@ impl NetworkError {
             | Self::Connect { .. } => true,
             // The call may have been obeyed although nothing came back.
             Self::Closed { .. } | Self::Cut { .. } => idempotent,
+            Self::Proxy(fault) => fault.is_worth_a_retry(),
             Self::Tls { .. } | Self::AnswerTimeout { .. } => false,
         }
     }
@@ -134,6 +137,7 @@ impl Explain for NetworkError {
                 Some("the connection was made, and then nothing came back in time".into())
             }
             Self::Tls { fault, .. } => fault.why(),
+            Self::Proxy(fault) => fault.why(),
             Self::Closed { detail, .. } | Self::Cut { detail, .. } => Some(detail.clone()),
             Self::Connect { .. } => None,
         }
@@ -152,8 +156,9 @@ impl Explain for NetworkError {
                     .into(),
             ),
             Self::ConnectTimeout { .. } | Self::Connect { .. } => Some(
-                "check that this machine may reach the endpoint (curl -v the address); inside a \
-                 VPC without internet set the profile's endpoint_type to vpc"
+                "check that this machine may reach the endpoint (curl -v the address), or name a \
+                 proxy that may with --proxy; inside a VPC without internet set the profile's \
+                 endpoint_type to vpc"
                     .into(),
             ),
             Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => Some(
@@ -161,6 +166,7 @@ impl Explain for NetworkError {
                     .into(),
             ),
             Self::Tls { fault, .. } => fault.remedy(),
+            Self::Proxy(fault) => fault.remedy(),
         }
     }
 
@@ -175,48 +181,6 @@ pub(super) fn seconds(time: Duration) -> String {
         format!("{} s", time.as_secs())
     } else {
         format!("{:.1} s", time.as_secs_f64())
-    }
-}
-
-/// The text at the end of the chain of causes: the one closest to what happened.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    // The outermost text is reqwest's own, which shows the URL.
-    chain(error).skip(1).last().map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
-}
-
-/// Looks names up as the machine does, and leaves an error that can be told apart.
-pub(super) struct Resolver {
-    /// Less than the time for a whole connection: else a silent name server would look like a
-    /// silent host.
-    pub(super) timeout: Duration,
-    /// Whether only this machine's own addresses will do.
-    pub(super) loopback_only: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("'{host}' does not resolve: {detail}")]
-struct DnsError {
-    host: String,
-    detail: String,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (timeout, loopback_only) = (self.timeout, self.loopback_only);
-        Box::pin(async move {
-            let failed = |detail| DnsError { host: name.as_str().to_owned(), detail };
-            let lookup = tokio::net::lookup_host((name.as_str(), 0));
-            let found = tokio::time::timeout(timeout, lookup)
-                .await
-                .map_err(|_| failed(format!("no answer within {}", seconds(timeout))))?
-                .map_err(|e| failed(e.to_string()))?;
-            let allowed = |ip: IpAddr| !loopback_only || ip.is_loopback();
-            let addresses: Vec<_> = found.filter(|address| allowed(address.ip())).collect();
-            if addresses.is_empty() {
-                return Err(failed("it has no address that may be used".to_owned()).into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Body as _;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::answer::{self, AnswerError, Bad, Raw, Refusal, Scrub};
 use super::client::{Call, Config};
-use super::network::{NetworkError, Resolver};
+use super::network::NetworkError;
 use super::sign::{self, Key, Request, SignatureVersion, Stamp};
-use crate::tls::{self, Tls};
+use super::wire::Connector;
+use crate::tls;
 
 /// The most that is read of an answer, in bytes.
 pub(super) const MAX_ANSWER: usize = 1 << 20;
@@ -35,35 +40,28 @@ pub(super) enum Problem {
 /// A problem, and the `RequestId` of the answer if there was one.
 pub(super) type Failure = (Problem, Option<String>);
 
-/// The HTTP client for an endpoint.
-pub(super) fn build(config: &Config) -> Result<reqwest::Client, Problem> {
-    let tls = if config.endpoint.uses_tls() {
-        (*config.tls.client_config().map_err(Problem::Tls)?).clone()
-    } else {
-        Tls::unused().map_err(Problem::Tls)?
-    };
-    let resolver = Resolver {
-        timeout: config.connect_timeout.mul_f32(0.9),
-        loopback_only: !config.endpoint.uses_tls(),
-    };
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(resolver)
-        .no_proxy()
-        // A redirect would carry the signature to another host.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .tcp_nodelay(true)
-        .connect_timeout(config.connect_timeout)
-        .user_agent(crate::USER_AGENT)
-        .build()
-        .map_err(|e| Problem::Setup(format!("the HTTP client cannot be made: {e}")))
+/// Speaks HTTP with the API, over connections that are kept for a while.
+pub(super) type Http = hyper_util::client::legacy::Client<Connector, Empty<Bytes>>;
+
+/// How long a connection is kept that nothing uses.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The HTTP client for an endpoint. It follows no redirect: that would carry the signature to another
+/// host.
+pub(super) fn build(config: &Config) -> Result<Http, Problem> {
+    if config.endpoint.uses_tls() || config.proxies.needs_tls() {
+        config.tls.client_config().map_err(Problem::Tls)?;
+    }
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build(Connector::new(config));
+    Ok(client)
 }
 
 /// Sends a call once: its try of the given number. Dropping the future ends everything.
 pub(super) async fn once(
-    http: &reqwest::Client,
+    http: &Http,
     config: &Config,
     call: &Call,
     number: u32,
@@ -86,9 +84,17 @@ pub(super) async fn once(
         SignatureVersion::V1 => sign::v1(request, key, stamp),
     };
 
-    let mut headers = HeaderMap::new();
+    let url = format!("{}/?{}", config.endpoint, signed.query);
+    let mut sent = http::Request::post(url.as_str())
+        .body(Empty::new())
+        .map_err(|e| (Problem::Setup(format!("the call does not fit a URL: {e}")), None))?;
+    if sent.uri().query() != Some(&signed.query) {
+        return Err((Problem::Setup("the signed query does not fit a URL".to_owned()), None));
+    }
+    let headers = sent.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    // The HTTP library leaves it out of a POST without a body; some servers answer 411 to that.
+    headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+    // A POST without a body may go without it; some servers answer 411 to that.
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     for (name, value) in &signed.headers {
         let mut value = HeaderValue::from_str(value)
@@ -96,17 +102,11 @@ pub(super) async fn once(
         value.set_sensitive(*name != HOST.as_str());
         headers.insert(*name, value);
     }
-    let mut url = reqwest::Url::parse(&config.endpoint.to_string())
-        .map_err(|e| (Problem::Setup(format!("the endpoint is no URL: {e}")), None))?;
-    url.set_query(Some(&signed.query));
-    if url.query() != Some(&signed.query) {
-        return Err((Problem::Setup("the signed query does not fit a URL".to_owned()), None));
-    }
 
     let endpoint = config.endpoint.to_string();
-    let mut response = http.post(url).headers(headers).send().await.map_err(|e| {
-        let problem = NetworkError::before_answer(&e, &endpoint, config.connect_timeout);
-        (Problem::Network(problem), None)
+    let mut response = http.request(sent).await.map_err(|e| {
+        let (host, within) = (config.endpoint.host(), config.connect_timeout);
+        (Problem::Network(NetworkError::before_answer(&e, host, &endpoint, within)), None)
     })?;
 
     let header = |name: &str| {
@@ -125,20 +125,19 @@ pub(super) async fn once(
     };
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
     let too_large = || Problem::Answer(AnswerError::TooLarge { limit: MAX_ANSWER });
-    if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
+    let body = response.body_mut();
+    if body.size_hint().lower() > MAX_ANSWER as u64 {
         return Err(fail(too_large(), &raw));
     }
-    loop {
-        match response.chunk().await {
-            Ok(Some(bytes)) if raw.body.len() + bytes.len() > MAX_ANSWER => {
-                return Err(fail(too_large(), &raw));
-            }
-            Ok(Some(bytes)) => raw.body.extend_from_slice(&bytes),
-            Ok(None) => break,
-            Err(e) => {
-                return Err(fail(Problem::Network(NetworkError::in_answer(&e, &endpoint)), &raw));
-            }
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|e| fail(Problem::Network(NetworkError::in_answer(&e, &endpoint)), &raw))?;
+        // What is no data is a trailer, which nobody asked for.
+        let Some(bytes) = frame.data_ref() else { continue };
+        if raw.body.len() + bytes.len() > MAX_ANSWER {
+            return Err(fail(too_large(), &raw));
         }
+        raw.body.extend_from_slice(bytes);
     }
 
     let scrub =

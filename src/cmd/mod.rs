@@ -21,6 +21,8 @@ use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVers
 use crate::credentials::{self, Query, Resolved, Source};
 use crate::explain::{ExitCode, Explain, Report};
 use crate::logging;
+use crate::net::Net;
+use crate::proxy::Proxies;
 use crate::shutdown::Signal;
 use crate::tls::Tls;
 use crate::tunnel::dial::Place;
@@ -105,11 +107,11 @@ impl Explain for Mistake {
     }
 }
 
-/// The API, and TLS as the API and the gateway both use it.
+/// The API, and connections as the API and the gateway both have them.
 #[derive(Clone)]
 struct Cloud {
     client: Client,
-    tls: Tls,
+    net: Net,
     /// Where the last gateway was. All of a region's sessions have the same one.
     gateway: Rc<RefCell<Option<Place>>>,
 }
@@ -117,6 +119,7 @@ struct Cloud {
 impl Cloud {
     /// Finds credentials, region and endpoint. Nothing is sent.
     fn open(global: &Global) -> Result<Self> {
+        let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
         let resolved = resolve(global, global.profile.as_deref())?;
         let region = global.region.as_deref().or(resolved.region.as_deref());
         let region = Region::parse(region.ok_or_else(no_region)?)?;
@@ -127,12 +130,14 @@ impl Cloud {
         let explicit = global.endpoint.as_deref().or(resolved.endpoint.as_deref());
         let endpoint = Endpoint::choose(explicit, &region, kind)?;
         let tls = Tls::new(global.ca_file.as_deref())?;
-        let mut config = Config::new(endpoint, region, resolved.credentials, tls.clone());
+        let net = Net { tls, proxies };
+        let mut config = Config::new(endpoint, region, resolved.credentials, net.tls.clone());
+        config.proxies = net.proxies.clone();
         config.signature = match global.signature_version {
             Signature::V3 => SignatureVersion::V3,
             Signature::V1 => SignatureVersion::V1,
         };
-        Ok(Self { client: Client::new(config)?, tls, gateway: Rc::default() })
+        Ok(Self { client: Client::new(config)?, net, gateway: Rc::default() })
     }
 
     /// Something to remember of this cloud and region. Ids of other clouds may be alike.

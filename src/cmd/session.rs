@@ -136,7 +136,7 @@ where
     // The way to the gateway is made while the API is asked, if it is known from the last session.
     let line = async {
         let place = cloud.gateway.borrow().clone()?;
-        connect(place, &cloud.tls).await.ok()
+        connect(place, &cloud.net).await.ok()
     };
     let mut line = std::pin::pin!(line.fuse());
     let started = {
@@ -260,7 +260,7 @@ where
 {
     let dialled = async {
         let (url, token) = (&session.websocket_url, &session.security_token);
-        dial(url, token, &cloud.tls, line.await).await
+        dial(url, token, &cloud.net, line.await).await
     };
     let (socket, place) = tokio::select! {
         dialled = dialled => {

@@ -1,46 +1,30 @@
-//! From a WebSocket URL to a WebSocket: TCP, TLS, upgrade (PROTOCOL.md, 1).
+//! From a WebSocket URL to a WebSocket: TCP or a proxy, TLS, upgrade (PROTOCOL.md, 1).
 
-use std::error::Error as StdError;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use tower_service::Service;
-use tracing::debug;
 
 use crate::cloud::sign::encode;
 use crate::explain::printable;
-use crate::tls::{self, Tls};
+use crate::net::{self, Destination, Io, Net, encrypt, innermost};
+use crate::proxy::{self, is_loopback};
+use crate::tls;
 
 /// A WebSocket to the gateway.
 pub type Socket = WebSocketStream<Box<dyn Io>>;
 
-/// What a WebSocket runs over: TCP, with or without TLS.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
-
-/// How long the TCP connection may take, name look-up included.
+/// How long the TCP connection may take, name look-up and a proxy included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long TLS and the upgrade may take together.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 /// The longest message that is taken; frames of a port session carry about 2 KiB.
 const MAX_MESSAGE: usize = 1024 * 1024;
-
-/// How long what was sent may stay without an answer of the gateway's kernel.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const VANISHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +49,9 @@ pub enum DialError {
         /// What the system says.
         cause: String,
     },
+    /// A proxy made no way to the gateway.
+    #[error("the gateway cannot be reached: {0}")]
+    Proxy(#[from] proxy::Fault),
     /// TLS failed.
     #[error("no secure connection to the gateway {host}: {fault}")]
     Tls {
@@ -133,6 +120,22 @@ impl Place {
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         Ok(Self { host, port, secure })
     }
+
+    /// Why there is no connection to it.
+    fn failed(&self, error: net::Error) -> DialError {
+        let host = self.host.clone();
+        match error {
+            net::Error::Resolve(cause) => DialError::Resolve { host, cause },
+            net::Error::Refused(cause) | net::Error::Connect(cause) => {
+                DialError::Connect { host, cause }
+            }
+            net::Error::Timeout => DialError::Timeout { host, within: CONNECT_WITHIN },
+            net::Error::Host => DialError::Url("its host is not a name or an address"),
+            net::Error::Proxy(fault) => DialError::Proxy(fault),
+            net::Error::Tls(fault) => DialError::Tls { host, fault },
+            net::Error::TlsSetup(error) => DialError::TlsSetup(error),
+        }
+    }
 }
 
 /// A connection to a gateway that waits for its upgrade.
@@ -146,16 +149,20 @@ pub struct Line {
 ///
 /// # Errors
 /// As [`dial`] has them, less those of the upgrade.
-pub async fn connect(place: Place, tls: &Tls) -> Result<Line, DialError> {
-    let tcp = connect_tcp(&place).await?;
-    let io: Box<dyn Io> = if place.secure {
-        let encrypted = timeout(UPGRADE_WITHIN, encrypt(tcp, &place.host, tls)).await;
-        let within = UPGRADE_WITHIN;
-        let host = place.host.clone();
-        Box::new(encrypted.unwrap_or(Err(DialError::Silent { host, within }))?)
-    } else {
-        Box::new(tcp)
+pub async fn connect(place: Place, net: &Net) -> Result<Line, DialError> {
+    let to = Destination {
+        what: "the gateway",
+        host: &place.host,
+        port: place.port,
+        loopback_only: !place.secure,
     };
+    let failed = |error| place.failed(error);
+    let mut io = net.reach(to, CONNECT_WITHIN).await.map_err(failed)?;
+    if place.secure {
+        let encrypted = timeout(UPGRADE_WITHIN, encrypt(io, &place.host, &net.tls)).await;
+        let silent = |_| DialError::Silent { host: place.host.clone(), within: UPGRADE_WITHIN };
+        io = Box::new(encrypted.map_err(silent)?.map_err(failed)?);
+    }
     Ok(Line { place, io })
 }
 
@@ -167,7 +174,7 @@ pub async fn connect(place: Place, tls: &Tls) -> Result<Line, DialError> {
 pub async fn dial(
     url: &SecretString,
     token: &SecretString,
-    tls: &Tls,
+    net: &Net,
     line: Option<Line>,
 ) -> Result<(Socket, Place), DialError> {
     let (secret_url, secret_token) = (url.expose_secret(), token.expose_secret());
@@ -176,7 +183,7 @@ pub async fn dial(
     let place = Place::of(&url)?;
     let line = match line.filter(|line| line.place == place) {
         Some(line) => line,
-        None => connect(place.clone(), tls).await?,
+        None => connect(place.clone(), net).await?,
     };
     let host = place.host.clone();
     let dialled = timeout(UPGRADE_WITHIN, upgrade(url, token, line.io, &host))
@@ -235,66 +242,6 @@ fn scrub(text: &str, url: &str, token: &str) -> String {
     worth.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-async fn connect_tcp(place: &Place) -> Result<TcpStream, DialError> {
-    let mut connector = HttpConnector::new();
-    // An answer that is slow on IPv6 does not hold IPv4 up: the addresses are tried side by side.
-    connector.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
-    let (host, port) = (place.host.clone(), place.port);
-    let authority =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let target = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
-    let target = target.map_err(|_| DialError::Url("its host is not a name or an address"))?;
-    match timeout(CONNECT_WITHIN, connector.call(target)).await {
-        Ok(Ok(stream)) => {
-            let stream = stream.into_inner();
-            tune(&stream);
-            Ok(stream)
-        }
-        Ok(Err(error)) => {
-            let cause = innermost(&error);
-            Err(match error.to_string().contains("dns") {
-                true => DialError::Resolve { host, cause },
-                false => DialError::Connect { host, cause },
-            })
-        }
-        Err(_) => Err(DialError::Timeout { host, within: CONNECT_WITHIN }),
-    }
-}
-
-/// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
-/// whether something is being sent (the user time-out, where there is one) or not (keepalive).
-fn tune(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    let socket = SockRef::from(stream);
-    let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let tuned = tuned.and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)));
-    if let Err(error) = tuned {
-        debug!("cannot set TCP options: {error}");
-    }
-}
-
-async fn encrypt(tcp: TcpStream, host: &str, tls: &Tls) -> Result<impl Io + use<>, DialError> {
-    let config = tls.client_config()?;
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| DialError::Url("its host is not a name or an address"))?;
-    let connector = TlsConnector::from(config);
-    connector.connect(name, tcp).await.map_err(|error| {
-        let host = host.to_owned();
-        match tls::Fault::find(&error) {
-            Some(fault) => DialError::Tls { host, fault },
-            None => DialError::Connect { host, cause: innermost(&error) },
-        }
-    })
-}
-
 async fn upgrade(
     url: Uri,
     token: &SecretString,
@@ -334,15 +281,6 @@ async fn upgrade(
     }
 }
 
-/// The last error of a chain, which is the one that the system gave.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_cannot_be_used_is_refused_and_not_shown() {
-        let tls = Tls::new(None).unwrap();
+        let net = Net { tls: tls::Tls::new(None).unwrap(), proxies: proxy::Proxies::none() };
         for url in [
             "ws://example.com/session?sessionId=1&token=secret",
             "https://example.com/session?token=secret",
@@ -381,7 +319,7 @@ mod tests {
             "secret",
             "",
         ] {
-            let error = dial(&url.into(), &"secret".into(), &tls, None).await.unwrap_err();
+            let error = dial(&url.into(), &"secret".into(), &net, None).await.unwrap_err();
             assert!(matches!(error, DialError::Url(_)), "{url}: {error:?}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{url}");
         }

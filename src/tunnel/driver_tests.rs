@@ -106,7 +106,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     sent.extend(message(FrameType::STATUS, 0, b"\x05Exit"));
     let noticed = Arc::new(Notify::new());
     let io = Gone { sent: io::Cursor::new(sent), noticed: Arc::clone(&noticed) };
-    let io: Box<dyn crate::tunnel::dial::Io> = Box::new(io);
+    let io: Box<dyn crate::net::Io> = Box::new(io);
     let socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
 
     let mut config = Config::new(1);

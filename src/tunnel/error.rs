@@ -299,6 +299,7 @@ impl Explain for DialError {
             Self::Upgrade { cause, .. } => cause,
             Self::Tls { fault, .. } => return fault.why(),
             Self::TlsSetup(error) => return error.why(),
+            Self::Proxy(fault) => return fault.why(),
             Self::Refused { status, text, .. } => return Some(refusal(*status, text)),
             Self::Timeout { .. } => "it accepts nothing, or something in between drops the packets",
             Self::Silent { .. } => "the connection was made, and then nothing came back in time",
@@ -313,7 +314,8 @@ impl Explain for DialError {
             Self::Resolve { .. } => "check the network and the name server, then connect again",
             Self::Connect { .. } | Self::Timeout { .. } => {
                 "check that this machine may reach the gateway on TCP port 443 (firewall, VPN), \
-                 then connect again; inside a VPC use --connection-type intranet"
+                 or name a proxy that may with --proxy, then connect again; inside a VPC use \
+                 --connection-type intranet"
             }
             Self::Silent { .. } => {
                 "connect again; if it stays so, look for a firewall or proxy between here and there"
@@ -325,6 +327,7 @@ impl Explain for DialError {
             }
             Self::Tls { fault, .. } => return fault.remedy(),
             Self::TlsSetup(error) => return error.remedy(),
+            Self::Proxy(fault) => return fault.remedy(),
             Self::Refused { status, .. } => match status.as_u16() {
                 401 | 403 => "connect again: an address is good for 10 minutes and one session",
                 429 => {

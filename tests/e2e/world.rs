@@ -187,7 +187,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT", "XDG_"];
-        if settings.iter().any(|prefix| text.starts_with(prefix)) {
+        let is_of_proxies = text.to_ascii_lowercase().ends_with("_proxy");
+        if is_of_proxies || settings.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }

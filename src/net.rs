@@ -1,0 +1,271 @@
+//! From a host and a port to a connection, directly or through a proxy: the API's and the gateway's
+//! alike.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+use tracing::debug;
+
+use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
+use crate::tls::{self, Tls, chain};
+
+/// How long what was sent may stay without an answer of the other side's kernel.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const VANISHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What bytes go over: TCP, with or without TLS.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
+
+/// Why there is no connection. The host is known to whoever asked for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Its name has no address, or the name server did not say: what the resolver says.
+    #[error("it does not resolve: {0}")]
+    Resolve(String),
+    /// Nobody listens there, or a firewall says so: what the system says.
+    #[error("{0}")]
+    Refused(String),
+    /// No connection for another reason, or one that broke.
+    #[error("{0}")]
+    Connect(String),
+    /// No TCP connection in time.
+    #[error("no connection in time")]
+    Timeout,
+    /// The host is neither a name nor an address.
+    #[error("it is not a name or an address")]
+    Host,
+    /// A proxy is in the way.
+    #[error(transparent)]
+    Proxy(#[from] Fault),
+    /// TLS failed.
+    #[error("{0}")]
+    Tls(tls::Fault),
+    /// TLS cannot be set up: nothing was sent.
+    #[error(transparent)]
+    TlsSetup(#[from] tls::Error),
+}
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// Whom to trust.
+    pub tls: Tls,
+    /// Which proxy leads where.
+    pub proxies: Proxies,
+}
+
+/// Where a connection is to lead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination<'a> {
+    /// What it is to the user: "the API".
+    pub(crate) what: &'static str,
+    /// A name or an address, an IPv6 address without brackets.
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// Whether only this machine's own addresses will do.
+    pub(crate) loopback_only: bool,
+}
+
+impl Net {
+    /// Connects to a host, directly or through the proxy that holds for it. Without a proxy this is TCP
+    /// alone; with one it is all that has to be said to it.
+    pub(crate) async fn reach(
+        &self,
+        to: Destination<'_>,
+        within: Duration,
+    ) -> Result<Box<dyn Io>, Error> {
+        let resolver = Resolver { within: within.mul_f32(0.9), loopback_only: to.loopback_only };
+        match self.proxies.route(to.what, to.host, to.port) {
+            Route::Direct => match timeout(within, tcp(to.host, to.port, resolver)).await {
+                Ok(connected) => Ok(Box::new(connected?)),
+                Err(_) => Err(Error::Timeout),
+            },
+            Route::Through(proxy) => self.reach_through(&proxy, to, resolver, within).await,
+        }
+    }
+
+    async fn reach_through(
+        &self,
+        proxy: &Arc<Proxy>,
+        to: Destination<'_>,
+        resolver: Resolver,
+        within: Duration,
+    ) -> Result<Box<dyn Io>, Error> {
+        let deadline = Instant::now() + within;
+        let fault = |kind| Error::Proxy(Fault::new(proxy, to.host, to.port, kind));
+        let of_proxy = Resolver { loopback_only: false, ..resolver };
+        let tcp = match timeout_at(deadline, tcp(proxy.host(), proxy.port(), of_proxy)).await {
+            Ok(Ok(tcp)) => tcp,
+            Ok(Err(Error::Resolve(detail))) => return Err(fault(FaultKind::Resolve(detail))),
+            Ok(Err(other)) => return Err(fault(FaultKind::Connect(other.to_string()))),
+            Err(_) => return Err(fault(FaultKind::Timeout(within))),
+        };
+        let way: Result<Result<Box<dyn Io>, Error>, _> = timeout_at(deadline, async {
+            let (host, port) = (to.host, to.port);
+            let io: Box<dyn Io> = match proxy.scheme() {
+                Scheme::Http | Scheme::Socks5h => {
+                    Box::new(tunnel(proxy, tcp, host, port).await.map_err(fault)?)
+                }
+                Scheme::Https => {
+                    let io = match encrypt(tcp, proxy.host(), &self.tls).await {
+                        Err(Error::Tls(kind)) => return Err(fault(FaultKind::Tls(kind))),
+                        Err(Error::TlsSetup(error)) => return Err(Error::TlsSetup(error)),
+                        Err(_) => return Err(fault(FaultKind::Closed)),
+                        Ok(io) => io,
+                    };
+                    Box::new(tunnel(proxy, io, host, port).await.map_err(fault)?)
+                }
+                Scheme::Socks5 => {
+                    let address = resolver.address_for_socks(host).await;
+                    let address = address.map_err(|kind| fault(FaultKind::TargetName(kind)))?;
+                    let address = address.to_string();
+                    Box::new(tunnel(proxy, tcp, &address, port).await.map_err(fault)?)
+                }
+            };
+            Ok(io)
+        })
+        .await;
+        way.unwrap_or_else(|_| Err(fault(FaultKind::Silent(within))))
+    }
+}
+
+/// Speaks TLS with `host`.
+pub(crate) async fn encrypt<T: Io>(
+    io: T,
+    host: &str,
+    tls: &Tls,
+) -> Result<impl Io + use<T>, Error> {
+    let config = tls.client_config()?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Host)?;
+    let connector = TlsConnector::from(config);
+    connector.connect(name, io).await.map_err(|error| match tls::Fault::find(&error) {
+        Some(fault) => Error::Tls(fault),
+        None => Error::Connect(innermost(&error)),
+    })
+}
+
+async fn tcp(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream, Error> {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    // An answer that is slow on IPv6 does not hold IPv4 up: the addresses are tried side by side.
+    connector.set_happy_eyeballs_timeout(Some(Duration::from_millis(300)));
+    let target = Uri::builder()
+        .scheme("http")
+        .authority(authority(host, port))
+        .path_and_query("/")
+        .build()
+        .map_err(|_| Error::Host)?;
+    match connector.call(target).await {
+        Ok(stream) => {
+            let stream = stream.into_inner();
+            tune(&stream);
+            Ok(stream)
+        }
+        Err(error) => {
+            let error: &(dyn StdError + 'static) = &error;
+            if let Some(NotResolved(detail)) = chain(error).find_map(|e| e.downcast_ref()) {
+                return Err(Error::Resolve(detail.clone()));
+            }
+            let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
+            let cause = innermost(error);
+            Err(match io.map(io::Error::kind) {
+                Some(io::ErrorKind::ConnectionRefused) => Error::Refused(cause),
+                _ => Error::Connect(cause),
+            })
+        }
+    }
+}
+
+/// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
+/// whether something is being sent (the user time-out, where there is one) or not (keepalive).
+fn tune(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    let socket = SockRef::from(stream);
+    let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let tuned = tuned.and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)));
+    if let Err(error) = tuned {
+        debug!("cannot set TCP options: {error}");
+    }
+}
+
+/// The last error of a chain, which is the one that the system gave.
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    chain(error).last().map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
+}
+
+/// Looks names up as the machine does, and leaves an error that can be told apart.
+#[derive(Clone, Copy, Debug)]
+struct Resolver {
+    /// Less than the time for a whole connection: else a silent name server would look like a
+    /// silent host.
+    within: Duration,
+    /// Whether only this machine's own addresses will do.
+    loopback_only: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotResolved(String);
+
+impl Resolver {
+    async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, NotResolved> {
+        let lookup = tokio::net::lookup_host((name, 0));
+        let found = timeout(self.within, lookup)
+            .await
+            .map_err(|_| {
+                NotResolved(format!("no answer within {:.1} s", self.within.as_secs_f32()))
+            })?
+            .map_err(|error| NotResolved(error.to_string()))?;
+        let allowed = |ip: IpAddr| !self.loopback_only || ip.is_loopback();
+        let addresses: Vec<_> = found.filter(|address| allowed(address.ip())).collect();
+        if addresses.is_empty() {
+            return Err(NotResolved("it has no address that may be used".to_owned()));
+        }
+        Ok(addresses)
+    }
+
+    /// The one address that a proxy is asked for. It may have no IPv6 although this machine does.
+    async fn address_for_socks(self, host: &str) -> Result<IpAddr, String> {
+        if let Ok(address) = host.parse() {
+            return Ok(address);
+        }
+        let found = self.addresses(host).await.map_err(|NotResolved(detail)| detail)?;
+        let usual = found.iter().find(|address| address.is_ipv4()).or(found.first());
+        usual.map(SocketAddr::ip).ok_or_else(|| "it has no address".to_owned())
+    }
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NotResolved;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NotResolved>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotResolved>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = *self;
+        Box::pin(async move { Ok(resolver.addresses(name.as_str()).await?.into_iter()) })
+    }
+}
