@@ -273,10 +273,10 @@ where
     debug!("connected to the gateway");
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
-    let (url, token, tls) = (&session.websocket_url, &session.security_token, &cloud.tls);
+    let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
     let redial = move |channel_id: Bytes| -> Redialling<'_> {
         Box::pin(async move {
-            let redialled = redial(url, token, &channel_id, tls).await;
+            let redialled = redial(url, token, &channel_id, net).await;
             redialled.map_err(|error| not_redialled(&error))
         })
     };

@@ -209,12 +209,12 @@ pub async fn redial(
     url: &SecretString,
     token: &SecretString,
     channel_id: &[u8],
-    tls: &Tls,
+    net: &Net,
 ) -> Result<Socket, DialError> {
     let plain = url.expose_secret();
     let joint = if plain.contains('?') { '&' } else { '?' };
     let url = format!("{plain}{joint}channelId={}", encode(&String::from_utf8_lossy(channel_id)));
-    Ok(dial(&url.into(), token, tls, None).await?.0)
+    Ok(dial(&url.into(), token, net, None).await?.0)
 }
 
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is

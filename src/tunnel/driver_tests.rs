@@ -139,7 +139,7 @@ type Gateway = WebSocketStream<DuplexStream>;
 
 async fn pair() -> (Socket, Gateway) {
     let (near, far) = duplex(64 * 1024);
-    let near: Box<dyn crate::tunnel::dial::Io> = Box::new(near);
+    let near: Box<dyn crate::net::Io> = Box::new(near);
     let gateway = WebSocketStream::from_raw_socket(far, Role::Server, None);
     tokio::join!(WebSocketStream::from_raw_socket(near, Role::Client, None), gateway)
 }

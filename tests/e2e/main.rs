@@ -34,6 +34,7 @@ mod lab;
 mod proxies;
 mod proxies_failing;
 mod relay;
+mod resuming;
 mod running;
 mod secrets;
 mod send_key;

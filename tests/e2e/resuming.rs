@@ -7,11 +7,11 @@ use std::time::Duration;
 use local_cloud::{
     Action, Agent, Fault, FrameFault, Instance, Mangle, Pace, Point, Restart, SessionRecord, Which,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::forward_driver::{Forward, Server};
-use crate::lab::{Lab, QUIET_PORT};
+use crate::lab::Lab;
 use crate::world::{self, INSTANCE, PATIENCE, World, noise};
 
 /// As much as a copy carries here, and how often it is cut.
@@ -140,7 +140,7 @@ async fn a_gateway_that_restarts_is_come_back_to() {
         bridge.logged("the stream goes on").await;
         bridge.send(b"and an answer").await;
         let mut answer = [0; 13];
-        tokio::io::AsyncReadExt::read_exact(&mut target, &mut answer).await.unwrap();
+        target.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"and an answer");
         drop(target);
         assert_eq!(bridge.end().await.code, Some(0));
@@ -192,8 +192,24 @@ async fn nobody_waits_for_a_gateway_once_ssh_has_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forwards_go_on_as_well() {
-    let every = Point::EveryOutputBytes(300_000);
-    let lab = Lab::new(instance().fault(Fault::new(every, Action::Cut))).await;
-    let mut forward = Forward::start(&lab, Server::Quiet, &[]).await;
-    let _ = (&mut forward, QUIET_PORT);
+    let every = Point::EveryOutputBytes(500_000);
+    let server = Server::echo().await;
+    let instance = instance().target(7, server.addr).fault(Fault::new(every, Action::Cut));
+    let lab = Lab::new(instance).await;
+    let mut forward =
+        Forward::start(&lab, &["-L", "0:localhost:7", "--no-probe", "--ready-delay", "0", "--grace", "0"]);
+    let mut stream = forward.connect().await;
+    let bytes = noise(MUCH / 2);
+    let (mut reader, mut writer) = stream.split();
+    let mut back = vec![0; bytes.len()];
+    let exchange = async { tokio::join!(writer.write_all(&bytes), reader.read_exact(&mut back)) };
+    let (wrote, got) = tokio::time::timeout(PATIENCE, exchange).await.expect("it goes on");
+    wrote.unwrap();
+    got.unwrap();
+    assert!(back == bytes);
+    assert!(lab.cloud.sessions()[0].resumptions >= 2);
+    drop(stream);
+    let over = forward.stop("TERM").await;
+    assert_eq!(over.code(), 143);
+    lab.all_ended().await;
 }
