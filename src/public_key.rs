@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg};
@@ -221,6 +223,20 @@ pub(crate) fn is_private(text: &str) -> bool {
     ["PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines:", "b3BlbnNzaC1rZXktdjE"]
         .iter()
         .any(|mark| text.contains(mark))
+        || text.split_ascii_whitespace().any(is_private_der)
+}
+
+/// Whether a word is how the Base64 of a key in PEM begins, without the lines around it: PKCS #1, PKCS
+/// #8 and SEC 1 have a sequence (X.690) whose first element is the number of a version, 0 or 1.
+fn is_private_der(word: &str) -> bool {
+    let head = word.get(..12).and_then(|head| STANDARD.decode(head).ok());
+    let body = match head.as_deref() {
+        Some([0x30, 0x82, _, _, body @ ..] | [0x30, 0x81, _, body @ ..] | [0x30, _, body @ ..]) => {
+            body
+        }
+        _ => return false,
+    };
+    matches!(body, [2, 1, 0 | 1, ..])
 }
 
 /// Whether a word names a type of keys.

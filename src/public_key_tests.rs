@@ -84,6 +84,20 @@ fn what_is_no_public_key_is_refused_and_not_shown() {
             &format!("{ED25519}\n{pem}"),
             "error: this is a private key: it was not sent, and not logged",
         ),
+        // The bodies of PEM, without the lines around them: PKCS #1, PKCS #8, SEC 1; a public one.
+        (
+            "MIIEowIBAAKCAQEAlPRBMvFO",
+            "error: this is a private key: it was not sent, and not logged",
+        ),
+        (
+            "x MIGHAgEAMBMGByqGSM49AgEG",
+            "error: this is a private key: it was not sent, and not logged",
+        ),
+        (
+            "MHcCAQEEIIrYSSNQFaA2Hwf1\nduRS",
+            "error: this is a private key: it was not sent, and not logged",
+        ),
+        ("MIIBIjANBgkqhkiG9w0BAQEFAAOC", "error: this is no public key"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA", "error: the key is not in OpenSSH's format"),
         ("---- BEGIN SSH2 PUBLIC KEY ----", "error: the key is not in OpenSSH's format"),
         (
