@@ -18,8 +18,8 @@ use super::{
     ending::{ABORTED, CLOSED, Ending},
     frame::MAX_PAYLOAD,
     link::Link,
+    outgoing::Outgoing,
     points::{Points, When},
-    writer::Outgoing,
 };
 use crate::{agent::DialFailure, fault::Point};
 

@@ -48,7 +48,7 @@ pub(crate) struct Channel {
 
 #[derive(Debug, Default)]
 struct Outputs {
-    kept: VecDeque<(u32, Bytes)>,
+    kept: VecDeque<Kept>,
     kept_bytes: usize,
     /// The number of the newest.
     numbered: u32,
@@ -57,6 +57,15 @@ struct Outputs {
     acknowledged: u32,
     /// The next one to be sent again.
     again: Option<u32>,
+}
+
+/// An Output that the client has not acknowledged.
+#[derive(Debug)]
+struct Kept {
+    number: u32,
+    payload: Bytes,
+    /// A socket was given it.
+    sent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,13 +81,6 @@ struct Inputs {
     /// What was asked for last, and when.
     asked: Option<(u32, Instant)>,
     ahead: u32,
-}
-
-/// An Output with its number, and whether it is to be sent now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Numbered {
-    pub(crate) counters: Counters,
-    pub(crate) send: bool,
 }
 
 /// An Output that the client has asked for.
@@ -121,42 +123,37 @@ impl Channel {
         self.outputs.sent
     }
 
-    pub(crate) fn received(&self) -> u32 {
-        self.inputs.received
-    }
-
-    /// Numbers a new Output, and keeps it. `synced`: the client has said on this socket where it stands.
-    pub(crate) fn number(&mut self, payload: &Bytes, synced: bool) -> Numbered {
-        let Some(settings) = &self.settings else {
-            let counters = Counters::V101 { sequence: self.plain };
+    /// Numbers a new Output, and keeps it. `sent`: a socket is given it now.
+    pub(crate) fn number(&mut self, payload: &Bytes, sent: bool) -> Counters {
+        if self.settings.is_none() {
             self.plain += 1;
-            return Numbered { counters, send: true };
-        };
-        let send = synced || settings.early_outputs;
+            return Counters::V101 { sequence: self.plain - 1 };
+        }
         let outputs = &mut self.outputs;
         outputs.numbered += 1;
-        outputs.kept.push_back((outputs.numbered, payload.clone()));
-        outputs.kept_bytes += payload.len();
-        if send {
-            outputs.sent = outputs.numbered;
-        }
         let output = outputs.numbered;
-        Numbered { counters: Counters::V102 { input: self.acknowledgement(), output }, send }
+        outputs.kept.push_back(Kept { number: output, payload: payload.clone(), sent });
+        outputs.kept_bytes += payload.len();
+        if sent {
+            outputs.sent = output;
+        }
+        Counters::V102 { input: self.acknowledgement(), output }
     }
 
     /// The next Output to be sent again.
     pub(crate) fn next_again(&mut self) -> Option<Again> {
         let outputs = &mut self.outputs;
         // What has been acknowledged in the meantime is passed over.
-        let oldest = outputs.kept.front().map(|(number, _)| *number)?;
+        let oldest = outputs.kept.front()?.number;
         let number = outputs.again?.max(oldest);
         let index = usize::try_from(number - oldest).unwrap_or(usize::MAX);
-        let Some((number, payload)) = outputs.kept.get(index).cloned() else {
+        let Some(kept) = outputs.kept.get_mut(index) else {
             outputs.again = None;
             return None;
         };
+        let repeated = std::mem::replace(&mut kept.sent, true);
+        let payload = kept.payload.clone();
         outputs.again = Some(number + 1);
-        let repeated = number <= outputs.sent;
         outputs.sent = outputs.sent.max(number);
         let counters = Counters::V102 { input: self.acknowledgement(), output: number };
         Some(Again { counters, payload, repeated })
@@ -173,12 +170,10 @@ impl Channel {
     pub(crate) fn acknowledge(&mut self, output: u32) {
         let outputs = &mut self.outputs;
         outputs.acknowledged = outputs.acknowledged.max(output.min(outputs.numbered));
-        while let Some((number, payload)) = outputs.kept.front() {
-            if *number > outputs.acknowledged {
-                break;
-            }
-            outputs.kept_bytes -= payload.len();
-            outputs.kept.pop_front();
+        let covered = outputs.acknowledged;
+        while outputs.kept.front().is_some_and(|kept| kept.number <= covered) {
+            let gone = outputs.kept.pop_front();
+            outputs.kept_bytes -= gone.map_or(0, |kept| kept.payload.len());
         }
     }
 
@@ -187,7 +182,7 @@ impl Channel {
         let outputs = &mut self.outputs;
         if output < outputs.numbered {
             let wanted = output + 1;
-            if outputs.kept.front().is_none_or(|(oldest, _)| *oldest > wanted) {
+            if outputs.kept.front().is_none_or(|oldest| oldest.number > wanted) {
                 return Err(Lost);
             }
             outputs.again = Some(wanted);

@@ -9,11 +9,13 @@ mod io;
 mod link;
 mod mangle;
 mod obey;
+mod outgoing;
 mod pace;
 mod pacing;
 mod points;
 mod reader;
 mod stream;
+mod strike;
 mod upgrade;
 mod writer;
 

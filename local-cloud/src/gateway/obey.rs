@@ -1,6 +1,6 @@
 //! What comes to a stream from outside, and what happens to it by the clock alone.
 
-use std::{convert::Infallible, future::pending};
+use std::{collections::VecDeque, convert::Infallible, future::pending, pin::Pin};
 
 use tokio::{
     sync::mpsc,
@@ -18,6 +18,9 @@ use crate::{
     world::Control,
 };
 
+/// So much may wait to be done, before no more is heard.
+const WAITING: usize = 256;
+
 /// A fault for later; where a socket is named, for no other one.
 struct Later {
     at: Instant,
@@ -25,34 +28,67 @@ struct Later {
     action: Action,
 }
 
-/// Carries out what comes from outside: faults, another limit, a restart, the end.
+/// Something to be done, which may have to wait for the client.
+enum Job {
+    Strike(Action),
+    Limit(u64),
+}
+
+impl Job {
+    async fn run(self, link: &Link) {
+        match self {
+            Self::Strike(action) => _ = link.strike_now(&action).await,
+            Self::Limit(limit) => link.change_limit(limit).await,
+        }
+    }
+}
+
+fn drops(action: &Action) -> bool {
+    matches!(action, Action::Cut | Action::Reset | Action::Vanish | Action::Close(1006))
+}
+
+/// Carries out what comes from outside: faults, another limit, a restart, the end. One after the other, but for the end,
+/// which waits for nothing.
 pub(crate) async fn obey(link: &Link, controls: &mut mpsc::Receiver<Control>) -> Ending {
     let mut later: Vec<Later> = Vec::new();
+    let mut jobs: VecDeque<Job> = VecDeque::new();
+    let mut running: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
     loop {
+        if running.is_none() {
+            running = jobs
+                .pop_front()
+                .map(|job| -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(job.run(link)) });
+        }
         let next = later.iter().map(|later| later.at).min();
         let control = tokio::select! {
-            control = controls.recv() => control,
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                let now = Instant::now();
-                for due in later.extract_if(.., |later| later.at <= now).collect::<Vec<_>>() {
-                    if due.socket.is_none_or(|socket| socket == link.socket()) {
-                        link.strike_now(&due.action).await;
-                    }
-                }
+            () = async { if let Some(job) = &mut running { job.await } }, if running.is_some() => {
+                running = None;
                 continue;
             }
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                let now = Instant::now();
+                let due = later.extract_if(.., |later| later.at <= now);
+                let here = |later: &Later| later.socket.is_none_or(|on| on == link.socket());
+                jobs.extend(due.filter(here).map(|later| Job::Strike(later.action)));
+                continue;
+            }
+            control = controls.recv(), if jobs.len() < WAITING => control,
         };
         match control {
-            Some(Control::Strike(action)) => _ = link.strike_now(&action).await,
+            // What drops the socket waits for nothing that is held up by it.
+            Some(Control::Strike(action)) if running.is_some() && drops(&action) => {
+                link.strike_now(&action).await;
+            }
+            Some(Control::Strike(action)) => jobs.push_back(Job::Strike(action)),
             Some(Control::StrikeIn(delay, action)) => {
                 later.push(Later { at: Instant::now() + delay, socket: None, action });
             }
             Some(Control::Mangle(fault)) => link.mangle_more(&fault),
-            Some(Control::Limit(limit)) => link.change_limit(limit).await,
+            Some(Control::Limit(limit)) => jobs.push_back(Job::Limit(limit)),
             Some(Control::Restart { announced, close_after, code }) => {
                 let (at, socket) = (Instant::now() + close_after, Some(link.socket()));
                 if announced {
-                    link.strike_now(&Action::status(FROZEN, "restart")).await;
+                    jobs.push_back(Job::Strike(Action::status(FROZEN, "restart")));
                 }
                 later.push(Later { at, socket, action: Action::Close(code) });
             }
@@ -95,7 +131,7 @@ async fn pings(link: &Link) -> Infallible {
     let Some(interval) = link.instance.ping_every else { return pending().await };
     loop {
         sleep(interval).await;
-        link.out.send(super::writer::Outgoing::Ping).await;
+        link.out.send(super::outgoing::Outgoing::Ping).await;
     }
 }
 

@@ -30,9 +30,10 @@ use super::{
     ending::{Ending, Goodbye, Scope},
     link::{Link, Urgent},
     obey::{clock, obey},
+    outgoing::{Outbox, Outgoing},
     reader::Reader,
     upgrade::{Admitted, Orders, Presence},
-    writer::{Outbox, Outgoing, Writer, Wrote},
+    writer::{Writer, Wrote},
 };
 use crate::world::Shared;
 
@@ -85,7 +86,10 @@ pub(crate) async fn run(
         ending = obey(&link, &mut controls) => ending,
         ending = clock(&link) => ending,
     };
-    // The agent is gone, and with it its connection to the target. What is left is to say goodbye.
+    // The agent is gone, and with it its connection to the target. Nobody can take the stream up any more, and what is left
+    // is to say goodbye.
+    drop(controls);
+    sockets.arrivals.close();
     link.ended(&ending);
     sockets.goodbye(ending).await;
 }
@@ -167,7 +171,6 @@ impl Sockets<'_> {
         loop {
             let over = self.linger.as_ref().map(|(_, until)| *until);
             let ending = tokio::select! {
-                biased;
                 Ok(()) = socket.urgent.changed() => {
                     let urgent = *socket.urgent.borrow_and_update();
                     match urgent {

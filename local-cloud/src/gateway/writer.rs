@@ -22,70 +22,13 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    channel::{Channel, Numbered},
+    channel::Channel,
     ending::Ending,
     frame::{Counters, Frame, kind},
     link::Link,
+    outgoing::{Outgoing, malformed, status},
 };
-use crate::{
-    fault::{Action, Malformed},
-    frame_fault::Way,
-};
-
-/// So much may wait to be sent; then who sends more has to wait.
-const QUEUE: usize = 8;
-
-/// Something to send, or to do once all before it is sent.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Output(Bytes),
-    Frame {
-        kind: u32,
-        payload: Bytes,
-    },
-    /// A status that another socket is told anyway.
-    Progress(Bytes),
-    Malformed(Malformed),
-    Ping,
-    Pause(Duration),
-    Mute,
-    Vanish,
-    /// A fault of the agent's numbers.
-    Channel(Action),
-    Cut,
-    Reset,
-    Close(u16),
-    /// The agent has nothing more: a last status, once the client has all that came before.
-    Over(Ending),
-}
-
-/// The end of the queue that is filled.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Outgoing>);
-
-impl Outbox {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Outgoing>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
-    }
-
-    /// Waits for room. Once the writer is gone the connection ends anyway, and what is sent is lost.
-    pub(crate) async fn send(&self, outgoing: Outgoing) {
-        let _ = self.0.send(outgoing).await;
-    }
-
-    pub(crate) async fn frame(&self, kind: u32, payload: Bytes) {
-        self.send(Outgoing::Frame { kind, payload }).await;
-    }
-
-    pub(crate) async fn status(&self, state: u8, text: &str) {
-        self.frame(kind::STATUS, status(state, text)).await;
-    }
-}
-
-fn status(state: u8, text: &str) -> Bytes {
-    std::iter::once(state).chain(text.bytes()).collect()
-}
+use crate::frame_fault::Way;
 
 /// How the writer ended.
 #[derive(Debug)]
@@ -212,12 +155,24 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A close with this code, behind what is half sent.
+    /// A close with this code, behind what is half sent and what was to be said before it. Outputs can be asked for again.
     pub(crate) async fn close<S>(&mut self, sink: &mut S, code: u16)
     where
         S: Sink<Message, Error = WsError> + Unpin,
     {
         self.ready.clear();
+        self.paused_until = None;
+        while let Some(outgoing) = self.held.take().or_else(|| self.queue.try_recv().ok()) {
+            match outgoing {
+                Outgoing::Output(payload) => _ = self.number(&payload, false),
+                Outgoing::Frame { kind, payload } => self.put_frame(kind, payload),
+                Outgoing::Progress(payload) => self.put_frame(kind::STATUS, payload),
+                held => {
+                    self.held = Some(held);
+                    break;
+                }
+            }
+        }
         self.put_close(code);
         // If it cannot be sent, the client sees the end of the connection.
         let _ = self.flush(sink).await;
@@ -351,9 +306,11 @@ impl<'a> Writer<'a> {
     fn act(&mut self, outgoing: Outgoing) -> Option<Wrote> {
         match outgoing {
             Outgoing::Output(payload) => {
-                let numbered = self.number(&payload, self.link.is_synced());
-                if numbered.send {
-                    self.put(kind::OUTPUT, numbered.counters, payload);
+                let early = self.link.instance.agent.resumption.early_outputs;
+                let send = early || self.link.is_synced();
+                let counters = self.number(&payload, send);
+                if send {
+                    self.put(kind::OUTPUT, counters, payload);
                 }
             }
             Outgoing::Frame { kind, payload } => self.put_frame(kind, payload),
@@ -379,9 +336,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Numbers an Output, and takes note of it.
-    fn number(&self, payload: &Bytes, synced: bool) -> Numbered {
+    fn number(&self, payload: &Bytes, sent: bool) -> Counters {
         let link = self.link;
-        let numbered = link.change(|channel| channel.number(payload, synced));
+        let counters = link.change(|channel| channel.number(payload, sent));
         if link.resumable {
             let (last, kept) = link.look(|channel| (channel.last_output(), channel.kept_bytes()));
             link.note(|session| {
@@ -389,7 +346,7 @@ impl<'a> Writer<'a> {
                 session.peak_kept_bytes = session.peak_kept_bytes.max(kept);
             });
         }
-        numbered
+        counters
     }
 
     fn put_message(&mut self, message: Message) {
@@ -438,57 +395,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What is lost with a malformed message was never part of the stream.
-fn malformed(malformed: Malformed, mut frame: Frame) -> Message {
-    frame.payload = Bytes::from_static(b"malformed");
-    match malformed {
-        Malformed::Text => return Message::text("{\"error\":\"not a frame\"}"),
-        Malformed::Short => return Message::Binary(frame.encode().slice(..17)),
-        Malformed::Garbled => {
-            let noise = frame.encode().iter().map(|byte| byte ^ 0xa5).collect::<Bytes>();
-            return Message::Binary(noise);
-        }
-        Malformed::WrongLength => {
-            let mut wire = frame.encode().to_vec();
-            wire.truncate(wire.len() - 2);
-            return Message::Binary(wire.into());
-        }
-        Malformed::Huge(size) => frame.payload = vec![b'x'; size].into(),
-        Malformed::CreatedZero => frame.created_ms = 0,
-        Malformed::UnknownType => frame.kind = 99,
-    }
-    Message::Binary(frame.encode())
-}
-
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn malformed_ones_are_what_they_say() {
-        let frame = Frame {
-            kind: kind::OUTPUT,
-            channel: "d-1".into(),
-            instance: String::new(),
-            created_ms: 1,
-            counters: Counters::V101 { sequence: 0 },
-            payload: Bytes::new(),
-        };
-        let refused = |what| match malformed(what, frame.clone()) {
-            Message::Binary(bytes) => Frame::decode(&bytes).is_err(),
-            other => other.is_text(),
-        };
-        assert!(refused(Malformed::Short));
-        assert!(refused(Malformed::Garbled));
-        assert!(refused(Malformed::Text));
-        assert!(refused(Malformed::WrongLength));
-        assert!(refused(Malformed::CreatedZero));
-        assert!(!refused(Malformed::Huge(10_000_000)));
-        assert!(!refused(Malformed::UnknownType));
-    }
 }

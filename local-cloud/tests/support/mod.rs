@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in what they share")]
 
 mod commands;
+mod resuming;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ use tokio_tungstenite::{
 };
 
 pub use commands::*;
+pub use resuming::*;
 
 pub const SOON: Duration = Duration::from_secs(10);
 
