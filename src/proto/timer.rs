@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Flush,
     /// What was asked for again has not come (PROTOCOL.md, 8).
     AskAgain,
+    /// The far side was to tell what it has received (PROTOCOL.md, 8).
+    Told,
     /// Another WebSocket is to be made (PROTOCOL.md, 8).
     Reconnect,
     /// There is still no other WebSocket.
@@ -29,7 +31,7 @@ pub(super) enum Timer {
 
 impl Timer {
     /// In the order in which they count when several are due at once.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Ready,
         Self::Open,
         Self::Pace,
@@ -38,6 +40,7 @@ impl Timer {
         Self::Linger,
         Self::Flush,
         Self::AskAgain,
+        Self::Told,
         Self::Reconnect,
         Self::GiveUp,
     ];

@@ -196,8 +196,10 @@ async fn forwards_go_on_as_well() {
     let server = Server::echo().await;
     let instance = instance().target(7, server.addr).fault(Fault::new(every, Action::Cut));
     let lab = Lab::new(instance).await;
-    let mut forward =
-        Forward::start(&lab, &["-L", "0:localhost:7", "--no-probe", "--ready-delay", "0", "--grace", "0"]);
+    let mut forward = Forward::start(
+        &lab,
+        &["-L", "0:localhost:7", "--no-probe", "--ready-delay", "0", "--grace", "0"],
+    );
     let mut stream = forward.connect().await;
     let bytes = noise(MUCH / 2);
     let (mut reader, mut writer) = stream.split();

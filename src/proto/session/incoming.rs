@@ -69,6 +69,7 @@ impl Session {
                     0 => {
                         self.received = got;
                         self.missing = None;
+                        self.count_untold(frame.payload.len());
                     }
                     ahead if ahead < u32::MAX / 2 => return self.handle_missing(now, got),
                     _ => return self.tell(Event::Skipped(format!("Output {got}, a duplicate"))),

@@ -14,7 +14,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// How long a stream is worth the trying.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
 /// How long after a Sync what it asked for may take before it is asked for again.
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long after it is found again the far side may take to say what it has received.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
+/// After so many bytes of Output it is told that they have come, if nothing else was to be said. It
+/// keeps what it has not heard of.
+const TELL_AFTER: usize = 256 * 1024;
 
 /// The state of the WebSocket.
 #[derive(Debug)]
@@ -60,6 +65,7 @@ impl Session {
         let next = Some(now + jitter(&mut self.random, FIRST_TRY));
         self.link = Link::Down { since: now, why, tries: 0, next, last: None };
         self.resend = None;
+        self.told_by = None;
         self.sync_due = false;
         self.keepalive_due = false;
     }
@@ -86,9 +92,10 @@ impl Session {
         }
         self.link = Link::Up;
         self.tell(Event::Reconnected);
-        // The last frame may be lost with nothing behind it to show that. It is sent once more: a
-        // peer that has it drops it, and one that misses others before it asks for them.
-        self.resend = (!self.replay.is_empty()).then(|| self.replay.last());
+        // What the far side has not acknowledged may be lost, or only the acknowledgement. It tells
+        // with its next frame, or else it gets all of it again, and drops what it has.
+        self.resend = self.replay.oldest();
+        self.told_by = self.resend.map(|_| now + TELL_WITHIN);
         self.sync_due = true;
         self.missing = None;
         // It could not be heard, nor could we.
@@ -171,8 +178,9 @@ impl Session {
         self.sync_due = true;
     }
 
-    /// The far side tells which Input it has, or wants.
+    /// The far side tells which Input it has.
     pub(super) fn handle_acknowledged(&mut self, up_to: u32) {
+        self.told_by = None;
         if self.replay.acknowledge(up_to).is_err() {
             let (got, sent) = (up_to, self.replay.last());
             self.finish(End::Failed(Failure::NeverSent { got, sent }), true);
@@ -181,6 +189,7 @@ impl Session {
 
     /// The far side asks for all Input from a sequence on.
     pub(super) fn handle_sync(&mut self, from: u32) {
+        self.told_by = None;
         match self.replay.resume_at(from) {
             Ok(from) => {
                 self.tell(Event::Replaying { from });
@@ -192,6 +201,14 @@ impl Session {
         }
     }
 
+    /// Output has come, and nothing was said since that tells so.
+    pub(super) fn count_untold(&mut self, bytes: usize) {
+        self.untold += bytes;
+        if self.untold >= TELL_AFTER {
+            self.keepalive_due = true;
+        }
+    }
+
     /// The next frame that a working socket is due before new Input.
     pub(super) fn transmit_again(&mut self, now: Instant) -> Option<Bytes> {
         if std::mem::take(&mut self.sync_due) {
@@ -199,6 +216,9 @@ impl Session {
                 missing.asked = now;
             }
             return self.transmit(now, FrameType::SYNC, self.replay.last(), Bytes::new());
+        }
+        if self.told_by.is_some() {
+            return None;
         }
         let sequence = self.resend?;
         let Some(payload) = self.replay.get(sequence).cloned() else {

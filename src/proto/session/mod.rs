@@ -117,6 +117,8 @@ pub struct Session {
     replay: Replay,
     /// The next frame that is to be sent again.
     resend: Option<u32>,
+    /// Until when that waits for the far side to tell what it has.
+    told_by: Option<Instant>,
     sync_due: bool,
 
     // Far to local.
@@ -133,6 +135,8 @@ pub struct Session {
     gap_told: bool,
     received: u32,
     missing: Option<Missing>,
+    /// Bytes of Output that the far side was not told of.
+    untold: usize,
     progress: bool,
     opened: Option<Instant>,
 
@@ -164,6 +168,7 @@ impl Session {
             keepalive_due: false,
             replay: Replay::default(),
             resend: None,
+            told_by: None,
             sync_due: false,
             deliver: VecDeque::new(),
             deliver_bytes: 0,
@@ -176,6 +181,7 @@ impl Session {
             gap_told: false,
             received: 0,
             missing: None,
+            untold: 0,
             progress: false,
             opened: None,
             flush_by: None,
@@ -340,6 +346,8 @@ impl Session {
             Timer::GiveUp => self.give_up_at(),
             Timer::AskAgain => self.ask_again_at(),
             Timer::Pace | Timer::KeepAlive | Timer::Idle | Timer::Linger if !connected => None,
+            Timer::Told => self.told_by.filter(|_| connected && !self.sync_due),
+            Timer::Pace if self.told_by.is_some() => None,
             Timer::Pace if self.resend.is_some() => {
                 let payload = self.resend.and_then(|sequence| self.replay.get(sequence))?;
                 Some(self.pace.whole_at(payload.len()))
@@ -383,6 +391,7 @@ impl Session {
             Timer::Linger => self.finish(End::Local, true),
             Timer::AskAgain => self.ask_again(now),
             Timer::GiveUp => self.give_up(),
+            Timer::Told => self.told_by = None,
             // The caller asks for it.
             Timer::Reconnect => {}
             Timer::Flush => {
@@ -445,6 +454,7 @@ impl Session {
         };
         self.last_sent = now;
         self.keepalive_due = false;
+        self.untold = 0;
         self.frames_sent += 1;
         let frame = Frame {
             kind,
