@@ -1,4 +1,8 @@
 //! What may go wrong, on command: one vocabulary for the stream, one for the API.
+//!
+//! Statuses in any order are put together from these: Opened before Opening is `Action::status(3, "")` at
+//! [`Point::Connected`], Opened twice the same at [`Point::Opened`], and behind Output at [`Point::OutputBytes`]. Limits of any
+//! size come with [`crate::LocalCloud::set_limit`], and all the time with [`crate::LocalCloud::wobble_limit`].
 
 use std::time::Duration;
 
@@ -85,7 +89,8 @@ pub enum Action {
     },
     /// A message that is no proper frame, after which the stream goes on.
     Send(Malformed),
-    /// The TCP connection ends without a WebSocket close.
+    /// The TCP connection ends without a WebSocket close. Where the agent resumes, its stream waits for another one; so it does
+    /// with [`Action::Reset`], and with [`Action::Close`] but for the codes 1000 and 1008.
     Cut,
     /// The TCP connection is reset.
     Reset,

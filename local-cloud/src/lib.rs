@@ -62,6 +62,54 @@
 //! when, is in [`LocalCloud::invocations`], [`LocalCloud::keys`] and [`LocalCloud::key_queries`]; a private key that comes in
 //! any parameter of any call is in [`LocalCloud::violations`].
 
+//!
+//! # Streams that outlive their WebSocket
+//!
+//! [`Agent::resumable`] speaks 1.02. All its frames carry the channel's id and both sequences: Outputs count from 1, and
+//! each frame acknowledges the last Input (or Resize) before which none is missing. Duplicates are dropped; at a gap the agent
+//! sends Sync, and asks again each second until it has what it misses. Outputs are kept until the client acknowledges them, up
+//! to [`Resumption::keeps`] bytes; then the target is not read any further. A client's Sync brings all Outputs behind the one
+//! that it acknowledges; if one of those is no longer kept, the session ends with Status 5, `ProcessDataError`.
+//!
+//! The same URL with `&channelId=` and that id takes the stream up again, for [`Resumption::grace`] after the last WebSocket
+//! was lost. What cannot be known of the real service was decided in favour of clients, and [`Resumption`] switches it where
+//! the other way is plausible as well:
+//!
+//! - Without `channelId`, or with an empty one, there is a new stream, as in 1.01. With one that is unknown or over, or whose
+//!   agent does not resume, the upgrade is refused with 403. An expired URL takes up what lives. Quotas are not looked at.
+//! - A new WebSocket takes the place of one that is still there, which is dropped without a word.
+//! - Initial, Opening and Opened are told again, as far as it has come to that; and the limit, if it was announced.
+//! - On a new WebSocket, Outputs wait for the client's Sync, which has to come first. If its `input sequence` says that Inputs
+//!   were sent which have not come, the agent asks for them at once.
+//! - An agent's Sync names the first Input that it wants, in `input sequence`.
+//! - A WebSocket close with 1000 or 1008, from either side, is final; whatever else ends a WebSocket is not.
+//! - When the target has closed, the stream ends once the client has been sent all that came before, and has read it: it
+//!   answers the close of the WebSocket, or closes by itself. If the WebSocket breaks instead, the rest can be fetched on another one.
+//! - Frames of 1.01 that come before the client can have read that it is 1.02 are taken in order, and not acknowledged. Its first
+//!   number may be 1, or go on behind them.
+//!
+//! There are faults for all of this: [`Point::EveryOutputBytes`] and [`Point::EveryInputBytes`] cut again and again,
+//! [`Faults::strike`] now and [`Faults::strike_in`] in a while; [`Restart`] is a gateway that says so (Frozen), closes and is
+//! back; [`FrameFault`] loses, repeats, swaps, delays and damages single frames of either direction, in 1.01 as well;
+//! [`Action::Vanish`] leaves a connection half-open. [`SessionRecord`] has what was seen: sockets and why each ended, Syncs of both
+//! sides, duplicates, gaps, what was sent again and acknowledged.
+//!
+//! ```
+//! use std::time::Duration;
+//! use local_cloud::{Action, Agent, Fault, FrameFault, Instance, Mangle, Point, Restart, Resumption, Which};
+//!
+//! let agent = Agent::resumable().quick().resumption(Resumption::default().grace(Duration::from_secs(5)));
+//! let instance = Instance::new("i-example")
+//!     .agent(agent)
+//!     // A copy of 20 MB loses 200 WebSockets,
+//!     .fault(Fault::new(Point::EveryOutputBytes(100_000), Action::Cut))
+//!     // and of the Inputs about one in a hundred does not reach the agent, the same ones each time.
+//!     .frame_fault(FrameFault::to_agent(Which::Share { per_mille: 10, seed: 1 }, Mangle::Lose));
+//! // For LocalCloud::faults().restart: closed with 1012, and away for a second.
+//! let restart = Restart::new().down(Duration::from_secs(1));
+//! # let _ = (instance, restart);
+//! ```
+
 mod account;
 mod agent;
 mod api;

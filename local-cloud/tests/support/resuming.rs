@@ -1,11 +1,11 @@
 //! A client of 1.02 that does what the protocol says and no more: numbers, acknowledges, asks, sends again, reconnects.
 
-use std::{collections::VecDeque, future::poll_fn, net::SocketAddr};
+use std::{collections::VecDeque, future::poll_fn, net::SocketAddr, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
 use local_cloud::{Instance, LocalCloud, SessionRecord};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error as WsError, Message, client::IntoClientRequest as _},
@@ -17,6 +17,8 @@ pub const RESIZE: u32 = 2;
 pub const SYNC: u32 = 6;
 /// So many Inputs may be on their way.
 const WINDOW: usize = 256;
+/// After so long without a frame the last one may have been lost.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A frame of 1.02.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,11 +252,12 @@ impl Resuming {
         frame.payload
     }
 
-    /// Output until there are so many bytes of it, whatever happens on the way; while this is sent. On 1,000 resumptions it
-    /// gives up.
+    /// Output until there are so many bytes of it, whatever happens on the way; while this is sent. On 1,000 resumptions, or
+    /// after 10 s without a frame, it gives up.
     pub async fn carry(&mut self, data: &[u8], expected: usize) -> Vec<u8> {
         let mut chunks = data.chunks(2_048);
         let mut back = Vec::new();
+        let mut quiet = 0;
         while back.len() < expected {
             while self.kept.len() < WINDOW
                 && let Some(chunk) = chunks.next()
@@ -262,8 +265,11 @@ impl Resuming {
                 let frame = self.numbered(INPUT, chunk).encode();
                 self.outgoing.push_back(frame);
             }
-            match self.exchange().await {
-                Some(Seen::Frame(frame)) => self.take(frame, &mut back),
+            match timeout(QUIET, self.exchange()).await.ok().flatten() {
+                Some(Seen::Frame(frame)) => {
+                    quiet = 0;
+                    self.take(frame, &mut back);
+                }
                 Some(Seen::Closed(_) | Seen::Broken) => {
                     self.lost += 1;
                     assert!(self.lost < 1_000, "no progress");
@@ -273,7 +279,12 @@ impl Resuming {
                     let unsent = self.kept.iter().map(Frame102::encode);
                     self.outgoing.extend(unsent);
                 }
-                Some(Seen::Malformed(_) | Seen::Other(_)) | None => {}
+                Some(Seen::Malformed(_) | Seen::Other(_)) => {}
+                None => {
+                    quiet += 1;
+                    assert!(quiet < 20, "nothing comes after {} bytes", back.len());
+                    self.push(SYNC, self.sent);
+                }
             }
         }
         back
@@ -341,7 +352,7 @@ impl Resuming {
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
             }
         });
-        soon(next).await
+        next.await
     }
 }
 
