@@ -1,6 +1,9 @@
 //! The command line: types only.
 
 use std::convert::Infallible;
+mod keys;
+mod text;
+
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,6 +11,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
+pub use self::keys::{KnownHosts, SendKey};
+use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
@@ -55,34 +61,6 @@ fn unset_empty(command: clap::Command) -> clap::Command {
     });
     command.mut_subcommands(unset_empty)
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  # in ~/.ssh/config:  Match host i-*,mi-*
-  #                        ProxyCommand ecs-bridge proxy %h %p
-  ssh root@i-bp1example0001
-  scp file.tar root@i-bp1example0001:/tmp/
-  ssh -o ProxyCommand='ecs-bridge --region cn-beijing proxy %h %p' root@i-bp1example0001";
-
-/// The exit codes, as `--help` and the README list them.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    the far side ended normally, or the local side did
-  1    failed, for a reason that has no code of its own
-  2    the command line is wrong
-  3    configuration or credentials are missing or unreadable; nothing was sent
-  4    the service refused the credentials, or the clock is wrong
-  5    the credentials lack a permission
-  6    the instance, its port or Session Manager is not available, or a quota is reached
-  7    the API or the gateway cannot be reached (DNS, TCP, TLS, HTTP, time-out)
-  8    the session did not open, or broke after it had opened
-  129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM";
-
-const CREDENTIALS: &str = "\
-Credentials, the first that is there:
-  --profile or ALIBABA_CLOUD_PROFILE in ~/.aliyun/config.json (the file of the aliyun CLI);
-  ALIBABA_CLOUD_ACCESS_KEY_ID, …_ACCESS_KEY_SECRET and, for STS, …_SECURITY_TOKEN;
-  the current profile of that file.";
 
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
@@ -182,26 +160,36 @@ pub struct Global {
     pub log_file: Option<PathBuf>,
 }
 
+const PROXY_ABOUT: &str = "Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand.\n\n\
+        stdout carries what the port sends and nothing else; everything meant for people goes to \
+        stderr. The session is ended when either side ends, and on SIGHUP, SIGINT and SIGTERM, \
+        within 2 seconds.";
+
+const FORWARD_ABOUT: &str = "Listen on local ports or unix sockets, and carry every connection to a port of an \
+        instance, or of another host that the instance can reach.\n\nEach connection has a session \
+        of its own, so a forward works for days. It ends on SIGINT and SIGTERM: open connections \
+        may go on for --grace seconds, or until a second signal.";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand
+    #[command(long_about = PROXY_ABOUT)]
     Proxy(Proxy),
     /// Carry local ports or sockets to ports of an instance, for scp, sftp, IDEs, databases
+    #[command(long_about = FORWARD_ABOUT)]
     Forward(Forward),
     /// Register a public key for a minute, so that ssh can log in with it
+    #[command(long_about = SEND_KEY_ABOUT)]
     SendKey(SendKey),
     /// Print the host keys of an instance as known_hosts lines, for ssh's KnownHostsCommand
+    #[command(long_about = KNOWN_HOSTS_ABOUT)]
     KnownHosts(KnownHosts),
 }
 
 /// `ecs-bridge proxy`
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand.\n\n\
-        stdout carries what the port sends and nothing else; everything meant for people goes to \
-        stderr. The session is ended when either side ends, and on SIGHUP, SIGINT and SIGTERM, \
-        within 2 seconds.",
     after_help = PROXY_EXAMPLES,
     after_long_help = format!("{PROXY_EXAMPLES}\n\n{EXIT_CODES}")
 )]
@@ -246,10 +234,6 @@ pub struct Proxy {
 /// `ecs-bridge forward`
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Listen on local ports or unix sockets, and carry every connection to a port of an \
-        instance, or of another host that the instance can reach.\n\nEach connection has a session \
-        of its own, so a forward works for days. It ends on SIGINT and SIGTERM: open connections \
-        may go on for --grace seconds, or until a second signal.",
     after_help = FORWARD_EXAMPLES,
     after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
 )]
@@ -347,90 +331,6 @@ pub struct Forward {
     #[command(flatten)]
     pub session: Session,
 }
-
-/// `ecs-bridge send-key`
-#[derive(Args, Debug)]
-#[command(
-    long_about = "Register a public key with a Linux instance for 60 seconds: until then, ssh can log \
-        in with the private half, and no key need live on the instance.\n\nThe service's key plug-in \
-        is installed in the instance at the same time. That it is there is remembered for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). All of it takes 60 seconds at most.",
-    after_help = SEND_KEY_EXAMPLES,
-    after_long_help = format!("{SEND_KEY_EXAMPLES}\n\n{EXIT_CODES}")
-)]
-pub struct SendKey {
-    /// The instance: its id, i-… or mi-…
-    #[arg(short, long, value_name = "TARGET", env = "ECS_BRIDGE_INSTANCE", hide_env_values = true)]
-    pub instance: String,
-
-    /// The public key: a file, the key itself in quotes, or - for stdin [default: the first of
-    /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub]
-    #[arg(
-        long,
-        value_name = "PATH|TEXT|-",
-        env = "ECS_BRIDGE_PUBLIC_KEY",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub public_key: Option<String>,
-
-    /// The user of the instance who is to be let in
-    #[arg(long, visible_alias = "user", value_name = "NAME", default_value = "root")]
-    pub user_name: String,
-
-    /// Install the key plug-in again, whatever is remembered
-    #[arg(long)]
-    pub reinstall: bool,
-
-    /// Print the result as a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-const SEND_KEY_EXAMPLES: &str = "\
-Examples:
-  ecs-bridge send-key -i i-bp1example0001 && ssh root@i-bp1example0001
-  ecs-bridge send-key -i i-bp1example0001 --public-key ~/.ssh/work.pub --user-name admin
-  ssh-add -L | head -n 1 | ecs-bridge send-key -i i-bp1example0001 --public-key -
-  # with every connection, in ~/.ssh/config:
-  #   ProxyCommand ecs-bridge proxy --send-key --user %r %h %p";
-
-/// `ecs-bridge known-hosts`
-#[derive(Args, Debug)]
-#[command(
-    long_about = "Print the host keys of a Linux instance as known_hosts lines. They are asked of the \
-        instance over the service's control plane, so that nobody need answer 'yes' to a \
-        fingerprint: with it, StrictHostKeyChecking yes works on the first connection.\n\nThe keys \
-        are those that the instance's sshd is configured with. They are remembered for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge), and asked again once ecs-bridge proxy has \
-        seen the server show another one.",
-    after_help = KNOWN_HOSTS_EXAMPLES,
-    after_long_help = format!("{KNOWN_HOSTS_EXAMPLES}\n\n{EXIT_CODES}")
-)]
-pub struct KnownHosts {
-    /// The instance, as ssh's %H has it.
-    #[arg(help = "The instance: its id, or [id]:port as ssh's %H has it")]
-    pub target: String,
-
-    /// The port that ssh connects to, if it is not 22: part of the lines' name
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: Option<u16>,
-
-    /// The key that the server shows, ssh's %K, where ssh does not come through ecs-bridge proxy. If it
-    /// is not among those remembered the instance is asked again; NONE counts as not given
-    #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
-    pub key: Option<String>,
-
-    /// Ask the instance, whatever is remembered
-    #[arg(long)]
-    pub refresh: bool,
-}
-
-const KNOWN_HOSTS_EXAMPLES: &str = "\
-Examples:
-  ecs-bridge known-hosts i-bp1example0001 >> ~/.ssh/known_hosts
-  # with every connection, in ~/.ssh/config (ssh wants an absolute path here):
-  #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H";
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:
@@ -542,6 +442,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_explains_itself_at_length() {
+        for command in Cli::command().get_subcommands_mut() {
+            let long = command.render_long_help().to_string();
+            let about = command.get_long_about().expect("more than a line").to_string();
+            assert!(about.contains("\n\n") && long.contains("Examples:"), "{long}");
+            assert!(long.contains("Exit codes:"), "{long}");
+        }
     }
 
     #[test]

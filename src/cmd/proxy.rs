@@ -102,7 +102,10 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
 /// The key to register. It is read before anything is sent.
 fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
     check_user(user)?;
-    Ok(public_key::load(given, home().as_deref())?.key)
+    // The variable that send-key takes its key from.
+    let set =
+        std::env::var("ECS_BRIDGE_PUBLIC_KEY").ok().filter(|key| !key.is_empty() && key != "-");
+    Ok(public_key::load(given.or(set.as_deref()), home().as_deref())?.key)
 }
 
 /// `--send-key` may be followed by a file, and takes what is none for one.
