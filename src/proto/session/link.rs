@@ -11,6 +11,8 @@ use crate::proto::frame::FrameType;
 const FIRST_TRY: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// A socket that lives so long, or brings something of the target, is a good one.
+const STEADY: Duration = Duration::from_secs(10);
 /// How long a stream is worth the trying.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
 /// How long after a Sync what it asked for may take before it is asked for again.
@@ -37,6 +39,14 @@ pub(super) enum Link {
 }
 
 /// What is missing from the far side, and was asked for.
+/// The tries that led to the present socket, until it has shown that it is a good one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    since: Instant,
+    tries: u32,
+    connected: Instant,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Missing {
     pub(super) since: Instant,
@@ -62,8 +72,12 @@ impl Session {
             return self.end_without_socket(why);
         }
         self.tell(Event::Disconnected(why.clone()));
-        let next = Some(now + jitter(&mut self.random, FIRST_TRY));
-        self.link = Link::Down { since: now, why, tries: 0, next, last: None };
+        // One that is gone as soon as it is there was no success.
+        let is_new = |trial: &Trial| now.saturating_duration_since(trial.connected) < STEADY;
+        let trial = self.trial.take().filter(is_new);
+        let (since, tries) = trial.map_or((now, 0), |trial| (trial.since, trial.tries));
+        let next = Some(now + jitter(&mut self.random, pause(tries)));
+        self.link = Link::Down { since, why, tries, next, last: None };
         self.resend = None;
         self.told_by = None;
         self.sync_due = false;
@@ -90,6 +104,9 @@ impl Session {
         if self.end.is_some() || self.is_connected() {
             return;
         }
+        if let Link::Down { since, tries, .. } = self.link {
+            self.trial = Some(Trial { since, tries, connected: now });
+        }
         self.link = Link::Up;
         self.tell(Event::Reconnected);
         // What the far side has not acknowledged may be lost, or only the acknowledgement. It tells
@@ -111,9 +128,7 @@ impl Session {
             let why = why.clone();
             return self.end_without_socket(why);
         }
-        let tries = (*tries).min(8);
-        let pause = (FIRST_TRY * 2u32.pow(tries)).min(LONGEST_PAUSE);
-        *next = Some(now + jitter(&mut self.random, pause));
+        *next = Some(now + jitter(&mut self.random, pause(*tries)));
     }
 
     /// Nothing brings the stream back.
@@ -149,8 +164,8 @@ impl Session {
 
     pub(super) fn give_up(&mut self) {
         if let Link::Down { why, last, .. } = &mut self.link {
-            last.get_or_insert_with(|| "no connection could be made".to_owned());
             let why = why.clone();
+            last.get_or_insert_with(|| why.to_string());
             self.end_without_socket(why);
         }
     }
@@ -180,6 +195,7 @@ impl Session {
 
     /// The far side tells which Input it has.
     pub(super) fn handle_acknowledged(&mut self, up_to: u32) {
+        self.trial = None;
         self.told_by = None;
         if self.replay.acknowledge(up_to).is_err() {
             let (got, sent) = (up_to, self.replay.last());
@@ -189,6 +205,7 @@ impl Session {
 
     /// The far side asks for all Input from a sequence on.
     pub(super) fn handle_sync(&mut self, from: u32) {
+        self.trial = None;
         self.told_by = None;
         match self.replay.resume_at(from) {
             Ok(from) => {
@@ -233,6 +250,11 @@ impl Session {
         self.resend = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
         self.transmit(now, FrameType::INPUT, sequence, payload)
     }
+}
+
+/// The pause after so many tries.
+fn pause(tries: u32) -> Duration {
+    (FIRST_TRY * 2u32.pow(tries.min(8))).min(LONGEST_PAUSE)
 }
 
 /// Up to a quarter more, from the randomness that was passed in: many clients of a gateway that

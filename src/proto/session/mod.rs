@@ -32,7 +32,7 @@ use bytes::{Bytes, BytesMut};
 
 pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
-use self::link::{Link, Missing};
+use self::link::{Link, Missing, Trial};
 use super::frame::{Frame, FrameType, Sequence, Version};
 use super::identification::Identification;
 use super::pace::{DEFAULT_LIMIT, Pace};
@@ -103,6 +103,7 @@ pub struct Session {
     channel_id: Bytes,
     pace: Pace,
     link: Link,
+    trial: Option<Trial>,
     random: u64,
 
     // Local to far.
@@ -158,6 +159,7 @@ impl Session {
             channel_id: Bytes::new(),
             pace: Pace::new(now, DEFAULT_LIMIT),
             link: Link::Up,
+            trial: None,
             local: BytesMut::new(),
             greeting: Greeting::Nothing,
             eof: None,

@@ -288,6 +288,46 @@ fn a_try_that_takes_too_long_is_given_up_as_well() {
 }
 
 #[test]
+fn sockets_that_are_gone_at_once_are_no_success() {
+    let mut test = Test::open();
+    let begin = test.now;
+    test.session.handle_disconnect(test.now, cut());
+    let mut sockets = 0;
+    while test.session.end().is_none() {
+        let at = test.session.poll_timeout(true).unwrap();
+        if at >= begin + GIVE_UP_AFTER {
+            test.now = at;
+            test.session.handle_timeout(at);
+            break;
+        }
+        test.reconnects_after();
+        test.session.handle_reconnected(test.now);
+        test.frame(FrameType::STATUS, pair(0, 0), &[3]);
+        test.sent();
+        test.session.handle_disconnect(test.now, cut());
+        sockets += 1;
+    }
+    assert!((6..12).contains(&sockets), "{sockets}");
+    assert!(matches!(test.failure(), Failure::NotResumed { .. }));
+    // One that has brought something was good, and so was one that has lived for a while.
+    for is_quiet in [false, true] {
+        let mut test = Test::open();
+        for number in 2..100 {
+            test.session.handle_disconnect(test.now, cut());
+            assert!(test.reconnects_after() <= 1250 * MS);
+            test.session.handle_reconnected(test.now);
+            test.sent();
+            if is_quiet {
+                test.pass(10 * SECOND);
+            } else {
+                test.output(0, number, b"x");
+            }
+        }
+        assert_eq!(test.session.end(), None);
+    }
+}
+
+#[test]
 fn what_is_forbidden_is_not_tried_again() {
     let mut test = Test::open();
     test.session.handle_disconnect(test.now, cut());
