@@ -283,7 +283,8 @@ impl Channel {
         }
     }
 
-    fn acknowledgement(&self) -> u32 {
+    /// The last Input or Resize that the agent says it has.
+    pub(crate) fn acknowledgement(&self) -> u32 {
         self.inputs.received.saturating_add(self.inputs.ahead)
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) channel: &'a str,
     /// The highest Output that was sent.
     pub(crate) sent: u32,
+    /// The last Input or Resize that the agent has acknowledged: what is before it need not be sent again.
+    pub(crate) received: u32,
     /// The client can have read by now which version it is.
     pub(crate) version_known: bool,
 }
@@ -74,7 +76,7 @@ impl Check {
                     wrong.push(format!("ids {ids}, the channel is {:?}", facts.channel));
                 }
                 self.acknowledgement(output, facts.sent, &mut wrong);
-                self.number(frame.kind, input, &mut wrong);
+                self.number(frame.kind, input, facts.received, &mut wrong);
             }
             Counters::V102 { .. } => {
                 wrong.extend(ids_of_plain(frame));
@@ -109,14 +111,15 @@ impl Check {
         self.acknowledged = self.acknowledged.max(output.min(sent));
     }
 
-    /// Inputs and Resizes go up one by one on a socket, or back to be sent again. A Sync names the last that was sent.
-    fn number(&mut self, frame: u32, input: u32, wrong: &mut Vec<String>) {
+    /// Inputs and Resizes go up one by one on a socket, or back to be sent again, less what is acknowledged. A Sync
+    /// names the last that was sent.
+    fn number(&mut self, frame: u32, input: u32, received: u32, wrong: &mut Vec<String>) {
         match frame {
             kind::INPUT | kind::RESIZE => {
                 // The first one goes on behind those of 1.01, or begins anew.
                 let before = self.last.or(self.newest).unwrap_or(self.plain);
                 let begins = self.newest.is_none() && input == 1;
-                let jumps = input > before.saturating_add(1)
+                let jumps = input > before.max(received).saturating_add(1)
                     || (self.newest.is_none() && !begins && input <= before);
                 if jumps || input == 0 {
                     wrong.push(format!("Input or Resize {input} after {before}"));

@@ -1,6 +1,7 @@
 use super::*;
 
-const FACTS: Facts<'_> = Facts { resumable: true, channel: "d-1", sent: 0, version_known: false };
+const FACTS: Facts<'_> =
+    Facts { resumable: true, channel: "d-1", sent: 0, received: 0, version_known: false };
 
 fn frame(kind: u32, counters: Counters, payload: &'static [u8]) -> Frame {
     let channel = match counters {
@@ -114,4 +115,17 @@ fn agents_of_1_01_are_spoken_to_in_1_01() {
     assert_eq!(check.frame(&old(kind::SYNC, 4), facts), ["a client's frame of type 6"]);
     let wrong = check.frame(&new(kind::INPUT, 1, 0), facts);
     assert_eq!(wrong, ["ids are empty in 1.01", "1.02 to an agent of 1.01"]);
+}
+
+#[test]
+fn what_is_acknowledged_need_not_be_sent_again() {
+    let mut check = Check::default();
+    let input = |number| frame(kind::INPUT, Counters::V102 { input: number, output: 0 }, b"");
+    for number in 1..=5 {
+        assert_eq!(check.frame(&input(number), FACTS), [""; 0]);
+    }
+    let facts = Facts { received: 5, ..FACTS };
+    assert_eq!(check.frame(&input(2), FACTS), [""; 0], "sent again");
+    assert_eq!(check.frame(&input(6), facts), [""; 0], "3 to 5 have come meanwhile");
+    assert_eq!(check.frame(&input(8), facts), ["Input or Resize 8 after 6"]);
 }

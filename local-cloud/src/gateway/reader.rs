@@ -201,13 +201,15 @@ impl<'a> Reader<'a> {
     fn judge(&mut self, frame: &Frame) {
         let link = self.link;
         let grace = link.instance.agent.resumption.version_grace;
-        let (channel, sent) = link.look(|channel| (channel.id.clone(), channel.sent()));
+        let (channel, sent, received) =
+            link.look(|channel| (channel.id.clone(), channel.sent(), channel.acknowledgement()));
         let wrong = self.check.frame(
             frame,
             Facts {
                 resumable: link.resumable,
                 channel: &channel,
                 sent,
+                received,
                 version_known: version_known(link.told_at().map(|at| at.elapsed()), grace),
             },
         );
