@@ -209,7 +209,8 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let mut local = Endpoint::new(reader, Local(local));
     let begin = clock();
     let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
-    let stop = tokio::time::sleep(Duration::from_secs(3600));
+    // Between two keepalives: which of them and the end came first would be left to chance.
+    let stop = tokio::time::sleep(Duration::from_secs(3590));
     let splice = splice(wire, session, &mut local, stop, &Nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
@@ -278,12 +279,18 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
-/// Gateways that a session may come back to, in the order in which they are made.
-fn redialled(sockets: Vec<Option<Socket>>) -> &'static dyn Fn(Bytes) -> Redialling<'static> {
+/// Gateways that a session may come back to, in the order in which they are made; each time that one
+/// is asked for is told.
+fn redialled(
+    sockets: Vec<Option<Socket>>,
+    asked: &Arc<Notify>,
+) -> &'static dyn Fn(Bytes) -> Redialling<'static> {
+    let asked = Arc::clone(asked);
     let sockets = std::cell::RefCell::new(std::collections::VecDeque::from(sockets));
     // It is as small as the test is short.
     Box::leak(Box::new(move |channel: Bytes| -> Redialling<'static> {
         assert_eq!(channel, "d-1");
+        asked.notify_one();
         let socket = sockets.borrow_mut().pop_front().flatten();
         Box::pin(async move {
             socket.ok_or(NotRedialled { how: "HTTP 503".to_owned(), is_final: false })
@@ -297,7 +304,8 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let (mut out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, Local(local));
-    let redial = redialled(vec![None, Some(second)]);
+    let asked = Arc::new(Notify::new());
+    let redial = redialled(vec![None, Some(second)], &asked);
     let wire = Wire { socket: first, redial };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
@@ -313,6 +321,8 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
         assert_eq!(input.sequence, Sequence::Pair { input: 1, output: 1 });
         // The socket is cut with an Output under way, and without an acknowledgement.
         drop(gateway);
+        // What comes before that is noticed may still be sent, to nobody.
+        asked.notified().await;
         stdin.write_all(b"second").await.unwrap();
         let sync = next(&mut other).await.0.unwrap();
         assert_eq!((sync.kind, sync.sequence), (FrameType::SYNC, input.sequence));
@@ -342,7 +352,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
         let mut local = Endpoint::new(reader, Local(local));
-        let redial = redialled(Vec::new());
+        let redial = redialled(Vec::new(), &Arc::default());
         let begin = clock();
         let session = Session::new(begin, Config::new(1));
         open(&mut gateway, Version::V1_02).await;
