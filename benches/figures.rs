@@ -9,6 +9,8 @@
 //! takes the time that the real one takes. The machine should be idle otherwise: look at the spread.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement fails by panicking")]
 
+#[path = "common/spread.rs"]
+mod spread;
 #[path = "../tests/e2e/world.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests use all of it")]
 mod world;
@@ -20,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use local_cloud::{Agent, Instance, LocalCloud, Pace, Tls};
+use spread::Spread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -188,23 +191,6 @@ impl Memory {
             line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
         };
         Self { resident: megabytes("VmRSS:"), peak: megabytes("VmHWM:") }
-    }
-}
-
-/// Median, least and most.
-struct Spread(Vec<f64>);
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (median, last) = (self.0[self.0.len() / 2], self.0.len() - 1);
-        write!(f, "{median:.0} ({:.0}–{:.0})", self.0[0], self.0[last])
     }
 }
 

@@ -8,6 +8,8 @@
 //! does. A run with nothing remembered installs the plug-in, too.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement fails by panicking")]
 
+#[path = "common/spread.rs"]
+mod spread;
 #[path = "../tests/e2e/world.rs"]
 #[allow(dead_code, unused_macros, reason = "the tests use all of it")]
 mod world;
@@ -15,6 +17,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use local_cloud::{Agent, Instance, LocalCloud};
+use spread::Spread;
 use tokio::process::Command;
 use world::{INSTANCE, World, user};
 
@@ -46,9 +49,9 @@ async fn main() {
         }
         world.cloud.uninstall_key_plugin(INSTANCE);
     }
-    println!("| `send-key`, the first time | {} | 1.00: one invocation |", Spread::of(first));
+    println!("| `send-key`, the first time | {:.2} | 1.00: one invocation |", Spread::of(first));
     println!(
-        "| `send-key`, the plug-in remembered | {} | 1.00: one invocation |",
+        "| `send-key`, the plug-in remembered | {:.2} | 1.00: one invocation |",
         Spread::of(after)
     );
 
@@ -69,7 +72,7 @@ async fn main() {
         }
     }
     println!(
-        "| the whole `ssh … true` with `--send-key`, key and plug-in new | {} | {} without |",
+        "| the whole `ssh … true` with `--send-key`, key and plug-in new | {:.2} | {:.2} without |",
         Spread::of(with),
         Spread::of(without)
     );
@@ -79,21 +82,4 @@ async fn seconds(command: &mut Command) -> f64 {
     let begin = Instant::now();
     assert!(command.status().await.unwrap().success());
     begin.elapsed().as_secs_f64()
-}
-
-/// The median, and the least and the most.
-struct Spread(Vec<f64>);
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (median, last) = (self.0[self.0.len() / 2], self.0.len() - 1);
-        write!(f, "{median:.2} ({:.2}–{:.2})", self.0[0], self.0[last])
-    }
 }

@@ -10,6 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg};
 
+use crate::credentials::in_home;
 use crate::explain::{ExitCode, Explain};
 
 /// The most that is read of a key file, in bytes; RSA with 16,384 bits takes 3,000.
@@ -152,14 +153,7 @@ pub fn load(given: Option<&str>, home: Option<&Path>) -> Result<Loaded, KeyError
         Some(text) if is_text(text) => Ok(Loaded { key: PublicKey::parse(text)?, path: None }),
         // A line of a private key's Base64 is no file, and not to be shown.
         Some(word) if is_base64(word) && !Path::new(word).exists() => Err(KeyError::NotAKey),
-        Some(path) => {
-            let path = Path::new(path);
-            let path = match (path.strip_prefix("~"), home) {
-                (Ok(rest), Some(home)) => home.join(rest),
-                _ => path.to_owned(),
-            };
-            from_file(path)
-        }
+        Some(path) => from_file(in_home(Path::new(path), home)),
         None => usual(home),
     }
 }

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::answer::{all, text};
-use super::client::{Call, Client, random_hex};
-use super::ecs::check_id;
+use super::client::{Client, random_hex};
 use super::error::Error;
 
 /// What runs in an instance: `InvokeId`.
@@ -136,11 +135,6 @@ impl Client {
         }
         let (value, _) = self.call(&call).await?;
         Ok(find(&value, invocation).map(result))
-    }
-
-    fn prepare_for(&self, action: &'static str, instance_id: &str) -> Result<Call, Error> {
-        let checked = check_id("instance id", instance_id);
-        self.prepare(action, Some(instance_id.to_owned()), checked)
     }
 }
 

@@ -219,14 +219,23 @@ impl Client {
     }
 
     async fn describe(&self, action: &'static str, instance_id: &str) -> Result<Answer, Error> {
-        let checked = check_id("instance id", instance_id);
-        let mut call = self.prepare(action, Some(instance_id.to_owned()), checked)?;
+        let mut call = self.prepare_for(action, instance_id)?;
         call.params.insert("InstanceId.1".to_owned(), instance_id.to_owned());
         self.call(&call).await
     }
 
+    /// A call about an instance.
+    pub(super) fn prepare_for(
+        &self,
+        action: &'static str,
+        instance_id: &str,
+    ) -> Result<Call, Error> {
+        let checked = check_id("instance id", instance_id);
+        self.prepare(action, Some(instance_id.to_owned()), checked)
+    }
+
     /// A call with what every call carries; an error if its input was found wanting.
-    pub(super) fn prepare(
+    fn prepare(
         &self,
         action: &'static str,
         subject: Option<String>,
@@ -286,7 +295,7 @@ fn agent_status(item: &Value) -> AgentStatus {
 }
 
 /// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
-pub(super) fn check_id(what: &str, id: &str) -> Result<(), String> {
+fn check_id(what: &str, id: &str) -> Result<(), String> {
     if id.is_empty() {
         return Err(format!("the {what} is empty"));
     }

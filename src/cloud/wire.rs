@@ -1,7 +1,6 @@
 //! Connections to the API, as its HTTP client wants them.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
@@ -34,7 +32,7 @@ impl Connector {
         }
     }
 
-    async fn connect(self) -> Result<TokioIo<Wire>, Error> {
+    async fn connect(self) -> Result<TokioIo<Box<dyn Io>>, Error> {
         let deadline = Instant::now() + self.within;
         let is_secure = self.endpoint.uses_tls();
         let to = Destination {
@@ -48,12 +46,12 @@ impl Connector {
             let encrypted = timeout_at(deadline, encrypt(io, to.host, &self.net.tls)).await;
             io = Box::new(encrypted.map_err(|_| Error::Timeout)??);
         }
-        Ok(TokioIo::new(Wire(io)))
+        Ok(TokioIo::new(io))
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Wire>;
+    type Response = TokioIo<Box<dyn Io>>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>> + Send>>;
 
@@ -66,52 +64,8 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection to the API.
-#[derive(Debug)]
-pub(super) struct Wire(Box<dyn Io>);
-
-impl Connection for Wire {
+impl Connection for Box<dyn Io> {
     fn connected(&self) -> Connected {
         Connected::new()
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -3,16 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::session::{Seen, look};
-use crate::cloud::{Client, InvocationError};
+use crate::cloud::{self, Client, Invocation, InvocationError, InvocationResult};
 use crate::explain::{ExitCode, Explain};
 use crate::tunnel::error::Finding;
 
 /// All that is done in an instance for one command of ours takes this long at most.
-pub(super) const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(60);
 /// The same for one command there, in seconds.
 pub(super) const TIMEOUT: u32 = 60;
 /// Installs the plug-in that makes the instance's sshd ask for registered keys (API.md).
@@ -122,6 +122,24 @@ impl Explain for Failed {
             _ => ExitCode::Target,
         }
     }
+}
+
+/// Waits for a command to be taken by the service and to succeed in an instance: its result, and the
+/// `RequestId` of the call that started it.
+pub(super) async fn done(
+    client: &Client,
+    instance: &str,
+    step: Step,
+    began: Instant,
+    invoked: impl Future<Output = Result<Invocation, cloud::Error>>,
+) -> Result<(InvocationResult, Option<String>), (Step, InvocationError)> {
+    let done = async {
+        let invocation = invoked.await?;
+        let what = step.failed(instance);
+        let result = client.succeeded(&invocation, &what, began, WITHIN).await?;
+        Ok((result, invocation.request_id))
+    };
+    done.await.map_err(|error| (step, error))
 }
 
 /// Waits for work in an instance, and looks at the instance meanwhile: at once if it has never done

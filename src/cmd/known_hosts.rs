@@ -7,12 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::command::{Step, TIMEOUT, WITHIN, watched};
+use super::command::{Step, TIMEOUT, done, watched};
 use super::session::check_instance;
 use super::{Cloud, Done, Mistake, Result, cache, print};
 use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
-use crate::cloud::InvocationError;
 use crate::explain::{ExitCode, Explain, printable};
 use crate::proto::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
@@ -140,14 +139,9 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
 
 async fn ask(cloud: &Cloud, instance: &str) -> Result<Vec<PublicKey>> {
     let (client, began) = (&cloud.client, Instant::now());
-    let work = async {
-        let invocation =
-            client.run_command(instance, SCRIPT, TIMEOUT).await.map_err(InvocationError::from)?;
-        let what = Step::HostKeys.failed(instance);
-        client.succeeded(&invocation, &what, began, WITHIN).await
-    };
-    let work = async { work.await.map_err(|error| (Step::HostKeys, error)) };
-    let result = watched(client, instance, Step::HostKeys, false, work).await?;
+    let run = client.run_command(instance, SCRIPT, TIMEOUT);
+    let work = done(client, instance, Step::HostKeys, began, run);
+    let (result, _) = watched(client, instance, Step::HostKeys, false, work).await?;
     let keys = PublicKey::host_keys(&result.output);
     if keys.is_empty() {
         let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));

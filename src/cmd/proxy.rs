@@ -51,30 +51,23 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let keeper = Keeper { gate, stays_shut: Cell::new(false), started: Notify::new() };
     let (ended_by, failed) = (Cell::new(None), Cell::new(None));
     let stop = async {
-        let registering = async {
-            match &key {
-                Some(key) => register(&cloud, &plan.target.instance, &args.user, key).await,
-                None => Ok(()),
+        let not_registered = async {
+            if let Some(key) = &key
+                && let Err(error) = register(&cloud, &plan.target.instance, &args.user, key).await
+            {
+                keeper.stays_shut.set(true);
+                failed.set(Some(error));
+                // A session that is being started can only be ended once it is known.
+                let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
+                return;
             }
-        };
-        let registered = async {
-            match registering.await {
-                Ok(()) => {
-                    keeper.gate.open();
-                    std::future::pending().await
-                }
-                Err(error) => {
-                    keeper.stays_shut.set(true);
-                    failed.set(Some(error));
-                    // A session that is being started can only be ended once it is known.
-                    let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
-                }
-            }
+            keeper.gate.open();
+            std::future::pending().await
         };
         tokio::select! {
             biased;
             signal = signals.next() => ended_by.set(Some(signal)),
-            () = registered => {}
+            () = not_registered => {}
         }
     };
     let carried = carry(&cloud, &plan, &mut local, stop, &keeper).await;

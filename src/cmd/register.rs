@@ -6,10 +6,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::command::{Failed, INSTALL, Step, TIMEOUT, WITHIN, watched};
+use super::command::{Failed, INSTALL, Step, TIMEOUT, done, watched};
 use super::{Cloud, Mistake, Result};
 use crate::cache::{Cache, DAY, Topic};
-use crate::cloud::InvocationError;
 use crate::explain::ExitCode;
 use crate::public_key::PublicKey;
 
@@ -83,30 +82,24 @@ impl Registration<'_> {
                 debug!("the key plug-in is known to be installed on {instance}");
                 return Ok(());
             }
-            let invocation = client.run_command(instance, INSTALL, TIMEOUT).await?;
-            let what = Step::Install.failed(instance);
-            client.succeeded(&invocation, &what, began, WITHIN).await?;
+            let run = client.run_command(instance, INSTALL, TIMEOUT);
+            done(client, instance, Step::Install, began, run).await?;
             self.cache.put(&plugin, &(), SystemTime::now());
-            Ok::<_, InvocationError>(())
+            Ok(())
         };
         let send = || async {
             let parameters = json!({ "username": self.user, "sshPublicKey": key.line() });
-            let invocation = client.invoke_command(instance, SEND_KEY, &parameters).await?;
-            let what = Step::SendKey.failed(instance);
-            client.succeeded(&invocation, &what, began, WITHIN).await?;
-            Ok::<_, InvocationError>(invocation.request_id)
+            let invoke = client.invoke_command(instance, SEND_KEY, &parameters);
+            Ok(done(client, instance, Step::SendKey, began, invoke).await?.1)
         };
         let both = async {
-            let ((), request_id) = tokio::try_join!(
-                async { install.await.map_err(|error| (Step::Install, error)) },
-                async { send().await.map_err(|error| (Step::SendKey, error)) },
-            )?;
+            let ((), request_id) = tokio::try_join!(install, send())?;
             if began.elapsed() < STALE {
                 return Ok(request_id);
             }
             debug!("the key was registered a while ago: it is registered again");
             since = SystemTime::now();
-            send().await.map_err(|error| (Step::SendKey, error))
+            send().await
         };
         let request_id = match watched(client, instance, Step::SendKey, is_known, both).await {
             Ok(done) => done,

@@ -208,8 +208,8 @@ impl Files {
     }
 }
 
-/// A path from a variable, where no shell has put the home folder in place of a tilde.
-fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
+/// A path where no shell has put the home folder in place of a tilde, as of a variable.
+pub(crate) fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path.to_owned(),

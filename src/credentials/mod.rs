@@ -15,6 +15,7 @@ mod env;
 mod error;
 mod profile;
 
+pub(crate) use chain::in_home;
 pub use chain::resolve;
 pub use error::Error;
 

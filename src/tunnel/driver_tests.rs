@@ -51,27 +51,7 @@ impl tokio::io::AsyncWrite for Gone {
 }
 
 /// A local side that holds little.
-struct Local(DuplexStream);
-
-impl tokio::io::AsyncWrite for Local {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl LocalWrite for Local {
+impl LocalWrite for DuplexStream {
     async fn closed(&mut self) {
         std::future::pending().await
     }
@@ -80,25 +60,16 @@ impl LocalWrite for Local {
 struct Nobody;
 impl Observer for Nobody {}
 
-/// A message of a server: a frame of the stream in a frame of the WebSocket, which is unmasked.
+/// A message of a server as it is on the wire: a frame of the stream in one of the WebSocket, unmasked.
 fn message(kind: FrameType, sequence: i64, payload: &[u8]) -> Vec<u8> {
-    let frame = Frame {
-        kind,
-        version: Version::V1_01,
-        channel_id: Bytes::from_static(b"d-1"),
-        instance_id: Bytes::new(),
-        created_ms: 1,
-        sequence: Sequence::Single(sequence),
-        payload: Bytes::copy_from_slice(payload),
-    };
-    let frame = frame.encode().unwrap();
-    let length = u16::try_from(frame.len()).unwrap();
-    [&[0x82, 126][..], &length.to_be_bytes(), &frame].concat()
+    let message = frame(Version::V1_01, kind, Sequence::Single(sequence), payload).into_data();
+    let length = u16::try_from(message.len()).unwrap();
+    [&[0x82, 126][..], &length.to_be_bytes(), &message].concat()
 }
 
 #[tokio::test]
 async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more() {
-    let bytes: Vec<u8> = (0..MUCH).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let bytes = noise(MUCH);
     let mut sent = message(FrameType::STATUS, 0, &[3]);
     for (number, payload) in bytes.chunks(2048).enumerate() {
         sent.extend(message(FrameType::OUTPUT, i64::try_from(number).unwrap(), payload));
@@ -113,7 +84,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     config.keepalive = Some(Duration::from_millis(10)); // this is how it is noticed
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, Local(local));
+    let mut local = Endpoint::new(reader, local);
     let wire = Wire { socket, redial: &|_| unreachable!("it is of version 1.01") };
     let splice = splice(
         wire,
@@ -190,7 +161,7 @@ async fn a_gateway_that_is_silent_is_given_up_after_a_minute() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, Local(local));
+    let mut local = Endpoint::new(reader, local);
     let begin = clock();
     open(&mut gateway, Version::V1_01).await;
     let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
@@ -206,7 +177,7 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, Local(local));
+    let mut local = Endpoint::new(reader, local);
     let begin = clock();
     let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
@@ -232,7 +203,7 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let (socket, mut gateway) = pair().await;
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, Local(local));
+    let mut local = Endpoint::new(reader, local);
     let begin = clock();
     let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
@@ -303,7 +274,7 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let ((first, mut gateway), (second, mut other)) = (pair().await, pair().await);
     let (mut out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, Local(local));
+    let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
     let wire = Wire { socket: first, redial };
@@ -351,7 +322,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
         let (socket, mut gateway) = pair().await;
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
-        let mut local = Endpoint::new(reader, Local(local));
+        let mut local = Endpoint::new(reader, local);
         let redial = redialled(Vec::new(), &Arc::default());
         let begin = clock();
         let session = Session::new(begin, Config::new(1));
