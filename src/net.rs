@@ -25,9 +25,10 @@ use tracing::debug;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
 use crate::tls::{self, Tls, chain};
 
-/// How long what was sent may stay without an answer of the other side's kernel.
+/// How long what was sent may stay without an answer of the other side's kernel, or its program without
+/// reading. It is longer than the tunnel waits for a gateway that is silent.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const VANISHED_WITHIN: Duration = Duration::from_secs(60);
+const VANISHED_WITHIN: Duration = Duration::from_secs(75);
 
 /// What bytes go over: TCP, with or without TLS.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}

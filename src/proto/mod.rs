@@ -7,7 +7,8 @@
 //! - [`frame`]: one frame, decoded and encoded.
 //! - [`status`]: what a Status frame says, and the reasons of an end.
 //! - [`session`]: one stream from the upgrade to its end.
-//! - [`pace`]: how fast Input may be sent.
+//! - [`pace`]: how fast Input may be sent; `window`: what the far side may count of it within a second;
+//!   `pings`: what has arrived.
 //! - [`replay`]: what was sent and is not yet acknowledged.
 //! - [`identification`]: SSH's identification line, which must not come twice; [`host_key`]: the host
 //!   key that a server shows.
@@ -15,10 +16,14 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 pub mod host_key;
 pub mod identification;
 pub mod pace;
+mod pings;
 pub mod replay;
 pub mod session;
 pub mod status;
 pub mod timer;
+mod window;

@@ -10,23 +10,20 @@
 //!
 //! A copy therefore starts with the burst, pauses once when the first second is spent, and then
 //! runs evenly at 99.2 % of the limit.
+//!
+//! Where the far side lets us know what has arrived (`set_confirmed`), what has not counts on,
+//! and only so much may be under way: an outage does not end in a burst.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::frame::MAX_PAYLOAD;
+use super::window::{Arrival, Window};
 
 /// The limit until a Stream status tells another: 200 kbit/s, in bits per second.
 pub const DEFAULT_LIMIT: u64 = 204_800;
 
-/// What the far side is taken to measure over, and [`LATE`] beside it.
-const WINDOW: Duration = Duration::from_millis(1008);
-
 /// A timer that fires this late costs nothing: a frame that had to wait counts from when it was due.
 const LATE: Duration = Duration::from_millis(8);
-
-/// Payloads sent within this time are remembered as one, which bounds the memory of a window.
-const GRAIN: Duration = Duration::from_millis(2);
 
 /// The burst of an idle stream: this many full frames, or what the limit allows in
 /// [`BURST_TIME`], whichever is more, but never more than a second's worth.
@@ -35,6 +32,10 @@ const BURST_TIME_MS: u64 = 20;
 
 /// A frame is cut short to use up a window only if it carries at least this many bytes.
 const LEAST_CUT: u64 = 256;
+
+/// How much may be under way that is not known to have arrived: twice what the way there and back
+/// usually takes, within these bounds, and at least [`BURST_FRAMES`].
+const UNDER_WAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(900)];
 
 /// The pace of one stream.
 #[derive(Debug)]
@@ -45,23 +46,17 @@ pub struct Pace {
     credit: Duration,
     /// When `credit` was last brought up to date.
     updated: Instant,
-    /// What the last [`WINDOW`] has carried, oldest first.
-    sent: VecDeque<Sent>,
-    /// The sum of `sent`.
-    in_window: u64,
+    /// What the far side may count in its present second.
+    window: Window,
+    /// How long the way there and back usually takes.
+    usual: Duration,
     /// Whether bytes have to wait for the window. Credit must not pile up meanwhile, or the next
     /// second would begin with another burst, and so would every one after it.
     held: bool,
-    /// When the bytes that last had to wait could be sent.
-    due: Instant,
-}
-
-/// Payload bytes that were sent between two instants at most [`GRAIN`] apart.
-#[derive(Debug)]
-struct Sent {
-    first: Instant,
-    last: Instant,
-    bytes: u64,
+    /// When the bytes that last had to wait could be sent, if that was known.
+    due: Option<Instant>,
+    /// Whether bytes have to wait until it is known what has arrived.
+    waits: bool,
 }
 
 impl Pace {
@@ -71,10 +66,11 @@ impl Pace {
             limit: limit.max(1),
             credit: Duration::ZERO,
             updated: now,
-            sent: VecDeque::new(),
-            in_window: 0,
+            window: Window::default(),
+            usual: Duration::ZERO,
             held: false,
-            due: now,
+            due: None,
+            waits: false,
         };
         pace.credit = pace.time_for(pace.burst());
         pace
@@ -102,10 +98,11 @@ impl Pace {
         self.held = fits.is_none();
         match fits {
             Some(payload) if self.credit >= self.time_for(payload) => {
+                self.waits = false;
                 usize::try_from(payload).unwrap_or(MAX_PAYLOAD)
             }
             _ => {
-                self.due = self.retry_at(queued);
+                self.wait_until(self.retry_at(queued));
                 0
             }
         }
@@ -116,28 +113,27 @@ impl Pace {
     pub fn allows_whole(&mut self, now: Instant, payload: usize) -> bool {
         self.refresh(now);
         let bytes = payload as u64;
-        let fits = bytes <= self.budget() || self.sent.is_empty();
+        let fits = bytes <= self.budget() || self.window.is_empty();
         self.held = !fits;
         let allowed = fits && self.credit >= self.time_for(bytes.min(self.quantum()));
-        if !allowed {
-            self.due = self.whole_at(payload);
+        match allowed {
+            true => self.waits = false,
+            false => self.wait_until(self.whole_at(payload)),
         }
         allowed
     }
 
-    /// When to ask [`Self::allows_whole`] again.
-    pub fn whole_at(&self, payload: usize) -> Instant {
-        let bytes = payload as u64;
-        let (mut budget, mut at) = (self.budget(), self.updated);
-        for sent in &self.sent {
-            if bytes <= budget {
-                break;
-            }
-            budget += sent.bytes;
-            at = sent.last + WINDOW;
+    /// When to ask [`Self::allows_whole`] again; `None` is once more is known to have arrived.
+    pub fn whole_at(&self, payload: usize) -> Option<Instant> {
+        let (bytes, free) = (payload as u64, self.may_be_under_way());
+        let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
+        let mut expiries = self.window.expiries();
+        while bytes > budget.min(free) && left > 0 {
+            let (when, expired) = expiries.next()?;
+            (left, budget, at) = (left - expired, budget + expired, when);
         }
         let need = self.time_for(bytes.min(self.quantum()));
-        at.max(self.updated + need.saturating_sub(self.credit))
+        Some(at.max(self.updated + need.saturating_sub(self.credit)))
     }
 
     /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave, or
@@ -149,46 +145,85 @@ impl Pace {
         // A frame that costs more than there is leaves a debt: nothing is earned for so long.
         self.updated += cost.saturating_sub(self.credit);
         self.credit = self.credit.saturating_sub(cost);
-        self.in_window += bytes;
-        let earliest = now.checked_sub(LATE).unwrap_or(now);
-        let counted = self.due.clamp(earliest, now);
-        match self.sent.back_mut() {
-            Some(sent) if counted.saturating_duration_since(sent.first) < GRAIN => {
-                sent.last = sent.last.max(counted);
-                sent.bytes += bytes;
-            }
-            _ => self.sent.push_back(Sent { first: counted, last: counted, bytes }),
+        if bytes == 0 {
+            return;
         }
+        let earliest = now.checked_sub(LATE).unwrap_or(now);
+        self.window.push(self.due.unwrap_or(now).clamp(earliest, now), bytes);
     }
 
     /// What was sent within the last while was held up on the way, and arrives now: as much as a
-    /// second may carry is taken to be spent.
+    /// second may carry is taken to be spent. Where the far side tells what has arrived it is known
+    /// better.
     pub fn handle_unblocked(&mut self, now: Instant) {
-        self.refresh(now);
-        let bytes = self.budget();
-        self.in_window += bytes;
-        self.sent.push_back(Sent { first: now, last: now, bytes });
-        self.credit = Duration::ZERO;
+        if !self.window.is_strict() {
+            self.refresh(now);
+            self.window.count(now, self.left());
+            self.credit = Duration::ZERO;
+        }
     }
 
-    /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait.
-    pub fn retry_at(&self, queued: usize) -> Instant {
-        let want = self.want(queued);
-        let mut budget = self.budget();
-        let mut at = self.updated;
-        let mut oldest = self.sent.iter();
+    /// Whether the far side tells what has arrived: then all else may still be under way.
+    pub(super) fn set_confirmed(&mut self, is_confirmed: bool) {
+        self.window.set_strict(is_confirmed);
+        self.waits &= is_confirmed;
+    }
+
+    /// Bytes are known to have arrived, on a way that usually takes so long.
+    pub(super) fn confirm(&mut self, arrival: Arrival, usual: Duration) {
+        self.usual = usual;
+        self.window.confirm(arrival);
+    }
+
+    /// The way is another one. What may still be under way on the old one is taken to arrive now.
+    pub(super) fn handle_new_way(&mut self, now: Instant) {
+        self.window.confirm_all(now);
+        self.set_confirmed(false);
+    }
+
+    /// Whether bytes have to wait until it is known what has arrived.
+    pub(super) fn waits_for_arrival(&self) -> bool {
+        self.waits
+    }
+
+    /// How many payload bytes were ever sent.
+    pub(super) fn position(&self) -> u64 {
+        self.window.position()
+    }
+
+    /// Somebody is asked whether what was sent has arrived.
+    pub(super) fn mark(&mut self) {
+        self.window.seal();
+    }
+
+    /// What a second may carry.
+    pub(super) fn second(&self) -> u64 {
+        (self.limit / 8).max(1)
+    }
+
+    /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait; `None` is once more
+    /// is known to have arrived.
+    pub fn retry_at(&self, queued: usize) -> Option<Instant> {
+        let (want, free) = (self.want(queued), self.may_be_under_way());
+        let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
+        let mut expiries = self.window.expiries();
         let payload = loop {
-            if let Some(payload) = Self::fit(want, budget) {
+            if let Some(payload) = Self::fit(want, budget.min(free)) {
                 break payload;
             }
-            let Some(sent) = oldest.next() else {
+            if left == 0 {
                 break want;
-            };
-            budget += sent.bytes;
-            at = sent.last + WINDOW;
+            }
+            let (when, expired) = expiries.next()?;
+            (left, budget, at) = (left - expired, budget + expired, when);
         };
         let earned = self.updated + self.time_for(payload).saturating_sub(self.credit);
-        at.max(earned)
+        Some(at.max(earned))
+    }
+
+    fn wait_until(&mut self, due: Option<Instant>) {
+        self.due = due;
+        self.waits = due.is_none();
     }
 
     /// How much of `want` fits into what is left of the window.
@@ -206,13 +241,32 @@ impl Pace {
     }
 
     fn burst(&self) -> u64 {
-        let second = (self.limit / 8).max(1);
+        let second = self.second();
         (BURST_FRAMES * MAX_PAYLOAD as u64).max(second * BURST_TIME_MS / 1000).min(second)
     }
 
-    /// What the window still allows.
+    /// What may be sent now, whatever the credit.
     fn budget(&self) -> u64 {
-        (self.limit / 8).max(1).saturating_sub(self.in_window)
+        self.left().min(self.may_be_under_way())
+    }
+
+    /// What the window still allows.
+    fn left(&self) -> u64 {
+        self.second().saturating_sub(self.window.bytes())
+    }
+
+    /// How many bytes more may be under way.
+    fn may_be_under_way(&self) -> u64 {
+        let [least, most] = UNDER_WAY;
+        let time = u64::try_from((2 * self.usual).clamp(least, most).as_millis()).unwrap_or(0);
+        let bytes = self.second().saturating_mul(time) / 1000;
+        match self.window.is_strict() {
+            true => {
+                let most = bytes.max(BURST_FRAMES * MAX_PAYLOAD as u64);
+                most.saturating_sub(self.window.unconfirmed())
+            }
+            false => u64::MAX,
+        }
     }
 
     /// The time in which the limit earns `bytes`, rounded up.
@@ -222,14 +276,8 @@ impl Pace {
     }
 
     fn refresh(&mut self, now: Instant) {
-        while let Some(sent) = self.sent.front() {
-            if now.saturating_duration_since(sent.last) < WINDOW {
-                break;
-            }
-            self.in_window -= sent.bytes;
-            self.sent.pop_front();
-        }
-        let held = self.held && !self.sent.is_empty();
+        self.window.refresh(now);
+        let held = self.held && !self.window.is_quiet(now);
         let most = if held { self.burst().min(2 * self.quantum()) } else { self.burst() };
         let most = self.time_for(most);
         let earned = now.saturating_duration_since(self.updated);
@@ -259,7 +307,7 @@ mod tests {
         while left > 0 {
             match pace.allowance(now, left) {
                 0 => {
-                    let at = pace.retry_at(left);
+                    let at = pace.retry_at(left).unwrap();
                     assert!(at > now, "a deadline in the past");
                     now = at + late(log.len());
                 }
@@ -336,9 +384,9 @@ mod tests {
         assert_eq!(pace.allowance(now, 5000), 1);
         pace.spend(now, 1);
         assert_eq!(pace.allowance(now, 5000), 0);
-        assert_eq!(pace.retry_at(5000), now + 8 * SECOND);
+        assert_eq!(pace.retry_at(5000), Some(now + 8 * SECOND));
         pace.set_limit(now, u64::from(u32::MAX));
-        let at = pace.retry_at(5000);
+        let at = pace.retry_at(5000).unwrap();
         assert!(at < now + Duration::from_micros(10));
         assert_eq!(pace.allowance(at, 5000), MAX_PAYLOAD);
         pace.spend(at, MAX_PAYLOAD);
@@ -366,19 +414,8 @@ mod tests {
         let now = now + 3 * SECOND;
         pace.handle_unblocked(now);
         assert_eq!(pace.allowance(now, 100), 0);
-        assert!(pace.retry_at(100) >= now + SECOND);
+        assert!(pace.retry_at(100).unwrap() >= now + SECOND);
         assert_eq!(pace.allowance(now + 2 * SECOND, 100), 100);
-    }
-
-    #[test]
-    fn the_memory_of_a_window_is_bounded() {
-        let now = Instant::now();
-        let mut pace = Pace::new(now, u64::from(u32::MAX));
-        for step in 0..100_000u32 {
-            let now = now + Duration::from_micros(20) * step;
-            pace.spend(now, 1);
-            assert!(pace.sent.len() <= 506);
-        }
     }
 
     proptest! {
@@ -395,7 +432,7 @@ mod tests {
                 let payload = pace.allowance(now, queued);
                 prop_assert!(payload <= queued.min(MAX_PAYLOAD));
                 if payload == 0 {
-                    prop_assert!(pace.retry_at(queued) > now);
+                    prop_assert!(pace.retry_at(queued).unwrap() > now);
                 } else {
                     pace.spend(now, payload);
                     log.push((now - start, payload));

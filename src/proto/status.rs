@@ -80,7 +80,12 @@ impl Reason {
 
     /// Whether it is how a stream ends when nothing went wrong: the target closed.
     pub fn is_normal(&self) -> bool {
-        self.0.is_empty() || matches!(self.word(), "Exit" | "ReadFromTargetPortFailed")
+        self.0.is_empty() || self.word() == "Exit" || self.is_of_target()
+    }
+
+    /// Whether it says itself that the target has closed.
+    pub fn is_of_target(&self) -> bool {
+        self.word() == "ReadFromTargetPortFailed"
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Flush,
     /// What was asked for again has not come (PROTOCOL.md, 8).
     AskAgain,
+    /// What was missing at the end of the stream has to be there.
+    Tail,
     /// The far side was to tell what it has received (PROTOCOL.md, 8).
     Told,
     /// Another WebSocket is to be made (PROTOCOL.md, 8).
@@ -31,15 +33,17 @@ pub(super) enum Timer {
 
 impl Timer {
     /// In the order in which they count when several are due at once.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Ready,
         Self::Open,
         Self::Pace,
         Self::KeepAlive,
+        // What is waited for no longer lets the far side be quiet.
+        Self::AskAgain,
+        Self::Tail,
         Self::Idle,
         Self::Linger,
         Self::Flush,
-        Self::AskAgain,
         Self::Told,
         Self::Reconnect,
         Self::GiveUp,

@@ -14,7 +14,6 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
@@ -94,6 +93,7 @@ where
     let mut driver = Driver {
         halves: Some(wire.socket.split()),
         redial: wire.redial,
+        hidden: wire.hidden,
         redialling: None,
         vitals: Vitals::new(clock(), SystemTime::now()),
         ping_due: false,
@@ -124,6 +124,7 @@ struct Driver<'a, 'w, R, W, O> {
     /// The socket, while there is one.
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
     redial: &'w dyn Fn(Bytes) -> Redialling<'w>,
+    hidden: super::hidden::Hidden,
     redialling: Option<Redialling<'w>>,
     vitals: Vitals,
     ping_due: bool,
@@ -191,7 +192,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             self.session.handle_timeout(now);
             self.log_events();
             if self.outgoing.is_none() && self.halves.is_some() {
-                self.outgoing = self.session.poll_transmit(now).map(Message::Binary);
+                let ping = self.session.poll_ping(now).map(Message::Ping);
+                let frame = || self.session.poll_transmit(now).map(Message::Binary);
+                self.outgoing = ping.or_else(frame);
             }
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
@@ -223,7 +226,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let can_transmit = self.outgoing.is_none() && self.halves.is_some();
         let is_alive = self.ended.is_none() && self.halves.is_some();
         let alive = is_alive.then(|| self.vitals.deadline());
-        let deadlines = [self.session.poll_timeout(can_transmit), broken, ended, alive];
+        let ping = if can_transmit { self.session.ping_at(clock()) } else { None };
+        let deadlines = [self.session.poll_timeout(can_transmit), ping, broken, ended, alive];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
         let outgoing = self.outgoing.is_some();
@@ -390,46 +394,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     fn handle_broken_sink(&mut self, error: WsError) {
         debug!("cannot write to the gateway: {error}");
         self.sink_broken.get_or_insert(BrokenSink { how: plain(error), quiet_since: None });
-    }
-
-    fn handle_message(&mut self, now: Instant, message: Option<Result<Message, WsError>>) {
-        self.vitals.heard(now);
-        if let Some(broken) = &mut self.sink_broken {
-            broken.quiet_since = None;
-        }
-        match message {
-            Some(Ok(Message::Binary(message))) => self.session.handle_frame(now, message),
-            Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
-            Some(Ok(Message::Close(frame))) => {
-                self.peer_closed = true;
-                let (code, text) = match frame {
-                    Some(frame) => (Some(frame.code.into()), frame.reason.to_string()),
-                    None => (None, String::new()),
-                };
-                self.session.handle_disconnect(now, Disconnect::Closed { code, text });
-            }
-            Some(Ok(_)) => {}
-            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
-                self.session
-                    .handle_violation(&format!("a message of {size} bytes, longer than any frame"));
-            }
-            Some(Err(WsError::Capacity(error))) => {
-                self.session.handle_violation(&error.to_string());
-            }
-            Some(Err(WsError::Utf8(_))) => {
-                self.session.handle_violation("a text message that is no UTF-8");
-            }
-            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
-                let how = "it was cut without a close frame".to_owned();
-                self.session.handle_disconnect(now, Disconnect::Broken(how));
-            }
-            Some(Err(WsError::Protocol(error))) => {
-                self.session.handle_violation(&error.to_string());
-            }
-            Some(Err(error)) => {
-                self.session.handle_disconnect(now, Disconnect::Broken(plain(error)));
-            }
-        }
     }
 
     /// Closes the WebSocket while the local side takes what is left for it.

@@ -7,11 +7,13 @@ use std::task::{Context, Poll};
 use tokio::io::{DuplexStream, ReadBuf, duplex};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
 use crate::proto::frame::{Frame, FrameType, Sequence, Version};
 use crate::proto::session::{Config, Failure};
+use crate::tunnel::hidden::Hidden;
 
 /// More than all the queues on the way to the local side take.
 const MUCH: usize = 300_000;
@@ -85,7 +87,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let wire = Wire { socket, redial: &|_| unreachable!("it is of version 1.01") };
+    let wire = plain(socket);
     let splice = splice(
         wire,
         Session::new(Instant::now(), config),
@@ -156,6 +158,39 @@ fn never(_: Bytes) -> Redialling<'static> {
     unreachable!("it is of version 1.01")
 }
 
+/// A socket without another one behind it.
+fn plain(socket: Socket) -> Wire<'static> {
+    Wire { socket, redial: &never, hidden: Hidden::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
+    let closes: [fn() -> Message; 2] = [
+        || {
+            let reason = "no more of token-0001".into();
+            Message::Close(Some(CloseFrame { code: CloseCode::Policy, reason }))
+        },
+        || {
+            let text = b"\x05Notified: no more of token-0001";
+            frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), text)
+        },
+    ];
+    for close in closes {
+        let (socket, mut gateway) = pair().await;
+        let (_out, local) = duplex(1024);
+        let (_stdin, reader) = duplex(1024);
+        let mut local = Endpoint::new(reader, local);
+        open(&mut gateway, Version::V1_01).await;
+        gateway.send(close()).await.unwrap();
+        let hidden = Hidden::of("wss://h/session?sessionid=s-1", "token-0001");
+        let (wire, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+        let wire = Wire { hidden, ..wire };
+        let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
+        let End::Failed(failure) = outcome.end else { panic!("{outcome:?}") };
+        assert!(failure.to_string().ends_with("no more of …"), "{failure}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_is_silent_is_given_up_after_a_minute() {
     let (socket, mut gateway) = pair().await;
@@ -164,7 +199,7 @@ async fn a_gateway_that_is_silent_is_given_up_after_a_minute() {
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
     open(&mut gateway, Version::V1_01).await;
-    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
     let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
     let End::Failed(Failure::Disconnected(Disconnect::Broken(how))) = outcome.end else { panic!() };
     assert!(how.contains("nothing was heard for 60 s"), "{how}");
@@ -179,7 +214,7 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
     let stop = tokio::time::sleep(Duration::from_secs(3590));
     let splice = splice(wire, session, &mut local, stop, &Nobody);
@@ -205,7 +240,7 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    let (wire, session) = (Wire { socket, redial: &never }, Session::new(begin, Config::new(1)));
+    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let (sent, written) = (mpsc::unbounded_channel(), noise(MUCH));
     let (done, mut finished) = sent;
@@ -277,7 +312,7 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let wire = Wire { socket: first, redial };
+    let wire = Wire { socket: first, redial, hidden: Hidden::default() };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let output = |input, number, payload: &[u8]| {
@@ -334,7 +369,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let wire = Wire { socket, redial };
+        let wire = Wire { socket, redial, hidden: Hidden::default() };
         let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
@@ -344,5 +379,44 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
             let End::Failed(Failure::NotResumed { last, .. }) = outcome.end else { panic!() };
             assert_eq!(last, "HTTP 503");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
+    let (socket, mut gateway) = pair().await;
+    let (_out, local) = duplex(1024);
+    let (mut stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, local);
+    let wire = Wire { socket, redial: &never, hidden: Hidden::default() };
+    let session = Session::new(clock(), Config::new(1));
+    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let written = noise(MUCH);
+    let play = async {
+        open(&mut gateway, Version::V1_01).await;
+        let (mut read, mut log, mut turn) = (Vec::new(), Vec::new(), 0);
+        while read.len() < MUCH {
+            // What is there without waiting.
+            while let Ok((Some(frame), ..)) =
+                timeout(Duration::from_millis(1), next(&mut gateway)).await
+            {
+                read.extend_from_slice(&frame.payload);
+                log.push((clock(), frame.payload.len()));
+            }
+            turn += 1;
+            let pause = if turn % 50 == 0 { 5000 } else { 50 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        let exit = frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), b"\x05Exit");
+        gateway.send(exit).await.unwrap();
+        (read, log)
+    };
+    let (outcome, _, (read, log)) = tokio::join!(splice, stdin.write_all(&written), play);
+    assert!(matches!(outcome.end, End::Remote(_)), "{outcome:?}");
+    assert!(read == written);
+    for (first, (from, _)) in log.iter().enumerate() {
+        let second = log[first..].iter().take_while(|(at, _)| *at - *from < Duration::from_secs(1));
+        let bytes: usize = second.map(|(_, bytes)| bytes).sum();
+        assert!(bytes <= 25_600, "{bytes} bytes in a second");
     }
 }

@@ -115,7 +115,8 @@ impl SessionError {
             Failure::NotOpened { .. } | Failure::Aborted(_) => true,
             Failure::Disconnected(disconnect) => is_plain_close(disconnect),
             Failure::Ended(reason) => {
-                matches!(reason.word(), "AgentTimeout" | "InitChannelFailed" | "OpenChannelFailed")
+                let of_agent = ["AgentTimeout", "InitChannelFailed", "OpenChannelFailed"];
+                reason.is_normal() || of_agent.contains(&reason.word())
             }
             _ => false,
         }
@@ -195,6 +196,9 @@ impl SessionError {
     fn of_reason(&self, word: &str) -> (Option<String>, Option<String>) {
         let (cause, remedy) = match word {
             word if is_no_target(word) => return self.of_no_target(),
+            "" | "Exit" => {
+                ("it was ended before it was open: by the API, or by the gateway", AGENT)
+            }
             "AgentTimeout" => ("the Cloud Assistant agent did not answer in time", AGENT),
             "InitChannelFailed" | "OpenChannelFailed" => {
                 ("the Cloud Assistant agent could not join the session", AGENT)

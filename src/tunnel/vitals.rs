@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// After so much silence the socket is taken to be broken.
 const SILENT: Duration = Duration::from_secs(60);
+/// How much longer while something waits to be taken: whoever does not read does not answer either, and
+/// may go on in a moment.
+const NOT_READING: Duration = Duration::from_secs(5);
 /// A wait that took so much longer than it was to take was this machine's sleep. A socket seldom
 /// survives that.
 const ASLEEP: Duration = Duration::from_secs(30);
@@ -18,13 +21,14 @@ pub(super) struct Vitals {
     ping_at: Instant,
     broken_at: Instant,
     slept: bool,
+    waits: bool,
     looked: (Instant, SystemTime),
 }
 
 impl Vitals {
     pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
         let (ping_at, broken_at) = (now + PING_EVERY, now + SILENT);
-        Self { ping_at, broken_at, slept: false, looked: (now, wall) }
+        Self { ping_at, broken_at, slept: false, waits: false, looked: (now, wall) }
     }
 
     /// Something came.
@@ -58,12 +62,14 @@ impl Vitals {
     }
 
     /// Why the socket is broken, if it is. `is_read` says whether what comes is read at all: what
-    /// is not read is not heard.
-    pub(super) fn broken(&mut self, now: Instant, is_read: bool) -> Option<String> {
+    /// is not read is not heard. `waits` says whether there is something that the gateway does not
+    /// take.
+    pub(super) fn broken(&mut self, now: Instant, is_read: bool, waits: bool) -> Option<String> {
+        self.waits = waits;
         if !is_read {
             self.broken_at = now + SILENT;
         }
-        (self.broken_at <= now).then(|| match self.slept {
+        (self.broken_at() <= now).then(|| match self.slept {
             true => "this machine slept, and the gateway does not answer any more".to_owned(),
             false => {
                 format!("nothing was heard for {} s, not even an answer to pings", SILENT.as_secs())
@@ -71,9 +77,13 @@ impl Vitals {
         })
     }
 
+    fn broken_at(&self) -> Instant {
+        if self.waits && !self.slept { self.broken_at + NOT_READING } else { self.broken_at }
+    }
+
     /// When to look again at the latest.
     pub(super) fn deadline(&self) -> Instant {
-        self.ping_at.min(self.broken_at)
+        self.ping_at.min(self.broken_at())
     }
 }
 
@@ -90,7 +100,7 @@ mod tests {
             let passed = SECOND * second;
             vitals.look(now + passed, wall + passed);
             pings += u32::from(vitals.ping(now + passed));
-            if vitals.broken(now + passed, true).is_some() {
+            if vitals.broken(now + passed, true, false).is_some() {
                 return (pings, true);
             }
         }
@@ -111,15 +121,25 @@ mod tests {
         let (mut vitals, (now, wall)) = begin();
         vitals.heard(now + 30 * SECOND);
         assert_eq!(pass(&mut vitals, (now, wall), 89), (4, false));
-        assert!(vitals.broken(now + 90 * SECOND, true).unwrap().contains("60 s"));
+        assert!(vitals.broken(now + 90 * SECOND, true, false).unwrap().contains("60 s"));
+    }
+
+    #[test]
+    fn a_gateway_that_takes_nothing_has_a_little_longer() {
+        let (mut vitals, (now, _)) = begin();
+        assert_eq!(vitals.broken(now + 64 * SECOND, true, true), None);
+        vitals.ping(now + 64 * SECOND);
+        assert_eq!(vitals.deadline(), now + 65 * SECOND, "no deadline in the past");
+        assert!(vitals.broken(now + 65 * SECOND, true, true).unwrap().contains("60 s"));
+        assert!(vitals.broken(now + 64 * SECOND, true, false).is_some());
     }
 
     #[test]
     fn what_is_not_read_cannot_be_heard() {
         let (mut vitals, (now, _)) = begin();
-        assert_eq!(vitals.broken(now + 100 * SECOND, false), None);
-        assert_eq!(vitals.broken(now + 159 * SECOND, true), None);
-        assert!(vitals.broken(now + 160 * SECOND, true).is_some());
+        assert_eq!(vitals.broken(now + 100 * SECOND, false, false), None);
+        assert_eq!(vitals.broken(now + 159 * SECOND, true, false), None);
+        assert!(vitals.broken(now + 160 * SECOND, true, false).is_some());
     }
 
     #[test]
@@ -129,10 +149,10 @@ mod tests {
             let (now, wall) = (now + SECOND * monotonic, wall + SECOND * wall_clock);
             assert!(vitals.look(now, wall));
             assert!(vitals.ping(now), "it is asked at once");
-            assert_eq!(vitals.broken(now + SECOND, true), None);
-            assert!(vitals.broken(now + 2 * SECOND, true).unwrap().contains("slept"));
+            assert_eq!(vitals.broken(now + SECOND, true, false), None);
+            assert!(vitals.broken(now + 2 * SECOND, true, false).unwrap().contains("slept"));
             vitals.heard(now + SECOND);
-            assert_eq!(vitals.broken(now + 2 * SECOND, true), None, "it was still there");
+            assert_eq!(vitals.broken(now + 2 * SECOND, true, false), None, "it was still there");
         }
         let (mut vitals, (now, wall)) = begin();
         assert!(!vitals.look(now + 20 * SECOND, wall - 3600 * SECOND), "a clock that was set back");

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::forward_driver::Server;
@@ -33,6 +34,7 @@ pub(crate) struct Rules {
     login: Option<(&'static str, &'static str)>,
     /// From which connection on, counted from 0.
     fault: Option<(usize, Fault)>,
+    stalls: watch::Sender<bool>,
 }
 
 impl Rules {
@@ -144,9 +146,12 @@ impl Rules {
                 b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
             ),
         };
-        let Some(mut upstream) = upstream else { return stream.write_all(no).await };
+        let Some(upstream) = upstream else { return stream.write_all(no).await };
         stream.write_all(yes).await?;
-        copy_bidirectional(&mut stream, &mut upstream).await.map(|_| ())
+        let (near, far) = (tokio::io::split(stream), upstream.into_split());
+        let up = pass(near.0, far.1, self.stalls.subscribe());
+        let down = pass(far.0, near.1, self.stalls.subscribe());
+        tokio::try_join!(up, down).map(|_| ())
     }
 
     /// The target of a CONNECT; `None` if it was refused for its login.
@@ -218,6 +223,26 @@ impl Rules {
     }
 }
 
+/// Passes one direction on, while nothing stalls: then all that has come meanwhile at once.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut stalls: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if stalls.wait_for(|stalls| !stalls).await.is_err() {
+            return Ok(());
+        }
+        match count {
+            0 => return to.shutdown().await,
+            count => to.write_all(&buffer[..count]).await?,
+        }
+        to.flush().await?;
+    }
+}
+
 /// A running proxy.
 pub(crate) struct Relay {
     rules: Rules,
@@ -246,6 +271,11 @@ impl Relay {
     /// Its host and port, as messages show it.
     pub(crate) fn place(&self) -> String {
         format!("localhost:{}", self.server.addr.port())
+    }
+
+    /// From now on nothing passes, or everything again.
+    pub(crate) fn stall(&self, stalls: bool) {
+        self.rules.stalls.send_replace(stalls);
     }
 
     /// The targets that were asked for, in order.

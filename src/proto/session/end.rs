@@ -59,11 +59,11 @@ pub enum Failure {
     #[error("the gateway restarts, and this session cannot be resumed")]
     Frozen,
     /// Frames are missing, and do not come although they were asked for.
-    #[error("bytes were lost on the way: Output {expected} is missing, {got} came")]
+    #[error("bytes were lost on the way: Output {expected} did not come, and {got} was sent")]
     Lost {
         /// The sequence that had to come.
         expected: u32,
-        /// The sequence that came.
+        /// The last one that is known to have been sent.
         got: u32,
     },
     /// The far side asks for frames again that are not kept.

@@ -1,5 +1,7 @@
 //! What happens in a session.
 
+use std::time::Duration;
+
 use super::{Disconnect, End};
 use crate::proto::frame::Version;
 use crate::proto::status::Progress;
@@ -43,6 +45,10 @@ pub enum Event {
         /// The first one.
         from: u32,
     },
+    /// What was sent was held up on the way for so long, and has arrived.
+    HeldUp(Duration),
+    /// The far side does not answer pings any more, and nothing waits for it to.
+    Unanswered,
     /// The session has ended; what is queued is still to be delivered.
     Ended(End),
 }

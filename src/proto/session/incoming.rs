@@ -22,10 +22,14 @@ impl Session {
             Err(error) => return self.finish(End::Failed(Failure::Malformed(error)), true),
         };
         self.learn(&frame);
+        self.handle_sign_of_life(now);
         match frame.kind {
             FrameType::OUTPUT => self.handle_output(now, frame),
-            FrameType::STATUS => self.handle_status(now, &frame.payload),
-            FrameType::CLOSE => self.finish(End::Remote(RemoteEnd::Close), false),
+            FrameType::STATUS => self.handle_status(now, &frame),
+            FrameType::CLOSE => {
+                self.handle_told(now, frame.sequence, true);
+                self.handle_end(now, RemoteEnd::Close);
+            }
             FrameType::SYNC => match frame.sequence {
                 Sequence::Pair { input, .. } => self.handle_sync(input),
                 Sequence::Single(_) => self.tell(Event::Skipped("a Sync of version 1.01".into())),
@@ -59,7 +63,7 @@ impl Session {
                 }
             }
             Sequence::Pair { input, output: got } => {
-                self.handle_acknowledged(input);
+                self.handle_acknowledged(now, input);
                 if self.end.is_some() {
                     return;
                 }
@@ -68,7 +72,7 @@ impl Session {
                 match got.wrapping_sub(expected) {
                     0 => {
                         self.received = got;
-                        self.missing = None;
+                        self.handle_next(now);
                         self.count_untold(frame.payload.len());
                     }
                     ahead if ahead < u32::MAX / 2 => return self.handle_missing(now, got),
@@ -80,15 +84,18 @@ impl Session {
         self.make_ready(now);
         self.outputs = self.outputs.saturating_add(1);
         self.look_for_ssh(&frame.payload);
-        let Some(identification) = &mut self.identification else {
-            return self.queue(frame.payload);
-        };
-        let passed = identification.pass(frame.payload);
-        self.queue(Bytes::from_static(passed.released));
-        self.queue(passed.payload);
-        if passed.ended {
-            self.finish(End::Remote(RemoteEnd::Redialled), true);
+        match &mut self.identification {
+            None => self.queue(frame.payload),
+            Some(identification) => {
+                let passed = identification.pass(frame.payload);
+                self.queue(Bytes::from_static(passed.released));
+                self.queue(passed.payload);
+                if passed.ended {
+                    self.finish(End::Remote(RemoteEnd::Redialled), true);
+                }
+            }
         }
+        self.end_if_complete();
     }
 
     /// A stream is SSH's if its first bytes, either way, are `SSH-`. Only then can a second
@@ -106,8 +113,10 @@ impl Session {
         }
     }
 
-    fn handle_status(&mut self, now: Instant, payload: &[u8]) {
-        match Status::parse(payload) {
+    fn handle_status(&mut self, now: Instant, frame: &Frame) {
+        let status = Status::parse(&frame.payload);
+        self.handle_told(now, frame.sequence, matches!(status, Status::Ended(_)));
+        match status {
             Status::Progress(progress) => {
                 self.progress = true;
                 self.tell(Event::Progress(progress));
@@ -123,7 +132,7 @@ impl Session {
                 self.tell(Event::Limit(limit));
             }
             Status::Ended(reason) if reason.is_normal() => {
-                self.finish(End::Remote(RemoteEnd::Status(reason)), false);
+                self.handle_end(now, RemoteEnd::Status(reason));
             }
             Status::Ended(reason) => self.finish(End::Failed(Failure::Ended(reason)), false),
             Status::Aborted(text) => self.finish(End::Failed(Failure::Aborted(text)), false),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Disconnect, End, Event, Failure, RemoteEnd, Session};
 use crate::proto::frame::FrameType;
+use crate::proto::pings::Pings;
 
 /// How long after a socket has gone the first try begins.
 const FIRST_TRY: Duration = Duration::from_secs(1);
@@ -15,8 +16,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const STEADY: Duration = Duration::from_secs(10);
 /// How long a stream is worth the trying.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
-/// How long after a Sync what it asked for may take before it is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long after it is found again the far side may take to say what it has received.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
 /// After so many bytes of Output it is told that they have come, if nothing else was to be said. It
@@ -38,20 +37,12 @@ pub(super) enum Link {
     },
 }
 
-/// What is missing from the far side, and was asked for.
 /// The tries that led to the present socket, until it has shown that it is a good one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
     since: Instant,
     tries: u32,
     connected: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Missing {
-    pub(super) since: Instant,
-    pub(super) asked: Instant,
-    pub(super) got: u32,
 }
 
 impl Session {
@@ -108,16 +99,20 @@ impl Session {
             self.trial = Some(Trial { since, tries, connected: now });
         }
         self.link = Link::Up;
+        self.pings = Pings::default();
+        self.newest = None;
+        self.pace.handle_new_way(now);
         self.tell(Event::Reconnected);
         // What the far side has not acknowledged may be lost, or only the acknowledgement. It tells
         // with its next frame, or else it gets all of it again, and drops what it has.
         self.resend = self.replay.oldest();
         self.told_by = self.resend.map(|_| now + TELL_WITHIN);
         self.sync_due = true;
-        self.missing = None;
+        self.ask_on_another_socket(now);
         // It could not be heard, nor could we.
         self.last_output = now;
         self.last_sent = now;
+        self.opening = now;
     }
 
     /// No WebSocket could be made: `final_` says that none ever can.
@@ -134,7 +129,9 @@ impl Session {
     /// Nothing brings the stream back.
     fn end_without_socket(&mut self, why: Disconnect) {
         let begun = self.opened.is_some() || self.outputs > 0;
+        let was_to_end = self.last.is_some() || (why.is_normal() && begun);
         let end = match std::mem::replace(&mut self.link, Link::Up) {
+            _ if was_to_end && let Some(failure) = self.lost() => End::Failed(failure),
             _ if why.is_normal() && begun => End::Remote(RemoteEnd::WebSocket),
             Link::Down { last: Some(last), .. } => End::Failed(Failure::NotResumed { why, last }),
             _ if why == Disconnect::Frozen => End::Failed(Failure::Frozen),
@@ -170,37 +167,15 @@ impl Session {
         }
     }
 
-    /// An Output has come that is not the next one: it is asked for again, once.
-    pub(super) fn handle_missing(&mut self, now: Instant, got: u32) {
-        if self.missing.is_none() {
-            self.tell(Event::Missing { expected: self.received.wrapping_add(1), got });
-            self.missing = Some(Missing { since: now, asked: now, got });
-            self.sync_due = true;
-        }
-    }
-
-    pub(super) fn ask_again_at(&self) -> Option<Instant> {
-        let missing = self.missing?;
-        (self.is_connected() && !self.sync_due).then(|| missing.asked + ASK_AGAIN)
-    }
-
-    pub(super) fn ask_again(&mut self, now: Instant) {
-        let Some(missing) = self.missing else { return };
-        if now.saturating_duration_since(missing.since) >= GIVE_UP {
-            let (expected, got) = (self.received.wrapping_add(1), missing.got);
-            return self.finish(End::Failed(Failure::Lost { expected, got }), true);
-        }
-        self.sync_due = true;
-    }
-
     /// The far side tells which Input it has.
-    pub(super) fn handle_acknowledged(&mut self, up_to: u32) {
+    pub(super) fn handle_acknowledged(&mut self, now: Instant, up_to: u32) {
         self.trial = None;
         self.told_by = None;
         if self.replay.acknowledge(up_to).is_err() {
             let (got, sent) = (up_to, self.replay.last());
-            self.finish(End::Failed(Failure::NeverSent { got, sent }), true);
+            return self.finish(End::Failed(Failure::NeverSent { got, sent }), true);
         }
+        self.handle_input_arrived(now, up_to);
     }
 
     /// The far side asks for all Input from a sequence on.
@@ -229,12 +204,10 @@ impl Session {
     /// The next frame that a working socket is due before new Input.
     pub(super) fn transmit_again(&mut self, now: Instant) -> Option<Bytes> {
         if std::mem::take(&mut self.sync_due) {
-            if let Some(missing) = &mut self.missing {
-                missing.asked = now;
-            }
+            self.note_asked(now);
             return self.transmit(now, FrameType::SYNC, self.replay.last(), Bytes::new());
         }
-        if self.told_by.is_some() {
+        if self.told_by.is_some() || self.last.is_some() {
             return None;
         }
         let sequence = self.resend?;
@@ -247,6 +220,8 @@ impl Session {
             return None;
         }
         self.pace.spend(now, payload.len());
+        self.newest = None;
+        self.last_input = now;
         self.resend = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
         self.transmit(now, FrameType::INPUT, sequence, payload)
     }

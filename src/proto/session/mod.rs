@@ -12,16 +12,29 @@
 //! `poll_*` until that gives nothing. Memory is bounded: [`Session::local_room`] and
 //! [`Session::wants_remote`] tell when to stop reading, which is how backpressure goes both ways.
 
+mod arrival;
+#[cfg(test)]
+mod arriving;
+mod deadlines;
 mod end;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod incoming;
 mod link;
+mod missing;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod outage_model;
 #[cfg(test)]
 mod resuming;
 #[cfg(test)]
 mod resuming_model;
+#[cfg(test)]
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -32,12 +45,13 @@ use bytes::{Bytes, BytesMut};
 
 pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
-use self::link::{Link, Missing, Trial};
+use self::link::{Link, Trial};
+use self::missing::{Last, Missing};
 use super::frame::{Frame, FrameType, Sequence, Version};
 use super::identification::Identification;
 use super::pace::{DEFAULT_LIMIT, Pace};
+use super::pings::Pings;
 use super::replay::Replay;
-use super::timer::Timer;
 
 /// The most bytes from the local side that wait to be sent.
 pub const LOCAL_CAP: usize = 32 * 1024;
@@ -46,10 +60,6 @@ pub const LOCAL_CAP: usize = 32 * 1024;
 pub const DELIVER_CAP: usize = 64 * 1024;
 /// The same as a number of pieces, since small ones cost more than their bytes.
 const DELIVER_PIECES: usize = 256;
-/// How long a session may take to open after the upgrade.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
-/// How much longer than after Opened to wait when no progress is told at all.
-const UNTOLD: Duration = Duration::from_millis(1500);
 
 /// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
 #[derive(Clone, Debug)]
@@ -99,9 +109,12 @@ enum Greeting {
 pub struct Session {
     config: Config,
     started: Instant,
+    /// Since when the far side has had the time to open.
+    opening: Instant,
     version: Version,
     channel_id: Bytes,
     pace: Pace,
+    pings: Pings,
     link: Link,
     trial: Option<Trial>,
     random: u64,
@@ -116,6 +129,8 @@ pub struct Session {
     frames_sent: i64,
     keepalive_due: bool,
     replay: Replay,
+    /// The Input that was sent last, unless it was sent again.
+    newest: Option<u32>,
     /// The next frame that is to be sent again.
     resend: Option<u32>,
     /// Until when that waits for the far side to tell what it has.
@@ -136,12 +151,17 @@ pub struct Session {
     gap_told: bool,
     received: u32,
     missing: Option<Missing>,
+    /// Whether Outputs were ever asked for.
+    asked: bool,
+    /// Whether statuses tell of Outputs that come behind them, or never.
+    runs_ahead: bool,
     /// Bytes of Output that the far side was not told of.
     untold: usize,
     progress: bool,
     opened: Option<Instant>,
 
     // The end.
+    last: Option<Last>,
     flush_by: Option<Instant>,
     close_due: bool,
     end: Option<End>,
@@ -155,9 +175,11 @@ impl Session {
             random: config.random,
             config,
             started: now,
+            opening: now,
             version: Version::V1_01,
             channel_id: Bytes::new(),
             pace: Pace::new(now, DEFAULT_LIMIT),
+            pings: Pings::default(),
             link: Link::Up,
             trial: None,
             local: BytesMut::new(),
@@ -169,6 +191,7 @@ impl Session {
             frames_sent: 0,
             keepalive_due: false,
             replay: Replay::default(),
+            newest: None,
             resend: None,
             told_by: None,
             sync_due: false,
@@ -183,6 +206,9 @@ impl Session {
             gap_told: false,
             received: 0,
             missing: None,
+            asked: false,
+            runs_ahead: false,
+            last: None,
             untold: 0,
             progress: false,
             opened: None,
@@ -195,7 +221,8 @@ impl Session {
 
     /// How many bytes may be read from the local side now; 0 says leave it alone.
     pub fn local_room(&self) -> usize {
-        let open = self.end.is_none() && self.eof.is_none() && self.flush_by.is_none();
+        let ended = self.end.is_some() || self.last.is_some();
+        let open = !ended && self.eof.is_none() && self.flush_by.is_none();
         if open { LOCAL_CAP.saturating_sub(self.local.len()) } else { 0 }
     }
 
@@ -246,6 +273,7 @@ impl Session {
         self.discard = true;
         self.deliver.clear();
         self.deliver_bytes = 0;
+        self.note_reading();
         self.handle_shutdown(now, grace);
     }
 
@@ -270,22 +298,6 @@ impl Session {
         self.pace.handle_unblocked(now);
     }
 
-    /// A deadline has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        for timer in Timer::ALL {
-            if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
-                self.expire(now, timer);
-            }
-        }
-    }
-
-    /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
-    /// has room for a frame: the pace is waited for only then.
-    pub fn poll_timeout(&self, can_transmit: bool) -> Option<Instant> {
-        let waits = |timer| can_transmit || timer != Timer::Pace;
-        Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
-    }
-
     /// The next message for the WebSocket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         if self.end.is_none() && !self.is_connected() {
@@ -296,7 +308,8 @@ impl Session {
         {
             return Some(message);
         }
-        if self.end.is_none() && self.ready.is_some() && self.resend.is_none() {
+        let is_over = self.end.is_some() || self.last.is_some();
+        if !is_over && self.ready.is_some() && self.resend.is_none() {
             let payload = match self.local.len() {
                 0 => 0,
                 queued => self.pace.allowance(now, queued),
@@ -308,6 +321,7 @@ impl Session {
                     self.last_input = now;
                 }
                 let sequence = self.replay.push(payload.clone());
+                self.newest = Some(sequence);
                 if !self.version.is_resumable() {
                     // Nobody will ask for it again.
                     let _ = self.replay.acknowledge(sequence);
@@ -329,101 +343,13 @@ impl Session {
     pub fn poll_deliver(&mut self) -> Option<Bytes> {
         let bytes = self.deliver.pop_front()?;
         self.deliver_bytes -= bytes.len();
+        self.note_reading();
         Some(bytes)
     }
 
     /// What has happened since the last call.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
-        if self.end.is_some() {
-            return None;
-        }
-        let opening = self.ready.is_none();
-        let connected = self.is_connected();
-        match timer {
-            Timer::Reconnect => self.reconnect_at(),
-            Timer::GiveUp => self.give_up_at(),
-            Timer::AskAgain => self.ask_again_at(),
-            Timer::Pace | Timer::KeepAlive | Timer::Idle | Timer::Linger if !connected => None,
-            Timer::Told => self.told_by.filter(|_| connected && !self.sync_due),
-            Timer::Pace if self.told_by.is_some() => None,
-            Timer::Pace if self.resend.is_some() => {
-                let payload = self.resend.and_then(|sequence| self.replay.get(sequence))?;
-                Some(self.pace.whole_at(payload.len()))
-            }
-            Timer::Ready if opening => self.ready_at(),
-            Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
-            Timer::Pace if !opening && !self.local.is_empty() => {
-                Some(self.pace.retry_at(self.local.len()))
-            }
-            // Once the local side is gone an older agent could take it for a reason to dial again.
-            Timer::KeepAlive if !opening && self.eof.is_none() && !self.keepalive_due => {
-                Some(self.last_sent + self.config.keepalive?)
-            }
-            Timer::Idle => Some(self.last_input.max(self.last_output) + self.config.idle_timeout?),
-            Timer::Linger if self.local.is_empty() => {
-                let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
-                Some(quiet + self.config.linger)
-            }
-            Timer::Flush => self.flush_by,
-            _ => None,
-        }
-    }
-
-    fn expire(&mut self, now: Instant, timer: Timer) {
-        // A local side that does not take what waits for it is busy, and the far side is not quiet.
-        let busy = !self.deliver.is_empty() || !self.local.is_empty();
-        match timer {
-            Timer::Ready => self.make_ready(now),
-            Timer::Open => {
-                let waited = now.saturating_duration_since(self.started);
-                let failure = Failure::NotOpened { waited, progress: self.progress };
-                self.finish(End::Failed(failure), true);
-            }
-            Timer::Pace => {}
-            Timer::KeepAlive => self.keepalive_due = true,
-            Timer::Idle | Timer::Linger if busy => self.last_output = now,
-            Timer::Idle => {
-                let allowed = self.config.idle_timeout.unwrap_or_default();
-                self.finish(End::Failed(Failure::Idle(allowed)), true);
-            }
-            Timer::Linger => self.finish(End::Local, true),
-            Timer::AskAgain => self.ask_again(now),
-            Timer::GiveUp => self.give_up(),
-            Timer::Told => self.told_by = None,
-            // The caller asks for it.
-            Timer::Reconnect => {}
-            Timer::Flush => {
-                self.local.clear();
-                self.finish(End::Local, true);
-            }
-        }
-    }
-
-    /// When local bytes may flow although the target has not spoken. Where it speaks first that is
-    /// the last resort, since an older agent drops what comes before it has dialled.
-    fn ready_at(&self) -> Option<Instant> {
-        let server_first = match self.greeting {
-            Greeting::Nothing => self.config.server_first,
-            Greeting::Ssh => true,
-            Greeting::Other => false,
-        };
-        let told = self.opened.map(|opened| opened + self.config.ready_delay);
-        match (told, server_first) {
-            (Some(told), true) => Some(told.max(self.started + OPEN_WITHIN)),
-            (Some(told), false) => Some(told),
-            (None, false) if !self.progress => {
-                Some(self.started + self.config.ready_delay + UNTOLD)
-            }
-            (None, _) => None,
-        }
-    }
-
-    fn open_by(&self) -> Instant {
-        self.started + OPEN_WITHIN.max(self.config.ready_delay + UNTOLD)
     }
 
     fn make_ready(&mut self, now: Instant) {
@@ -437,6 +363,7 @@ impl Session {
         if !self.discard && !bytes.is_empty() {
             self.deliver_bytes += bytes.len();
             self.deliver.push_back(bytes);
+            self.note_reading();
         }
     }
 

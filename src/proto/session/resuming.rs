@@ -7,22 +7,22 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A session whose far side speaks 1.02, as the test plays it.
-struct Test {
-    now: Instant,
-    session: Session,
+pub(super) struct Test {
+    pub(super) now: Instant,
+    pub(super) session: Session,
 }
 
-fn pair(input: u32, output: u32) -> Sequence {
+pub(super) fn pair(input: u32, output: u32) -> Sequence {
     Sequence::Pair { input, output }
 }
 
-fn cut() -> Disconnect {
+pub(super) fn cut() -> Disconnect {
     Disconnect::Broken("reset".into())
 }
 
 impl Test {
     /// One that is open: the first Output has come.
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let now = Instant::now();
         let mut test = Self { now, session: Session::new(now, Config::new(1)) };
         test.frame(FrameType::STATUS, pair(0, 0), &[3]);
@@ -31,7 +31,7 @@ impl Test {
         test
     }
 
-    fn frame(&mut self, kind: FrameType, sequence: Sequence, payload: &[u8]) {
+    pub(super) fn frame(&mut self, kind: FrameType, sequence: Sequence, payload: &[u8]) {
         let frame = Frame {
             kind,
             version: Version::V1_02,
@@ -44,12 +44,12 @@ impl Test {
         self.session.handle_frame(self.now, frame.encode().unwrap());
     }
 
-    fn output(&mut self, acknowledged: u32, number: u32, payload: &[u8]) {
+    pub(super) fn output(&mut self, acknowledged: u32, number: u32, payload: &[u8]) {
         self.frame(FrameType::OUTPUT, pair(acknowledged, number), payload);
     }
 
     /// Local bytes, a frame each.
-    fn inputs(&mut self, count: u32) -> Vec<(FrameType, Sequence, Bytes)> {
+    pub(super) fn inputs(&mut self, count: u32) -> Vec<(FrameType, Sequence, Bytes)> {
         let mut sent = Vec::new();
         for _ in 0..count {
             self.session.handle_local(self.now, b"x");
@@ -59,7 +59,7 @@ impl Test {
         sent
     }
 
-    fn sent(&mut self) -> Vec<(FrameType, Sequence, Bytes)> {
+    pub(super) fn sent(&mut self) -> Vec<(FrameType, Sequence, Bytes)> {
         std::iter::from_fn(|| self.session.poll_transmit(self.now))
             .map(|message| Frame::decode(message).unwrap())
             .map(|frame| {
@@ -69,15 +69,15 @@ impl Test {
             .collect()
     }
 
-    fn kinds(&mut self) -> Vec<(FrameType, Sequence)> {
+    pub(super) fn kinds(&mut self) -> Vec<(FrameType, Sequence)> {
         self.sent().into_iter().map(|(kind, sequence, _)| (kind, sequence)).collect()
     }
 
-    fn delivered(&mut self) -> Vec<u8> {
+    pub(super) fn delivered(&mut self) -> Vec<u8> {
         std::iter::from_fn(|| self.session.poll_deliver()).flatten().collect()
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(at) = self.session.poll_timeout(true).filter(|at| *at <= until) {
             self.now = self.now.max(at);
@@ -91,7 +91,7 @@ impl Test {
     }
 
     /// Lets time pass until another socket is asked for.
-    fn reconnects_after(&mut self) -> Duration {
+    pub(super) fn reconnects_after(&mut self) -> Duration {
         let at = self.session.poll_timeout(true).unwrap();
         let passed = at - self.now;
         assert_eq!(self.session.poll_reconnect(self.now), None, "too soon");
@@ -102,7 +102,7 @@ impl Test {
         passed
     }
 
-    fn failure(&self) -> &Failure {
+    pub(super) fn failure(&self) -> &Failure {
         match self.session.end() {
             Some(End::Failed(failure)) => failure,
             other => panic!("{other:?}"),

@@ -250,6 +250,14 @@ fn a_reader_that_takes_its_time_is_not_taken_for_a_quiet_far_side() {
     assert_eq!(test.delivered(), b"answer");
     test.pass(20 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local));
+
+    let mut test = Test::new(|config| config.linger = Duration::ZERO);
+    test.output(b"answer");
+    test.session.handle_local_eof(test.now);
+    test.session.handle_timeout(test.now);
+    assert!(test.session.poll_timeout(true) > Some(test.now), "it is not looked at without end");
+    assert_eq!((test.delivered(), test.pass(SECOND).len()), (b"answer".to_vec(), 1));
+    assert_eq!(test.session.end(), Some(&End::Local));
 }
 
 #[test]

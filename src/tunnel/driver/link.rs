@@ -1,18 +1,20 @@
-//! The socket under a splice: dropped when it is no good any more, made again, asked for a sign of
-//! life; and what is logged of a session.
+//! The socket under a splice: what comes from it; that it is dropped when it is no good any more, made
+//! again, asked for a sign of life; and what is logged of a session.
 
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::AsyncRead;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
 use super::{Driver, Observer};
 use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
+use crate::tunnel::finish::plain;
 use crate::tunnel::vitals::Vitals;
 use crate::tunnel::wire::NotRedialled;
 
@@ -26,7 +28,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         }
         if self.halves.is_some() {
             let reads_far = self.session.wants_remote();
-            if let Some(how) = self.vitals.broken(now, reads_far) {
+            let held_up = self.session.waits_for_arrival();
+            let waits = self.outgoing.is_some() || self.unflushed || held_up;
+            if let Some(how) = self.vitals.broken(now, reads_far, waits) {
                 self.session.handle_disconnect(now, Disconnect::Broken(how));
             }
         }
@@ -50,11 +54,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let can_write = self.halves.is_some() && self.sink_broken.is_none();
         if can_write && self.outgoing.is_none() && self.session.end().is_none() {
             // A gateway whose own pings are not read hears at least this.
-            let alive = match self.session.wants_remote() {
-                true => Message::Ping(Bytes::new()),
-                false => Message::Pong(Bytes::new()),
-            };
-            self.outgoing = std::mem::take(&mut self.ping_due).then_some(alive);
+            if std::mem::take(&mut self.ping_due) {
+                self.outgoing = Some(match self.session.wants_remote() {
+                    true => Message::Ping(self.session.ping(now)),
+                    false => Message::Pong(Bytes::new()),
+                });
+            }
         }
     }
 
@@ -73,6 +78,54 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             Err(NotRedialled { how, is_final }) => {
                 debug!("no connection to the gateway: {how}");
                 self.session.handle_not_reconnected(now, how, is_final);
+            }
+        }
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Instant,
+        message: Option<Result<Message, WsError>>,
+    ) {
+        self.vitals.heard(now);
+        if let Some(broken) = &mut self.sink_broken {
+            broken.quiet_since = None;
+        }
+        match message {
+            Some(Ok(Message::Binary(frame))) => {
+                // Its texts may repeat what is secret about the session.
+                self.session.handle_frame(now, self.hidden.in_frame(frame));
+            }
+            Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
+            Some(Ok(Message::Close(frame))) => {
+                self.peer_closed = true;
+                let (code, text) = match frame {
+                    Some(frame) => (Some(frame.code.into()), self.hidden.in_text(&frame.reason)),
+                    None => (None, String::new()),
+                };
+                self.session.handle_disconnect(now, Disconnect::Closed { code, text });
+            }
+            Some(Ok(Message::Pong(payload))) => self.session.handle_pong(now, &payload),
+            Some(Ok(_)) => self.session.handle_sign_of_life(now),
+            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
+                self.session
+                    .handle_violation(&format!("a message of {size} bytes, longer than any frame"));
+            }
+            Some(Err(WsError::Capacity(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(WsError::Utf8(_))) => {
+                self.session.handle_violation("a text message that is no UTF-8");
+            }
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
+                let how = "it was cut without a close frame".to_owned();
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
+            }
+            Some(Err(WsError::Protocol(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(error)) => {
+                self.session.handle_disconnect(now, Disconnect::Broken(plain(error)));
             }
         }
     }
@@ -100,6 +153,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Missing { expected, got } => {
                     debug!("Output {got} came where {expected} was due: asked for again");
                 }
+                Event::HeldUp(late) => debug!("what was sent was held up for {late:.1?}"),
+                Event::Unanswered => debug!("the gateway answers no pings any more"),
                 Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
                 Event::Ended(end) => {
                     if end == End::Remote(RemoteEnd::Redialled) {

@@ -1,0 +1,176 @@
+//! What is known to have arrived, and what waits for that.
+#![allow(clippy::disallowed_methods, reason = "any instant will do")]
+
+use super::resuming::{Test, cut, pair};
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What may be under way at the default limit, and a second of it.
+const UNDER_WAY: usize = 12_800;
+const A_SECOND: usize = 25_600;
+
+impl Test {
+    /// One whose far side answers pings, at once.
+    fn answering() -> Self {
+        let mut test = Self::open();
+        test.ping();
+        test
+    }
+
+    fn ping(&mut self) {
+        let payload = self.session.ping(self.now);
+        self.session.handle_pong(self.now, &payload);
+    }
+
+    /// Sends what it can for so long, and asks what it wants to ask: how many bytes that were.
+    fn copy(&mut self, time: Duration) -> (usize, Vec<Bytes>) {
+        let until = self.now + time;
+        let (mut bytes, mut pings) = (0, Vec::new());
+        loop {
+            let room = self.session.local_room();
+            self.session.handle_local(self.now, &vec![7; room]);
+            bytes += self.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+            pings.extend(self.session.poll_ping(self.now));
+            if self.now >= until {
+                return (bytes, pings);
+            }
+            self.now += MS;
+            self.session.handle_timeout(self.now);
+        }
+    }
+
+    fn until_it_waits(&mut self) -> Vec<Bytes> {
+        let (bytes, pings) = self.copy(3 * SECOND);
+        assert_eq!(bytes, UNDER_WAY);
+        assert!(pings.len() >= 3, "{pings:?}");
+        pings
+    }
+}
+
+#[test]
+fn what_waits_goes_on_with_an_answer_to_the_last_ping() {
+    let mut test = Test::answering();
+    let pings = test.until_it_waits();
+    assert_eq!(test.session.poll_timeout(true).map(|at| at > test.now), Some(true));
+    assert_eq!(test.copy(20 * SECOND).0, 0, "it takes as long as it takes");
+    test.session.handle_pong(test.now, pings.last().unwrap());
+    // All of it may have come just now.
+    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    let events: Vec<_> = std::iter::from_fn(|| test.session.poll_event()).collect();
+    assert!(events.iter().any(|event| matches!(event, Event::HeldUp(_))), "{events:?}");
+}
+
+#[test]
+fn what_waits_goes_on_with_an_acknowledgement() {
+    let mut test = Test::answering();
+    test.until_it_waits();
+    let sent = test.session.replay.last();
+    test.output(sent, 2, b"x");
+    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    // That of one that was sent again says nothing of when it came.
+    let mut test = Test::answering();
+    test.inputs(3);
+    test.frame(FrameType::SYNC, pair(1, 1), b"");
+    assert_eq!(test.kinds().len(), 3);
+    assert_eq!(test.session.newest, None);
+}
+
+#[test]
+fn keepalives_pass_and_it_is_asked_again_while_something_waits() {
+    let mut test = Test::answering();
+    test.until_it_waits();
+    let (mut empty, mut pings) = (0, 0);
+    for _ in 0..600 {
+        test.pass(SECOND / 10);
+        let sent = test.sent();
+        assert!(sent.iter().all(|(_, _, payload)| payload.is_empty()));
+        empty += sent.len();
+        pings += usize::from(test.session.poll_ping(test.now).is_some());
+    }
+    assert_eq!(empty, 1);
+    assert!((25..=30).contains(&pings), "{pings}");
+}
+
+#[test]
+fn a_far_side_that_has_never_answered_is_not_waited_for() {
+    let mut test = Test::open();
+    let (bytes, pings) = test.copy(10 * SECOND);
+    assert!(bytes > 9 * A_SECOND, "{bytes}");
+    assert!(pings.len() <= 8);
+}
+
+#[test]
+fn a_far_side_that_answers_no_more_is_waited_for_half_a_minute() {
+    let mut test = Test::answering();
+    test.until_it_waits();
+    // It is away for a while, and then says other things.
+    test.pass(20 * SECOND);
+    for number in 2..27 {
+        test.output(0, number, b"alive");
+        assert_eq!(test.copy(SECOND).0, 0);
+    }
+    test.session.handle_sign_of_life(test.now);
+    let (bytes, pings) = test.copy(5 * SECOND);
+    assert!(bytes > 4 * A_SECOND, "{bytes}");
+    assert_eq!(pings, Vec::<Bytes>::new());
+    let events: Vec<_> = std::iter::from_fn(|| test.session.poll_event()).collect();
+    assert!(events.contains(&Event::Unanswered), "{events:?}");
+}
+
+#[test]
+fn what_is_not_read_is_not_waited_for() {
+    let mut test = Test::answering();
+    test.until_it_waits();
+    // A local side that takes nothing: the answers are there, and cannot be read.
+    while test.session.wants_remote() {
+        test.output(0, test.session.received + 1, &[0; 2048]);
+    }
+    let (bytes, pings) = test.copy(5 * SECOND);
+    assert!(bytes > 4 * A_SECOND, "{bytes}");
+    assert_eq!(pings, Vec::<Bytes>::new(), "nor is it asked");
+    // It takes something again, and everything is as it was.
+    assert!(!test.delivered().is_empty());
+    test.ping();
+    let (bytes, pings) = test.copy(5 * SECOND);
+    assert!(bytes <= A_SECOND, "{bytes}");
+    assert!(!pings.is_empty());
+}
+
+#[test]
+fn another_socket_is_another_way() {
+    let mut test = Test::answering();
+    test.until_it_waits();
+    test.session.handle_disconnect(test.now, cut());
+    assert_eq!((test.session.poll_ping(test.now), test.session.ping_at(test.now)), (None, None));
+    test.reconnects_after();
+    test.session.handle_reconnected(test.now);
+    let sent = test.session.replay.last();
+    test.frame(FrameType::SYNC, pair(sent + 1, 1), b"");
+    // What was under way may have come last thing.
+    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    assert!(test.copy(5 * SECOND).0 > 4 * A_SECOND, "the new one has not answered yet");
+}
+
+#[test]
+fn what_waits_to_be_sent_again_is_no_quiet() {
+    let mut test = Test::open();
+    test.copy(2 * SECOND);
+    while !test.session.local.is_empty() {
+        test.pass(SECOND / 5);
+        test.sent();
+    }
+    test.session.handle_local_eof(test.now);
+    test.session.handle_disconnect(test.now, cut());
+    test.reconnects_after();
+    test.session.handle_reconnected(test.now);
+    test.ping();
+    test.frame(FrameType::SYNC, pair(1, 1), b"");
+    for _ in 0..30 {
+        test.pass(SECOND);
+        test.sent();
+    }
+    assert!(test.session.resend.is_some(), "it waits for an answer");
+    assert_eq!(test.session.end(), None);
+}

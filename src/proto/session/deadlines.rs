@@ -1,0 +1,129 @@
+//! What a session waits for, and for how long.
+
+use std::time::{Duration, Instant};
+
+use super::link::GIVE_UP;
+use super::{End, Failure, Greeting, Session};
+use crate::proto::timer::Timer;
+
+/// How long a session may take to open after the upgrade.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
+/// How much longer than after Opened to wait when no progress is told at all.
+pub(super) const UNTOLD: Duration = Duration::from_millis(1500);
+
+impl Session {
+    /// A deadline has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for timer in Timer::ALL {
+            if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
+                self.expire(now, timer);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
+    /// has room for a frame: the pace is waited for only then.
+    pub fn poll_timeout(&self, can_transmit: bool) -> Option<Instant> {
+        let waits = |timer| can_transmit || timer != Timer::Pace;
+        Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        if self.end.is_some() {
+            return None;
+        }
+        let opening = self.ready.is_none();
+        match timer {
+            Timer::Reconnect => self.reconnect_at(),
+            Timer::GiveUp => self.give_up_at(),
+            Timer::Flush => self.flush_by,
+            _ if !self.is_connected() => None,
+            Timer::AskAgain => self.ask_again_at(),
+            Timer::Tail => self.last.as_ref().map(|last| last.by),
+            // The far side has ended the stream, and only what is missing is still waited for.
+            _ if self.last.is_some() => None,
+            Timer::Told => self.told_by.filter(|_| !self.sync_due),
+            Timer::Pace if self.told_by.is_some() => None,
+            Timer::Pace if self.resend.is_some() => {
+                let payload = self.resend.and_then(|sequence| self.replay.get(sequence))?;
+                self.pace.whole_at(payload.len())
+            }
+            Timer::Ready if opening => self.ready_at(),
+            Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
+            Timer::Pace if !opening && !self.local.is_empty() => {
+                self.pace.retry_at(self.local.len())
+            }
+            // Once the local side is gone an older agent could take it for a reason to dial again.
+            Timer::KeepAlive if !opening && self.eof.is_none() && !self.keepalive_due => {
+                Some(self.last_sent + self.config.keepalive?)
+            }
+            Timer::Idle => Some(self.last_input.max(self.last_output) + self.config.idle_timeout?),
+            // The far side is not quiet as long as something is still to be sent again, either way.
+            Timer::Linger
+                if self.local.is_empty() && self.resend.is_none() && self.missing.is_none() =>
+            {
+                let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
+                // A local side that is busy is looked at again, but not at once and for ever.
+                let least = Duration::from_secs(u64::from(!self.deliver.is_empty()));
+                Some(quiet + self.config.linger.max(least))
+            }
+            _ => None,
+        }
+    }
+
+    fn expire(&mut self, now: Instant, timer: Timer) {
+        // A local side that does not take what waits for it is busy, and the far side is not quiet.
+        let busy = !self.deliver.is_empty() || !self.local.is_empty();
+        match timer {
+            Timer::Ready => self.make_ready(now),
+            Timer::Open => {
+                let waited = now.saturating_duration_since(self.started);
+                let failure = Failure::NotOpened { waited, progress: self.progress };
+                self.finish(End::Failed(failure), true);
+            }
+            Timer::Pace => {}
+            Timer::KeepAlive => self.keepalive_due = true,
+            Timer::Idle | Timer::Linger if busy => self.last_output = now,
+            Timer::Idle => {
+                let allowed = self.config.idle_timeout.unwrap_or_default();
+                self.finish(End::Failed(Failure::Idle(allowed)), true);
+            }
+            Timer::Linger => self.finish(End::Local, true),
+            Timer::AskAgain => self.ask_again(now),
+            Timer::Tail => self.handle_tail_timeout(now),
+            Timer::GiveUp => self.give_up(),
+            Timer::Told => self.told_by = None,
+            // The caller asks for it.
+            Timer::Reconnect => {}
+            Timer::Flush => {
+                self.local.clear();
+                self.finish(End::Local, true);
+            }
+        }
+    }
+
+    /// When local bytes may flow although the target has not spoken. Where it speaks first that is
+    /// the last resort, since an older agent drops what comes before it has dialled.
+    fn ready_at(&self) -> Option<Instant> {
+        let server_first = match self.greeting {
+            Greeting::Nothing => self.config.server_first,
+            Greeting::Ssh => true,
+            Greeting::Other => false,
+        };
+        let told = self.opened.map(|opened| opened + self.config.ready_delay);
+        match (told, server_first) {
+            (Some(told), true) => Some(told.max(self.opening + OPEN_WITHIN)),
+            (Some(told), false) => Some(told),
+            (None, false) if !self.progress => {
+                Some(self.opening + self.config.ready_delay + UNTOLD)
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// A gateway that restarts has its time once more, but not again and again.
+    fn open_by(&self) -> Instant {
+        let within = OPEN_WITHIN.max(self.config.ready_delay + UNTOLD);
+        (self.opening + within).min(self.started + within + GIVE_UP)
+    }
+}
