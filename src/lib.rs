@@ -27,11 +27,15 @@ pub mod cloud;
 mod cmd;
 pub mod credentials;
 pub mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod logging;
 pub mod net;
 pub mod proto;
 pub mod proxy;
 pub mod public_key;
+mod scrub;
 pub mod shutdown;
 pub mod spec;
 pub mod tls;

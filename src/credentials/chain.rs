@@ -24,11 +24,19 @@ const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
 /// # Errors
 /// Every [`Error`]; nothing is sent or written.
 pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
+    resolve_from(query, &ProfileFile::read)
+}
+
+/// Reads a profile file; `None` if there is none.
+pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Error>;
+
+/// The same with files that something else reads.
+pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
     let env = Environment(query.env);
     let files = Files::of(query, &env);
 
     if let Some((name, asked_by)) = named_profile(query, &env)? {
-        let loaded = files.load()?;
+        let loaded = files.load(read)?;
         let (file, profile) = loaded
             .iter()
             .find_map(|file| file.get(&name).map(|profile| (file, profile)))
@@ -39,7 +47,7 @@ pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
 
     if let Some(credentials) = env.credentials()? {
         // The keys are of no profile: its endpoint is not theirs, but its region is a good guess.
-        let loaded = match files.load() {
+        let loaded = match files.load(read) {
             Ok(loaded) => loaded,
             Err(problem) if query.config.is_none() => {
                 tracing::debug!("no region from the profile file: {problem}");
@@ -56,7 +64,7 @@ pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
         return Err(Error::UnsupportedVariable { variable, mode: "OIDC" });
     }
 
-    let loaded = files.load()?;
+    let loaded = files.load(read)?;
     if let Some((file, profile)) = current(&loaded)? {
         let credentials = profile.credentials(&file.path, query.now)?;
         return finish(&env, credentials, Some(profile), Some(profile));
@@ -162,14 +170,14 @@ impl Files {
     }
 
     /// Those that are there.
-    fn load(&self) -> Result<Vec<ProfileFile>, Error> {
+    fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
         match self {
-            Self::Given(path, asked_by) => match ProfileFile::read(path)? {
+            Self::Given(path, asked_by) => match read(path)? {
                 Some(file) => Ok(vec![file]),
                 None => Err(Error::NoFile { path: path.to_owned(), asked_by: asked_by.to_owned() }),
             },
             Self::Usual(paths) => {
-                let files = paths.iter().map(|path| ProfileFile::read(path));
+                let files = paths.iter().map(|path| read(path));
                 files.filter_map(Result::transpose).collect()
             }
         }

@@ -13,6 +13,8 @@ use secrecy::SecretString;
 mod chain;
 mod env;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod profile;
 
 pub(crate) use chain::in_home;

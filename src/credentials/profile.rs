@@ -53,12 +53,16 @@ impl std::fmt::Debug for Profile {
 impl ProfileFile {
     /// Reads a file; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Error> {
-        let Some(bytes) = read_bytes(path)? else {
-            return Ok(None);
-        };
-        let (current, profiles) =
-            parse(&bytes).map_err(|problem| Error::Unusable { path: path.to_owned(), problem })?;
-        Ok(Some(Self { path: path.to_owned(), current, profiles }))
+        read_bytes(path)?.map(|bytes| Self::of(path, &bytes)).transpose()
+    }
+
+    /// A file with this content.
+    pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let path = path.to_owned();
+        match parse(bytes) {
+            Ok((current, profiles)) => Ok(Self { path, current, profiles }),
+            Err(problem) => Err(Error::Unusable { path, problem }),
+        }
     }
 
     /// The first profile of this name.

@@ -1,0 +1,122 @@
+//! The profile file and how a profile is chosen, fed by a fuzzer.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::chain::resolve_from;
+use super::profile::ProfileFile;
+use super::{Error, Query, Resolved, Source};
+use crate::explain::Report;
+
+/// What secrets of the corpus begin with.
+const MARK: &str = "hush";
+
+/// A first line of what the program is called with, `--profile=NAME`, `--config=FILE` and
+/// `VARIABLE=VALUE` between blanks, and behind it the files: `config.json`, and after a byte of 0
+/// `config_ecs.json`.
+pub(crate) fn config(input: &[u8]) {
+    let (line, files) = split(input, b'\n');
+    let line = String::from_utf8_lossy(line);
+    let (first, second) = split(files, 0);
+    let value = |name: &str| {
+        line.split(' ').filter_map(|word| word.split_once('=')).find(|(key, _)| *key == name)
+    };
+    let (profile, config) = (value("--profile"), value("--config"));
+    let query = Query {
+        profile: profile.map(|(_, name)| name),
+        config: config.map(|(_, path)| Path::new(path)),
+        env: &|name| value(name).map(|(_, value)| OsString::from(value)),
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        home: Some(PathBuf::from("/home")),
+    };
+    let read = |path: &Path| match path.file_name().and_then(|name| name.to_str()) {
+        Some("config_ecs.json") if files.contains(&0) => ProfileFile::of(path, second).map(Some),
+        Some("config.json") => ProfileFile::of(path, first).map(Some),
+        _ => Ok(None),
+    };
+
+    let resolved = resolve_from(&query, &read);
+    let again = resolve_from(&query, &read);
+    assert_eq!(format!("{resolved:?}"), format!("{again:?}"), "another choice");
+    let shown = match &resolved {
+        Ok(resolved) => {
+            assert_chosen(resolved, &query, &[first, second]);
+            format!(
+                "{resolved:?} {} {}",
+                resolved.credentials.source().renewal(),
+                resolved.credentials.source().add_token()
+            )
+        }
+        Err(error) => {
+            assert_reported(error);
+            format!("{error:?} {}", Report::new(error))
+        }
+    };
+    // Names may be shown, whatever they are.
+    let is_told =
+        line.contains(MARK) || [first, second].iter().any(|file| names(file).contains(MARK));
+    assert!(is_told || !shown.contains(MARK), "a secret is shown: {shown}");
+}
+
+fn split(bytes: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match bytes.iter().position(|byte| *byte == at) {
+        Some(place) => (&bytes[..place], &bytes[place + 1..]),
+        None => (bytes, b""),
+    }
+}
+
+fn profiles(file: &[u8]) -> (Option<Value>, Vec<Value>) {
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let mut file: Value = serde_json::from_slice(file).unwrap_or_default();
+    let list = file.get_mut("profiles").map(Value::take);
+    let list = list.and_then(|list| list.as_array().cloned()).unwrap_or_default();
+    (file.get("current").cloned(), list)
+}
+
+/// All of a file that a message or a log may show.
+fn names(file: &[u8]) -> String {
+    let (current, profiles) = profiles(file);
+    let public = ["name", "mode", "access_key_id", "region_id", "endpoint", "endpoint_type"];
+    let fields = profiles.iter().flat_map(|profile| public.map(|name| profile.get(name)));
+    fields.chain([current.as_ref()]).flatten().map(Value::to_string).collect()
+}
+
+/// Credentials are those of the profile that was asked for, else of the current one, whole.
+fn assert_chosen(resolved: &Resolved, query: &Query<'_>, files: &[&[u8]]) {
+    let credentials = &resolved.credentials;
+    let secret = credentials.access_key_secret().expose_secret();
+    let token = credentials.security_token().map(|token| token.expose_secret());
+    for part in [Some(credentials.access_key_id()), Some(secret), token].into_iter().flatten() {
+        assert!(!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()), "{part:?}");
+    }
+    let Source::Profile { name, mode, .. } = credentials.source() else {
+        assert_eq!(query.profile.filter(|name| !name.is_empty()), None, "not what was asked for");
+        return;
+    };
+    if let Some(asked) = query.profile.filter(|asked| !asked.is_empty()) {
+        assert_eq!(name, asked, "not what was asked for");
+    }
+    assert_eq!(mode.eq_ignore_ascii_case("StsToken"), token.is_some());
+    let is_it = |profile: &Value| {
+        let text = |field| match profile.get(field) {
+            Some(Value::String(text)) => text.trim().to_owned(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        profile.get("name").and_then(Value::as_str) == Some(name)
+            && text("access_key_secret") == secret
+            && text("access_key_id") == credentials.access_key_id()
+            && token.is_none_or(|token| text("sts_token") == token)
+    };
+    assert!(files.iter().any(|file| profiles(file).1.iter().any(is_it)), "parts of two profiles");
+}
+
+fn assert_reported(error: &Error) {
+    let report = Report::new(error).to_string();
+    assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{report:?}");
+    assert!(report.contains("\n  fix: "), "nothing to do: {report}");
+}

@@ -1,0 +1,118 @@
+//! What fuzzers drive: one function for each target of `fuzz/`, which takes any bytes and panics
+//! where something does not hold that always has to.
+//!
+//! The functions stand beside what they try, in files called `fuzzed`. The inputs of `fuzz/seeds`
+//! are where fuzzers begin; each one is tried by an ordinary `cargo test` too.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use crate::cloud::fuzzed::{Found, answer, assert_reported};
+use crate::explain::Explain;
+use crate::proto::session::Failure;
+use crate::public_key::PublicKey;
+use crate::tunnel::dial::{DialError, address};
+use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+
+/// A message of the gateway: [`crate::proto::frame`].
+pub fn frame(message: &[u8]) {
+    crate::proto::fuzzed::frame(message);
+}
+
+/// All that can happen to a session, in any order: [`crate::proto::session`].
+pub fn session(script: &[u8]) {
+    crate::proto::session::fuzzed::session(script);
+}
+
+/// Profile files, and what chooses among the profiles: [`crate::credentials`].
+pub fn config(input: &[u8]) {
+    crate::credentials::fuzzed::config(input);
+}
+
+/// Answers of the API, and what is made of them: [`crate::cloud`].
+pub fn answers(input: &[u8]) {
+    match answer(input) {
+        Found::Nothing => {}
+        Found::Session(session) => {
+            let shown = format!("{session:?}");
+            let id = format!("{} {:?}", session.session_id, session.request_id);
+            assert!(id.contains("hush") || !shown.contains("hush"), "a secret is shown: {shown}");
+            match address(session.websocket_url.expose_secret()) {
+                Ok((url, _)) => drop(url.into_client_request()),
+                Err(error) => {
+                    assert!(matches!(error, DialError::Url(_)), "{error:?}");
+                    let request_id = session.request_id;
+                    assert_reported(&NotDialled { error, request_id });
+                }
+            }
+        }
+        Found::Result(result) => {
+            for key in PublicKey::host_keys(&result.output) {
+                let line = format!("{} {}", key.algorithm(), key.base64());
+                assert_eq!(line, key.line());
+                assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
+                assert_eq!(PublicKey::host_keys(&line)[0].fingerprint(), key.fingerprint());
+            }
+        }
+        Found::Words(words) => {
+            for word in words {
+                for finding in [
+                    Finding::NotRunning { state: word.clone() },
+                    Finding::AgentTooOld { version: word.clone() },
+                ] {
+                    assert_reported(&not_opened(finding));
+                }
+            }
+        }
+    }
+}
+
+fn not_opened(finding: Finding) -> impl Explain {
+    SessionError {
+        failure: Failure::NotOpened { waited: Duration::from_secs(15), progress: true },
+        target: Target { instance: "i-1".to_owned(), remote_host: None, port: 22 },
+        finding: Some(finding),
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn replay(name: &str, target: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let input = std::fs::read(&path).unwrap();
+            let held = std::panic::catch_unwind(|| target(&input));
+            assert!(held.is_ok(), "{}", path.display());
+            seeds += 1;
+        }
+        assert!(seeds > 10, "only {seeds} in {}", folder.display());
+    }
+
+    #[test]
+    fn every_seed_of_each_target_is_tried() {
+        replay("frame", frame);
+        replay("session", session);
+        replay("config", config);
+        replay("answers", answers);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn whatever_happens_to_a_session(script in proptest::collection::vec(any::<u8>(), 0..500)) {
+            session(&script);
+        }
+    }
+}
