@@ -5,14 +5,15 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 /// The longest time that anything is remembered for.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,11 +88,20 @@ impl Cache {
         (now.duration_since(stored).ok()? < within).then_some((entry.value, stored))
     }
 
-    /// Remembers something. Where that fails it is only logged.
+    /// Remembers something. Where that fails it is only logged; a disk that is full is told, once.
     pub fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+
         let Some(folder) = self.folder.as_deref() else { return };
-        if let Err(error) = write(folder, &topic.file_name, value, now) {
-            debug!("cannot remember in {}: {error}", folder.display());
+        let Err(error) = write(folder, &topic.file_name, value, now) else { return };
+        let (shown, asked_again) = (folder.display(), "it will be asked again");
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+                if !TOLD.swap(true, Ordering::Relaxed) =>
+            {
+                warn!("nothing can be remembered in {shown}: {error}; {asked_again} (told once)");
+            }
+            _ => info!("nothing can be remembered in {shown}: {error}; {asked_again}"),
         }
     }
 

@@ -32,7 +32,8 @@ mod platform {
     /// Takes over the signals that ask the process to end, from when it is made.
     #[derive(Debug)]
     pub struct Signals {
-        hangup: Stream,
+        /// Nothing where the process is to outlive its terminal.
+        hangup: Option<Stream>,
         interrupt: Stream,
         terminate: Stream,
     }
@@ -43,8 +44,9 @@ mod platform {
         /// # Errors
         /// When the system does not allow it.
         pub fn new() -> io::Result<Self> {
+            let outlives = hangup_is_ignored();
             Ok(Self {
-                hangup: signal(SignalKind::hangup())?,
+                hangup: (!outlives).then(|| signal(SignalKind::hangup())).transpose()?,
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
             })
@@ -52,12 +54,40 @@ mod platform {
 
         /// Waits for the next one. Cancel-safe.
         pub async fn next(&mut self) -> Signal {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                _ = self.hangup.recv() => Signal::Hangup,
+                _ = hangup => Signal::Hangup,
                 _ = self.interrupt.recv() => Signal::Interrupt,
                 _ = self.terminate.recv() => Signal::Terminate,
             }
         }
+    }
+
+    /// Makes a file that may not grow any further (`ulimit -f`) an error like that of a full disk, where
+    /// it would be the process's end, and its sessions would stay. To be called in the event loop.
+    pub fn outlive_file_limits() {
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        // What is not allowed leaves things as they are.
+        let _ = signal(kind);
+    }
+
+    /// Whether whoever started the process has had SIGHUP ignored, as nohup does: an ssh that was
+    /// started so stays when its terminal goes, and needs us. Only Linux tells.
+    fn hangup_is_ignored() -> bool {
+        const OF_HANGUP: u64 = 1;
+
+        if !cfg!(target_os = "linux") {
+            return false;
+        }
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        ignored.is_some_and(|bits| bits & OF_HANGUP != 0)
     }
 }
 
@@ -92,6 +122,9 @@ mod platform {
             }
         }
     }
+
+    /// Nothing is to be done here.
+    pub fn outlive_file_limits() {}
 }
 
-pub use platform::Signals;
+pub use platform::{Signals, outlive_file_limits};

@@ -112,6 +112,12 @@ impl Builder {
         self
     }
 
+    /// For how long a session that has ended still counts against the quotas (not at all).
+    pub fn quota_lag(mut self, lag: Duration) -> Self {
+        self.world.settings.quota_lag = lag;
+        self
+    }
+
     /// Whether Session Manager is switched on (yes).
     pub fn session_manager_enabled(mut self, enabled: bool) -> Self {
         self.world.settings.session_manager_enabled = enabled;

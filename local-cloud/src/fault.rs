@@ -145,6 +145,7 @@ pub struct ApiFault {
     pub(crate) action: Option<String>,
     pub(crate) times: Option<u32>,
     pub(crate) delay: Option<Duration>,
+    pub(crate) late: Option<Duration>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) lower_case: bool,
     pub(crate) effect: ApiEffect,
@@ -176,6 +177,7 @@ impl ApiFault {
             action,
             times: None,
             delay: None,
+            late: None,
             headers: Vec::new(),
             lower_case: false,
             effect: ApiEffect::None,
@@ -200,7 +202,14 @@ impl ApiFault {
         self
     }
 
-    /// The answer comes so much later.
+    /// The call is carried out at once, and its answer comes so much later.
+    #[must_use]
+    pub fn late(mut self, delay: Duration) -> Self {
+        self.late = Some(delay);
+        self
+    }
+
+    /// The call is carried out, and answered, so much later.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);

@@ -1,6 +1,6 @@
 //! What is known of a session, for tests to look at.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// So many violations of one session are kept.
 const KEPT_VIOLATIONS: usize = 64;
@@ -137,6 +137,8 @@ pub struct SessionRecord {
     pub faults_struck: u32,
     /// Why it ended: a reason of the protocol, or `ClientClosed`, `ClientGone`, `EndTerminalSession`, or a fault.
     pub end_reason: Option<String>,
+    /// Since when it does not count against the quotas any more, but for [`crate::Builder::quota_lag`].
+    pub over: Option<Instant>,
     /// What the client did against the protocol.
     pub violations: Vec<String>,
 }
@@ -198,6 +200,7 @@ impl SessionRecord {
             peak_made_per_second: 0,
             faults_struck: 0,
             end_reason: None,
+            over: None,
             violations: Vec::new(),
         }
     }
@@ -210,6 +213,11 @@ impl SessionRecord {
             SessionState::Connected | SessionState::Disconnected => true,
             SessionState::Terminated => false,
         }
+    }
+
+    /// Whether it has ended so short a while ago that the service may not have noticed.
+    pub(crate) fn lingers(&self, lag: Duration) -> bool {
+        self.over.is_some_and(|over| over.elapsed() < lag)
     }
 
     pub(crate) fn violation(&mut self, what: String) {
@@ -245,6 +253,7 @@ impl SessionRecord {
     /// The end, of which the first reason counts.
     pub(crate) fn terminate(&mut self, reason: &str) {
         self.state = SessionState::Terminated;
+        self.over.get_or_insert_with(Instant::now);
         self.end_reason.get_or_insert_with(|| reason.to_owned());
     }
 }
@@ -258,7 +267,6 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_session_counts_until_it_is_ended_or_can_no_longer_be_used() {
@@ -273,6 +281,7 @@ mod tests {
         session.terminate("ClientGone");
         assert!(!session.is_open());
         assert_eq!(session.end_reason.as_deref(), Some("Exit"));
+        assert!(session.lingers(Duration::from_secs(60)) && !session.lingers(Duration::ZERO));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Settings {
     pub region_quota: usize,
     /// Sessions an instance may have connected at a time.
     pub instance_quota: usize,
+    /// For how long a session that has ended still counts against both.
+    pub quota_lag: Duration,
     /// Whether Session Manager is switched on.
     pub session_manager_enabled: bool,
     /// How WebSocketUrl spells the query key of the session's id.
@@ -68,6 +70,7 @@ impl Default for Settings {
         Self {
             region_quota: 100,
             instance_quota: 20,
+            quota_lag: Duration::ZERO,
             session_manager_enabled: true,
             url_key: "sessionid".to_owned(),
             url_lifetime: Duration::from_secs(600),

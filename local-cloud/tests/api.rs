@@ -243,6 +243,42 @@ async fn quotas_count_what_nobody_has_ended() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_ended_may_count_for_a_while() {
+    let instance = Instance::new("i-a");
+    let lag = Duration::from_secs(100);
+    let few = LocalCloud::builder().region_quota(2).instance_quota(1).quota_lag(lag);
+    let cloud = few.instance(instance).start().await.unwrap();
+    let params = [("InstanceId.1", "i-a"), ("PortNumber", "22")];
+    let (first, second) = (start(&cloud, "i-a", 22).await, start(&cloud, "i-a", 22).await);
+    drop(Client::connect(&cloud, &first).await);
+    call(&cloud, "EndTerminalSession", &[("SessionId", &first.id)]).await;
+    let full = call(&cloud, "StartTerminalSession", &params).await;
+    assert_eq!(full.code(), "SessionCount.ExceedLimit");
+    let refused = Client::try_connect(&cloud, &second, Some("")).await;
+    assert!(refused.is_err(), "the gateway counts it as well");
+    assert_eq!(cloud.look(State::open_sessions), 1);
+}
+
+/// What was done is done before anybody is told.
+#[tokio::test]
+async fn an_answer_may_come_late() {
+    let cloud = cloud().await;
+    let late = Duration::from_millis(300);
+    cloud.faults().api(ApiFault::on("StartTerminalSession").late(late).times(1));
+    let begin = std::time::Instant::now();
+    let answer = async {
+        start(&cloud, "i-a", 22).await;
+        begin.elapsed()
+    };
+    let there = async {
+        cloud.wait_for(|state| state.sessions().count() == 1, SOON).await.unwrap();
+        cloud.calls()[0].status
+    };
+    let (answered, status) = tokio::join!(answer, there);
+    assert!(answered >= late && status == 0, "{answered:?}, {status}");
+}
+
+#[tokio::test]
 async fn sessions_are_described_page_by_page() {
     let cloud = cloud().await;
     for _ in 0..3 {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::sign::encode;
 use crate::explain::printable;
+use crate::scrub;
 
 /// The most of somebody else's text that a message shows, in characters.
 const MAX_SHOWN: usize = 300;
@@ -75,10 +76,30 @@ pub(super) struct Raw {
     pub(super) status: u16,
     pub(super) date: Option<String>,
     pub(super) retry_after: Option<Duration>,
-    /// From the header, for answers whose body has none.
+    /// From the header, for answers whose body has none; cleaned.
     pub(super) request_id: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) received: SystemTime,
+}
+
+impl Raw {
+    /// An answer whose body is still to come.
+    pub(super) fn head(status: StatusCode, headers: &HeaderMap, received: SystemTime) -> Self {
+        let header = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?.trim();
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        Self {
+            status: status.as_u16(),
+            date: header("date"),
+            retry_after: header("x-acs-retry-after")
+                .and_then(|millis| millis.parse().ok())
+                .map(Duration::from_millis),
+            request_id: header("x-acs-request-id"),
+            body: Vec::new(),
+            received,
+        }
+    }
 }
 
 /// Why an answer is none.
@@ -102,10 +123,11 @@ pub(super) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
                 }
                 _ => AnswerError::NotJson { status, excerpt: excerpt(&raw.body, scrub) },
             };
-            return (Err(Bad::Answer(problem)), raw.request_id.clone());
+            return (Err(Bad::Answer(problem)), scrub.id(raw.request_id.as_deref()));
         }
     };
-    let request_id = text(&value, "RequestId").or_else(|| raw.request_id.clone());
+    let request_id = text(&value, "RequestId");
+    let request_id = scrub.id(request_id.as_deref().or(raw.request_id.as_deref()));
     let message = text(&value, "Message").map(|message| scrub.message(&message));
     let code = text(&value, "Code").filter(|code| !means_success(code));
     let result = match code {
@@ -144,6 +166,22 @@ pub(super) fn text(value: &Value, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// A field that messages show, as [`text`] has it but fit for them.
+pub(super) fn word(value: &Value, name: &str) -> Option<String> {
+    text(value, name).map(|text| readable(&text)).filter(|word| !word.is_empty())
+}
+
+/// Somebody else's text on one line, without control characters, and cut to a readable length.
+fn readable(text: &str) -> String {
+    let text = printable(text);
+    let words: Vec<_> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
 /// A list that stands in an object, `Things.Thing[]`, or a bare one; empty if there is none.
 pub(super) fn all<'a>(value: &'a Value, outer: &str, inner: &str) -> &'a [Value] {
     let list = match field(value, outer) {
@@ -159,39 +197,22 @@ pub(super) fn first<'a>(value: &'a Value, outer: &str, inner: &str) -> Option<&'
     all(value, outer, inner).first()
 }
 
-/// What may not be shown, in every form in which an answer could repeat it.
-pub(super) struct Scrub(Vec<String>);
+/// What may not be shown of an answer.
+pub(super) struct Scrub(scrub::Scrub);
 
 impl Scrub {
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms = Vec::new();
-        for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
-            let once = encode(secret);
-            forms.push(encode(&once));
-            forms.push(once);
-            forms.push(secret.to_owned());
-        }
-        // The longest first: a short one may be part of it.
-        forms.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self(forms)
+        Self(scrub::Scrub::new(secrets))
     }
 
-    /// Somebody else's text without secrets and control characters, cut to a readable length.
-    fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for form in &self.0 {
-            if text.contains(form) {
-                text = text.replace(form, "…");
-            }
-        }
-        let text = printable(&text);
-        let words: Vec<_> = text.split_whitespace().collect();
-        let text = words.join(" ");
-        match text.char_indices().nth(MAX_SHOWN) {
-            Some((at, _)) => format!("{}…", &text[..at]),
-            None => text,
-        }
+    /// Somebody else's text without secrets, fit for a message.
+    pub(super) fn text(&self, text: &str) -> String {
+        readable(&self.0.clean(text))
+    }
+
+    /// A `RequestId`: something else than the API may answer with anything.
+    fn id(&self, id: Option<&str>) -> Option<String> {
+        id.map(|id| self.text(id))
     }
 
     /// A `Message`, without the string that the service signed: it repeats the whole request.
@@ -205,8 +226,9 @@ impl Scrub {
 
 /// The first words of a page, without its tags.
 fn excerpt(body: &[u8], scrub: &Scrub) -> String {
-    // A page's head may be long; what is shown is short.
-    let body = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]).into_owned();
+    // A page's head may be long; what is shown is short. It is cut once no secret can be cut with it.
+    let body = scrub.0.clean(&String::from_utf8_lossy(body));
+    let body: String = body.chars().take(16 << 10).collect();
     let lower = body.to_ascii_lowercase();
     let title = lower.find("<title").and_then(|open| {
         let start = open + lower[open..].find('>')? + 1;
@@ -339,6 +361,19 @@ mod tests {
             let shown = scrub().message(message);
             assert!(shown.starts_with("Not matched.") && !shown.contains("hush"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_request_id_is_no_way_around_that() {
+        for (body, header) in [
+            (r#"{"Code":"Throttling","RequestId":"R hush+/="}"#, "R-header"),
+            ("<p>no</p>", "R hush%2B%2F%3D"),
+        ] {
+            let raw = Raw { request_id: Some(header.into()), ..raw(502, body) };
+            assert_eq!(read(&raw, &scrub()).1.as_deref(), Some("R …"));
+        }
+        let body = format!(r#"{{"Code":"Throttling","RequestId":"{}"}}"#, "R".repeat(9000));
+        assert_eq!(refusal(&body).1.unwrap().chars().count(), MAX_SHOWN + 1);
     }
 
     #[test]

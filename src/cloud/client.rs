@@ -1,5 +1,6 @@
 //! Calls with a deadline: sent, and sent again where that may help and does no harm.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,18 @@ impl Client {
 
     /// Makes a call, in several tries if need be, within the time for it.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
+        self.call_unless(call, std::future::pending()).await
+    }
+
+    /// The same, but no other try is made once it is `unwanted`, unless one of those before may have
+    /// been obeyed although its answer did not come: then only another try can tell.
+    pub(super) async fn call_unless(
+        &self,
+        call: &Call,
+        unwanted: impl Future<Output = ()>,
+    ) -> Result<Answer, Error> {
+        let mut unwanted = std::pin::pin!(unwanted);
+        let mut maybe_obeyed = false;
         let deadline = Instant::now() + self.config.call_timeout;
         let mut tries = 0;
         let mut last: Option<transport::Failure> = None;
@@ -150,7 +163,14 @@ impl Client {
                 };
                 return Err(self.error(call, failure, tries).with_note(note));
             }
-            sleep(pause).await;
+            maybe_obeyed |= may_have_been_obeyed(&failure.0);
+            tokio::select! {
+                biased;
+                () = &mut unwanted, if !maybe_obeyed => {
+                    return Err(self.error(call, failure, tries));
+                }
+                () = sleep(pause) => {}
+            }
             last = Some(failure);
         }
     }
@@ -187,6 +207,16 @@ fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
             .then(|| refusal.retry_after.unwrap_or_default()),
         Problem::Network(problem) => problem.is_worth_a_retry(idempotent).then_some(Duration::ZERO),
         Problem::Answer(_) | Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => None,
+    }
+}
+
+/// Whether a try that failed may have done its work.
+fn may_have_been_obeyed(problem: &Problem) -> bool {
+    match problem {
+        Problem::Refused(refusal) => super::Kind::of_code(&refusal.code) != super::Kind::Throttled,
+        Problem::Network(problem) => !problem.is_worth_a_retry(false),
+        Problem::Answer(_) => true,
+        Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => false,
     }
 }
 

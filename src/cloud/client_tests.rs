@@ -1,3 +1,4 @@
+use std::future::{pending, ready};
 use std::path::Path;
 
 use secrecy::ExposeSecret as _;
@@ -18,7 +19,7 @@ async fn a_v3_call_goes_on_the_wire_as_it_was_signed() {
         connection_type: Some(ConnectionType::Intranet),
         ..StartTerminalSession::to_port("i-1", 8022)
     };
-    let session = client(&server).start_terminal_session(&request).await.unwrap();
+    let session = client(&server).start_terminal_session(&request, pending()).await.unwrap();
     assert_eq!(session.session_id, "s-1");
     assert_eq!(session.websocket_url.expose_secret(), "wss://hush");
     assert_eq!(session.security_token.expose_secret(), "hush-t");
@@ -153,6 +154,24 @@ async fn what_may_have_been_obeyed_is_not_sent_again_unless_that_does_no_harm() 
     }
 }
 
+/// Only what may have made a session is tried again, to find out which one is to be ended.
+#[tokio::test]
+async fn what_nobody_wants_any_more_is_tried_again_only_if_it_may_have_been_obeyed() {
+    let cut = Act::Send("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"Sess".into());
+    for (failures, tries) in [
+        (vec![refusal("Throttling")], 1),
+        (vec![cut.clone(), refusal("Throttling")], 3),
+        (vec![Act::Close], 2),
+        (vec![refusal("InternalError")], 2),
+        (vec![refusal("IdempotentProcessing")], 2),
+    ] {
+        let server = Server::new(&[failures, vec![session()]].concat()).await;
+        let request = StartTerminalSession::to_port("i-1", 22);
+        let started = client(&server).start_terminal_session(&request, ready(())).await;
+        assert_eq!((server.requests().len(), started.is_ok()), (tries, tries > 1));
+    }
+}
+
 #[tokio::test]
 async fn the_pause_that_the_service_asks_for_is_kept_or_the_call_ends() {
     let asks = |millis: u32| {
@@ -239,10 +258,12 @@ async fn answers_that_are_none() {
     let server = Server::new(&[json("200 OK", "", &large)]).await;
     let error = start(&client(&server)).await.unwrap_err();
     assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
-    let endless = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{large}");
+    let head = format!("connection: close\r\nx-acs-request-id: R {SECRET}");
+    let endless = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{large}");
     let server = Server::new(&[Act::Send(endless)]).await;
     let error = start(&client(&server)).await.unwrap_err();
     assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
+    assert_eq!(error.request_id(), Some("R …"), "it repeats no secret");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::answer::{all, text};
+use super::answer::{all, text, word};
 use super::client::{Client, random_hex};
 use super::error::Error;
 
@@ -134,8 +134,20 @@ impl Client {
             call.params.insert(name.to_owned(), value.to_owned());
         }
         let (value, _) = self.call(&call).await?;
-        Ok(find(&value, invocation).map(result))
+        Ok(result(&value, invocation))
     }
+}
+
+/// The result of an invocation, if an answer has it.
+pub(super) fn result(answer: &Value, wanted: &Invocation) -> Option<InvocationResult> {
+    let item = find(answer, wanted)?;
+    Some(InvocationResult {
+        status: InvocationStatus::parse(word(item, "InvocationStatus").unwrap_or_default()),
+        exit_code: text(item, "ExitCode").and_then(|code| code.parse().ok()),
+        output: text(item, "Output").map(|output| decode(&output)).unwrap_or_default(),
+        error_code: word(item, "ErrorCode"),
+        error_info: text(item, "ErrorInfo"),
+    })
 }
 
 /// The result of this invocation in this instance. Ids that an answer leaves out are taken to be
@@ -146,16 +158,6 @@ fn find<'a>(value: &'a Value, wanted: &Invocation) -> Option<&'a Value> {
     all(outer, "InvocationResults", "InvocationResult").iter().find(|item| {
         is(item, "InvokeId", &wanted.invoke_id) && is(item, "InstanceId", &wanted.instance_id)
     })
-}
-
-fn result(item: &Value) -> InvocationResult {
-    InvocationResult {
-        status: InvocationStatus::parse(text(item, "InvocationStatus").unwrap_or_default()),
-        exit_code: text(item, "ExitCode").and_then(|code| code.parse().ok()),
-        output: text(item, "Output").map(|output| decode(&output)).unwrap_or_default(),
-        error_code: text(item, "ErrorCode"),
-        error_info: text(item, "ErrorInfo"),
-    }
 }
 
 fn decode(output: &str) -> String {
@@ -182,7 +184,7 @@ mod tests {
             "InvokeId": "t-1", "InstanceId": "i-1", "InvocationStatus": "Failed", "ExitCode": 7,
             "Output": "aGVsbG8=", "ErrorCode": "ExitCodeNonzero", "ErrorInfo": "seven",
         }));
-        let read = |value: &Value| find(value, &invocation()).map(result);
+        let read = |value: &Value| result(value, &invocation());
         let failed = read(&whole).unwrap();
         assert_eq!(failed.status, InvocationStatus::Failed("Failed".into()));
         assert_eq!((failed.exit_code, failed.output.as_str()), (Some(7), "hello"));
@@ -191,6 +193,11 @@ mod tests {
         let bare = bare.unwrap();
         assert_eq!(bare.status, InvocationStatus::Underway("Running".into()));
         assert_eq!((bare.exit_code, bare.output.as_str()), (None, "not Base64!"));
+        let long = "long ".repeat(9000);
+        let long = list(json!({"InvocationStatus": long, "ErrorCode": "\u{1b}[31m"}));
+        let long = read(&long).unwrap();
+        assert!(format!("{:?}", long.status).len() < 400, "it is part of messages");
+        assert_eq!(long.error_code.as_deref(), Some("[31m"));
         assert_eq!(
             read(&list(json!({}))).unwrap().status,
             InvocationStatus::Unknown(String::new())

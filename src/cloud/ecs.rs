@@ -1,9 +1,11 @@
 //! The calls of the ECS API that this program makes, version 2014-05-26.
 
+use std::future::Future;
+
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{AnswerError, first, text};
+use super::answer::{AnswerError, first, text, word};
 use super::client::{Answer, Call, Client, random_hex};
 use super::error::Error;
 use super::sign::Params;
@@ -144,10 +146,13 @@ impl Client {
     ///
     /// # Errors
     /// Every [`Error`]; nothing is sent for a request that makes no sense. A future that is dropped
-    /// may leave a session behind, which the service ends by itself.
+    /// may leave a session behind, which the service ends by itself: so whoever does not want one any
+    /// more says so by `unwanted`, and waits for as long as it can. There is no other try then but for
+    /// what may have been started.
     pub async fn start_terminal_session(
         &self,
         request: &StartTerminalSession,
+        unwanted: impl Future<Output = ()>,
     ) -> Result<TerminalSession, Error> {
         let mut call = self.prepare(
             "StartTerminalSession",
@@ -171,18 +176,17 @@ impl Client {
             }
         }
 
-        let answer = self.call(&call).await?;
-        let session_id = self.need(&call, &answer, "SessionId")?;
-        let websocket_url = match self.need(&call, &answer, "WebSocketUrl") {
-            Ok(url) => url.into(),
-            Err(error) => {
-                // It counts against the quotas although nobody can use it.
-                let _ = self.end_terminal_session(&session_id).await;
-                return Err(error);
+        let answer = self.call_unless(&call, unwanted).await?;
+        match terminal_session(&answer) {
+            Ok(session) => Ok(session),
+            Err(field) => {
+                if let Some(session_id) = text(&answer.0, "SessionId") {
+                    // It counts against the quotas although nobody can use it.
+                    let _ = self.end_terminal_session(&session_id).await;
+                }
+                Err(self.missing(&call, &answer, field))
             }
-        };
-        let security_token = text(&answer.0, "SecurityToken").unwrap_or_default().into();
-        Ok(TerminalSession { session_id, security_token, websocket_url, request_id: answer.1 })
+        }
     }
 
     /// `EndTerminalSession`: gives a session's place in the quotas back.
@@ -205,7 +209,7 @@ impl Client {
         instance_id: &str,
     ) -> Result<Option<InstanceStatus>, Error> {
         let (value, _) = self.describe("DescribeInstanceStatus", instance_id).await?;
-        Ok(first(&value, "InstanceStatuses", "InstanceStatus").map(instance_status))
+        Ok(instance_status(&value))
     }
 
     /// `DescribeCloudAssistantStatus`; `None` if the service knows of no agent there.
@@ -214,8 +218,7 @@ impl Client {
     /// Every [`Error`].
     pub async fn agent_status(&self, instance_id: &str) -> Result<Option<AgentStatus>, Error> {
         let (value, _) = self.describe("DescribeCloudAssistantStatus", instance_id).await?;
-        let set = "InstanceCloudAssistantStatusSet";
-        Ok(first(&value, set, "InstanceCloudAssistantStatus").map(agent_status))
+        Ok(agent_status(&value))
     }
 
     async fn describe(&self, action: &'static str, instance_id: &str) -> Result<Answer, Error> {
@@ -258,15 +261,31 @@ impl Client {
         answer: &Answer,
         field: &'static str,
     ) -> Result<String, Error> {
-        text(&answer.0, field).ok_or_else(|| {
-            let problem = Problem::Answer(AnswerError::Missing { field });
-            self.error(call, (problem, answer.1.clone()), 1)
-        })
+        text(&answer.0, field).ok_or_else(|| self.missing(call, answer, field))
+    }
+
+    fn missing(&self, call: &Call, answer: &Answer, field: &'static str) -> Error {
+        let problem = Problem::Answer(AnswerError::Missing { field });
+        self.error(call, (problem, answer.1.clone()), 1)
     }
 }
 
-fn instance_status(item: &Value) -> InstanceStatus {
-    let state = text(item, "Status").unwrap_or_default();
+/// The session of an answer, or the field that it lacks.
+pub(super) fn terminal_session(
+    (value, request_id): &Answer,
+) -> Result<TerminalSession, &'static str> {
+    let need = |field| text(value, field).ok_or(field);
+    Ok(TerminalSession {
+        session_id: need("SessionId")?,
+        websocket_url: need("WebSocketUrl")?.into(),
+        security_token: text(value, "SecurityToken").unwrap_or_default().into(),
+        request_id: request_id.clone(),
+    })
+}
+
+pub(super) fn instance_status(answer: &Value) -> Option<InstanceStatus> {
+    let item = first(answer, "InstanceStatuses", "InstanceStatus")?;
+    let state = word(item, "Status").unwrap_or_default();
     let state = match state.as_str() {
         "Pending" => InstanceState::Pending,
         "Starting" => InstanceState::Starting,
@@ -275,23 +294,24 @@ fn instance_status(item: &Value) -> InstanceStatus {
         "Stopped" => InstanceState::Stopped,
         _ => InstanceState::Other(state),
     };
-    InstanceStatus { state }
+    Some(InstanceStatus { state })
 }
 
-fn agent_status(item: &Value) -> AgentStatus {
+pub(super) fn agent_status(answer: &Value) -> Option<AgentStatus> {
+    let item = first(answer, "InstanceCloudAssistantStatusSet", "InstanceCloudAssistantStatus")?;
     let flag = |name| match text(item, name)?.to_ascii_lowercase().as_str() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
     };
-    AgentStatus {
+    Some(AgentStatus {
         // Some answers spell it without the 's'.
         online: flag("CloudAssistantStatus").or_else(|| flag("CloudAssitantStatus")),
-        version: text(item, "CloudAssistantVersion"),
-        os_type: text(item, "OSType"),
+        version: word(item, "CloudAssistantVersion"),
+        os_type: word(item, "OSType"),
         supports_sessions: flag("SupportSessionManager"),
-        last_heartbeat: text(item, "LastHeartbeatTime"),
-    }
+        last_heartbeat: word(item, "LastHeartbeatTime"),
+    })
 }
 
 /// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
@@ -312,23 +332,32 @@ mod tests {
 
     #[test]
     fn agents_are_read_in_both_spellings() {
-        let item = json!({
+        let read = |item: Value| {
+            let list = json!({"InstanceCloudAssistantStatus": [item]});
+            agent_status(&json!({"InstanceCloudAssistantStatusSet": list}))
+        };
+        let status = read(json!({
             "CloudAssitantStatus": "true", "CloudAssistantVersion": "2.2.3.300",
             "OSType": "Linux", "SupportSessionManager": false, "LastHeartbeatTime": ""
-        });
-        let status = agent_status(&item);
+        }));
+        let status = status.unwrap();
         assert_eq!(status.online, Some(true));
         assert_eq!(status.supports_sessions, Some(false));
         assert_eq!(status.version.as_deref(), Some("2.2.3.300"));
         assert_eq!(status.last_heartbeat, None);
-        assert_eq!(agent_status(&json!({})), AgentStatus::default());
+        assert_eq!(read(json!({})), Some(AgentStatus::default()));
+        assert_eq!(agent_status(&json!({})), None);
     }
 
     #[test]
     fn instances_are_read() {
-        assert_eq!(instance_status(&json!({"Status": "Stopped"})).state, InstanceState::Stopped);
-        let other = InstanceState::Other("Odd".into());
-        assert_eq!(instance_status(&json!({"Status": "Odd"})).state, other);
+        let read = |status: &str| {
+            let list = json!({"InstanceStatus": [{"Status": status}]});
+            instance_status(&json!({"InstanceStatuses": list})).unwrap().state
+        };
+        assert_eq!(read("Stopped"), InstanceState::Stopped);
+        assert_eq!(read("Odd"), InstanceState::Other("Odd".into()));
+        assert_eq!(instance_status(&json!({})), None);
     }
 
     #[test]

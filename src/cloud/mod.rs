@@ -15,6 +15,8 @@ mod command;
 mod ecs;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod invocation;
 mod network;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A server that plays a script, for the tests of the client.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ pub(super) fn client(server: &Server) -> Client {
 }
 
 pub(super) async fn start(client: &Client) -> Result<TerminalSession, Error> {
-    client.start_terminal_session(&StartTerminalSession::to_port("i-1", 22)).await
+    client.start_terminal_session(&StartTerminalSession::to_port("i-1", 22), pending()).await
 }
 
 /// All that a user or a log could see of an error.

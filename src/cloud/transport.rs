@@ -109,20 +109,10 @@ pub(super) async fn once(
         (Problem::Network(NetworkError::before_answer(&e, host, &endpoint, within)), None)
     })?;
 
-    let header = |name: &str| {
-        let value = response.headers().get(name)?.to_str().ok()?.trim();
-        (!value.is_empty()).then(|| value.to_owned())
-    };
-    let mut raw = Raw {
-        status: response.status().as_u16(),
-        date: header("date"),
-        retry_after: header("x-acs-retry-after")
-            .and_then(|millis| millis.parse().ok())
-            .map(Duration::from_millis),
-        request_id: header("x-acs-request-id"),
-        body: Vec::new(),
-        received: SystemTime::now(),
-    };
+    let secrets = [Some(secret), token, Some(signed.signature.as_str())];
+    let scrub = Scrub::new(secrets.into_iter().flatten());
+    let mut raw = Raw::head(response.status(), response.headers(), SystemTime::now());
+    raw.request_id = raw.request_id.map(|id| scrub.text(&id));
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
     let too_large = || Problem::Answer(AnswerError::TooLarge { limit: MAX_ANSWER });
     let body = response.body_mut();
@@ -140,8 +130,6 @@ pub(super) async fn once(
         raw.body.extend_from_slice(bytes);
     }
 
-    let scrub =
-        Scrub::new([Some(secret), token, Some(signed.signature.as_str())].into_iter().flatten());
     let (result, request_id) = answer::read(&raw, &scrub);
     tracing::debug!(
         action = call.action,

@@ -23,7 +23,7 @@ use crate::explain::{ExitCode, Explain, Report};
 use crate::logging;
 use crate::net::Net;
 use crate::proxy::Proxies;
-use crate::shutdown::Signal;
+use crate::shutdown::{Signal, outlive_file_limits};
 use crate::tls::Tls;
 use crate::tunnel::dial::Place;
 
@@ -69,6 +69,7 @@ fn start(cli: &Cli) -> Result<Done> {
         .build()
         .map_err(|error| Plain(format!("cannot start the event loop: {error}")))?;
     let done = runtime.block_on(async {
+        outlive_file_limits();
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,
@@ -190,9 +191,12 @@ fn cache() -> Cache {
 fn print(line: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Plain(format!("cannot write to stdout: {error}")).into())
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Mistake {
+            what: format!("cannot write to stdout: {error}"),
+            remedy: "check what stdout is connected to, and whether there is room".to_owned(),
+            exit_code: ExitCode::Failed,
         }
+        .into()),
         _ => Ok(()),
     }
 }

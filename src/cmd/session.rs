@@ -1,14 +1,16 @@
 //! One session from StartTerminalSession to EndTerminalSession, as every subcommand needs it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
+use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::debug;
 
 use super::{Cloud, Mistake, Result};
@@ -23,14 +25,19 @@ use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+use crate::tunnel::hidden::Hidden;
 use crate::tunnel::wire::{NotRedialled, Redialling, Wire};
 
 /// The port on which the far side is known to speak first.
 const SSH: u16 = 22;
-/// How long EndTerminalSession may take; the quota is given back without it too, only later.
-const END_WITHIN: Duration = Duration::from_millis(700);
+/// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
+/// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
+/// given back without it too, only later.
+const END_WITHIN: Duration = Duration::from_millis(1300);
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
+/// How long both of these may take together.
+const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
 /// How long after the agent has joined a target that nobody has complained about is taken to be
 /// there: agents dial after a second.
 const PROBE_DELAY: Duration = Duration::from_millis(1500);
@@ -102,6 +109,9 @@ impl Plan {
 pub(super) trait Witness: Observer {
     /// The API has started the session.
     fn started(&self, _session: &TerminalSession) {}
+
+    /// The API has ended it, or did not answer in time.
+    fn given_back(&self) {}
 }
 
 /// How a session that did not fail went.
@@ -163,7 +173,7 @@ where
     };
     observer.started(&session);
     let closed = Notify::new();
-    let watch = Watch { observer, closed: &closed };
+    let watch = Watch { observer, closed: &closed, ended: Cell::new(None) };
     let carried = async {
         let carried =
             dial_and_splice(cloud, plan, &session, line, local, stop.as_mut(), &watch).await;
@@ -173,7 +183,9 @@ where
     };
     let ended = async {
         closed.notified().await;
-        end(&cloud.client, &session).await;
+        let since = watch.ended.get().unwrap_or_else(Instant::now);
+        end(&cloud.client, &session, since + END_WITHIN).await;
+        observer.given_back();
     };
     let (carried, ()) = tokio::join!(carried, ended);
     let carried = carried?;
@@ -185,6 +197,8 @@ where
         tokio::select! {
             seen = look(&cloud.client, &plan.target.instance) => error.finding = seen.finding,
             () = stop => {}
+            // Nobody is left who wants to know.
+            () = local.writer.closed() => {}
         }
     }
     Err(error.into())
@@ -203,6 +217,8 @@ fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionEr
 struct Watch<'a, O> {
     observer: &'a O,
     closed: &'a Notify,
+    /// When the session has ended, if it ever was one.
+    ended: Cell<Option<Instant>>,
 }
 
 impl<O: Observer> Observer for Watch<'_, O> {
@@ -215,6 +231,7 @@ impl<O: Observer> Observer for Watch<'_, O> {
     }
 
     fn ended(&self) {
+        self.ended.set(Some(Instant::now()));
         self.observer.ended();
     }
 
@@ -231,16 +248,19 @@ async fn start<R, W: LocalWrite>(
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
 ) -> Result<Option<TerminalSession>> {
-    let request = plan.request();
-    let mut call = std::pin::pin!(cloud.client.start_terminal_session(&request));
+    let (request, unwanted) = (plan.request(), Notify::new());
+    let call = cloud.client.start_terminal_session(&request, unwanted.notified());
+    let mut call = std::pin::pin!(call);
     tokio::select! {
         session = &mut call => return Ok(Some(session?)),
         () = stop => {}
         () = local.writer.closed() => {}
     }
     debug!("asked to end while the session was being started");
+    let deadline = Instant::now() + ANSWER_AND_END_WITHIN;
+    unwanted.notify_one();
     if let Ok(Ok(session)) = timeout(ANSWER_WITHIN, call).await {
-        end(&cloud.client, &session).await;
+        end(&cloud.client, &session, deadline).await;
     }
     Ok(None)
 }
@@ -280,7 +300,8 @@ where
             redialled.map_err(|error| not_redialled(&error))
         })
     };
-    let wire = Wire { socket, redial: &redial };
+    let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
+    let wire = Wire { socket, redial: &redial, hidden };
     Ok(Carried::Ended(splice(wire, core, local, stop, observer).await))
 }
 
@@ -299,8 +320,9 @@ fn not_redialled(error: &DialError) -> NotRedialled {
 }
 
 /// Ends a session, as far as that is possible in a short time.
-async fn end(client: &Client, session: &TerminalSession) {
-    match timeout(END_WITHIN, client.end_terminal_session(&session.session_id)).await {
+async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
+    let ending = client.end_terminal_session(&session.session_id);
+    match timeout_at(deadline.into(), ending).await {
         Ok(Ok(())) => debug!("the session is ended"),
         Ok(Err(error)) => debug!("cannot end the session: {error}"),
         Err(_) => debug!("the API did not answer in time whether the session is ended"),

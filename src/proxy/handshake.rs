@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::fault::FaultKind;
 use super::{Login, Proxy, authority};
 use crate::explain::printable;
+use crate::scrub::Scrub;
 
 /// The most that is kept of what a proxy says: as much as is read of it.
 const MAX_HEARD: usize = 8 * 1024;
@@ -129,8 +130,7 @@ fn scrub(text: &str, login: Option<&Login>) -> String {
     let Some(Login { user, password }) = login else { return text.to_owned() };
     let (user, password) = (user.expose_secret(), password.expose_secret());
     let both = BASE64_STANDARD.encode(format!("{user}:{password}"));
-    let worth = [both.as_str(), password, user].into_iter().filter(|secret| secret.len() >= 4);
-    worth.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    Scrub::new([both.as_str(), password, user]).clean(text)
 }
 
 /// What answers is something else.

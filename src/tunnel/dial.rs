@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::hidden::Hidden;
 use crate::cloud::sign::encode;
 use crate::explain::printable;
 use crate::net::{self, Destination, Io, Net, encrypt, innermost};
@@ -23,6 +24,8 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long TLS and the upgrade may take together.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
+/// How much of a refusal is shown, in characters.
+const SHOWN: usize = 200;
 /// The longest message that is taken; frames of a port session carry about 2 KiB.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
@@ -177,26 +180,17 @@ pub async fn dial(
     net: &Net,
     line: Option<Line>,
 ) -> Result<(Socket, Place), DialError> {
-    let (secret_url, secret_token) = (url.expose_secret(), token.expose_secret());
-    let url: Uri =
-        rename_session_id(secret_url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
-    let place = Place::of(&url)?;
+    let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
+    let (url, place) = address(url.expose_secret())?;
     let line = match line.filter(|line| line.place == place) {
         Some(line) => line,
         None => connect(place.clone(), net).await?,
     };
     let host = place.host.clone();
-    let dialled = timeout(UPGRADE_WITHIN, upgrade(url, token, line.io, &host))
-        .await
-        .unwrap_or_else(|_| Err(DialError::Silent { host, within: UPGRADE_WITHIN }));
+    let dialled = timeout(UPGRADE_WITHIN, upgrade(url, token, line.io, &host, &hidden)).await;
     match dialled {
-        Ok(socket) => Ok((socket, place)),
-        // A page that repeats the request would show what opens the session.
-        Err(DialError::Refused { host, status, text }) => {
-            let text = scrub(&text, secret_url, secret_token);
-            Err(DialError::Refused { host, status, text })
-        }
-        Err(error) => Err(error),
+        Ok(socket) => Ok((socket?, place)),
+        Err(_) => Err(DialError::Silent { host, within: UPGRADE_WITHIN }),
     }
 }
 
@@ -217,6 +211,13 @@ pub async fn redial(
     Ok(dial(&url.into(), token, net, None).await?.0)
 }
 
+/// What a WebSocket URL of the API asks for, and where.
+pub(crate) fn address(url: &str) -> Result<(Uri, Place), DialError> {
+    let url: Uri = rename_session_id(url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
+    let place = Place::of(&url)?;
+    Ok((url, place))
+}
+
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is
 /// not a path gets one, since a request has to have it.
 fn rename_session_id(url: &str) -> String {
@@ -231,22 +232,12 @@ fn rename_session_id(url: &str) -> String {
     format!("{before}{}?{query}", if has_path { "" } else { "/" })
 }
 
-/// Text of the gateway without what is secret about a session, if it repeats that.
-fn scrub(text: &str, url: &str, token: &str) -> String {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let values = query.split('&').filter_map(|parameter| parameter.split_once('=')?.1.into());
-    let mut secrets: Vec<&str> = [url, query, token].into_iter().chain(values).collect();
-    // The longest first, so that none is left over in part.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let worth = secrets.into_iter().filter(|secret| secret.len() >= 4);
-    worth.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
-}
-
 async fn upgrade(
     url: Uri,
     token: &SecretString,
     io: Box<dyn Io>,
     host: &str,
+    hidden: &Hidden,
 ) -> Result<Socket, DialError> {
     let host = host.to_owned();
     let mut request = url
@@ -267,7 +258,10 @@ async fn upgrade(
         Ok((socket, _)) => Ok(socket),
         Err(WsError::Http(response)) => {
             let body = response.body().as_deref().unwrap_or_default();
-            let text = String::from_utf8_lossy(body).chars().take(200).collect::<String>();
+            // A page that repeats the request would show what opens the session. A part of it would,
+            // too, so this comes before it is cut.
+            let text = hidden.in_text(&String::from_utf8_lossy(body));
+            let text = text.chars().take(SHOWN).collect::<String>();
             let text = printable(&text.replace(['\r', '\n'], " "));
             Err(DialError::Refused { host, status: response.status(), text })
         }
@@ -298,15 +292,6 @@ mod tests {
         ] {
             assert_eq!(rename_session_id(url), expected);
         }
-    }
-
-    #[test]
-    fn a_refusal_does_not_show_what_it_refuses() {
-        let url = "wss://h/session?sessionid=s-0001&token=t%2Bk";
-        let text = "GET /session?sessionId=s-0001&token=t%2Bk with token-0001 is forbidden, no";
-        let shown = scrub(text, url, "token-0001");
-        assert_eq!(shown, "GET /session?sessionId=…&token=… with … is forbidden, no");
-        assert_eq!(scrub("no", url, ""), "no");
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ mod unix {
     //! noticed at once; terminals and files, which the event loop cannot wait for, by a thread.
 
     use std::fs::File;
-    use std::io;
+    use std::io::{self, IsTerminal as _};
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::os::unix::fs::FileTypeExt;
     use std::pin::Pin;
@@ -71,13 +71,14 @@ mod unix {
 
     use futures_util::FutureExt;
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use rustix::io::Errno;
     use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
     use tokio::net::UnixStream;
     use tokio::net::unix::pipe;
 
     use super::LocalWrite;
 
-    /// How soon a socket is seen to be shut down in both directions.
+    /// How soon a socket is seen to be shut down in both directions, and a terminal to be gone.
     const HUNG_UP_WITHIN: Duration = Duration::from_millis(500);
 
     /// Bytes from the local side. Pipes and sockets block again once it is dropped, as whoever
@@ -85,6 +86,7 @@ mod unix {
     #[derive(Debug)]
     pub struct Stdin {
         kind: Kind<pipe::Receiver, tokio::io::Stdin>,
+        is_terminal: bool,
         _blocking: Blocking,
     }
 
@@ -92,6 +94,7 @@ mod unix {
     #[derive(Debug)]
     pub struct Stdout {
         kind: Kind<pipe::Sender, tokio::io::Stdout>,
+        is_terminal: bool,
         _blocking: Blocking,
     }
 
@@ -150,7 +153,7 @@ mod unix {
             let stdin = io::stdin();
             let _blocking = Blocking::of(stdin.as_fd())?;
             let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
-            Ok(Self { kind, _blocking })
+            Ok(Self { kind, is_terminal: stdin.is_terminal(), _blocking })
         }
     }
 
@@ -159,7 +162,7 @@ mod unix {
             let stdout = io::stdout();
             let _blocking = Blocking::of(stdout.as_fd())?;
             let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
-            Ok(Self { kind, _blocking })
+            Ok(Self { kind, is_terminal: stdout.is_terminal(), _blocking })
         }
     }
 
@@ -172,8 +175,19 @@ mod unix {
             match &mut self.kind {
                 Kind::Pipe(io) => Pin::new(io).poll_read(cx, buf),
                 Kind::Socket(io) => Pin::new(io).poll_read(cx, buf),
-                Kind::Thread(io) => Pin::new(io).poll_read(cx, buf),
+                Kind::Thread(io) => {
+                    let read = Pin::new(io).poll_read(cx, buf);
+                    read.map_err(|error| gone_if(self.is_terminal, error))
+                }
             }
+        }
+    }
+
+    /// An error of a terminal that has gone, which the system calls one of its hardware.
+    fn gone_if(is_terminal: bool, error: io::Error) -> io::Error {
+        match Errno::from_io_error(&error) {
+            Some(Errno::IO) if is_terminal => io::ErrorKind::BrokenPipe.into(),
+            _ => error,
         }
     }
 
@@ -186,7 +200,10 @@ mod unix {
             match &mut self.kind {
                 Kind::Pipe(io) => Pin::new(io).poll_write(cx, bytes),
                 Kind::Socket(io) => Pin::new(io).poll_write(cx, bytes),
-                Kind::Thread(io) => Pin::new(io).poll_write(cx, bytes),
+                Kind::Thread(io) => {
+                    let written = Pin::new(io).poll_write(cx, bytes);
+                    written.map_err(|error| gone_if(self.is_terminal, error))
+                }
             }
         }
 
@@ -227,11 +244,22 @@ mod unix {
         }
     }
 
+    /// Waits until stdout is no terminal any more. Whose own terminal goes is told by a signal, and
+    /// nobody else is told.
+    async fn terminal_gone() -> io::Result<Ready> {
+        let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
+        while io::stdout().is_terminal() {
+            ticks.tick().await;
+        }
+        Ok(Ready::ERROR)
+    }
+
     impl LocalWrite for Stdout {
         async fn closed(&mut self) {
             let closed = match &self.kind {
                 Kind::Pipe(io) => io.ready(Interest::ERROR).await,
                 Kind::Socket(io) => hung_up(io).await,
+                Kind::Thread(_) if self.is_terminal => terminal_gone().await,
                 Kind::Thread(_) => std::future::pending().await,
             };
             // An error of the event loop says nothing about the reader: the next write will.

@@ -6,6 +6,7 @@
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
 //! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session;
 //!   [`gate`]: one that takes nothing until it is told to.
+//! - [`hidden`]: what of the gateway's texts is not shown.
 //! - [`error`]: what a user is told when a session fails.
 
 pub mod dial;
@@ -14,6 +15,7 @@ pub mod endpoint;
 pub mod error;
 mod finish;
 pub mod gate;
+pub mod hidden;
 pub mod late;
 pub mod socket;
 mod vitals;

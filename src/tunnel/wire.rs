@@ -6,6 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use super::dial::Socket;
+use super::hidden::Hidden;
 
 /// A way to a gateway: the socket that there is, and how to get another one for the same session.
 pub struct Wire<'a> {
@@ -13,6 +14,8 @@ pub struct Wire<'a> {
     pub socket: Socket,
     /// Makes another one, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
     pub redial: &'a dyn Fn(Bytes) -> Redialling<'a>,
+    /// What of the gateway's texts is not shown.
+    pub hidden: Hidden,
 }
 
 /// A socket that is being made.

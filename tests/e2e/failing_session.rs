@@ -201,6 +201,12 @@ async fn a_session_that_does_not_open_is_told() {
             "before the session was open",
             "Cloud Assistant",
         ),
+        opening("ended normally before it is open", Action::status(5, "Exit")).fails(
+            8,
+            "the far side ended the session: Exit",
+            "before it was open",
+            "Cloud Assistant",
+        ),
         away("the agent is offline", |instance| instance.agent_online(false)).fails(
             6,
             "AgentTimeout (port 22 of i-bp1example0001)",

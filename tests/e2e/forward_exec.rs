@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, read, rest};
-use crate::lab::{Bridge, Lab, SOON};
+use crate::lab::{Bridge, Lab, SOON, connected};
 use crate::world::{INSTANCE, PATIENCE};
 
 /// A lab with an echo server behind ports 7 and 8; nothing listens on port 9.
@@ -203,21 +203,14 @@ async fn quiet_says_nothing_but_what_has_failed() {
     let refused = format!("{}:localhost:9", lab.dir.path().join("refused").display());
     let args = ["forward", "-i", INSTANCE, "-q", "--no-probe", "-L", &unix, "-L", &refused];
     let mut bridge = Bridge::start(lab.bridge(args).args(["--linger", "0"]));
-    let connect = async |path: &std::path::Path| loop {
-        // Nothing tells that it listens.
-        match tokio::net::UnixStream::connect(path).await {
-            Ok(stream) => return stream,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
-    let mut client = timeout(PATIENCE, connect(&path)).await.unwrap();
+    let mut client = connected(&path).await;
     client.write_all(b"hello").await.unwrap();
     let mut back = [0; 5];
     tokio::io::AsyncReadExt::read_exact(&mut client, &mut back).await.unwrap();
     drop(client);
     lab.session(|session| session.ended_by_api).await;
     assert_eq!(bridge.log(), "");
-    let _refused = connect(&lab.dir.path().join("refused")).await;
+    let _refused = connected(&lab.dir.path().join("refused")).await;
     bridge.logged("ecs-bridge: error: connection 2: ").await;
     bridge.signal("TERM").await;
     let ended = bridge.end().await;

@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use local_cloud::{Builder, Instance, LocalCloud, SessionRecord};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -142,7 +143,13 @@ impl Bridge {
 
     /// Waits for a line on its stderr that contains this.
     pub(crate) async fn logged(&mut self, text: &str) {
-        let found = timeout(PATIENCE, self.log.wait_for(|log| log.contains(text))).await;
+        self.logged_often(text, 1).await;
+    }
+
+    /// The same for so many of them.
+    pub(crate) async fn logged_often(&mut self, text: &str, times: usize) {
+        let often = |log: &String| log.matches(text).count() >= times;
+        let found = timeout(PATIENCE, self.log.wait_for(often)).await;
         found.expect("it is logged in time").expect("it is logged before the end");
     }
 
@@ -258,6 +265,19 @@ pub(crate) fn refusing() -> (TcpSocket, SocketAddr) {
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = bound.local_addr().unwrap();
     (bound, addr)
+}
+
+/// A connection to a socket that is listened on some time, of which nothing tells.
+pub(crate) async fn connected(socket: &Path) -> UnixStream {
+    let connected = async {
+        loop {
+            match UnixStream::connect(socket).await {
+                Ok(stream) => return stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    timeout(PATIENCE, connected).await.expect("it listens")
 }
 
 /// Writes until it is not taken any more, and says how much was.

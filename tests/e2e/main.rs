@@ -24,20 +24,34 @@ mod forward_json;
 mod forward_limits;
 mod forward_openssh;
 mod forward_overlap;
+mod forward_quota;
 mod forward_redis;
 mod forward_streams;
 mod forward_unix;
 mod forward_warm;
 mod forwarding;
+#[cfg(target_os = "linux")]
+mod full_disk;
+#[cfg(target_os = "linux")]
+mod hangup;
 mod known_hosts;
 mod known_hosts_script;
 mod lab;
+mod leaks;
+#[cfg(target_os = "linux")]
+mod matrix;
+#[cfg(target_os = "linux")]
+mod names;
+#[cfg(target_os = "linux")]
+mod orphans;
+mod outage;
 mod proxies;
 mod proxies_failing;
 mod relay;
 mod resuming;
 mod running;
 mod secrets;
+mod secrets_repeated;
 mod send_key;
 mod send_key_failing;
 mod send_key_memory;
@@ -45,5 +59,7 @@ mod send_key_ssh;
 mod send_key_waiting;
 mod send_key_words;
 mod slow_reader;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod timing;
 mod trust;

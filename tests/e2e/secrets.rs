@@ -28,6 +28,9 @@ async fn said(lab: &Lab, args: &[&str]) -> Vec<String> {
         let log = lab.dir.path().join("log");
         let mut command = lab.bridge(["-vvv", "--ca-file", "ca.pem", "proxy", INSTANCE]);
         command.args(args);
+        // What other programs write the keys of their connections into.
+        let keys = lab.dir.path().join("keys");
+        command.env("SSLKEYLOGFILE", &keys);
         if to_file {
             command.arg("--log-file").arg(&log);
         }
@@ -49,6 +52,7 @@ async fn said(lab: &Lab, args: &[&str]) -> Vec<String> {
             texts.push(std::fs::read_to_string(log).unwrap());
         }
         texts.push(ended.stderr);
+        assert!(!keys.exists(), "the keys of TLS are written down");
     }
     texts
 }

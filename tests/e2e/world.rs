@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use local_cloud::ssh_server::SshServer;
@@ -180,10 +180,21 @@ impl Drop for World {
     }
 }
 
+/// Whether these tests were started by nohup: `ecs-bridge` would take it for its own wish.
+static HANGUP_IS_IGNORED: LazyLock<bool> = LazyLock::new(|| {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 != 0
+});
+
 /// A program that finds the credentials of a cloud in its environment and no others, in a folder of
 /// its own, which is also its home.
 pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = Command::new(program.as_ref());
+    if *HANGUP_IS_IGNORED {
+        command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(program.as_ref());
+    }
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT", "XDG_"];

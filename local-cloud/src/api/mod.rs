@@ -167,6 +167,9 @@ pub(crate) async fn answer(
             Err(error) => failed(&error, &request, &request_id),
         },
     };
+    if let Some(late) = fault.as_ref().and_then(|fault| fault.late) {
+        tokio::time::sleep(late).await;
+    }
     answered(outcome.status, outcome.code);
     let lower = fault.as_ref().is_some_and(|fault| fault.lower_case);
     let body = if lower { lower_keys(outcome.body) } else { outcome.body };

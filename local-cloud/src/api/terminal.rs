@@ -126,10 +126,15 @@ fn wanted(call: &Call<'_>, region: &str) -> Result<SessionRecord, ApiError> {
 
 fn check_quotas(call: &Call<'_>, region: &str, instance: &str) -> Result<(), ApiError> {
     let settings = &call.world.settings;
+    let lag = settings.quota_lag;
     let (active, connected) = call.shared.look(|state| {
-        let active = state.sessions().filter(|s| s.region == region && s.is_open()).count();
+        let counts = |s: &&SessionRecord| s.is_open() || s.lingers(lag);
+        let active = state.sessions().filter(|s| s.region == region).filter(counts).count();
         let here = state.sessions().filter(|s| s.instance == instance);
-        (active, here.filter(|s| s.state == SessionState::Connected).count())
+        let connected = |s: &&SessionRecord| {
+            s.state == SessionState::Connected || s.connections > 0 && s.lingers(lag)
+        };
+        (active, here.filter(connected).count())
     });
     if active >= settings.region_quota || connected >= settings.instance_quota {
         let message = format!(

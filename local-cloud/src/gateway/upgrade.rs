@@ -240,7 +240,8 @@ fn admit(shared: &Shared, params: &Params, token_header: Option<&str>) -> Result
     }
     let live: u32 = shared.look(|state| {
         let here = state.sessions().filter(|session| session.instance == ticket.instance);
-        here.map(|session| session.live).sum()
+        let lag = settings.quota_lag;
+        here.map(|s| s.live.max(u32::from(s.connections > 0 && s.lingers(lag)))).sum()
     });
     if usize::try_from(live).unwrap_or(usize::MAX) >= settings.instance_quota {
         return Err(Refusal(429, format!("{live} sessions are connected to the instance")));

@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tracing::debug;
 
 use super::context::{Context, Phase};
 use super::report::Bytes;
@@ -13,7 +16,7 @@ use crate::cloud::TerminalSession;
 use crate::cmd::Result;
 use crate::cmd::session::{Carried, Plan, Witness, carry};
 use crate::tunnel::driver::Observer;
-use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::endpoint::{Endpoint, LocalWrite as _};
 use crate::tunnel::late::{Attach, Late, late};
 use crate::tunnel::socket::{ReadHalf, WriteHalf};
 
@@ -70,6 +73,9 @@ struct State {
     session: RefCell<Option<String>>,
     counters: RefCell<Option<Rc<Cell<Bytes>>>>,
     attached: Cell<bool>,
+    /// Whether the session was connected, and is closed now.
+    closed: Cell<bool>,
+    context: Rc<Context>,
 }
 
 impl Channel {
@@ -83,6 +89,8 @@ impl Channel {
             session: RefCell::default(),
             counters: RefCell::default(),
             attached: Cell::new(false),
+            closed: Cell::new(false),
+            context: Rc::clone(context),
         });
         let (finished, done) = oneshot::channel();
         let (wanted, unwanted) = oneshot::channel();
@@ -205,9 +213,23 @@ async fn run(
             } => {}
         }
     };
-    let result = match context.cloud() {
-        Ok(cloud) => carry(&cloud, &plan, &mut local, stop, &*state).await,
-        Err(error) => Err(error),
+    let mut stop = std::pin::pin!(stop.fuse());
+    let mut tries = 0;
+    let result = loop {
+        let result = match context.cloud() {
+            Ok(cloud) => carry(&cloud, &plan, &mut local, stop.as_mut(), &*state).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = &result else { break result };
+        let pause = context.endings.pause(&**error, tries).filter(|_| !stop.is_terminated());
+        let Some(pause) = pause else { break result };
+        debug!("refused for sessions that may have ended meanwhile: trying again");
+        tries += 1;
+        tokio::select! {
+            () = context.endings.wait(pause) => {}
+            () = stop.as_mut() => break Ok(Carried::Stopped),
+            () = local.writer.closed() => break Ok(Carried::Stopped),
+        }
     };
     state.stage.send_replace(Stage::Ending);
     Finished { result, local, stopped: stopped.get() }
@@ -228,10 +250,22 @@ impl Observer for State {
     fn ended(&self) {
         self.stage.send_replace(Stage::Ending);
     }
+
+    fn closed(&self) {
+        self.closed.set(true);
+        self.context.endings.begun();
+    }
 }
 
 impl Witness for State {
     fn started(&self, session: &TerminalSession) {
         self.session.replace(Some(session.session_id.clone()));
+    }
+
+    fn given_back(&self) {
+        // One that was never connected has taken no place.
+        if self.closed.take() {
+            self.context.endings.over();
+        }
     }
 }

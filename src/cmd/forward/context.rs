@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::lane::Lane;
+use super::quota::Endings;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
 use crate::cmd::{Cloud, Result};
@@ -43,6 +44,7 @@ pub(super) struct Context {
     waiting_told: Cell<bool>,
     /// A permit has come free.
     pub(super) freed: Notify,
+    pub(super) endings: Endings,
     last_connection: Cell<Number>,
     /// Every session's task. A session is ended before its task is.
     tasks: RefCell<JoinSet<()>>,
@@ -66,6 +68,7 @@ impl Context {
             waiting: Cell::new(0),
             waiting_told: Cell::new(false),
             freed: Notify::new(),
+            endings: Endings::default(),
             last_connection: Cell::new(0),
             tasks: RefCell::default(),
             lanes: RefCell::default(),

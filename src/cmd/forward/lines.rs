@@ -27,10 +27,15 @@ impl Lines {
         let (sender, lines) = sync_channel::<String>(MOST_WAITING);
         let (writing, written) = sync_channel(0);
         thread::spawn(move || {
-            // A program that does not listen any more has its reasons.
-            let mut write = |line: String| writeln!(out, "{line}").and_then(|()| out.flush());
+            let (mut rest, mut told) = (Vec::new(), false);
             while let Ok(line) = lines.recv() {
-                let _ = write(line);
+                if let Err(error) = write(&mut out, &mut rest, line)
+                    // A program that does not listen any more has its reasons.
+                    && error.kind() != io::ErrorKind::BrokenPipe
+                    && !std::mem::replace(&mut told, true)
+                {
+                    warn!("cannot write to stdout: {error}: events are missing there (told once)");
+                }
             }
             drop(writing);
         });
@@ -59,6 +64,33 @@ impl Lines {
             warn!("nobody reads stdout: the last events are dropped");
         }
     }
+}
+
+/// Writes a line behind the `rest` of one that could not be written to its end. Without that it is
+/// dropped: nobody could read a line that begins in the middle of another.
+fn write(out: &mut impl Write, rest: &mut Vec<u8>, line: String) -> io::Result<()> {
+    finish(out, rest)?;
+    let mut line = line.into_bytes();
+    line.push(b'\n');
+    let whole = line.len();
+    let written = finish(out, &mut line);
+    if line.len() < whole {
+        *rest = line;
+    }
+    written
+}
+
+/// Writes bytes, and keeps those that are not taken.
+fn finish(out: &mut impl Write, bytes: &mut Vec<u8>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => drop(bytes.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    out.flush()
 }
 
 #[cfg(test)]
@@ -97,6 +129,37 @@ mod tests {
         lines.finish();
         let written: Vec<u8> = written.try_iter().flatten().collect();
         assert!(written.starts_with(b"0\n1\n2\n"));
+    }
+
+    /// A disk that is full now and then.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let written = bytes.len().min(self.1);
+            if written == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.1 -= written;
+            self.0.extend_from_slice(&bytes[..written]);
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_whole_or_not_at_all() {
+        let (mut disk, mut rest) = (Disk(Vec::new(), 0), Vec::new());
+        for (room, line, is_taken) in
+            [(0, "one", false), (2, "two", false), (0, "three", false), (9, "four", true)]
+        {
+            disk.1 = room;
+            assert_eq!(write(&mut disk, &mut rest, line.to_owned()).is_ok(), is_taken, "{line}");
+        }
+        assert_eq!(String::from_utf8(disk.0).unwrap(), "two\nfour\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod exec;
 mod lane;
 mod lines;
 mod listener;
+mod quota;
 mod report;
 
 use std::rc::Rc;
