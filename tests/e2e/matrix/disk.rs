@@ -1,0 +1,29 @@
+//! This machine's own disk.
+
+use super::Cell::{NotPlayed, Told, Whole};
+use super::Row;
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        Row::new(
+            "the disk full, for the log",
+            |mut scene| {
+                scene.env.push(("ECS_BRIDGE_LOG_FILE", "/dev/full".to_owned()));
+                scene
+            },
+            [Told("lines are missing there"); 3],
+        )
+        // It has nothing to log of a connection that is well.
+        .forward([Whole; 3]),
+        Row::new(
+            "the disk full, for what `--send-key` remembers",
+            |mut scene| {
+                scene.is_full = true;
+                scene
+            },
+            [Told("nothing can be remembered"); 3],
+        )
+        // It remembers nothing.
+        .forward([NotPlayed; 3]),
+    ]
+}

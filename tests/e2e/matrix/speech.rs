@@ -1,0 +1,109 @@
+//! What gateway and agent say: statuses, acknowledgements, limits.
+
+use std::time::Duration;
+
+use local_cloud::{Action, Fault, FrameFault, Instance, Mangle, Pace, Point, Which};
+
+use super::Cell::{Ends, Fails, NotPlayed, Whole};
+use super::{Cell, Load, Row, Scene};
+use crate::lab::Lab;
+use crate::world::INSTANCE;
+
+fn status(fault: &'static str, at: Point, state: u8, text: &str, cells: [Cell; 3]) -> Row {
+    Row::stream(fault, at, Action::status(state, text), cells)
+}
+
+fn ended(fault: &'static str, reason: &'static str) -> Row {
+    status(fault, Point::OutputBytes(50_000), 5, reason, [Fails(8, reason); 3])
+}
+
+/// Only a resumable agent can do it.
+fn by_resumable(fault: &'static str, action: Action, cell: Cell) -> Row {
+    Row::stream(fault, Point::OutputBytes(50_000), action, [NotPlayed, NotPlayed, cell])
+}
+
+fn limit(fault: &'static str, bits: u64, len: usize) -> Row {
+    let change = move |scene: Scene| {
+        let tell = |instance: Instance| {
+            let mut payload = vec![7];
+            payload.extend(u32::try_from(bits).unwrap().to_be_bytes());
+            let tell = Action::Frame { kind: 5, payload };
+            instance.fault(Fault::new(Point::Opened, tell)).pace(Pace::off())
+        };
+        scene.instance(tell)
+    };
+    Row::new(fault, change, [Whole; 3]).load(Load::Echo(len))
+}
+
+async fn wobbles(lab: &Lab) {
+    let limits = [64_000_000, 200_000, 4_000_000_000, 8_000, 1];
+    let every = Duration::from_millis(10);
+    let _wobble = lab.cloud.wobble_limit(INSTANCE, &limits, every);
+    std::future::pending().await
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let behind = Point::OutputBytes(50_000);
+    vec![
+        status("Opened before Opening", Point::Connected, 3, "", [Whole; 3]),
+        status("Opened twice", Point::Opened, 3, "", [Whole; 3]),
+        status("Opening behind Output", behind, 1, "", [Whole; 3]),
+        status("a state that nobody knows", behind, 77, "?", [Whole; 3]),
+        status(
+            "Closed (Exit) before Opened",
+            Point::BeforeOpened,
+            5,
+            "Exit",
+            [Fails(8, "Exit"); 3],
+        ),
+        status("Aborted", Point::BeforeOpened, 2, "no room", [Fails(8, "no room"); 3]),
+        status("Exited (Exit) in mid-stream", behind, 6, "Exit", [Ends; 3]),
+        ended("FlowExceedLimit", "FlowExceedLimit"),
+        status(
+            "AgentTimeout",
+            Point::BeforeOpened,
+            5,
+            "AgentTimeout",
+            [Fails(8, "AgentTimeout"); 3],
+        ),
+        ended("SessionTimeout", "SessionTimeout"),
+        ended("a reason that nobody knows", "NoSuchReason"),
+        by_resumable(
+            "an acknowledgement of what was never sent",
+            Action::AckAhead(1_000),
+            Fails(8, "it acknowledges Input"),
+        ),
+        by_resumable(
+            "asked for Inputs that it has",
+            Action::AskFor(1),
+            Fails(8, "bytes were lost"),
+        ),
+        by_resumable(
+            "asked for Inputs that were never sent",
+            Action::AskFor(1_000_000),
+            Fails(8, "bytes were lost"),
+        ),
+        Row::new(
+            "the far side has no longer what was lost",
+            |scene| {
+                scene.instance(|instance| {
+                    // That something is missing shows when it has been forgotten already.
+                    let lose = FrameFault::to_client(Which::Every(1), Mangle::Lose).times(30);
+                    let forget = Fault::new(Point::OutputBytes(5_000), Action::ForgetOutputs);
+                    instance.frame_fault(lose).fault(forget.times(1))
+                })
+            },
+            [NotPlayed, NotPlayed, Fails(8, "ProcessDataError")],
+        ),
+        limit("a limit of 0: to be ignored", 0, 10_000),
+        limit("a limit of 1 bit/s", 1, 2).within(30),
+        limit("a limit of 8,000 bit/s", 8_000, 4_000),
+        limit("a limit of 4 Gbit/s", 4_000_000_000, 1_000_000),
+        Row::new(
+            "a limit that changes every 10 ms",
+            |scene| scene.during(|lab| Box::pin(wobbles(lab))),
+            [Whole; 3],
+        )
+        .within(30),
+    ]
+}
