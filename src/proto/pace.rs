@@ -113,7 +113,7 @@ impl Pace {
     pub fn allows_whole(&mut self, now: Instant, payload: usize) -> bool {
         self.refresh(now);
         let bytes = payload as u64;
-        let fits = bytes <= self.budget() || self.window.is_empty();
+        let fits = bytes <= self.budget() || self.window.bytes() == 0;
         self.held = !fits;
         let allowed = fits && self.credit >= self.time_for(bytes.min(self.quantum()));
         match allowed {
@@ -416,6 +416,26 @@ mod tests {
         assert_eq!(pace.allowance(now, 100), 0);
         assert!(pace.retry_at(100).unwrap() >= now + SECOND);
         assert_eq!(pace.allowance(now + 2 * SECOND, 100), 100);
+    }
+
+    /// Found by fuzzing: a window that was full already is no more held up.
+    #[test]
+    fn a_frame_that_is_sent_again_has_no_deadline_in_the_past() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now, DEFAULT_LIMIT);
+        pace.spend(now, 2048);
+        pace.set_limit(now, 22);
+        let mut now = now + SECOND / 2;
+        pace.handle_unblocked(now);
+        for _ in 0..5 {
+            if pace.allows_whole(now, 2048) {
+                return;
+            }
+            let at = pace.whole_at(2048).unwrap();
+            assert!(at > now, "a deadline in the past");
+            now = at;
+        }
+        panic!("it waits for ever");
     }
 
     proptest! {

@@ -71,11 +71,6 @@ impl Window {
         self.bytes
     }
 
-    /// Whether none do.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sent.is_empty()
-    }
-
     /// Whether nothing was sent for a second.
     pub(super) fn is_quiet(&self, now: Instant) -> bool {
         self.sent.back().is_none_or(|sent| now.saturating_duration_since(sent.last) >= WINDOW)
@@ -126,6 +121,10 @@ impl Window {
 
     /// Takes bytes to be sent that were not.
     pub(super) fn count(&mut self, at: Instant, bytes: u64) {
+        // What weighs nothing is waited for by nobody.
+        if bytes == 0 {
+            return;
+        }
         let end = self.position;
         self.bytes += bytes;
         let is_full = self.sent.len() >= PIECES;
