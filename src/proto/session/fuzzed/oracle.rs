@@ -137,6 +137,8 @@ impl Run<'_> {
             && self.ready
             && !nobody_waits
             && !session.keepalive_due
+            // Nobody would take it once the far side has ended the stream.
+            && session.last.is_none()
         {
             let silent = self.last_frame + keepalive;
             assert!(due.is_some_and(|due| due <= silent), "no keepalive: {session:?}");
