@@ -1,6 +1,6 @@
 //! Access keys: who may call.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::SystemTime};
 
 /// What an access key is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +26,8 @@ pub struct AccessKey {
     pub token: Option<String>,
     /// What it is worth.
     pub state: KeyState,
+    /// When it ends, by the cloud's clock: `InvalidSecurityToken.Expired` from then on.
+    pub expires: Option<SystemTime>,
     /// Actions its owner lacks the permission for: `Forbidden.RAM`.
     pub denied: BTreeSet<String>,
 }
@@ -49,6 +51,7 @@ impl AccessKey {
             secret: secret.into(),
             token: None,
             state: KeyState::Active,
+            expires: None,
             denied: BTreeSet::new(),
         }
     }
@@ -57,6 +60,13 @@ impl AccessKey {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// When it ends, by the cloud's clock.
+    #[must_use]
+    pub fn expires(mut self, at: SystemTime) -> Self {
+        self.expires = Some(at);
         self
     }
 

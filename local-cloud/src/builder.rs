@@ -11,6 +11,7 @@ use crate::{
     account::AccessKey,
     fault::ApiFault,
     instance::Instance,
+    sources::{Lifetime, Metadata, Role, SourceFault},
     tls::Tls,
     world::{ClockOffset, World},
 };
@@ -127,6 +128,30 @@ impl Builder {
     /// For how long a temporary key is given to an sshd that asks (60 s).
     pub fn key_lifetime(mut self, lifetime: Duration) -> Self {
         self.world.settings.key_lifetime = lifetime;
+        self
+    }
+
+    /// Adds a RAM role, or replaces the one with its ARN.
+    pub fn role(mut self, role: Role) -> Self {
+        self.world.roles.insert(role.arn.clone(), role);
+        self
+    }
+
+    /// The metadata service (on an instance without a role).
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.world.metadata = metadata;
+        self
+    }
+
+    /// How long the keys of the credentials URI hold (an hour).
+    pub fn uri_lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.world.uri_lifetime = lifetime;
+        self
+    }
+
+    /// Something that goes wrong with the metadata service or the credentials URI.
+    pub fn source_fault(mut self, fault: SourceFault) -> Self {
+        self.world.source_faults.push(fault);
         self
     }
 

@@ -19,6 +19,7 @@ use crate::{
     record::{CallRecord, State, TimedOut, UpgradeRecord},
     server,
     session::SessionRecord,
+    sources::{Metadata, Role, SourceRecord},
     tls::Tls,
     world::{Settings, Shared, World},
 };
@@ -111,6 +112,18 @@ impl LocalCloud {
         format!("{}{KEYS_PATH}?instance={}", self.endpoint(), encode(instance))
     }
 
+    /// Where temporary keys are handed out to whoever asks.
+    #[must_use]
+    pub fn credentials_uri(&self) -> String {
+        format!("{}/credentials", self.endpoint())
+    }
+
+    /// Where the metadata service is, in place of `http://100.100.100.200`.
+    #[must_use]
+    pub fn metadata_url(&self) -> String {
+        self.endpoint()
+    }
+
     /// The environment variables that lead a client here, with the first access key.
     #[must_use]
     pub fn env(&self) -> Vec<(&'static str, String)> {
@@ -142,6 +155,24 @@ impl LocalCloud {
     /// Changes an access key. Whether there is one with that id.
     pub fn update_access_key(&self, id: &str, change: impl FnOnce(&mut AccessKey)) -> bool {
         self.shared.world().keys.get_mut(id).map(change).is_some()
+    }
+
+    /// Adds a RAM role, or replaces the one with its ARN. Sessions that it has given out stay as they are.
+    pub fn add_role(&self, role: Role) {
+        self.shared.world().roles.insert(role.arn.clone(), role);
+    }
+
+    /// Changes the metadata service.
+    pub fn update_metadata(&self, change: impl FnOnce(&mut Metadata)) {
+        change(&mut self.shared.world().metadata);
+    }
+
+    /// Ends all temporary keys that are there now, before their time; how many there were.
+    pub fn expire_temporary_keys(&self) -> usize {
+        let mut world = self.shared.world();
+        let now = world.settings.now();
+        let temporary = world.keys.values_mut().filter(|key| key.expires.is_some());
+        temporary.map(|key| key.expires = Some(now)).count()
     }
 
     /// Changes what holds for the whole cloud.
@@ -201,6 +232,12 @@ impl LocalCloud {
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
         self.look(|state| state.calls().cloned().collect())
+    }
+
+    /// The questions to the metadata service and to the credentials URI so far, oldest first.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceRecord> {
+        self.look(|state| state.sources().cloned().collect())
     }
 
     /// The WebSocket upgrades so far, oldest first.

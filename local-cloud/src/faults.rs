@@ -9,6 +9,7 @@ use crate::{
     fault::{Action, ApiFault, Fault},
     frame_fault::FrameFault,
     restart::Restart,
+    sources::SourceFault,
     world::{Control, Down, Shared},
 };
 
@@ -26,6 +27,11 @@ impl<'a> Faults<'a> {
     /// For calls of the API.
     pub fn api(&self, fault: ApiFault) {
         self.shared.world().api_faults.push(fault);
+    }
+
+    /// For questions to the metadata service and the credentials URI.
+    pub fn source(&self, fault: SourceFault) {
+        self.shared.world().source_faults.push(fault);
     }
 
     /// For the connections to an instance that come from now on. Whether there is one with that id.
@@ -80,6 +86,7 @@ impl<'a> Faults<'a> {
     pub fn clear(&self) {
         let mut world = self.shared.world();
         world.api_faults.clear();
+        world.source_faults.clear();
         world.down.clear();
         for instance in world.instances.values_mut() {
             instance.faults.clear();

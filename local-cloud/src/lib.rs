@@ -63,6 +63,31 @@
 //! any parameter of any call is in [`LocalCloud::violations`].
 
 //!
+//! # Temporary keys
+//!
+//! The same endpoint is that of STS: AssumeRole, signed either way, and AssumeRoleWithOIDC, which nobody signs, for the roles that
+//! [`Builder::role`] has made. It is a metadata service too, under `/latest/`, with tokens or without ([`Metadata`]), and there
+//! is a credentials URI, [`LocalCloud::credentials_uri`]. All of them hand out keys that the API takes until they end, and each
+//! time other ones. [`Lifetime`] has two ends, the one that is told and the real one, so that a client's renewal can be seen
+//! without waiting: keys with 181 s to go are due after one second for a client that renews them 180 s before their end.
+//! [`SourceFault`] makes the metadata service and the URI fail, and [`ApiFault`] STS. What was asked is in
+//! [`LocalCloud::calls`] and [`LocalCloud::sources`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use local_cloud::{Lifetime, LocalCloud, Metadata, Role, SourceFault, SourcePart};
+//!
+//! let role = Role::new("acs:ram::1234567890:role/ops")
+//!     .oidc_token("acs:ram::1234567890:oidc-provider/ci", "a.token")
+//!     // To be renewed after a second, and over after two.
+//!     .lifetime(Lifetime::new(Duration::from_secs(181)).but_really(Duration::from_secs(2)));
+//! let cloud = LocalCloud::builder()
+//!     .role(role)
+//!     .metadata(Metadata::new().role("EcsRole"))
+//!     .source_fault(SourceFault::on(SourcePart::Uri).redirect(302, "http://elsewhere.example/").times(1));
+//! # let _ = cloud;
+//! ```
+//!
 //! # Streams that outlive their WebSocket
 //!
 //! [`Agent::resumable`] speaks 1.02. All its frames carry the channel's id and both sequences: Outputs count from 1, and
@@ -126,6 +151,7 @@ mod restart;
 mod resumption;
 mod server;
 mod session;
+mod sources;
 pub mod ssh_server;
 mod tls;
 mod world;
@@ -146,5 +172,8 @@ pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
 pub use restart::Restart;
 pub use resumption::{Resumption, SyncAnswer, SyncNames};
 pub use session::{SessionRecord, SessionState, SyncRecord};
+pub use sources::{
+    Lifetime, Metadata, MetadataTokens, Role, SourceFault, SourcePart, SourceRecord,
+};
 pub use tls::Tls;
 pub use world::{ClockOffset, Settings};

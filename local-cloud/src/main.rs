@@ -34,6 +34,10 @@ fn announce(cloud: &LocalCloud, options: &Options) -> io::Result<()> {
     // For an AuthorizedKeysCommand, which puts `&user=%u` behind it.
     let url = cloud.authorized_keys_url(&options.instance);
     writeln!(out, "export LOCAL_CLOUD_AUTHORIZED_KEYS_URL='{url}'")?;
+    // For a client that has these apart from the API.
+    writeln!(out, "export ECS_BRIDGE_STS_ENDPOINT='{}'", cloud.endpoint())?;
+    writeln!(out, "export ECS_BRIDGE_METADATA_URL='{}'", cloud.metadata_url())?;
+    writeln!(out, "export LOCAL_CLOUD_CREDENTIALS_URI='{}'", cloud.credentials_uri())?;
     if let (Some(path), Some(pem)) = (&options.ca_file, cloud.ca_pem()) {
         std::fs::write(path, pem)?;
         writeln!(out, "export SSL_CERT_FILE='{}'", path.display())?;

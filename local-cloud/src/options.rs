@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use local_cloud::{AccessKey, Agent, Builder, Instance, LocalCloud, Pace, Tls};
+use local_cloud::{AccessKey, Agent, Builder, Instance, LocalCloud, Metadata, Pace, Role, Tls};
 
 /// A stand-in for Alibaba Cloud's far side of ecs-bridge, with one instance.
 #[derive(Debug, Parser)]
@@ -48,6 +48,12 @@ pub(crate) struct Options {
     /// Execute the scripts of RunCommand on this machine, with the programs in this folder before those of the system.
     #[arg(long, value_name = "DIR")]
     shell: Option<PathBuf>,
+    /// A RAM role that may be assumed through STS, by its ARN.
+    #[arg(long, value_name = "ARN")]
+    role: Vec<String>,
+    /// The RAM role that the metadata service gives the keys of.
+    #[arg(long, value_name = "NAME")]
+    metadata_role: Option<String>,
     /// Serve TLS, and write the CA to trust to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -125,6 +131,11 @@ impl Options {
         if let Some(lifetime) = self.key_lifetime {
             builder = builder.key_lifetime(lifetime);
         }
+        if let Some(role) = &self.metadata_role {
+            builder = builder.metadata(Metadata::new().role(role));
+        }
+        let roles = self.role.iter().map(Role::new);
+        let builder = roles.fold(builder, Builder::role);
         builder
             .listen(self.listen)
             .region(&self.region)

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     command::{InvocationRecord, KeyQueryRecord, KeyRecord, Log},
     session::SessionRecord,
+    sources::SourceRecord,
 };
 
 /// So many calls, upgrades and sessions are kept; older ones are forgotten.
@@ -64,6 +65,9 @@ pub struct State {
     upgrades: VecDeque<UpgradeRecord>,
     sessions: BTreeMap<u64, SessionRecord>,
     next_session: u64,
+    sources: VecDeque<SourceRecord>,
+    /// How many of them were forgotten.
+    forgotten_sources: usize,
     pub(crate) commands: Log,
 }
 
@@ -114,6 +118,28 @@ impl State {
         self.commands.key_queries.iter()
     }
 
+    /// The questions to the metadata service and to the credentials URI, oldest first.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceRecord> {
+        self.sources.iter()
+    }
+
+    /// Gives its number.
+    pub(crate) fn add_source(&mut self, source: SourceRecord) -> usize {
+        if self.sources.len() >= KEPT {
+            self.forgotten_sources += 1;
+        }
+        push_bounded(&mut self.sources, source);
+        self.forgotten_sources + self.sources.len() - 1
+    }
+
+    /// Fills in how a question was answered.
+    pub(crate) fn source_answered(&mut self, number: usize, fill: impl FnOnce(&mut SourceRecord)) {
+        let index = number.checked_sub(self.forgotten_sources);
+        if let Some(source) = index.and_then(|index| self.sources.get_mut(index)) {
+            fill(source);
+        }
+    }
+
     pub(crate) fn add_call(&mut self, call: CallRecord) {
         push_bounded(&mut self.calls, call);
     }
@@ -154,6 +180,7 @@ impl State {
             let code = call.code.as_deref().unwrap_or("-");
             text.push_str(&format!("; {} {} {code}", call.action, call.status));
         }
+        text.push_str(&format!("; {} questions to sources", self.sources.len()));
         text.push_str(&format!("; {} sessions", self.sessions.len()));
         for session in self.sessions.values().rev().take(3).rev() {
             text.push_str(&format!("\n{session:?}"));

@@ -20,6 +20,7 @@ use crate::{
     api::{self, Body, Cut},
     command::{self, KEYS_PATH, Task},
     gateway::{self, Admission, Io},
+    sources,
     world::Shared,
 };
 
@@ -94,7 +95,11 @@ async fn route(
     if request.uri().path() == KEYS_PATH {
         return Ok(command::answer_key_query(shared, request.method(), request.uri()));
     }
+    let source = sources::concerns(request.uri().path());
     let (parts, body) = request.into_parts();
+    if let Some(part) = source {
+        return sources::answer(shared, part, &parts).await;
+    }
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Cut)?.to_bytes();
     api::answer(shared, parts, body).await
 }

@@ -19,6 +19,7 @@ use crate::{
     instance::Instance,
     record::{Serial, State},
     session::SessionRecord,
+    sources::{Issuer, Lifetime, Metadata, Role, SourceFault},
     ssh_server::registry::Registry,
 };
 
@@ -208,6 +209,13 @@ pub(crate) struct World {
     pub(crate) answered: Answered,
     /// When the gateway takes nobody.
     pub(crate) down: Vec<Down>,
+    /// By their ARNs.
+    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) metadata: Metadata,
+    /// How long the keys of the credentials URI hold.
+    pub(crate) uri_lifetime: Lifetime,
+    pub(crate) source_faults: Vec<SourceFault>,
+    pub(crate) issuer: Issuer,
 }
 
 impl World {

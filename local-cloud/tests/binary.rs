@@ -11,12 +11,13 @@ fn it_says_where_it_is_and_ends_on_sigterm() {
         .args(["--instance", "i-x", "--target", "22=127.0.0.1:2222", "--agent", "old"])
         .args(["--limit", "1638400", "--access-key", "id:secret:token"])
         .args(["--command-time", "1s", "--key-lifetime", "2m", "--shell", "programs"])
+        .args(["--role", "acs:ram::1:role/r", "--metadata-role", "r"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut lines = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..10 {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         lines.push(line.trim_end().to_owned());
@@ -29,6 +30,9 @@ fn it_says_where_it_is_and_ends_on_sigterm() {
         lines[6],
         format!("export LOCAL_CLOUD_AUTHORIZED_KEYS_URL='{endpoint}/authorized-keys?instance=i-x'")
     );
+    assert_eq!(lines[7], format!("export ECS_BRIDGE_STS_ENDPOINT='{endpoint}'"));
+    assert_eq!(lines[8], format!("export ECS_BRIDGE_METADATA_URL='{endpoint}'"));
+    assert_eq!(lines[9], format!("export LOCAL_CLOUD_CREDENTIALS_URI='{endpoint}/credentials'"));
     std::net::TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
 
     let pid = child.id().to_string();

@@ -26,4 +26,7 @@ pub(super) const CREDENTIALS: &str = "\
 Credentials, the first that is there:
   --profile or ALIBABA_CLOUD_PROFILE in ~/.aliyun/config.json (the file of the aliyun CLI);
   ALIBABA_CLOUD_ACCESS_KEY_ID, …_ACCESS_KEY_SECRET and, for STS, …_SECURITY_TOKEN;
-  the current profile of that file.";
+  ALIBABA_CLOUD_ROLE_ARN, …_OIDC_PROVIDER_ARN and …_OIDC_TOKEN_FILE;
+  the current profile of that file;
+  ALIBABA_CLOUD_ECS_METADATA: the RAM role of this ECS instance;
+  ALIBABA_CLOUD_CREDENTIALS_URI.";

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::answer::{AnswerError, Refusal};
 use super::error::{Context, Kind};
 use super::network::NetworkError;
+use crate::credentials::mask;
 use crate::explain::Explain as _;
 use crate::tls;
 
@@ -37,6 +38,9 @@ pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
         kind if kind.is_credentials() => credentials(kind, call),
         Kind::ClockWrong | Kind::TimestampFormat => clock(refusal),
         Kind::PermissionMissing | Kind::RiskControl => permission(kind, refusal, call),
+        Kind::RoleNotFound | Kind::OidcTokenRefused | Kind::RoleSettingInvalid => {
+            role(kind, refusal, call)
+        }
         kind if kind.is_passing() => passing(kind),
         kind => session(kind, call),
     };
@@ -108,7 +112,8 @@ pub(super) fn setup(problem: &str, call: &Context) -> Advice {
 type Words = (&'static str, String, String);
 
 fn credentials(kind: Kind, call: &Context) -> Words {
-    let lacks_token = call.access_key_id.starts_with("STS.") && !call.has_token;
+    let id = call.access_key_id.as_deref().unwrap_or_default();
+    let lacks_token = id.starts_with("STS.") && !call.has_token;
     let (reason, more) = match kind {
         Kind::AccessKeyUnknown if lacks_token => (
             "the access key is not known",
@@ -136,11 +141,7 @@ fn credentials(kind: Kind, call: &Context) -> Words {
         }
         _ => ("the security token is not valid", "it was cut or changed when it was copied"),
     };
-    let why = format!(
-        "{more}; the credentials ({}) came from {}",
-        mask(&call.access_key_id),
-        call.source
-    );
+    let why = format!("{more}; the credentials ({}) came from {}", mask(id), call.source);
     let mut fix = call.source.renewal();
     match kind {
         Kind::TokenMissing => fix = call.source.add_token(),
@@ -191,7 +192,10 @@ fn whole_seconds(time: SystemTime) -> Duration {
 }
 
 fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
-    let who = format!("the access key {} from {}", mask(&call.access_key_id), call.source);
+    let who = match &call.access_key_id {
+        Some(id) => format!("the access key {} from {}", mask(id), call.source),
+        None => call.source.to_string(),
+    };
     if kind == Kind::RiskControl {
         return (
             "the account is under risk control",
@@ -201,6 +205,7 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
     }
     let action = match &refusal.denied_action {
         Some(action) => action.clone(),
+        None if is_sts(call) => "sts:AssumeRole".to_owned(),
         None => format!("ecs:{}", call.action),
     };
     let actions = match action.as_str() {
@@ -213,11 +218,71 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,
         list.join(",")
     );
+    let trust = match (is_sts(call), call.subject.as_deref()) {
+        (true, Some(role)) => format!("let the trust policy of {role} name the caller, and "),
+        _ => String::new(),
+    };
     (
         "a permission is missing",
         format!("the user or role behind {who} may not do {action}"),
-        format!("in the RAM console, attach a policy such as this one to it:\n{policy}"),
+        format!("in the RAM console, {trust}attach a policy such as this one to it:\n{policy}"),
     )
+}
+
+/// Whether it is a call of STS, which is about a role.
+fn is_sts(call: &Context) -> bool {
+    call.action.starts_with("AssumeRole")
+}
+
+fn role(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
+    let role = call.subject.as_deref().unwrap_or("the role");
+    let source = &call.source;
+    match kind {
+        Kind::RoleNotFound => (
+            "there is no such role or identity provider",
+            format!("{source} asks for {role}"),
+            "correct its ARN (the RAM console shows it), and see that the keys are of the same \
+             cloud"
+                .to_owned(),
+        ),
+        Kind::OidcTokenRefused => {
+            let why = match refusal.code.ends_with(".Expired") {
+                true => "it has expired, and whoever issues it has written no new one",
+                false => "it is of another issuer or for another audience, or damaged",
+            };
+            (
+                "the OIDC token is not taken",
+                format!("{why}; it was exchanged for {role}, as {source} asks"),
+                "renew the token's file, and compare its issuer and audience with the identity \
+                 provider in the RAM console"
+                    .to_owned(),
+            )
+        }
+        _ => {
+            let field = match refusal.code.rsplit('.').next().unwrap_or_default() {
+                "RoleArn" => "ram_role_arn (acs:ram::ACCOUNT:role/NAME)",
+                "RoleSessionName" => {
+                    "ram_session_name (2 to 64 letters, digits, '.', '@', '-' and '_')"
+                }
+                "DurationSeconds" => {
+                    "expired_seconds (900 up to the role's own limit, 3600 unless it was raised)"
+                }
+                "ExternalId" => "external_id",
+                "OIDCProviderArn" => "oidc_provider_arn",
+                _ => "the token's file",
+            };
+            (
+                "a setting of the role is not taken",
+                format!("{source} asks for {role}"),
+                format!("correct {field}"),
+            )
+        }
+    }
+}
+
+/// Nothing was sent, for there was nothing to sign with.
+pub(super) fn credentials_missing(problem: &crate::credentials::Error) -> Advice {
+    Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
 }
 
 fn passing(kind: Kind) -> Words {
@@ -337,14 +402,6 @@ fn session(kind: Kind, call: &Context) -> Words {
             String::new(),
             "look the code up in the API's documentation; support asks for the RequestId".to_owned(),
         ),
-    }
-}
-
-/// An access key id as it may be shown: enough to recognise it.
-fn mask(id: &str) -> String {
-    match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
-        (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
-        _ => "…".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ fn call() -> Context {
         subject: Some("i-bp1".into()),
         endpoint: "https://ecs.cn-beijing.aliyuncs.com".into(),
         region: "cn-beijing".into(),
-        access_key_id: "LTAI0123456789abc".into(),
+        access_key_id: Some("LTAI0123456789abc".into()),
         has_token: true,
         source: Source::Profile {
             name: "dev".into(),
@@ -55,7 +55,8 @@ fn credentials_name_their_source_and_how_to_renew_them() {
 
 #[test]
 fn a_temporary_key_without_its_token_is_recognised() {
-    let call = Context { access_key_id: "STS.NabcNabcNabc".into(), has_token: false, ..call() };
+    let call =
+        Context { access_key_id: Some("STS.NabcNabcNabc".into()), has_token: false, ..call() };
     let advice = refused(Kind::AccessKeyUnknown, &refusal("InvalidAccessKeyId.NotFound"), &call);
     assert!(advice.why.unwrap().contains("needs its security token"));
     assert!(advice.fix.unwrap().contains("--mode StsToken"));
@@ -123,11 +124,4 @@ fn what_the_session_needs_is_said() {
             assert!(all.contains(part), "{code}: {part} in {all}");
         }
     }
-}
-
-#[test]
-fn keys_are_masked() {
-    assert_eq!(mask("LTAI0123456789abc"), "LTAI…abc");
-    assert_eq!(mask("short"), "…");
-    assert_eq!(mask(""), "…");
 }

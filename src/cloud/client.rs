@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::{Context, Error};
 use super::network::{NetworkError, seconds};
 use super::sign::{Params, SignatureVersion};
-use super::transport::{self, Problem};
-use super::{Endpoint, Region};
-use crate::credentials::Credentials;
+use super::transport::{self, Attempt, Problem};
+use super::{Endpoint, Kind, Region};
+use crate::credentials::{self, Credentials, Provider};
 use crate::proxy::Proxies;
 use crate::tls::Tls;
 
@@ -28,7 +28,7 @@ pub struct Config {
     /// The region, sent with every call.
     pub region: Region,
     /// What signs the calls.
-    pub credentials: Credentials,
+    pub credentials: Provider,
     /// Which signature is made; V3 unless changed.
     pub signature: SignatureVersion,
     /// The certificates to trust.
@@ -37,7 +37,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
-    /// The time for a whole call, all tries and pauses included: 15 s.
+    /// The time for a whole call, all tries and pauses included: 15 s. The credentials for it are
+    /// there before it begins.
     pub call_timeout: Duration,
     /// The pause before the second try, doubled before each that follows, less a random part of up
     /// to one half: 200 ms.
@@ -48,11 +49,16 @@ pub struct Config {
 
 impl Config {
     /// The usual settings.
-    pub fn new(endpoint: Endpoint, region: Region, credentials: Credentials, tls: Tls) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        region: Region,
+        credentials: impl Into<Provider>,
+        tls: Tls,
+    ) -> Self {
         Self {
             endpoint,
             region,
-            credentials,
+            credentials: credentials.into(),
             signature: SignatureVersion::default(),
             tls,
             proxies: Proxies::none(),
@@ -78,6 +84,10 @@ pub(super) struct Call {
     pub(super) params: Params,
     /// Whether it does no harm when obeyed twice.
     pub(super) idempotent: bool,
+    /// Whether it is signed; one that is not has its parameters in a form.
+    pub(super) is_signed: bool,
+    /// The parameter that is a secret, if one is.
+    pub(super) secret: Option<&'static str>,
     /// What it is about, for messages: an instance's or a session's id.
     pub(super) subject: Option<String>,
 }
@@ -94,7 +104,7 @@ impl Client {
         match transport::build(&config) {
             Ok(http) => Ok(Self { config: Arc::new(config), http }),
             Err(problem) => {
-                let context = Context::of(&config, "the API", None);
+                let context = Context::of(&config, "the API", None, None);
                 Err(Error::new(problem, context, None, 0))
             }
         }
@@ -107,12 +117,13 @@ impl Client {
 
     /// The same client with other credentials; the connections are shared.
     #[must_use]
-    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+    pub fn with_credentials(&self, credentials: Provider) -> Self {
         let config = Config { credentials, ..(*self.config).clone() };
         Self { config: Arc::new(config), http: self.http.clone() }
     }
 
-    /// Makes a call, in several tries if need be, within the time for it.
+    /// Makes a call with the credentials that hold now; if the service finds that they do not, once
+    /// more with new ones.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
         self.call_unless(call, std::future::pending()).await
     }
@@ -125,29 +136,72 @@ impl Client {
         unwanted: impl Future<Output = ()>,
     ) -> Result<Answer, Error> {
         let mut unwanted = std::pin::pin!(unwanted);
+        if !call.is_signed {
+            return self.call_as(call, None, &mut unwanted).await;
+        }
+        let provider = &self.config.credentials;
+        let credentials = tokio::select! {
+            biased;
+            credentials = provider.get() => credentials,
+            // Nothing was sent.
+            () = &mut unwanted => Err(Arc::new(credentials::Error::Stopped)),
+        };
+        let credentials = credentials.map_err(|problem| {
+            let context = Context::of(&self.config, call.action, call.subject.clone(), None);
+            Error::new(Problem::Credentials(problem), context, None, 0)
+        })?;
+        let refused = match self.call_as(call, Some(&credentials), &mut unwanted).await {
+            Err(error) if error.kind() == Kind::TokenExpired => error,
+            answered => return answered,
+        };
+        tracing::debug!(action = call.action, "the service finds the credentials to be over");
+        let renewed = tokio::select! {
+            biased;
+            renewed = provider.renew(&credentials) => renewed,
+            () = &mut unwanted => Ok(None),
+        };
+        match renewed {
+            Ok(Some(renewed)) => self.call_as(call, Some(&renewed), &mut unwanted).await,
+            Ok(None) => Err(refused),
+            Err(problem) => {
+                let note = format!("and they cannot be renewed: {problem}");
+                Err(refused.with_note(note))
+            }
+        }
+    }
+
+    /// Makes a call, in several tries if need be, within the time for it.
+    async fn call_as(
+        &self,
+        call: &Call,
+        credentials: Option<&Credentials>,
+        unwanted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Answer, Error> {
         let mut maybe_obeyed = false;
         let deadline = Instant::now() + self.config.call_timeout;
+        let fail = |failure, tries| self.failed(call, credentials, failure, tries);
         let mut tries = 0;
         let mut last: Option<transport::Failure> = None;
         loop {
             tries += 1;
-            let nonce = random_hex().map_err(|problem| self.error(call, (problem, None), 0))?;
-            let attempt = transport::once(&self.http, &self.config, call, tries, &nonce);
+            let nonce = random_hex().map_err(|problem| fail((problem, None), 0))?;
+            let attempt = Attempt { number: tries, nonce: &nonce, credentials };
+            let attempt = transport::once(&self.http, &self.config, call, attempt);
             let failure = match timeout_at(deadline, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
-                Err(_) => return Err(self.cut_off(call, last, tries)),
+                Err(_) => return Err(self.cut_off(call, credentials, last, tries)),
             };
             tracing::debug!(action = call.action, tries, "failed: {}", describe(&failure.0));
             let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
-                return Err(self.error(call, failure, tries));
+                return Err(fail(failure, tries));
             };
             if tries >= self.config.max_tries {
-                return Err(self.error(call, failure, tries));
+                return Err(fail(failure, tries));
             }
             let chosen = match backoff(self.config.backoff, tries) {
                 Ok(pause) => pause,
-                Err(problem) => return Err(self.error(call, (problem, None), tries)),
+                Err(problem) => return Err(fail((problem, None), tries)),
             };
             let pause = chosen.max(asked_pause);
             let left = deadline.saturating_duration_since(Instant::now());
@@ -161,14 +215,12 @@ impl Client {
                 } else {
                     format!("the {} for a call are over", seconds(self.config.call_timeout))
                 };
-                return Err(self.error(call, failure, tries).with_note(note));
+                return Err(fail(failure, tries).with_note(note));
             }
             maybe_obeyed |= may_have_been_obeyed(&failure.0);
             tokio::select! {
                 biased;
-                () = &mut unwanted, if !maybe_obeyed => {
-                    return Err(self.error(call, failure, tries));
-                }
+                () = &mut *unwanted, if !maybe_obeyed => return Err(fail(failure, tries)),
                 () = sleep(pause) => {}
             }
             last = Some(failure);
@@ -176,25 +228,43 @@ impl Client {
     }
 
     /// The error of a call whose time ended in the middle of a try.
-    fn cut_off(&self, call: &Call, last: Option<transport::Failure>, tries: u32) -> Error {
+    fn cut_off(
+        &self,
+        call: &Call,
+        credentials: Option<&Credentials>,
+        last: Option<transport::Failure>,
+        tries: u32,
+    ) -> Error {
         let after = self.config.call_timeout;
         tracing::debug!(action = call.action, tries, "no answer within {}", seconds(after));
         match last {
             // What was known before says more than that time is up.
             Some(failure) => {
                 let note = format!("the {} for a call ended during the last try", seconds(after));
-                self.error(call, failure, tries).with_note(note)
+                self.failed(call, credentials, failure, tries).with_note(note)
             }
             None => {
                 let endpoint = self.config.endpoint.to_string();
                 let problem = NetworkError::AnswerTimeout { endpoint, after };
-                self.error(call, (Problem::Network(problem), None), tries)
+                self.failed(call, credentials, (Problem::Network(problem), None), tries)
             }
         }
     }
 
+    /// An error that no credentials have a part in.
     pub(super) fn error(&self, call: &Call, failure: transport::Failure, tries: u32) -> Error {
-        let context = Context::of(&self.config, call.action, call.subject.clone());
+        self.failed(call, None, failure, tries)
+    }
+
+    fn failed(
+        &self,
+        call: &Call,
+        credentials: Option<&Credentials>,
+        failure: transport::Failure,
+        tries: u32,
+    ) -> Error {
+        let subject = call.subject.clone();
+        let context = Context::of(&self.config, call.action, subject, credentials);
         Error::new(failure.0, context, failure.1, tries)
     }
 }
@@ -202,21 +272,25 @@ impl Client {
 /// Whether another try may help; if so, the pause that the service asks for.
 fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
     match problem {
-        Problem::Refused(refusal) => super::Kind::of_code(&refusal.code)
+        Problem::Refused(refusal) => Kind::of_code(&refusal.code)
             .is_passing()
             .then(|| refusal.retry_after.unwrap_or_default()),
         Problem::Network(problem) => problem.is_worth_a_retry(idempotent).then_some(Duration::ZERO),
-        Problem::Answer(_) | Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => None,
+        Problem::Answer(_)
+        | Problem::Credentials(_)
+        | Problem::Tls(_)
+        | Problem::Input(_)
+        | Problem::Setup(_) => None,
     }
 }
 
 /// Whether a try that failed may have done its work.
 fn may_have_been_obeyed(problem: &Problem) -> bool {
     match problem {
-        Problem::Refused(refusal) => super::Kind::of_code(&refusal.code) != super::Kind::Throttled,
+        Problem::Refused(refusal) => Kind::of_code(&refusal.code) != Kind::Throttled,
         Problem::Network(problem) => !problem.is_worth_a_retry(false),
         Problem::Answer(_) => true,
-        Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => false,
+        Problem::Credentials(_) | Problem::Tls(_) | Problem::Input(_) | Problem::Setup(_) => false,
     }
 }
 
@@ -226,6 +300,7 @@ fn describe(problem: &Problem) -> String {
         Problem::Refused(refusal) => refusal.code.clone(),
         Problem::Answer(problem) => problem.to_string(),
         Problem::Network(problem) => problem.to_string(),
+        Problem::Credentials(problem) => problem.to_string(),
         Problem::Tls(problem) => problem.to_string(),
         Problem::Input(text) | Problem::Setup(text) => text.clone(),
     }

@@ -147,6 +147,8 @@ async fn what_may_have_been_obeyed_is_not_sent_again_unless_that_does_no_harm() 
             version: "1",
             params: Params::new(),
             idempotent: false,
+            is_signed: true,
+            secret: None,
             subject: None,
         };
         let error = client(&server).call(&call).await.unwrap_err();

@@ -248,7 +248,15 @@ impl Client {
         let params = Params::from([("RegionId".to_owned(), region)]);
         // Each call of this program may be repeated: some only read, one ends what has ended
         // already, and those that make something carry a ClientToken.
-        let call = Call { action, version: VERSION, params, idempotent: true, subject };
+        let call = Call {
+            action,
+            version: VERSION,
+            params,
+            idempotent: true,
+            is_signed: true,
+            secret: None,
+            subject,
+        };
         match checked {
             Ok(()) => Ok(call),
             Err(problem) => Err(self.error(&call, (Problem::Input(problem), None), 0)),

@@ -100,6 +100,11 @@ impl Region {
         if good { Ok(Self(name.to_owned())) } else { Err(EndpointError::Region(text.to_owned())) }
     }
 
+    /// The one of the endpoints that have no region in their names.
+    pub fn central() -> Self {
+        Self(AT_HANGZHOU[0].to_owned())
+    }
+
     /// The id as the API takes it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -157,6 +162,17 @@ impl Endpoint {
             }
             EndpointType::Internet if AT_CENTRE.contains(&name) => "ecs.aliyuncs.com".into(),
             EndpointType::Internet => format!("ecs.{name}.aliyuncs.com"),
+        };
+        Self { tls: true, host, port: None }
+    }
+
+    /// The endpoint of STS in a region, or the one for all regions.
+    pub fn of_sts(region: Option<&Region>, kind: EndpointType) -> Self {
+        let host = match (region, kind) {
+            (Some(region), EndpointType::Vpc) => format!("sts-vpc.{region}.aliyuncs.com"),
+            (Some(region), EndpointType::Internet) => format!("sts.{region}.aliyuncs.com"),
+            // A VPC is of a region: without one there is no other.
+            (None, _) => "sts.aliyuncs.com".to_owned(),
         };
         Self { tls: true, host, port: None }
     }
@@ -316,6 +332,20 @@ mod tests {
         }
         for name in AT_CENTRE {
             assert_eq!(of_region(name, Internet), "https://ecs.aliyuncs.com");
+        }
+    }
+
+    #[test]
+    fn sts_is_in_a_region_or_in_all_of_them() {
+        use EndpointType::{Internet, Vpc};
+        let region = Region::parse("cn-beijing").unwrap();
+        for (region, kind, host) in [
+            (Some(&region), Internet, "sts.cn-beijing.aliyuncs.com"),
+            (Some(&region), Vpc, "sts-vpc.cn-beijing.aliyuncs.com"),
+            (None, Internet, "sts.aliyuncs.com"),
+            (None, Vpc, "sts.aliyuncs.com"),
+        ] {
+            assert_eq!(Endpoint::of_sts(region, kind).to_string(), format!("https://{host}"));
         }
     }
 

@@ -4,7 +4,7 @@ use super::advice::{self, Advice};
 use super::answer::Refusal;
 use super::client::Config;
 use super::transport::Problem;
-use crate::credentials::Source;
+use crate::credentials::{Credentials, Source};
 use crate::explain::{ExitCode, Explain};
 
 /// What kind of failure it was: for callers that act on it.
@@ -67,8 +67,16 @@ pub enum Kind {
     NonceUsed,
     /// `IdempotentProcessing`: the first try is still at work.
     StillProcessing,
+    /// `EntityNotExist.*` of STS: there is no such role or identity provider.
+    RoleNotFound,
+    /// `AuthenticationFail.*` of STS: the identity provider's token is not taken.
+    OidcTokenRefused,
+    /// `InvalidParameter.*` of STS: a setting of the role's session is not taken.
+    RoleSettingInvalid,
     /// Refused, with a code that this program does not know.
     OtherCode,
+    /// There are no credentials to sign with: nothing was sent.
+    NoCredentials,
     /// No answer, see [`NetworkError`](super::NetworkError).
     Network,
     /// An answer that is not the API's, see [`AnswerError`](super::AnswerError).
@@ -107,6 +115,14 @@ impl Kind {
             "Operation.Forbidden" => Self::OperationForbidden,
             "SignatureNonceUsed" => Self::NonceUsed,
             "IdempotentProcessing" => Self::StillProcessing,
+            "InvalidParameter.RoleArn"
+            | "InvalidParameter.RoleSessionName"
+            | "InvalidParameter.DurationSeconds"
+            | "InvalidParameter.ExternalId"
+            | "InvalidParameter.OIDCProviderArn"
+            | "InvalidParameter.OIDCToken" => Self::RoleSettingInvalid,
+            _ if family("EntityNotExist") => Self::RoleNotFound,
+            _ if family("AuthenticationFail") => Self::OidcTokenRefused,
             _ if family("InvalidAccessKeyId") => Self::AccessKeyUnknown,
             _ if family("InvalidSecurityToken") => Self::TokenMalformed,
             _ if family("InvalidTimeStamp") => Self::ClockWrong,
@@ -148,7 +164,11 @@ impl Kind {
     fn exit_code(self) -> ExitCode {
         match self {
             kind if kind.is_credentials() => ExitCode::Credentials,
-            Self::ClockWrong | Self::TimestampFormat => ExitCode::Credentials,
+            Self::ClockWrong
+            | Self::TimestampFormat
+            | Self::RoleNotFound
+            | Self::OidcTokenRefused
+            | Self::RoleSettingInvalid => ExitCode::Credentials,
             Self::PermissionMissing | Self::RiskControl => ExitCode::Permission,
             Self::SessionManagerDisabled
             | Self::SessionQuota
@@ -168,7 +188,7 @@ impl Kind {
             | Self::StillProcessing
             | Self::Network
             | Self::Answer => ExitCode::Network,
-            Self::Tls => ExitCode::Config,
+            Self::Tls | Self::NoCredentials => ExitCode::Config,
             Self::Input => ExitCode::Usage,
             _ => ExitCode::Failed,
         }
@@ -199,20 +219,26 @@ pub(super) struct Context {
     pub(super) subject: Option<String>,
     pub(super) endpoint: String,
     pub(super) region: String,
-    pub(super) access_key_id: String,
+    /// As far as it is known with which the call was signed.
+    pub(super) access_key_id: Option<String>,
     pub(super) has_token: bool,
     pub(super) source: Source,
 }
 
 impl Context {
-    pub(super) fn of(config: &Config, action: &'static str, subject: Option<String>) -> Self {
+    pub(super) fn of(
+        config: &Config,
+        action: &'static str,
+        subject: Option<String>,
+        credentials: Option<&Credentials>,
+    ) -> Self {
         Self {
             action,
             subject,
             endpoint: config.endpoint.to_string(),
             region: config.region.to_string(),
-            access_key_id: config.credentials.access_key_id().to_owned(),
-            has_token: config.credentials.security_token().is_some(),
+            access_key_id: credentials.map(|of| of.access_key_id().to_owned()),
+            has_token: credentials.is_some_and(|of| of.security_token().is_some()),
             source: config.credentials.source().clone(),
         }
     }
@@ -240,6 +266,7 @@ impl Error {
             Problem::Refused(refusal) => Kind::of_code(&refusal.code),
             Problem::Answer(_) => Kind::Answer,
             Problem::Network(_) => Kind::Network,
+            Problem::Credentials(_) => Kind::NoCredentials,
             Problem::Tls(_) => Kind::Tls,
             Problem::Input(_) => Kind::Input,
             Problem::Setup(_) => Kind::Setup,
@@ -273,6 +300,7 @@ impl Error {
             Problem::Refused(refusal) => advice::refused(self.kind(), refusal, context),
             Problem::Answer(problem) => advice::answer(problem, context),
             Problem::Network(problem) => advice::network(problem, context),
+            Problem::Credentials(problem) => advice::credentials_missing(problem),
             Problem::Tls(problem) => advice::tls(problem),
             Problem::Input(text) => advice::input(text, context),
             Problem::Setup(text) => advice::setup(text, context),
@@ -301,11 +329,15 @@ impl Explain for Error {
     }
 
     fn request_id(&self) -> Option<&str> {
-        self.inner.request_id.as_deref()
+        match &self.inner.problem {
+            Problem::Credentials(problem) => problem.request_id(),
+            _ => self.inner.request_id.as_deref(),
+        }
     }
 
     fn exit_code(&self) -> ExitCode {
         match &self.inner.problem {
+            Problem::Credentials(problem) => problem.exit_code(),
             Problem::Tls(problem) => problem.exit_code(),
             _ => self.kind().exit_code(),
         }
@@ -352,6 +384,9 @@ mod tests {
             ("InternalErrorTimeout", ServiceUnavailable, 7),
             ("SignatureNonceUsed", NonceUsed, 7),
             ("IdempotentProcessing", StillProcessing, 7),
+            ("EntityNotExist.Role", RoleNotFound, 4),
+            ("AuthenticationFail.OIDCToken.Expired", OidcTokenRefused, 4),
+            ("InvalidParameter.RoleSessionName", RoleSettingInvalid, 4),
             ("ThrottlingElse", OtherCode, 1),
             ("", OtherCode, 1),
         ] {

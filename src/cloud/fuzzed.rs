@@ -111,7 +111,7 @@ fn context(action: &'static str) -> Context {
         subject: Some("i-1".to_owned()),
         endpoint: "https://ecs.cn-test.aliyuncs.com".to_owned(),
         region: "cn-test".to_owned(),
-        access_key_id: "LTAI0123456789".to_owned(),
+        access_key_id: Some("LTAI0123456789".to_owned()),
         has_token: true,
         source: Source::Profile {
             name: "p".to_owned(),

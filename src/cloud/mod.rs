@@ -1,7 +1,8 @@
-//! The ECS OpenAPI: signed calls, retried where that is safe, with errors that say what to do.
+//! The ECS OpenAPI, and that of STS: signed calls, retried where that is safe, with errors that say
+//! what to do.
 //!
 //! ```text
-//! ecs, command (typed calls) → client (deadline, retry) → transport (one try) → sign
+//! ecs, command, sts (typed calls) → client (credentials, deadline, retry) → transport (one try) → sign
 //!                                             ↓
 //!                              error: kind → what, why, fix (advice)
 //! ```
@@ -22,6 +23,7 @@ mod network;
 #[cfg(test)]
 mod scripted;
 pub mod sign;
+mod sts;
 mod transport;
 mod wire;
 
@@ -37,3 +39,4 @@ pub use error::{Error, Kind};
 pub use invocation::InvocationError;
 pub use network::NetworkError;
 pub use sign::SignatureVersion;
+pub use sts::{AssumeRole, AssumeRoleWithOidc, RoleSession};

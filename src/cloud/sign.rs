@@ -145,6 +145,28 @@ pub fn v1(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
     }
 }
 
+/// The query of a call that nobody signs; its own parameters are sent as a form.
+pub fn unsigned(request: Request<'_>, stamp: Stamp<'_>) -> Signed {
+    let common = [
+        ("Action", request.action.to_owned()),
+        ("Format", "JSON".to_owned()),
+        ("SignatureNonce", stamp.nonce.to_owned()),
+        ("Timestamp", timestamp(stamp.time)),
+        ("Version", request.version.to_owned()),
+    ];
+    let params = common.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Signed {
+        query: canonical_query(&params),
+        headers: vec![("host", request.host.to_owned())],
+        signature: String::new(),
+    }
+}
+
+/// Parameters as the body of a form.
+pub fn form(params: &Params) -> String {
+    canonical_query(params)
+}
+
 /// Percent-encodes as RFC 3986 has it: all but `A-Z a-z 0-9 - _ . ~`, a space as `%20`.
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

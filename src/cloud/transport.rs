@@ -1,10 +1,11 @@
 //! One try of a call: sign, send, read the answer within its bounds.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
-use http_body_util::{BodyExt as _, Empty};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::ExposeSecret as _;
@@ -15,6 +16,7 @@ use super::client::{Call, Config};
 use super::network::NetworkError;
 use super::sign::{self, Key, Request, SignatureVersion, Stamp};
 use super::wire::Connector;
+use crate::credentials::{self, Credentials};
 use crate::tls;
 
 /// The most that is read of an answer, in bytes.
@@ -29,6 +31,8 @@ pub(super) enum Problem {
     Answer(AnswerError),
     /// Nothing came.
     Network(NetworkError),
+    /// There are no credentials to sign with: nothing was sent.
+    Credentials(Arc<credentials::Error>),
     /// TLS cannot be set up: nothing was sent.
     Tls(tls::Error),
     /// The call makes no sense: nothing was sent.
@@ -41,7 +45,7 @@ pub(super) enum Problem {
 pub(super) type Failure = (Problem, Option<String>);
 
 /// Speaks HTTP with the API, over connections that are kept for a while.
-pub(super) type Http = hyper_util::client::legacy::Client<Connector, Empty<Bytes>>;
+pub(super) type Http = hyper_util::client::legacy::Client<Connector, Full<Bytes>>;
 
 /// How long a connection is kept that nothing uses.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -59,17 +63,27 @@ pub(super) fn build(config: &Config) -> Result<Http, Problem> {
     Ok(client)
 }
 
-/// Sends a call once: its try of the given number. Dropping the future ends everything.
+/// One try of a call.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// Its number, from 1.
+    pub(super) number: u32,
+    /// Never used before.
+    pub(super) nonce: &'a str,
+    /// Whose call it is; nobody's if it is not signed.
+    pub(super) credentials: Option<&'a Credentials>,
+}
+
+/// Sends a call once. Dropping the future ends everything.
 pub(super) async fn once(
     http: &Http,
     config: &Config,
     call: &Call,
-    number: u32,
-    nonce: &str,
+    attempt: Attempt<'_>,
 ) -> Result<(Value, Option<String>), Failure> {
-    let credentials = &config.credentials;
-    let secret = credentials.access_key_secret().expose_secret();
-    let token = credentials.security_token().map(|token| token.expose_secret());
+    let Attempt { number, nonce, credentials } = attempt;
+    let secret = credentials.map(|credentials| credentials.access_key_secret().expose_secret());
+    let token = credentials.and_then(Credentials::security_token).map(|t| t.expose_secret());
     let authority = config.endpoint.authority();
     let request = Request {
         host: &authority,
@@ -77,16 +91,23 @@ pub(super) async fn once(
         version: call.version,
         params: &call.params,
     };
-    let key = Key { id: credentials.access_key_id(), secret, token };
     let stamp = Stamp { time: SystemTime::now(), nonce };
-    let signed = match config.signature {
-        SignatureVersion::V3 => sign::v3(request, key, stamp),
-        SignatureVersion::V1 => sign::v1(request, key, stamp),
+    let key = credentials.zip(secret).map(|(credentials, secret)| Key {
+        id: credentials.access_key_id(),
+        secret,
+        token,
+    });
+    let (signed, form) = match (key, config.signature) {
+        (Some(key), SignatureVersion::V3) => (sign::v3(request, key, stamp), None),
+        (Some(key), SignatureVersion::V1) => (sign::v1(request, key, stamp), None),
+        (None, _) => (sign::unsigned(request, stamp), Some(sign::form(&call.params))),
     };
 
     let url = format!("{}/?{}", config.endpoint, signed.query);
+    let length = form.as_ref().map_or(0, String::len);
+    let is_form = form.is_some();
     let mut sent = http::Request::post(url.as_str())
-        .body(Empty::new())
+        .body(Full::from(form.unwrap_or_default()))
         .map_err(|e| (Problem::Setup(format!("the call does not fit a URL: {e}")), None))?;
     if sent.uri().query() != Some(&signed.query) {
         return Err((Problem::Setup("the signed query does not fit a URL".to_owned()), None));
@@ -95,7 +116,11 @@ pub(super) async fn once(
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
     // A POST without a body may go without it; some servers answer 411 to that.
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if is_form {
+        let form = "application/x-www-form-urlencoded";
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(form));
+    }
     for (name, value) in &signed.headers {
         let mut value = HeaderValue::from_str(value)
             .map_err(|_| (Problem::Setup(format!("the header {name} cannot be sent")), None))?;
@@ -109,7 +134,8 @@ pub(super) async fn once(
         (Problem::Network(NetworkError::before_answer(&e, host, &endpoint, within)), None)
     })?;
 
-    let secrets = [Some(secret), token, Some(signed.signature.as_str())];
+    let parameter = call.secret.and_then(|name| call.params.get(name)).map(String::as_str);
+    let secrets = [secret, token, parameter, Some(signed.signature.as_str())];
     let scrub = Scrub::new(secrets.into_iter().flatten());
     let mut raw = Raw::head(response.status(), response.headers(), SystemTime::now());
     raw.request_id = raw.request_id.map(|id| scrub.text(&id));

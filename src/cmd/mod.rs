@@ -15,15 +15,19 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use tracing::{debug, info};
+
 use crate::cache::{Cache, Topic};
 use crate::cli::{Cli, Command, Global, Signature};
-use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
-use crate::credentials::{self, Query, Resolved, Source};
+use crate::cloud::{
+    Client, Config, Endpoint, EndpointError, EndpointType, Region, SignatureVersion,
+};
+use crate::credentials::{self, Provider, Query, Resolved, Setting, Source};
 use crate::explain::{ExitCode, Explain, Report};
 use crate::logging;
 use crate::net::Net;
 use crate::proxy::Proxies;
-use crate::shutdown::{Signal, outlive_file_limits};
+use crate::shutdown::{Signal, Signals, outlive_file_limits};
 use crate::tls::Tls;
 use crate::tunnel::dial::Place;
 
@@ -73,13 +77,24 @@ fn start(cli: &Cli) -> Result<Done> {
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,
-            Command::SendKey(args) => send_key::run(global, args).await,
-            Command::KnownHosts(args) => known_hosts::run(global, args).await,
+            Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
+            Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
         }
     });
     // A thread that still waits for the terminal or for a name look-up is not waited for.
     runtime.shutdown_background();
     done
+}
+
+/// Runs a command that heeds no signal itself. One that comes ends it, and with it what it has
+/// started: a program that credentials come from would go on.
+async fn until_signal(command: impl Future<Output = Result<Done>>) -> Result<Done> {
+    let mut signals =
+        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+    tokio::select! {
+        done = command => done,
+        signal = signals.next() => Ok(Done::By(signal)),
+    }
 }
 
 /// An error that its one sentence says all about.
@@ -118,26 +133,32 @@ struct Cloud {
 }
 
 impl Cloud {
-    /// Finds credentials, region and endpoint. Nothing is sent.
+    /// Finds out how to come by credentials, and region and endpoint. Nothing is sent.
     fn open(global: &Global) -> Result<Self> {
         let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
         let resolved = resolve(global, global.profile.as_deref())?;
-        let region = global.region.as_deref().or(resolved.region.as_deref());
-        let region = Region::parse(region.ok_or_else(no_region)?)?;
-        let kind = match resolved.endpoint_type.as_deref() {
-            Some(kind) => EndpointType::parse(kind)?,
+        let Some(region) = resolved.region else { return Err(no_region().into()) };
+        let region = Region::parse(&region.value).map_err(|error| SetTo::new(error, &region))?;
+        let kind = match &resolved.endpoint_type {
+            Some(kind) => EndpointType::parse(&kind.value).map_err(|e| SetTo::new(e, kind))?,
             None => EndpointType::Internet,
         };
-        let explicit = global.endpoint.as_deref().or(resolved.endpoint.as_deref());
-        let endpoint = Endpoint::choose(explicit, &region, kind)?;
+        let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+        let flag = flag.map(|value| Setting { value, origin: "--endpoint".to_owned() });
+        let explicit = flag.or(resolved.endpoint).unwrap_or_default();
+        let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
+            .map_err(|error| SetTo::new(error, &explicit))?;
         let tls = Tls::new(global.ca_file.as_deref())?;
         let net = Net { tls, proxies };
-        let mut config = Config::new(endpoint, region, resolved.credentials, net.tls.clone());
-        config.proxies = net.proxies.clone();
-        config.signature = match global.signature_version {
+        let signature = match global.signature_version {
             Signature::V3 => SignatureVersion::V3,
             Signature::V1 => SignatureVersion::V1,
         };
+        info!("credentials are those of {}", resolved.recipe);
+        let provider = Provider::of(resolved.recipe, net.clone(), signature);
+        let mut config = Config::new(endpoint, region, provider, net.tls.clone());
+        config.proxies = net.proxies.clone();
+        config.signature = signature;
         Ok(Self { client: Client::new(config)?, net, gateway: Rc::default() })
     }
 
@@ -150,27 +171,73 @@ impl Cloud {
         Topic::new(kind, &parts)
     }
 
-    /// The same with credentials as they are now, from where they were. The connections are shared.
+    /// The same with credentials from where they were, as it is now. The connections are shared, and
+    /// the credentials too, if nothing has changed there.
     fn refreshed(&self, global: &Global) -> Result<Self> {
+        let config = self.client.config();
         // A command that runs for days does not follow another `current` profile.
-        let profile = match self.client.config().credentials.source() {
+        let profile = match config.credentials.source() {
             Source::Profile { name, .. } => Some(name.as_str()),
-            Source::Environment { .. } => None,
+            _ => None,
         };
-        let resolved = resolve(global, profile.or(global.profile.as_deref()))?;
-        let client = self.client.with_credentials(resolved.credentials);
-        Ok(Self { client, ..self.clone() })
+        let recipe = match resolve(global, profile.or(global.profile.as_deref())) {
+            Ok(resolved) => resolved.recipe,
+            // Somebody may be in the middle of writing the file.
+            Err(error) if config.credentials.holds() => {
+                debug!("the credentials that there are are used on: {error}");
+                return Ok(self.clone());
+            }
+            Err(error) => return Err(error),
+        };
+        if recipe == *config.credentials.recipe() {
+            return Ok(self.clone());
+        }
+        let provider = Provider::of(recipe, self.net.clone(), config.signature);
+        Ok(Self { client: self.client.with_credentials(provider), ..self.clone() })
     }
 }
 
 fn resolve(global: &Global, profile: Option<&str>) -> Result<Resolved> {
     Ok(credentials::resolve(&Query {
         profile,
+        region: global.region.as_deref(),
         config: global.config.as_deref(),
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),
     })?)
+}
+
+/// A region or an endpoint that is of no use, and where it was set.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct SetTo {
+    error: EndpointError,
+    origin: String,
+}
+
+impl SetTo {
+    fn new(error: EndpointError, setting: &Setting) -> Self {
+        Self { error, origin: setting.origin.clone() }
+    }
+}
+
+impl Explain for SetTo {
+    fn why(&self) -> Option<String> {
+        let origin = format!("it is that of {}", self.origin);
+        Some(match self.error.why() {
+            Some(why) => format!("{origin}; {why}"),
+            None => origin,
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.error.remedy()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        self.error.exit_code()
+    }
 }
 
 fn no_region() -> Mistake {

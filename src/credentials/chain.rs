@@ -7,8 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use super::env::{Environment, PREFIXES};
+use super::lease::Lease;
+use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
-use super::{Credentials, Error, Query, Resolved};
+use super::recipe::Recipe;
+use super::{Error, Query, Resolved, Setting, Source};
 
 /// The folder of the vendor's tools, in the home folder.
 const FOLDER: &str = ".aliyun";
@@ -19,10 +22,10 @@ const FILES: [&str; 2] = ["config_ecs.json", "config.json"];
 /// The variable that holds an endpoint.
 const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
 
-/// Finds the credentials, and the region and endpoint that belong to them.
+/// Finds how to come by credentials, and the region and endpoint that belong to them.
 ///
 /// # Errors
-/// Every [`Error`]; nothing is sent or written.
+/// Whatever can be found out without asking anybody; nothing is sent or written.
 pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
     resolve_from(query, &ProfileFile::read)
 }
@@ -34,6 +37,14 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Erro
 pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
     let env = Environment(query.env);
     let files = Files::of(query, &env);
+    let region = asked_region(query, &env)?;
+    let reader = |files| Reader {
+        files,
+        env: &env,
+        now: query.now,
+        home: query.home.clone(),
+        region: region.as_ref().map(|region| region.value.clone()),
+    };
 
     if let Some((name, asked_by)) = named_profile(query, &env)? {
         let loaded = files.load(read)?;
@@ -41,66 +52,89 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
             .iter()
             .find_map(|file| file.get(&name).map(|profile| (file, profile)))
             .ok_or_else(|| unknown(&name, asked_by, &loaded))?;
-        let credentials = profile.credentials(&file.path, query.now)?;
-        return finish(&env, credentials, Some(profile), Some(profile));
+        let recipe = reader(&loaded).profile(file, profile)?;
+        return finish(&env, recipe, region, Some((file, profile)), true);
     }
 
     if let Some(credentials) = env.credentials()? {
         // The keys are of no profile: its endpoint is not theirs, but its region is a good guess.
-        let loaded = match files.load(read) {
-            Ok(loaded) => loaded,
-            Err(problem) if query.config.is_none() => {
-                tracing::debug!("no region from the profile file: {problem}");
-                Vec::new()
-            }
-            Err(problem) => return Err(problem),
-        };
-        let current = current(&loaded).ok().flatten().map(|(_, profile)| profile);
-        return finish(&env, credentials, current, None);
+        let loaded = files.load_if_sound(query, read)?;
+        let current = current(&loaded).ok().flatten();
+        let recipe = Recipe::fixed(Lease::fixed(credentials, None));
+        return finish(&env, recipe, region, current, false);
     }
 
-    let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|name| env.find(name));
-    if let [Some(_), Some(_), Some((variable, _))] = oidc {
-        return Err(Error::UnsupportedVariable { variable, mode: "OIDC" });
+    let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|name| env.find_text(name));
+    if let [Some(role), Some(provider), Some(token)] = all(oidc)? {
+        let loaded = files.load_if_sound(query, read)?;
+        let current = current(&loaded).ok().flatten();
+        let session = env.find_text("ROLE_SESSION_NAME")?;
+        let recipe = reader(&loaded).oidc([role, provider, token], session)?;
+        return finish(&env, recipe, region, current, false);
     }
 
     let loaded = files.load(read)?;
     if let Some((file, profile)) = current(&loaded)? {
-        let credentials = profile.credentials(&file.path, query.now)?;
-        return finish(&env, credentials, Some(profile), Some(profile));
+        let recipe = reader(&loaded).profile(file, profile)?;
+        return finish(&env, recipe, region, Some((file, profile)), true);
     }
 
-    for (name, mode) in [("ECS_METADATA", "EcsRamRole"), ("CREDENTIALS_URI", "CredentialsURI")] {
-        if let Some((variable, _)) = env.find(name) {
-            return Err(Error::UnsupportedVariable { variable, mode });
-        }
+    let source = |mode, name: &str| Source::Variables { mode, names: vec![name.to_owned()] };
+    if let Some((name, role)) = env.find_text("ECS_METADATA")? {
+        let recipe = reader(&loaded).metadata(Some(role), source("EcsRamRole", &name))?;
+        return finish(&env, recipe, region, None, false);
+    }
+    if let Some((name, uri)) = env.find_text("CREDENTIALS_URI")? {
+        let recipe = reader(&loaded).uri(&uri, source("CredentialsURI", &name))?;
+        return finish(&env, recipe, region, None, false);
     }
     Err(Error::None { looked_at: files.looked_at(&loaded) })
 }
 
-/// Region and endpoint: the environment's, else the profile's.
+/// Each of several settings, or the first that is of no use.
+fn all<T, const N: usize>(
+    settings: [Result<Option<T>, Error>; N],
+) -> Result<[Option<T>; N], Error> {
+    let mut found = [const { None }; N];
+    for (place, setting) in found.iter_mut().zip(settings) {
+        *place = setting?;
+    }
+    Ok(found)
+}
+
+/// The region that a flag or a variable names.
+fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setting>, Error> {
+    if let Some(region) = query.region.filter(|region| !region.is_empty()) {
+        let origin = "--region".to_owned();
+        return Ok(Some(Setting { value: region.to_owned(), origin }));
+    }
+    let found = env.find_text("REGION_ID")?;
+    Ok(found.map(|(origin, value)| Setting { value, origin }))
+}
+
+/// Region and endpoint: those asked for, else the profile's; its endpoint only if it is its own
+/// credentials that are used.
 fn finish(
     env: &Environment<'_>,
-    credentials: Credentials,
-    region_from: Option<&Profile>,
-    endpoint_from: Option<&Profile>,
+    recipe: Recipe,
+    region: Option<Setting>,
+    profile: Option<(&ProfileFile, &Profile)>,
+    is_its_own: bool,
 ) -> Result<Resolved, Error> {
-    let region = env.find_text("REGION_ID")?.map(|(_, region)| region);
-    let endpoint = match env.get(ENDPOINT) {
-        Some(value) => match value.into_string() {
-            Ok(value) => Some(value),
-            Err(_) => {
-                return Err(Error::NotText { variable: ENDPOINT.to_owned() });
-            }
-        },
-        None => None,
+    let endpoint = env.own(ENDPOINT)?;
+    let endpoint = endpoint.map(|value| Setting { value, origin: ENDPOINT.to_owned() });
+    let of = |field: &str| {
+        let (file, profile) = profile?;
+        let (name, file) = (&profile.name, file.path.display());
+        let origin = format!("{field} of profile '{name}' of {file}");
+        profile.text(field).map(|value| Setting { value, origin })
     };
-    let of = |profile: Option<&Profile>, field| profile.and_then(|profile| profile.text(field));
+    let own = |field| is_its_own.then(|| of(field)).flatten();
     Ok(Resolved {
-        credentials,
-        region: region.or_else(|| of(region_from, "region_id")),
-        endpoint: endpoint.or_else(|| of(endpoint_from, "endpoint")),
-        endpoint_type: of(endpoint_from, "endpoint_type"),
+        recipe,
+        region: region.or_else(|| of("region_id")),
+        endpoint: endpoint.or_else(|| own("endpoint")),
+        endpoint_type: own("endpoint_type"),
     })
 }
 
@@ -135,10 +169,10 @@ fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Er
 }
 
 fn unknown(name: &str, asked_by: String, files: &[ProfileFile]) -> Error {
-    let mut names = Vec::new();
-    for profile in files.iter().flat_map(|file| &file.profiles) {
-        if !names.contains(&profile.name) {
-            names.push(profile.name.clone());
+    let mut names: Vec<String> = Vec::new();
+    for name in files.iter().flat_map(ProfileFile::names) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     Error::UnknownProfile {
@@ -183,6 +217,17 @@ impl Files {
         }
     }
 
+    /// The same where they matter less: one that was not asked for by hand may be damaged.
+    fn load_if_sound(&self, query: &Query<'_>, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self.load(read) {
+            Err(problem) if query.config.is_none() => {
+                tracing::debug!("no region from the profile file: {problem}");
+                Ok(Vec::new())
+            }
+            loaded => loaded,
+        }
+    }
+
     fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<String> {
         let mut looked = vec![
             "--profile, ALIBABACLOUD_PROFILE, ALIBABA_CLOUD_PROFILE, ALICLOUD_PROFILE: none named"
@@ -199,10 +244,9 @@ impl Files {
                 None => "not there".to_owned(),
                 Some(file) if file.profiles.is_empty() => "has no profiles".to_owned(),
                 Some(file) => {
-                    let names: Vec<_> = file.profiles.iter().map(|p| p.name.as_str()).collect();
                     format!(
                         "names no current profile; it has {}: give one with --profile",
-                        names.join(", ")
+                        listed(&file.names())
                     )
                 }
             };
@@ -213,6 +257,16 @@ impl Files {
         }
         looked.push("ECS_METADATA, CREDENTIALS_URI with the same: not set".to_owned());
         looked
+    }
+}
+
+/// Names for a message, the first twenty of them.
+pub(super) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{shown} and {more} more"),
+        _ => shown,
     }
 }
 

@@ -9,6 +9,7 @@ struct World {
     home: tempfile::TempDir,
     env: HashMap<String, String>,
     profile: Option<String>,
+    region: Option<String>,
     config: Option<PathBuf>,
 }
 
@@ -16,7 +17,7 @@ impl World {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join(".aliyun")).unwrap();
-        Self { home, env: HashMap::new(), profile: None, config: None }
+        Self { home, env: HashMap::new(), profile: None, region: None, config: None }
     }
 
     fn file(self, name: &str, content: &str) -> Self {
@@ -46,6 +47,7 @@ impl World {
     fn resolve(&self) -> Result<Resolved, Error> {
         resolve(&Query {
             profile: self.profile.as_deref(),
+            region: self.region.as_deref(),
             config: self.config.as_deref(),
             env: &|name| self.env.get(name).map(OsString::from),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -54,13 +56,18 @@ impl World {
     }
 
     fn key(&self) -> String {
-        self.resolve().unwrap().credentials.access_key_id().to_owned()
+        let recipe = self.resolve().unwrap().recipe;
+        recipe.lease().unwrap().credentials.access_key_id().to_owned()
     }
 
     fn error(&self) -> (String, String, String) {
         let error = self.resolve().unwrap_err();
         (error.to_string(), error.why().unwrap_or_default(), error.remedy().unwrap_or_default())
     }
+}
+
+fn value(setting: &Option<Setting>) -> Option<&str> {
+    setting.as_ref().map(|setting| setting.value.as_str())
 }
 
 fn file_of(current: &str, names: &[&str]) -> String {
@@ -92,17 +99,22 @@ fn the_order() {
 fn region_and_endpoint_belong_to_the_profile_and_yield_to_the_environment() {
     let world = World::new().file("config.json", &file_of("a", &["a"]));
     let found = world.resolve().unwrap();
-    assert_eq!(found.region.as_deref(), Some("cn-a"));
-    assert_eq!(found.endpoint.as_deref(), Some("a.example.com"));
-    assert_eq!(found.endpoint_type.as_deref(), Some("vpc"));
+    let path = world.home.path().join(".aliyun/config.json");
+    let origin = format!("region_id of profile 'a' of {}", path.display());
+    assert_eq!(found.region, Some(Setting { value: "cn-a".into(), origin }));
+    assert_eq!(value(&found.endpoint), Some("a.example.com"));
+    assert_eq!(value(&found.endpoint_type), Some("vpc"));
 
     let world = world.env("ALICLOUD_REGION_ID", "cn-env").env("ALIBABA_CLOUD_ENDPOINT", "e");
     let found = world.resolve().unwrap();
-    assert_eq!(found.region.as_deref(), Some("cn-env"));
-    assert_eq!(found.endpoint.as_deref(), Some("e"));
+    let origin = "ALICLOUD_REGION_ID".to_owned();
+    assert_eq!(found.region, Some(Setting { value: "cn-env".into(), origin }));
+    assert_eq!(value(&found.endpoint), Some("e"));
+    let world = World { region: Some("cn-flag".into()), ..world };
+    assert_eq!(value(&world.resolve().unwrap().region), Some("cn-flag"));
 
     let found = World::new().file("config.json", &file_of("a", &["a"])).keys().resolve().unwrap();
-    assert_eq!(found.region.as_deref(), Some("cn-a"));
+    assert_eq!(value(&found.region), Some("cn-a"));
     assert_eq!(found.endpoint, None, "another account's endpoint is not used");
     assert_eq!(found.endpoint_type, None);
 }
@@ -120,7 +132,7 @@ fn config_ecs_comes_first() {
     let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
     let world = world.file("config_ecs.json", &file_of("b", &["b"]));
     assert_eq!(world.key(), "b-key");
-    let found = world.resolve().unwrap().credentials;
+    let found = world.resolve().unwrap().recipe;
     assert!(found.source().to_string().contains("config_ecs.json"));
     assert_eq!(world.profile("a").key(), "a-key", "what it has not is looked for in the other");
     let world = World::new().file("config.json", &file_of("a", &["a"]));
@@ -171,6 +183,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
     assert!(fix.contains("aliyun configure"));
     let error = resolve(&Query {
         profile: None,
+        region: None,
         config: None,
         env: &|_| None,
         now: SystemTime::UNIX_EPOCH,
@@ -182,38 +195,60 @@ fn nothing_anywhere_lists_what_was_looked_at() {
 }
 
 #[test]
-fn sources_that_are_not_supported_yet_are_named_in_their_turn() {
+fn the_environment_s_other_ways_have_their_turns() {
+    let from = |world: &World| world.resolve().unwrap().recipe.to_string();
     let oidc = |world: World| {
         world
             .env("ALIBABA_CLOUD_ROLE_ARN", "r")
             .env("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "p")
-            .env("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/t")
+            .env("ALICLOUD_OIDC_TOKEN_FILE", "/t")
     };
     let world = oidc(World::new().file("config.json", &file_of("a", &["a"])));
-    let (what, _, fix) = world.error();
-    assert!(what.contains("OIDC (ALIBABA_CLOUD_OIDC_TOKEN_FILE)"), "{what}");
-    assert!(fix.contains("--profile"));
+    assert_eq!(
+        from(&world),
+        "the environment (OIDC: ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, \
+         ALICLOUD_OIDC_TOKEN_FILE)"
+    );
+    assert_eq!(value(&world.resolve().unwrap().region), Some("cn-a"), "a good guess");
+    assert_eq!(world.resolve().unwrap().endpoint, None);
     assert_eq!(world.keys().key(), "env");
+    let world = World::new().env("ALIBABA_CLOUD_ROLE_ARN", "r");
+    assert_eq!(world.error().0, "no credentials were found", "one of the three is not enough");
 
     let world = World::new().env("ALICLOUD_ECS_METADATA", "role");
-    assert!(world.error().0.contains("EcsRamRole (ALICLOUD_ECS_METADATA)"));
+    assert_eq!(from(&world), "the environment (EcsRamRole: ALICLOUD_ECS_METADATA)");
+    let world = world.env("ALIBABACLOUD_CREDENTIALS_URI", "http://x");
+    assert!(from(&world).contains("EcsRamRole"), "the metadata service comes first");
     let world = world.file("config.json", &file_of("a", &["a"]));
-    assert_eq!(world.key(), "a-key", "the current profile comes before the metadata service");
-    let world = World::new().env("ALIBABA_CLOUD_CREDENTIALS_URI", "http://x");
-    assert!(world.error().0.contains("CredentialsURI"));
+    assert_eq!(world.key(), "a-key", "the current profile comes before both");
+    let world = World::new().env("ALIBABACLOUD_CREDENTIALS_URI", "http://x");
+    assert_eq!(from(&world), "the environment (CredentialsURI: ALIBABACLOUD_CREDENTIALS_URI)");
 }
 
 #[test]
-fn a_profile_that_cannot_be_used_is_an_error_and_shows_no_secret() {
-    let json = r#"{"current":"sso","profiles":[{"name":"sso","mode":"CloudSSO","access_key_secret":"hush"}]}"#;
-    let world = World::new().file("config.json", json);
-    let error = world.resolve().unwrap_err();
-    let all = format!("{error:?} {error} {:?} {:?}", error.why(), error.remedy());
-    assert!(
-        error.to_string().starts_with("mode CloudSSO is not supported yet (profile 'sso' of "),
-        "{error}"
-    );
-    assert!(error.remedy().unwrap().contains("meanwhile"));
-    assert!(!all.contains("hush"));
-    assert_eq!(error.exit_code() as u8, 3);
+fn variables_that_are_of_no_use_are_named() {
+    let (what, _, fix) = World::new().env("ALICLOUD_ECS_METADATA", "a/b").error();
+    assert!(what.starts_with("ALICLOUD_ECS_METADATA of the environment"), "{what}");
+    assert!(fix.starts_with("correct ALICLOUD_ECS_METADATA, or"), "{fix}");
+    let (what, ..) = World::new().env("ALICLOUD_CREDENTIALS_URI", "hush").error();
+    assert!(what.starts_with("ALICLOUD_CREDENTIALS_URI of") && !what.contains("hush"), "{what}");
+    let world = World::new().env("ALICLOUD_ECS_METADATA", "r");
+    let (what, ..) = world.env("ECS_BRIDGE_METADATA_URL", "http://192.0.2.1").error();
+    assert!(what.starts_with("ECS_BRIDGE_METADATA_URL is of no use: http://"), "{what}");
+}
+
+#[test]
+fn one_profile_of_one_file_is_found_whatever_else_there_is() {
+    let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
+    let path = world.home.path().join(".aliyun/config.json");
+    let found = resolve(&Query::of_profile("b", &path)).unwrap();
+    assert_eq!(found.recipe.lease().unwrap().credentials.access_key_id(), "b-key");
+}
+
+#[test]
+fn many_names_are_cut_short() {
+    let names: Vec<_> = (0..25).map(|number| format!("p{number}")).collect();
+    assert!(listed(&names).ends_with("p19 and 5 more"));
+    assert_eq!(listed(&names[..20]).matches(", ").count(), 19);
+    assert_eq!(listed(&[]), "");
 }

@@ -73,6 +73,11 @@ impl Environment<'_> {
         }
     }
 
+    /// A variable that is known under one name only, as text.
+    pub(super) fn own(&self, name: &str) -> Result<Option<String>, Error> {
+        self.get(name).map(|value| text(name, value)).transpose()
+    }
+
     /// The variable, if it is set and not empty.
     pub(super) fn get(&self, name: &str) -> Option<OsString> {
         (self.0)(name).filter(|value| !value.is_empty())

@@ -1,12 +1,16 @@
-//! Why there are no credentials: each cause with its own words and its own way out.
+//! Why there are no credentials: each cause with its own words and its own way out. What a source
+//! has to say of itself is in its own file.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::{Source, shell_word};
+use super::chain::listed;
+use super::modes::{IMDSV1_DISABLED, Mode};
+use super::{MetadataProblem, Source, UriProblem, shell_word};
+use crate::cloud::{self, EndpointError};
 use crate::explain::{ExitCode, Explain};
 
-/// Why no credentials were found. Nothing was sent. No variant holds a secret.
+/// Why there are no credentials. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -69,32 +73,113 @@ pub enum Error {
         /// Where it came from.
         source_of_it: Source,
     },
-    /// The mode is known, or not, and this program cannot use it.
-    #[error(
-        "mode {mode} is not supported{} (profile '{name}' of {})",
-        if *planned { " yet" } else { "" },
-        file.display()
-    )]
+    /// The mode is one that this program cannot use.
+    #[error("{source_of_it} cannot be used: its mode is not supported")]
     UnsupportedMode {
-        /// The profile's name.
+        /// The profile.
+        source_of_it: Source,
+    },
+    /// A field, or the variable in its place, has a value that is of no use.
+    #[error("{} of {source_of_it} is of no use: {problem}", source_of_it.setting(field))]
+    BadField {
+        /// The profile or the variables.
+        source_of_it: Source,
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with it; never the value itself, where it may be a secret.
+        problem: String,
+    },
+    /// The endpoint of STS that a variable gives is none.
+    #[error("{variable} is of no use: {problem}")]
+    BadEndpoint {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: EndpointError,
+    },
+    /// The URL that a variable gives is none.
+    #[error("{variable} is of no use: {problem}")]
+    BadUrl {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// source_profile names a profile that does not exist.
+    #[error("source_profile of {source_of_it} names '{name}', which does not exist")]
+    UnknownSourceProfile {
+        /// The profile.
+        source_of_it: Source,
+        /// What it names.
         name: String,
-        /// The file it stands in.
-        file: PathBuf,
-        /// The mode, as it is written there.
-        mode: String,
-        /// Whether it is a mode that the vendor's tools know and that will be supported.
-        planned: bool,
+        /// The names there are.
+        names: Vec<String>,
     },
-    /// The environment points at a source that this program cannot use.
-    #[error(
-        "the environment asks for credentials by {mode} ({variable}), which is not supported yet"
-    )]
-    UnsupportedVariable {
-        /// The variable that asks for it.
-        variable: String,
-        /// The mode that would be.
-        mode: &'static str,
+    /// Profiles that take their keys from each other.
+    #[error("source_profile of {source_of_it} leads in a circle")]
+    Cycle {
+        /// The profile that closes it.
+        source_of_it: Source,
+        /// The names of the profiles, from one to itself.
+        path: Vec<String>,
     },
+    /// A profile whose keys another one needs has none.
+    #[error("{error}")]
+    OnTheWay {
+        /// The profiles, each of which takes its keys from the next.
+        way: Vec<Source>,
+        /// Why it has none.
+        error: Box<Error>,
+    },
+    /// The credentials URI gives none.
+    #[error("the credentials URI at {at} gives no credentials for {source_of_it}: {problem}")]
+    Uri {
+        /// What names it.
+        source_of_it: Source,
+        /// Scheme, host and port; the rest may be a secret.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::UriProblem>,
+    },
+    /// The metadata service gives none.
+    #[error("the metadata service at {at} gives no credentials for {source_of_it}: {problem}")]
+    Metadata {
+        /// What names it.
+        source_of_it: Source,
+        /// Where it was asked.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::MetadataProblem>,
+    },
+    /// The program gives none.
+    #[error("process_command of {source_of_it} gives no credentials: {problem}")]
+    External {
+        /// The profile.
+        source_of_it: Source,
+        /// Why it gives none.
+        problem: super::ExternalProblem,
+    },
+    /// The file with the token of an identity provider cannot be used.
+    #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
+    OidcToken {
+        /// What names it.
+        source_of_it: Source,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+    /// STS gives none.
+    #[error("no credentials by STS for {source_of_it}: {error}")]
+    Sts {
+        /// What asks for the role.
+        source_of_it: Source,
+        /// Why the call failed.
+        error: Box<cloud::Error>,
+    },
+    /// This program was ended meanwhile.
+    #[error("the credentials were not awaited to the end")]
+    Stopped,
     /// Only one half of the key is in the environment.
     #[error("{set} is set, but {missing} is not")]
     HalfSet {
@@ -135,7 +220,7 @@ impl Explain for Error {
                     _ => format!(
                         "{asked_by} asks for it; {} has: {}",
                         files.join(" and "),
-                        names.join(", ")
+                        listed(names)
                     ),
                 })
             }
@@ -152,6 +237,29 @@ impl Explain for Error {
                     humantime::format_duration(ago)
                 ))
             }
+            Self::UnknownSourceProfile { names, .. } => Some(match names.is_empty() {
+                true => "there are no profiles beside it".to_owned(),
+                false => format!("there are: {}", listed(names)),
+            }),
+            Self::Cycle { path, .. } => Some(format!(
+                "each takes its keys from the next: {}",
+                path.iter().map(|name| shell_word(name)).collect::<Vec<_>>().join(" → ")
+            )),
+            Self::OnTheWay { way, error } => {
+                let way: Vec<_> = way.iter().take(20).map(ToString::to_string).collect();
+                let way = way.join(" takes its keys from ");
+                Some(match error.why() {
+                    Some(why) => format!("{why}; {way}"),
+                    None => way,
+                })
+            }
+            Self::UnsupportedMode { .. } => Some(format!("supported are {}", Mode::names())),
+            Self::BadEndpoint { problem, .. } => problem.why(),
+            Self::Metadata { problem, .. } => match **problem {
+                MetadataProblem::NoAnswer(_) => Some("it is there on ECS instances alone".into()),
+                _ => None,
+            },
+            Self::Sts { error, .. } => error.why(),
             _ => None,
         }
     }
@@ -175,30 +283,118 @@ impl Explain for Error {
                 ),
                 _ => "correct it, or name another file with --config".into(),
             },
-            Self::Unusable { .. } => "correct it in an editor, name another file with --config, or \
+            Self::Unusable { .. } => {
+                "correct it in an editor, name another file with --config, or \
                                       move it away and run `aliyun configure`"
-                .into(),
+                    .into()
+            }
             Self::MissingField { source_of_it, .. } | Self::Malformed { source_of_it, .. } => {
                 source_of_it.renewal()
             }
-            Self::UnsupportedMode { .. } => "meanwhile use a profile of mode AK or StsToken \
-                 (--profile), or put temporary keys into ALIBABA_CLOUD_ACCESS_KEY_ID, \
-                 ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN and name no profile"
+            Self::UnsupportedMode { .. } => "use a profile of another mode (--profile), or put \
+                 temporary keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET \
+                 and ALIBABA_CLOUD_SECURITY_TOKEN and name no profile"
                 .into(),
-            Self::UnsupportedVariable { variable, .. } => format!(
-                "meanwhile name a profile of mode AK or StsToken with --profile, or put temporary \
-                 keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and \
-                 ALIBABA_CLOUD_SECURITY_TOKEN; without {variable} the current profile is used"
+            Self::BadField { source_of_it, .. } => match source_of_it {
+                Source::Profile { .. } => {
+                    format!("correct it there, or {}", source_of_it.renewal())
+                }
+                _ => source_of_it.renewal(),
+            },
+            Self::BadEndpoint { variable, problem } => match problem.remedy() {
+                Some(remedy) => format!("{remedy}; without {variable} the service's own is used"),
+                None => format!("correct or unset {variable}"),
+            },
+            Self::BadUrl { variable, .. } => format!("correct or unset {variable}"),
+            Self::UnknownSourceProfile { name, .. } => format!(
+                "correct source_profile, or make the profile with: aliyun configure --profile {}",
+                shell_word(name)
             ),
+            Self::Cycle { source_of_it, .. } => format!(
+                "let one of them have keys of its own, as a profile of another mode, or {}",
+                source_of_it.renewal()
+            ),
+            Self::OnTheWay { error, .. } => return error.remedy(),
+            Self::Uri { problem, source_of_it, .. } => match &**problem {
+                UriProblem::NoAnswer(problem) => problem.remedy().unwrap_or_else(|| {
+                    format!(
+                        "start what serves it, or correct {}",
+                        source_of_it.setting("credentials_uri")
+                    )
+                }),
+                _ => format!(
+                    "open it with curl: it has to answer 200 with a JSON object of AccessKeyId, \
+                     AccessKeySecret, SecurityToken and Expiration; or correct {}",
+                    source_of_it.setting("credentials_uri")
+                ),
+            },
+            Self::Metadata { problem, source_of_it, .. } => {
+                let setting = source_of_it.setting("ram_role_name");
+                match **problem {
+                    MetadataProblem::NoRole(Some(_)) => {
+                        format!(
+                            "correct {setting}, or leave it out to use the one that is attached"
+                        )
+                    }
+                    MetadataProblem::NoRole(None) => {
+                        "attach a RAM role to the instance: ECS console, instance, \
+                         Attach/Detach RAM Role"
+                            .into()
+                    }
+                    MetadataProblem::NoToken(404 | 405) => format!(
+                        "unset {IMDSV1_DISABLED}: this metadata service does not know of tokens"
+                    ),
+                    MetadataProblem::NoAnswer(_) => {
+                        "elsewhere use a profile of another mode (--profile)".into()
+                    }
+                    _ => "try again; if it stays so, look at the metadata service with curl".into(),
+                }
+            }
+            Self::External { problem, .. } => problem.remedy(),
+            Self::OidcToken { source_of_it, .. } => format!(
+                "see that whoever issues the tokens writes them there, or correct {}",
+                source_of_it.setting("oidc_token_file")
+            ),
+            Self::Sts { error, .. } => return error.remedy(),
+            Self::Stopped => "try again".into(),
             Self::HalfSet { set, missing } => format!("set {missing} too, or unset {set}"),
             Self::NotText { variable } => format!("set {variable} anew"),
-            Self::Expired { source_of_it, .. } => {
-                format!("get new temporary credentials, and {}", source_of_it.renewal())
-            }
+            Self::Expired { source_of_it, .. } => match source_of_it.mode() {
+                // That is what gets them.
+                "CloudSSO" | "OAuth" => source_of_it.renewal(),
+                _ => format!("get new temporary credentials, and {}", source_of_it.renewal()),
+            },
         })
     }
 
+    fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::OnTheWay { error, .. } => error.request_id(),
+            Self::Sts { error, .. } => error.request_id(),
+            _ => None,
+        }
+    }
+
     fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
+        match self {
+            Self::OnTheWay { error, .. } => error.exit_code(),
+            Self::Sts { error, .. } => error.exit_code(),
+            Self::Stopped => ExitCode::Failed,
+            _ => ExitCode::Config,
+        }
+    }
+}
+
+impl Error {
+    /// The same error of a source, where others take their keys from it: `way`, and by the way from
+    /// the first of them to the last.
+    pub(super) fn on_the_way(self, mut way: Vec<Source>, source: Source) -> Self {
+        way.push(source);
+        // A profile that has its own keys for its role.
+        way.dedup();
+        match way.len() {
+            1 => self,
+            _ => Self::OnTheWay { way, error: Box::new(self) },
+        }
     }
 }

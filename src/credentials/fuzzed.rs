@@ -28,6 +28,7 @@ pub(crate) fn config(input: &[u8]) {
     let (profile, config) = (value("--profile"), value("--config"));
     let query = Query {
         profile: profile.map(|(_, name)| name),
+        region: None,
         config: config.map(|(_, path)| Path::new(path)),
         env: &|name| value(name).map(|(_, value)| OsString::from(value)),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -47,8 +48,8 @@ pub(crate) fn config(input: &[u8]) {
             assert_chosen(resolved, &query, &[first, second]);
             format!(
                 "{resolved:?} {} {}",
-                resolved.credentials.source().renewal(),
-                resolved.credentials.source().add_token()
+                resolved.recipe.source().renewal(),
+                resolved.recipe.source().add_token()
             )
         }
         Err(error) => {
@@ -80,37 +81,59 @@ fn profiles(file: &[u8]) -> (Option<Value>, Vec<Value>) {
 /// All of a file that a message or a log may show.
 fn names(file: &[u8]) -> String {
     let (current, profiles) = profiles(file);
-    let public = ["name", "mode", "access_key_id", "region_id", "endpoint", "endpoint_type"];
-    let fields = profiles.iter().flat_map(|profile| public.map(|name| profile.get(name)));
-    fields.chain([current.as_ref()]).flatten().map(Value::to_string).collect()
+    let public = [
+        "name",
+        "mode",
+        "access_key_id",
+        "region_id",
+        "sts_region",
+        "endpoint",
+        "endpoint_type",
+        "source_profile",
+    ];
+    let fields = profiles.iter().flat_map(|profile| public.map(|name| text(profile, name)));
+    let current = current.iter().map(Value::to_string);
+    fields.chain(current).collect()
 }
 
-/// Credentials are those of the profile that was asked for, else of the current one, whole.
+/// All that stands under a name, however it is written.
+fn text(profile: &Value, name: &str) -> String {
+    let fields = profile.as_object().into_iter().flatten();
+    let named = fields.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| format!("{value}\n")).collect()
+}
+
+/// Credentials that stand in a profile are those of the one that was asked for, else of the current
+/// one, whole; and so is the way to others.
 fn assert_chosen(resolved: &Resolved, query: &Query<'_>, files: &[&[u8]]) {
-    let credentials = &resolved.credentials;
+    let source = resolved.recipe.source();
+    let asked = query.profile.filter(|asked| !asked.is_empty());
+    let Source::Profile { name, mode, .. } = source else {
+        assert_eq!(asked, None, "not what was asked for");
+        return;
+    };
+    if let Some(asked) = asked {
+        assert_eq!(name, asked, "not what was asked for");
+    }
+    let Some(lease) = resolved.recipe.lease() else { return };
+    let credentials = &lease.credentials;
     let secret = credentials.access_key_secret().expose_secret();
     let token = credentials.security_token().map(|token| token.expose_secret());
     for part in [Some(credentials.access_key_id()), Some(secret), token].into_iter().flatten() {
         assert!(!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()), "{part:?}");
     }
-    let Source::Profile { name, mode, .. } = credentials.source() else {
-        assert_eq!(query.profile.filter(|name| !name.is_empty()), None, "not what was asked for");
-        return;
-    };
-    if let Some(asked) = query.profile.filter(|asked| !asked.is_empty()) {
-        assert_eq!(name, asked, "not what was asked for");
-    }
-    assert_eq!(mode.eq_ignore_ascii_case("StsToken"), token.is_some());
+    assert_eq!(["StsToken", "CloudSSO", "OAuth"].contains(&mode.as_str()), token.is_some());
     let is_it = |profile: &Value| {
-        let text = |field| match profile.get(field) {
-            Some(Value::String(text)) => text.trim().to_owned(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
+        let has = |field, part: &str| {
+            let quoted = Value::from(part).to_string();
+            let mut lines = text(profile, field);
+            lines.retain(|c| c != '\n');
+            lines.contains(&quoted[1..quoted.len() - 1])
         };
         profile.get("name").and_then(Value::as_str) == Some(name)
-            && text("access_key_secret") == secret
-            && text("access_key_id") == credentials.access_key_id()
-            && token.is_none_or(|token| text("sts_token") == token)
+            && has("access_key_secret", secret)
+            && has("access_key_id", credentials.access_key_id())
+            && token.is_none_or(|token| has("sts_token", token))
     };
     assert!(files.iter().any(|file| profiles(file).1.iter().any(is_it)), "parts of two profiles");
 }

@@ -1,25 +1,49 @@
 //! Who calls the API: the vendor's profile file and the environment, in the vendor's order.
 //!
-//! [`resolve`] reads; nothing here sends or writes. Modes `AK` and `StsToken` are supported; the
-//! others are known by name and refused with what to do meanwhile.
+//! ```text
+//! profile (the file), env ─▶ chain (the order) ─▶ Recipe: how credentials are come by ─▶ Provider
+//!                            modes (what each needs)   uri metadata role oidc external     (cache)
+//! ```
+//! [`resolve`] reads files and variables and sends nothing: what is missing or contradicts itself is
+//! found there. A [`Provider`] follows the [`Recipe`] when a call first needs credentials, and again
+//! before they end. It asks STS with [`crate::cloud`]'s client, which in turn asks it for keys.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 mod chain;
 mod env;
 mod error;
+mod external;
+mod fetch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
+mod json;
+mod lease;
+mod metadata;
+mod modes;
+mod oidc;
 mod profile;
+mod provider;
+mod recipe;
+mod role;
+mod source;
+mod uri;
 
 pub(crate) use chain::in_home;
 pub use chain::resolve;
 pub use error::Error;
+pub use external::Problem as ExternalProblem;
+pub use fetch::Problem as FetchProblem;
+pub use metadata::Problem as MetadataProblem;
+pub use provider::Provider;
+pub use recipe::Recipe;
+pub use source::Source;
+pub use uri::Problem as UriProblem;
 
 /// What signs the calls. `Debug` shows neither secret nor token.
 #[derive(Clone, Debug)]
@@ -75,85 +99,36 @@ impl Credentials {
         self.security_token.as_ref()
     }
 
+    /// The `AccessKeyId` as it may be shown: enough to recognise it.
+    pub fn masked_id(&self) -> String {
+        mask(&self.access_key_id)
+    }
+
     /// Where they came from.
     pub fn source(&self) -> &Source {
         &self.source
     }
 }
 
-/// Where credentials came from. `Display` says it in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
-    /// A profile of a file.
-    Profile {
-        /// The profile's name.
-        name: String,
-        /// The file it stands in.
-        file: PathBuf,
-        /// Its mode, such as `AK`.
-        mode: String,
-    },
-    /// Environment variables.
-    Environment {
-        /// The variable that holds the access key id.
-        variable: String,
-        /// Whether there is a security token too.
-        temporary: bool,
-    },
-}
-
-impl Source {
-    /// How to renew the credentials where they are: a sentence without a final period.
-    pub fn renewal(&self) -> String {
-        match self {
-            Self::Profile { name, mode, .. } => {
-                let name = shell_word(name);
-                format!("renew the profile with: aliyun configure --mode {mode} --profile {name}")
-            }
-            Self::Environment { variable, temporary } => {
-                let prefix = variable.trim_end_matches("ACCESS_KEY_ID");
-                let mut names = format!("{variable}, {prefix}ACCESS_KEY_SECRET");
-                if *temporary {
-                    names.push_str(&format!(" and {prefix}SECURITY_TOKEN"));
-                }
-                format!("set {names} anew, or unset them to use a profile")
-            }
-        }
-    }
-
-    /// How to give temporary credentials the security token that they lack: a sentence without a
-    /// final period.
-    pub fn add_token(&self) -> String {
-        match self {
-            Self::Profile { name, .. } => format!(
-                "make it a profile of temporary credentials with: aliyun configure --mode StsToken \
-                 --profile {}",
-                shell_word(name)
-            ),
-            Self::Environment { variable, .. } => {
-                format!("set {}SECURITY_TOKEN too", variable.trim_end_matches("ACCESS_KEY_ID"))
-            }
-        }
+impl PartialEq for Credentials {
+    /// Whether they sign alike, wherever they came from.
+    fn eq(&self, other: &Self) -> bool {
+        let token = |of: &Self| of.security_token.as_ref().map(|t| t.expose_secret().to_owned());
+        self.access_key_id == other.access_key_id
+            && self.access_key_secret.expose_secret() == other.access_key_secret.expose_secret()
+            && token(self) == token(other)
     }
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Profile { name, file, mode } => {
-                write!(f, "profile '{name}' of {} (mode {mode})", file.display())
-            }
-            Self::Environment { variable, .. } => write!(f, "the environment ({variable})"),
-        }
-    }
-}
+impl Eq for Credentials {}
 
 /// Where to look for credentials.
 #[derive(Clone)]
 pub struct Query<'a> {
     /// `--profile`.
     pub profile: Option<&'a str>,
+    /// `--region`, where STS is asked too.
+    pub region: Option<&'a str>,
     /// `--config`.
     pub config: Option<&'a Path>,
     /// Reads an environment variable: `&|name| std::env::var_os(name)`.
@@ -164,10 +139,30 @@ pub struct Query<'a> {
     pub home: Option<PathBuf>,
 }
 
+impl<'a> Query<'a> {
+    /// Asks for one profile of one file, whatever the environment says of other ones.
+    pub fn of_profile(name: &'a str, file: &'a Path) -> Self {
+        Self {
+            profile: Some(name),
+            region: None,
+            config: Some(file),
+            env: &own_variable,
+            now: SystemTime::now(),
+            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+        }
+    }
+}
+
+/// Reads a variable of this program's own.
+fn own_variable(name: &str) -> Option<OsString> {
+    name.starts_with("ECS_BRIDGE_").then(|| std::env::var_os(name)).flatten()
+}
+
 impl fmt::Debug for Query<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Query")
             .field("profile", &self.profile)
+            .field("region", &self.region)
             .field("config", &self.config)
             .field("home", &self.home)
             .finish_non_exhaustive()
@@ -177,14 +172,31 @@ impl fmt::Debug for Query<'_> {
 /// What [`resolve`] found. Region and endpoint are as they were written, not yet checked.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// What signs the calls.
-    pub credentials: Credentials,
-    /// From the environment, else the profile's `region_id`.
-    pub region: Option<String>,
+    /// How to come by what signs the calls, and from where.
+    pub recipe: Recipe,
+    /// From `--region`, else the environment, else the profile's `region_id`.
+    pub region: Option<Setting>,
     /// From `ALIBABA_CLOUD_ENDPOINT`, else the profile's `endpoint`.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Setting>,
     /// The profile's `endpoint_type`, such as `vpc`.
-    pub endpoint_type: Option<String>,
+    pub endpoint_type: Option<Setting>,
+}
+
+/// A value, and where it was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The value.
+    pub value: String,
+    /// A flag, a variable, or a field of a profile, in words.
+    pub origin: String,
+}
+
+/// An access key id as it may be shown.
+pub(crate) fn mask(id: &str) -> String {
+    match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
+        (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
+        _ => "…".to_owned(),
+    }
 }
 
 /// A name as it has to be typed into a shell.
@@ -218,6 +230,13 @@ mod tests {
             let error = Credentials::new(id, secret, token, source()).unwrap_err();
             assert!(matches!(error, Error::Malformed { .. }));
         }
+    }
+
+    #[test]
+    fn keys_are_masked() {
+        assert_eq!(mask("LTAI0123456789abc"), "LTAI…abc");
+        assert_eq!(mask("short"), "…");
+        assert_eq!(mask(""), "…");
     }
 
     #[test]

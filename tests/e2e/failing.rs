@@ -18,7 +18,9 @@ const PROFILES: &str = r#"{"current": "good", "profiles": [
     {"name": "good", "mode": "AK", "access_key_id": "testid", "access_key_secret": "testsecret"},
     {"name": "late", "mode": "StsToken", "access_key_id": "testid", "access_key_secret": "testsecret",
      "sts_token": "testsecret-token", "sts_expiration": 1600000000},
-    {"name": "role", "mode": "EcsRamRole", "ram_role_name": "r"},
+    {"name": "pair", "mode": "RsaKeyPair", "private_key": "testsecret", "key_pair_name": "k"},
+    {"name": "odd", "mode": "AK", "access_key_id": "testid", "access_key_secret": "testsecret",
+     "endpoint": "a b"},
     {"name": "half", "mode": "AK", "access_key_id": "testid"}]}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,11 +48,11 @@ async fn without_usable_credentials_nothing_is_sent() {
             "--profile asks for it",
             "aliyun configure --profile nosuch",
         ),
-        profile("a profile of another mode", "role").fails(
+        profile("a profile of another mode", "pair").fails(
             3,
-            "mode EcsRamRole is not supported yet (profile 'role'",
-            "",
-            "use a profile of mode AK or StsToken",
+            "(mode RsaKeyPair) cannot be used: its mode is not supported",
+            "supported are AK, StsToken, CredentialsURI,",
+            "use a profile of another mode",
         ),
         profile("a profile without a secret", "half").fails(
             3,
@@ -109,7 +111,22 @@ async fn without_usable_credentials_nothing_is_sent() {
         Case::new("an endpoint without TLS elsewhere")
             .args(&["--endpoint", "http://192.0.2.1"])
             .calls(START, 0)
-            .fails(3, "is not encrypted", "http://", "https://"),
+            .fails(3, "is not encrypted", "it is that of --endpoint; http://", "https://"),
+        Case::new("a region that is none")
+            .env("ALIBABA_CLOUD_REGION_ID", "CN-Hangzhou")
+            .calls(START, 0)
+            .fails(
+                3,
+                "'CN-Hangzhou' is not a region id",
+                "it is that of ALIBABA_CLOUD_REGION_ID",
+                "write it as cn-hangzhou",
+            ),
+        profile("an endpoint of a profile that is none", "odd").without_endpoint().fails(
+            3,
+            "'a b' is not an endpoint",
+            "it is that of endpoint of profile 'odd' of ",
+            "leave the endpoint out",
+        ),
     ])
     .await;
 }

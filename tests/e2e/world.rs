@@ -204,6 +204,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
         }
     }
     command.envs(cloud.env()).env("HOME", dir);
+    command.env("ECS_BRIDGE_STS_ENDPOINT", cloud.endpoint());
+    command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command
 }

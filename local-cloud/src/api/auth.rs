@@ -66,7 +66,7 @@ pub(crate) fn authenticate(
         );
         return Err(ApiError::new(400, "SignatureDoesNotMatch", message));
     }
-    check_token(&key, claim.token)?;
+    check_token(&key, claim.token, now)?;
     if !world.nonces.is_new(claim.nonce) {
         let message = "Specified signature nonce was used already.";
         return Err(ApiError::new(400, "SignatureNonceUsed", message));
@@ -93,9 +93,10 @@ fn check_time(world: &World, time: &str, now: SystemTime) -> Result<(), ApiError
     Ok(())
 }
 
-fn check_token(key: &AccessKey, token: Option<&str>) -> Result<(), ApiError> {
+fn check_token(key: &AccessKey, token: Option<&str>, now: SystemTime) -> Result<(), ApiError> {
+    let is_over = key.state == KeyState::Expired || key.expires.is_some_and(|at| at <= now);
     match (key.token.as_deref(), token) {
-        _ if key.state == KeyState::Expired => {
+        _ if is_over => {
             let message = "Specified SecurityToken is expired.";
             Err(ApiError::new(400, "InvalidSecurityToken.Expired", message))
         }

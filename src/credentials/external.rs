@@ -1,0 +1,292 @@
+//! A program of the user's own that prints credentials.
+//!
+//! It is run without a shell, without stdin and in a process group of its own, which is ended as a
+//! whole when its time is over or nobody waits for it any more. What it writes to stderr goes where
+//! this program's stderr goes, and nowhere else.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::json::{self, Names, Parts};
+use super::lease::Lease;
+use super::{Error, Source};
+
+/// How long the program may take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// How long its stdout may stay open once it has ended: what it has left behind may hold it.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The most that it may print, in bytes.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+const NAMES: Names = Names {
+    id: "access_key_id",
+    secret: "access_key_secret",
+    token: "sts_token",
+    until: &["sts_expiration", "expiration"],
+};
+
+/// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The command is not one: a quote that is not closed, or nothing at all.
+    #[error("it is not a command: it is empty, or a quote is not closed")]
+    NotACommand,
+    /// It cannot be started.
+    #[error("'{program}' cannot be started: {problem}")]
+    Start {
+        /// The program, without its arguments.
+        program: String,
+        /// What the operating system says.
+        problem: std::io::Error,
+    },
+    /// It ended with an error.
+    #[error("'{program}' failed: {status}")]
+    Failed {
+        /// The program, without its arguments.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It took too long.
+    #[error("'{program}' did not end within {} s, and was ended", WITHIN.as_secs())]
+    Timeout {
+        /// The program, without its arguments.
+        program: String,
+    },
+    /// It prints and prints.
+    #[error("'{program}' printed more than 1 MiB, and was ended")]
+    TooMuch {
+        /// The program, without its arguments.
+        program: String,
+    },
+    /// What it printed is not what it should be.
+    #[error("what '{program}' printed is of no use: {problem}")]
+    Unusable {
+        /// The program, without its arguments.
+        program: String,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+}
+
+impl Problem {
+    /// What to do about it.
+    pub(super) fn remedy(&self) -> String {
+        match self {
+            Self::NotACommand => "correct process_command in the profile: it is split into words \
+                                  as a shell would, and no shell runs it"
+                .to_owned(),
+            Self::Start { .. } => "correct process_command in the profile: a program that is in \
+                                   PATH, or an absolute path; no shell runs it"
+                .to_owned(),
+            Self::Failed { .. } => {
+                "run process_command by hand; what it says is on stderr, above".to_owned()
+            }
+            Self::Timeout { .. } => {
+                "run process_command by hand; it may wait for an answer, but it \
+                                     has neither stdin nor the terminal here"
+                    .to_owned()
+            }
+            Self::TooMuch { .. } | Self::Unusable { .. } => {
+                "run process_command by hand: it has to print one JSON object and nothing else, \
+                 with mode (AK or StsToken), access_key_id, access_key_secret and sts_token"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Splits a command into its words.
+pub(super) fn words(command: &str) -> Result<Vec<String>, Problem> {
+    // Where it separates folders, a backslash quotes nothing.
+    let split = match cfg!(windows) {
+        true => shlex::split(&command.replace('\\', r"\\")),
+        false => shlex::split(command),
+    };
+    let is_command = |words: &Vec<String>| words.first().is_some_and(|word| !word.is_empty());
+    split.filter(is_command).ok_or(Problem::NotACommand)
+}
+
+/// Runs the command and reads what it prints.
+pub(super) async fn run(command: &SecretString, source: &Source) -> Result<Lease, Error> {
+    let failed = |problem| Error::External { source_of_it: source.clone(), problem };
+    let words = words(command.expose_secret()).map_err(failed)?;
+    let program = words.first().cloned().unwrap_or_default();
+    let output = match timeout(WITHIN, output(&words)).await {
+        Ok(output) => output.map_err(failed)?,
+        Err(_) => return Err(failed(Problem::Timeout { program })),
+    };
+    let parts = parts(output.expose_secret());
+    let parts = parts.map_err(|problem| failed(Problem::Unusable { program, problem }))?;
+    parts.lease(source)
+}
+
+async fn output(words: &[String]) -> Result<SecretString, Problem> {
+    let (program, args) = words.split_first().ok_or(Problem::NotACommand)?;
+    let program = program.clone();
+    let mut command = Command::new(&program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let spawned = command.spawn();
+    let child = spawned.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
+    let mut group = Group(child);
+
+    let mut printed = Vec::new();
+    let Some(stdout) = group.0.stdout.take() else { return Err(Problem::NotACommand) };
+    let mut stdout = stdout.take(MAX_OUTPUT + 1);
+    let status = {
+        // What cannot be read any more shows in what it has printed.
+        let mut reading = std::pin::pin!(stdout.read_to_end(&mut printed));
+        tokio::select! {
+            biased;
+            read = &mut reading => {
+                if read.is_ok_and(|length| length as u64 > MAX_OUTPUT) {
+                    return Err(Problem::TooMuch { program });
+                }
+                group.0.wait().await
+            }
+            status = group.0.wait() => {
+                let _ = timeout(DRAIN, reading).await;
+                status
+            }
+        }
+    };
+    let status = status.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
+    if !status.success() {
+        return Err(Problem::Failed { program, status });
+    }
+    if printed.len() as u64 > MAX_OUTPUT {
+        return Err(Problem::TooMuch { program });
+    }
+    match String::from_utf8(printed) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(Problem::Unusable { program, problem: "it is not text".to_owned() }),
+    }
+}
+
+/// The parts of a key, from a profile as a program prints it.
+fn parts(output: &str) -> Result<Parts, String> {
+    let fields = json::object(output.as_bytes())?;
+    let mode = json::text(&fields, "mode");
+    let is = |name: &str| mode.as_ref().is_some_and(|mode| mode.eq_ignore_ascii_case(name));
+    if let Some(mode) = &mode
+        && !is("AK")
+        && !is("StsToken")
+    {
+        let mode: String = mode.chars().take(40).collect();
+        return Err(format!("its mode is '{mode}', and only AK and StsToken are taken"));
+    }
+    let mut parts = Parts::of(&fields, &NAMES).map_err(|field| format!("it has no {field}"))?;
+    if is("AK") {
+        parts.token = None;
+    }
+    if is("StsToken") && parts.token.is_none() {
+        return Err("it has no sts_token".to_owned());
+    }
+    Ok(parts)
+}
+
+/// A program and all that it has started, ended when this is dropped before it has ended. What a
+/// program leaves behind that has ended stays: it does so on purpose.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Once it was waited for it has no id any more.
+        #[cfg(unix)]
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok())
+            && let Some(group) = rustix::process::Pid::from_raw(id)
+        {
+            // They may have ended in this very moment.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.0.start_kill();
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    fn source() -> Source {
+        Source::Profile { name: "p".into(), file: "/f".into(), mode: "External".into() }
+    }
+
+    async fn problem(command: &str) -> Problem {
+        match run(&command.to_owned().into(), &source()).await.unwrap_err() {
+            Error::External { problem, .. } => problem,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_would() {
+        let split = words(r#"'my tool' --a "b c" d\ e """#).unwrap();
+        assert_eq!(split, ["my tool", "--a", "b c", "d e", ""]);
+        for none in ["", "  ", "'open", "\"\""] {
+            assert!(matches!(words(none), Err(Problem::NotACommand)), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_it_prints_is_taken_as_its_mode_says() {
+        let token = |json: &str| parts(json).map(|parts| parts.token.is_some());
+        let keys = r#""access_key_id": "i", "access_key_secret": "hush""#;
+        let with = |more: &str| format!("{{{keys}{more}}}");
+        assert_eq!(token(&with("")), Ok(false));
+        assert_eq!(token(&with(r#", "sts_token": "t""#)), Ok(true));
+        assert_eq!(token(&with(r#", "sts_token": "t", "mode": "AK""#)), Ok(false));
+        assert_eq!(token(&with(r#", "sts_token": "t", "mode": "ststoken""#)), Ok(true));
+        for (text, part) in [
+            (with(r#", "mode": "StsToken""#), "no sts_token"),
+            (with(r#", "mode": "RamRoleArn""#), "its mode is 'RamRoleArn'"),
+            ("{}".to_owned(), "no access_key_id"),
+            ("hush".to_owned(), "not JSON"),
+            (String::new(), "it is empty"),
+        ] {
+            let problem = token(&text).unwrap_err();
+            assert!(problem.contains(part) && !problem.contains("hush"), "{problem}");
+        }
+    }
+
+    /// The clock stands still but for what is waited for: a minute is over at once.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_is_ended_after_a_minute() {
+        let began = Instant::now();
+        let failed = problem("sleep 300").await;
+        assert!(matches!(failed, Problem::Timeout { .. }), "{failed}");
+        assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test]
+    async fn what_ends_badly_is_told() {
+        let failed = problem("sh -c 'echo hush; exit 3'").await;
+        assert!(failed.to_string().contains("exit status: 3"), "{failed}");
+        assert!(!failed.to_string().contains("hush"), "{failed}");
+        let failed = problem("/no/such/program --secret=hush").await;
+        assert!(matches!(failed, Problem::Start { .. }));
+        assert!(!failed.to_string().contains("hush"), "{failed}");
+        assert!(matches!(problem("yes").await, Problem::TooMuch { .. }));
+    }
+
+    /// Its stdout is held by what it has left behind.
+    #[tokio::test]
+    async fn what_it_leaves_behind_is_not_waited_for() {
+        let json = r#"{"access_key_id": "i", "access_key_secret": "s"}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("a script");
+        std::fs::write(&script, format!("sleep 5 &\necho '{json}'\n")).unwrap();
+        let command = format!("sh '{}'", script.display());
+        let lease = run(&command.into(), &source()).await.unwrap();
+        assert_eq!(lease.credentials.access_key_id(), "i");
+    }
+}

@@ -1,0 +1,289 @@
+//! One HTTP request and its answer, for sources that are not the service's API: within a time, and
+//! within a size. No redirect is followed here.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::{HeaderName, Method, Request, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+
+use crate::explain::Explain;
+use crate::net::{self, Destination, Io, Net, encrypt, innermost};
+use crate::proxy::{Proxies, authority, is_loopback};
+
+/// The most that is read of an answer, in bytes.
+pub(super) const MAX_BODY: usize = 64 << 10;
+
+/// Where to ask. Shown by scheme, host and port alone: the rest may hold a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    tls: bool,
+    /// A name or an address, an IPv6 address without brackets.
+    pub(super) host: String,
+    port: u16,
+    /// Path and query.
+    target: String,
+}
+
+impl Address {
+    /// Reads `http://` or `https://`, a host, perhaps a port, and perhaps a path.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let uri: Uri = text.trim().parse().map_err(|_| "it is not a URL")?;
+        let (tls, usual) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            Some(_) => return Err("its scheme is neither http nor https"),
+            None => return Err("it does not begin with http:// or https://"),
+        };
+        let of_uri = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        if of_uri.contains('@') {
+            return Err("a user name has no place in it");
+        }
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+        if host.is_empty() {
+            return Err("it has no host");
+        }
+        let port = match of_uri.rsplit_once(':') {
+            Some((_, digits)) if !digits.ends_with(']') => {
+                digits.parse().ok().filter(|port| *port != 0).ok_or("its port is not one")?
+            }
+            _ => usual,
+        };
+        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        Ok(Self { tls, host, port, target })
+    }
+
+    /// The same place with a path behind what it has.
+    pub(super) fn join(&self, path: &str) -> Self {
+        let target = format!("{}{path}", self.target.trim_end_matches('/'));
+        Self { target, ..self.clone() }
+    }
+
+    /// Where a `Location` header leads from here.
+    pub(super) fn follow(&self, location: &str) -> Result<Self, &'static str> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            let uri: Uri = location.parse().map_err(|_| "it is not a URL")?;
+            let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+            return Ok(Self { target, ..self.clone() });
+        }
+        Self::parse(location)
+    }
+
+    /// Whether both are of one server.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
+
+    /// Whether what is sent there in the clear stays on this machine or next to it: the metadata
+    /// service has an address of its own kind.
+    pub(super) fn is_link_local(&self) -> bool {
+        is_loopback(&self.host) || self.host == "100.100.100.200"
+    }
+
+    pub(super) fn uses_tls(&self) -> bool {
+        self.tls
+    }
+
+    fn authority(&self) -> String {
+        let usual = if self.tls { 443 } else { 80 };
+        match self.port {
+            port if port != usual => authority(&self.host, port),
+            _ if self.host.contains(':') => format!("[{}]", self.host),
+            _ => self.host.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}/…")
+    }
+}
+
+/// What is asked.
+pub(super) struct Ask<'a> {
+    /// What the other side is to the user: "the metadata service".
+    pub(super) what: &'static str,
+    pub(super) method: Method,
+    pub(super) address: &'a Address,
+    pub(super) header: Option<(&'static str, &'a str)>,
+    /// The time for all of it.
+    pub(super) within: Duration,
+}
+
+/// An answer.
+pub(super) struct Got {
+    pub(super) status: u16,
+    pub(super) location: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No connection.
+    #[error("it cannot be reached: {0}")]
+    Connect(String),
+    /// A proxy is in the way.
+    #[error("it cannot be reached: {0}")]
+    Proxy(crate::proxy::Fault),
+    /// TLS failed.
+    #[error("no secure connection: {0}")]
+    Tls(crate::tls::Fault),
+    /// It took too long.
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// It closed the connection before the end of its answer, or speaks something else.
+    #[error("it broke off, or does not speak HTTP: {0}")]
+    Broken(String),
+    /// The answer has no end in sight.
+    #[error("its answer is larger than {} KiB", .0 >> 10)]
+    TooLarge(usize),
+    /// The request cannot be made.
+    #[error("it cannot be asked: {0}")]
+    Request(String),
+}
+
+impl Problem {
+    /// What to do about the way there, if that is what is wrong.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Proxy(fault) => fault.remedy(),
+            Self::Tls(fault) => fault.remedy(),
+            _ => None,
+        }
+    }
+}
+
+impl From<net::Error> for Problem {
+    fn from(error: net::Error) -> Self {
+        match error {
+            net::Error::Proxy(fault) => Self::Proxy(fault),
+            net::Error::Tls(fault) => Self::Tls(fault),
+            other => Self::Connect(other.to_string()),
+        }
+    }
+}
+
+/// The same connections without any proxy.
+pub(super) fn directly(net: &Net) -> Net {
+    Net { tls: net.tls.clone(), proxies: Proxies::none() }
+}
+
+/// Asks once.
+pub(super) async fn fetch(net: &Net, ask: Ask<'_>) -> Result<Got, Problem> {
+    let deadline = Instant::now() + ask.within;
+    let late = || Problem::Timeout(ask.within);
+    match timeout_at(deadline, exchange(net, &ask)).await {
+        // The connection has the same time, and its own words for it.
+        Ok(Err(Problem::Connect(_))) if deadline <= Instant::now() => Err(late()),
+        Ok(got) => got,
+        Err(_) => Err(late()),
+    }
+}
+
+async fn exchange(net: &Net, ask: &Ask<'_>) -> Result<Got, Problem> {
+    let Address { tls, host, port, target } = ask.address;
+    let to = Destination { what: ask.what, host, port: *port, loopback_only: false };
+    let mut io: Box<dyn Io> = net.reach(to, ask.within).await?;
+    if *tls {
+        io = Box::new(encrypt(io, host, &net.tls).await?);
+    }
+
+    let request = |problem: http::Error| Problem::Request(problem.to_string());
+    let mut sent = Request::builder()
+        .method(ask.method.clone())
+        .uri(target.as_str())
+        .header(HOST, ask.address.authority())
+        .header(ACCEPT, "*/*")
+        .header(USER_AGENT, crate::USER_AGENT);
+    if let Some((name, value)) = ask.header {
+        let mut value = HeaderValue::from_str(value).map_err(|e| request(e.into()))?;
+        value.set_sensitive(true);
+        sent = sent.header(HeaderName::from_static(name), value);
+    }
+    let sent = sent.body(Empty::<Bytes>::new()).map_err(request)?;
+
+    let broken = |error: hyper::Error| Problem::Broken(innermost(&error));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+    let answer = async {
+        let response = sender.send_request(sent).await.map_err(broken)?;
+        let status = response.status().as_u16();
+        let location = response.headers().get(LOCATION);
+        let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = read(response.into_body()).await?;
+        Ok(Got { status, location, body })
+    };
+    // The connection is driven for as long as the answer takes; its own end says nothing.
+    let driven = async {
+        let _ = connection.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        got = answer => got,
+        () = driven => unreachable!("it never ends"),
+    }
+}
+
+async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::Broken(innermost(&error)))?;
+        // What is no data is a trailer, which nobody asked for.
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > MAX_BODY {
+            return Err(Problem::TooLarge(MAX_BODY));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown_without_their_paths() {
+        for (text, shown, target) in [
+            ("http://127.0.0.1:8080/hush?token=hush", "http://127.0.0.1:8080", "/hush?token=hush"),
+            ("HTTPS://A.example:443", "https://a.example", "/"),
+            (" http://[::1]:9/x ", "http://[::1]:9", "/x"),
+            ("http://[fe80::1]/x", "http://[fe80::1]", "/x"),
+            ("http://100.100.100.200", "http://100.100.100.200", "/"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.to_string().as_str(), address.target.as_str()), (shown, target));
+            assert!(!format!("{address:?}").contains("hush"));
+        }
+        for text in ["", "host/x", "ftp://h/", "http://u:p@h/", "http:///x", "http://h:0/", "a b"] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_from_where_they_are() {
+        let here = Address::parse("http://h:8/a/b").unwrap();
+        let there = here.follow("/c?d").unwrap();
+        assert!(there.is_beside(&here) && there.target == "/c?d");
+        assert!(here.follow("http://h:8/c").unwrap().is_beside(&here));
+        for elsewhere in ["http://h/c", "https://h:8/c", "http://other:8/c"] {
+            assert!(!here.follow(elsewhere).unwrap().is_beside(&here), "{elsewhere}");
+        }
+        assert!(here.follow("//other/c").is_err());
+        assert_eq!(here.join("/x").target, "/a/b/x");
+    }
+}

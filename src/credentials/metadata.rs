@@ -1,0 +1,181 @@
+//! The metadata service of an ECS instance: the keys of the RAM role that is attached to it.
+//!
+//! The service is asked for a token first (its version 2). Only where it does not know of tokens
+//! (HTTP 404 or 405) are the keys asked for without one, unless `ALIBABA_CLOUD_IMDSV1_DISABLED` is
+//! `true`. Silence is no reason to ask once more: where there is no such service, that is told after
+//! one second. No proxy is ever asked, since to a proxy the address would be its own.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::fetch::{self, Address, Ask, Got, directly, fetch};
+use super::json::{self, Parts, SERVICE};
+use super::lease::Lease;
+use super::{Error, Source};
+use crate::net::Net;
+
+/// Where it is on every instance.
+pub(super) const BASE: &str = "http://100.100.100.200";
+
+/// The time for each of its answers.
+const WITHIN: Duration = Duration::from_secs(1);
+
+const TOKEN: &str = "/latest/api/token";
+const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
+const TTL_HEADER: (&str, &str) = ("x-aliyun-ecs-metadata-token-ttl-seconds", "21600");
+const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
+
+/// Where to ask, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) base: Address,
+    /// The role; the one that is attached if it is not named.
+    pub(super) role: Option<String>,
+    /// Whether a service that does not know of tokens may be asked without one.
+    pub(super) without_token: bool,
+}
+
+/// Why the metadata service gives no credentials.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It is not there, or broke off.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// It does not give a token.
+    #[error("it refuses a token, with HTTP {0}")]
+    NoToken(u16),
+    /// It has no role, or no such role.
+    #[error("{}", match .0 {
+        Some(role) => format!("the instance has no RAM role '{role}'"),
+        None => "no RAM role is attached to the instance".to_owned(),
+    })]
+    NoRole(Option<String>),
+    /// What it calls the role is no name.
+    #[error("what it gives for the name of the role is none")]
+    BadName,
+    /// Another HTTP status.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error("its answer is of no use: {0}")]
+    Unusable(String),
+    /// The answer lacks a part of the key.
+    #[error("its answer has no {0}")]
+    Missing(&'static str),
+    /// `Code` is there and not `Success`.
+    #[error("it says Code '{0}', not 'Success'")]
+    Code(String),
+}
+
+impl Metadata {
+    /// Asks for the keys of the role.
+    pub(super) async fn ask(&self, source: &Source, net: &Net) -> Result<Lease, Error> {
+        let failed = |problem| Error::Metadata {
+            source_of_it: source.clone(),
+            at: self.base.to_string(),
+            problem: Box::new(problem),
+        };
+        let parts = self.parts(&directly(net)).await.map_err(failed)?;
+        parts.lease(source)
+    }
+
+    async fn parts(&self, net: &Net) -> Result<Parts, Problem> {
+        let token = self.token(net).await?;
+        let role = match &self.role {
+            Some(role) => role.clone(),
+            None => self.attached(net, token.as_deref()).await?,
+        };
+        let got = self.get(net, &format!("{ROLES}{role}"), token.as_deref()).await?;
+        match got.status {
+            200 => {}
+            404 => return Err(Problem::NoRole(Some(role))),
+            status => return Err(Problem::Status(status)),
+        }
+        let fields = json::object(&got.body).map_err(Problem::Unusable)?;
+        if let Some(code) = json::text(&fields, "Code")
+            && !code.eq_ignore_ascii_case("Success")
+        {
+            return Err(Problem::Code(code.chars().take(100).collect()));
+        }
+        let parts = Parts::of(&fields, &SERVICE).map_err(Problem::Missing)?;
+        if parts.token.is_none() {
+            return Err(Problem::Missing(SERVICE.token));
+        }
+        Ok(parts)
+    }
+
+    /// A token for the questions that follow; none where the service does not know of tokens.
+    async fn token(&self, net: &Net) -> Result<Option<String>, Problem> {
+        let got = self.ask_for(net, Method::PUT, TOKEN, Some(TTL_HEADER)).await?;
+        match got.status {
+            200 => {
+                let token = String::from_utf8_lossy(&got.body).trim().to_owned();
+                let is_sound = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+                is_sound
+                    .then_some(Some(token))
+                    .ok_or_else(|| Problem::Unusable("it is no token".to_owned()))
+            }
+            404 | 405 if self.without_token => {
+                tracing::debug!("the metadata service does not know of tokens");
+                Ok(None)
+            }
+            status => Err(Problem::NoToken(status)),
+        }
+    }
+
+    /// The name of the role that is attached to the instance.
+    async fn attached(&self, net: &Net, token: Option<&str>) -> Result<String, Problem> {
+        let got = self.get(net, ROLES, token).await?;
+        match got.status {
+            200 => {}
+            404 => return Err(Problem::NoRole(None)),
+            status => return Err(Problem::Status(status)),
+        }
+        let text = String::from_utf8_lossy(&got.body);
+        match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+            None => Err(Problem::NoRole(None)),
+            Some(name) if is_role(name) => Ok(name.to_owned()),
+            Some(_) => Err(Problem::BadName),
+        }
+    }
+
+    async fn get(&self, net: &Net, path: &str, token: Option<&str>) -> Result<Got, Problem> {
+        self.ask_for(net, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
+    }
+
+    async fn ask_for(
+        &self,
+        net: &Net,
+        method: Method,
+        path: &str,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Got, Problem> {
+        let address = self.base.join(path);
+        let what = "the metadata service";
+        let ask = Ask { what, method, address: &address, header, within: WITHIN };
+        Ok(fetch(net, ask).await?)
+    }
+}
+
+/// Whether a word can be the name of a role: it becomes part of a path.
+pub(super) fn is_role(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(is_fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_roles_stay_in_their_folder() {
+        for name in ["EcsRole", "a.b-c_d", "r"] {
+            assert!(is_role(name), "{name}");
+        }
+        for name in ["", "..", "a/b", "a?b", "a b", "<html>", &"r".repeat(65)] {
+            assert!(!is_role(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! From a profile to a recipe: what each mode needs, found out before anything is sent.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use secrecy::SecretString;
+
+use super::chain::in_home;
+use super::env::Environment;
+use super::fetch::Address;
+use super::lease::Lease;
+use super::metadata::{self, Metadata, is_role};
+use super::oidc::Oidc;
+use super::profile::{Profile, ProfileFile};
+use super::recipe::Recipe;
+use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
+use super::{Credentials, Error, Source, external};
+use crate::cloud::{Endpoint, EndpointType, Region};
+
+/// The endpoint of STS, for tests and for private clouds.
+const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
+/// The metadata service, for tests.
+const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
+/// Whether the metadata service has to give a token, as for the vendor's SDKs.
+pub(super) const IMDSV1_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
+
+/// A mode, as the vendor's tools write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Ak,
+    StsToken,
+    CredentialsUri,
+    EcsRamRole,
+    RamRoleArn,
+    RamRoleArnWithRoleName,
+    ChainableRamRoleArn,
+    Oidc,
+    External,
+    CloudSso,
+    OAuth,
+}
+
+impl Mode {
+    const ALL: [(Self, &'static str); 11] = [
+        (Self::Ak, "AK"),
+        (Self::StsToken, "StsToken"),
+        (Self::CredentialsUri, "CredentialsURI"),
+        (Self::EcsRamRole, "EcsRamRole"),
+        (Self::RamRoleArn, "RamRoleArn"),
+        (Self::RamRoleArnWithRoleName, "RamRoleArnWithRoleName"),
+        (Self::ChainableRamRoleArn, "ChainableRamRoleArn"),
+        (Self::Oidc, "OIDC"),
+        (Self::External, "External"),
+        (Self::CloudSso, "CloudSSO"),
+        (Self::OAuth, "OAuth"),
+    ];
+
+    /// The names of all of them.
+    pub(super) fn names() -> String {
+        Self::ALL.map(|(_, name)| name).join(", ")
+    }
+
+    /// The mode and its name, in any case.
+    fn parse(text: &str) -> Option<(Self, &'static str)> {
+        Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text))
+    }
+
+    /// The mode of a profile, as it is written, or as it seems to be.
+    fn of(profile: &Profile) -> String {
+        profile.text("mode").unwrap_or_else(|| Self::guess(profile).to_owned())
+    }
+
+    /// What a profile without a mode is, by what it has; as the vendor's tools guess.
+    fn guess(profile: &Profile) -> &'static str {
+        let has = |field| profile.text(field).is_some();
+        let has_keys = has("access_key_id") && has("access_key_secret");
+        match () {
+            () if has_keys && has("sts_token") => "StsToken",
+            () if has_keys && has("ram_role_arn") => "RamRoleArn",
+            () if has_keys => "AK",
+            () if has("ram_role_name") => "EcsRamRole",
+            () if has("process_command") => "External",
+            () if has("oidc_provider_arn") && has("oidc_token_file") => "OIDC",
+            () if has("cloud_sso_sign_in_url") => "CloudSSO",
+            () => "AK",
+        }
+    }
+}
+
+/// What a profile is read with.
+pub(super) struct Reader<'a> {
+    pub(super) files: &'a [ProfileFile],
+    pub(super) env: &'a Environment<'a>,
+    pub(super) now: SystemTime,
+    pub(super) home: Option<PathBuf>,
+    /// The region that a flag or a variable names.
+    pub(super) region: Option<String>,
+}
+
+/// A profile and what it is called.
+struct Subject<'a> {
+    file: &'a ProfileFile,
+    profile: &'a Profile,
+    source: Source,
+}
+
+impl<'a> Subject<'a> {
+    fn new(file: &'a ProfileFile, profile: &'a Profile) -> Self {
+        let written = Mode::of(profile);
+        let mode = Mode::parse(&written).map_or(written, |(_, name)| name.to_owned());
+        let (name, path) = (profile.name.clone(), file.path.clone());
+        Self { file, profile, source: Source::Profile { name, file: path, mode } }
+    }
+
+    fn need(&self, field: &'static str) -> Result<String, Error> {
+        let missing = || Error::MissingField { source_of_it: self.source.clone(), field };
+        self.profile.text(field).ok_or_else(missing)
+    }
+
+    fn bad(&self, field: &'static str, problem: impl Into<String>) -> Error {
+        Error::BadField { source_of_it: self.source.clone(), field, problem: problem.into() }
+    }
+}
+
+/// What a profile comes to.
+enum Reading {
+    Recipe(Recipe),
+    /// A role for the credentials of the profile of this name.
+    RoleFrom(Role, String),
+}
+
+impl<'a> Reader<'a> {
+    /// The recipe of a profile, and of those that it takes its keys from.
+    pub(super) fn profile(
+        &self,
+        file: &'a ProfileFile,
+        profile: &'a Profile,
+    ) -> Result<Recipe, Error> {
+        let mut subject = Subject::new(file, profile);
+        // The one that was asked for stands first.
+        let mut steps: Vec<(Role, Source)> = Vec::new();
+        let mut names = Vec::new();
+        loop {
+            let read = self.read(&subject);
+            let (role, from) = match read.map_err(|error| on_the_way(error, &steps, &subject))? {
+                Reading::RoleFrom(role, from) => (role, from),
+                Reading::Recipe(mut recipe) => {
+                    for (role, source) in steps.into_iter().rev() {
+                        recipe = recipe.exchanged(role, source);
+                    }
+                    return Ok(recipe);
+                }
+            };
+            names.push(subject.profile.name.clone());
+            if let Some(start) = names.iter().position(|before| *before == from) {
+                let path = names.split_off(start).into_iter().chain([from]).collect();
+                return Err(Error::Cycle { source_of_it: subject.source, path });
+            }
+            let next = self.source_profile(&subject, &from);
+            let next = next.map_err(|error| on_the_way(error, &steps, &subject))?;
+            steps.push((role, subject.source));
+            subject = next;
+        }
+    }
+
+    fn read(&self, subject: &Subject<'_>) -> Result<Reading, Error> {
+        let Subject { profile, source, .. } = subject;
+        let Some((mode, _)) = Mode::parse(source.mode()) else {
+            return Err(Error::UnsupportedMode { source_of_it: source.clone() });
+        };
+        let source = || source.clone();
+        Ok(Reading::Recipe(match mode {
+            Mode::Ak => Recipe::fixed(self.keys(subject, false)?),
+            Mode::StsToken | Mode::CloudSso | Mode::OAuth => {
+                Recipe::fixed(self.keys(subject, true)?)
+            }
+            Mode::CredentialsUri => self.uri(&subject.need("credentials_uri")?, source())?,
+            Mode::EcsRamRole => self.metadata(profile.text("ram_role_name"), source())?,
+            Mode::RamRoleArn => {
+                // The keys may be temporary ones themselves.
+                let is_temporary = profile.text("sts_token").is_some();
+                let base = Recipe::fixed(self.keys(subject, is_temporary)?);
+                base.exchanged(self.role(subject)?, source())
+            }
+            Mode::RamRoleArnWithRoleName => {
+                let role = self.role(subject)?;
+                let base = self.metadata(profile.text("ram_role_name"), source())?;
+                base.exchanged(role, source())
+            }
+            Mode::ChainableRamRoleArn => {
+                let from = subject.need("source_profile")?;
+                return Ok(Reading::RoleFrom(self.role(subject)?, from));
+            }
+            Mode::Oidc => {
+                let oidc = Oidc {
+                    provider_arn: subject.need("oidc_provider_arn")?,
+                    token_file: self.path(&subject.need("oidc_token_file")?),
+                    role: self.role(subject)?,
+                };
+                Recipe::oidc(oidc, source())
+            }
+            Mode::External => {
+                let command = subject.need("process_command")?;
+                let checked = external::words(&command);
+                checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
+                Recipe::external(SecretString::from(command), source())
+            }
+        }))
+    }
+
+    /// Keys that stand in the profile.
+    fn keys(&self, subject: &Subject<'_>, is_temporary: bool) -> Result<Lease, Error> {
+        let id = subject.need("access_key_id")?;
+        let secret = subject.need("access_key_secret")?;
+        let token = if is_temporary { Some(subject.need("sts_token")?) } else { None };
+        let until = subject.profile.expiration().filter(|_| is_temporary);
+        let source = subject.source.clone();
+        if let Some(at) = until.filter(|at| *at <= self.now) {
+            return Err(Error::Expired { source_of_it: source, at, now: self.now });
+        }
+        let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
+        Ok(Lease::fixed(credentials, until))
+    }
+
+    fn source_profile(&self, subject: &Subject<'a>, from: &str) -> Result<Subject<'a>, Error> {
+        // The same file's first: both are the user's own, and so is any other.
+        let files = [subject.file].into_iter().chain(self.files);
+        let mut found =
+            files.filter_map(|file| file.get(from).map(|base| Subject::new(file, base)));
+        found.next().ok_or_else(|| Error::UnknownSourceProfile {
+            source_of_it: subject.source.clone(),
+            name: from.to_owned(),
+            names: subject.file.names(),
+        })
+    }
+
+    fn role(&self, subject: &Subject<'_>) -> Result<Role, Error> {
+        let text = |field| subject.profile.text(field);
+        let seconds = match text("expired_seconds") {
+            None => USUAL_SECONDS,
+            Some(seconds) => match seconds.parse::<f64>() {
+                Ok(0.0) => USUAL_SECONDS,
+                Ok(seconds) if (1.0..=1e9).contains(&seconds) => seconds as u64,
+                _ => return Err(subject.bad("expired_seconds", "it is not a number of seconds")),
+            },
+        };
+        Ok(Role {
+            arn: subject.need("ram_role_arn")?,
+            session: text("ram_session_name").unwrap_or_else(|| USUAL_SESSION.to_owned()),
+            seconds,
+            external_id: text("external_id"),
+            sts: self.sts(subject)?,
+        })
+    }
+
+    fn sts(&self, subject: &Subject<'_>) -> Result<Endpoint, Error> {
+        let text = |field| subject.profile.text(field);
+        let is_vpc = text("endpoint_type").is_some_and(|kind| kind.eq_ignore_ascii_case("vpc"));
+        let (field, region) = match text("sts_region") {
+            Some(region) => ("sts_region", Some(region)),
+            None => ("region_id", self.region.clone().or_else(|| text("region_id"))),
+        };
+        self.sts_of(region.as_deref(), is_vpc, |problem| subject.bad(field, problem))
+    }
+
+    /// Where STS is, for a region if one is known.
+    fn sts_of(
+        &self,
+        region: Option<&str>,
+        is_vpc: bool,
+        bad_region: impl Fn(String) -> Error,
+    ) -> Result<Endpoint, Error> {
+        if let Some(endpoint) = self.env.own(STS_ENDPOINT)? {
+            let bad = |problem| Error::BadEndpoint { variable: STS_ENDPOINT, problem };
+            return Endpoint::parse(&endpoint).map_err(bad);
+        }
+        let region = region.map(Region::parse).transpose();
+        let region = region.map_err(|problem| bad_region(problem.to_string()))?;
+        let kind = if is_vpc { EndpointType::Vpc } else { EndpointType::Internet };
+        Ok(Endpoint::of_sts(region.as_ref(), kind))
+    }
+
+    /// A role that a token is exchanged for, as the environment has it.
+    pub(super) fn oidc(
+        &self,
+        [role_arn, provider_arn, token_file]: [(String, String); 3],
+        session: Option<(String, String)>,
+    ) -> Result<Recipe, Error> {
+        let names = [&role_arn, &provider_arn, &token_file].into_iter().chain(&session);
+        let names = names.map(|(name, _)| name.clone()).collect();
+        let source = Source::Variables { mode: "OIDC", names };
+        let bad =
+            |problem| Error::BadField { source_of_it: source.clone(), field: "region", problem };
+        let role = Role {
+            arn: role_arn.1,
+            session: session.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name),
+            seconds: USUAL_SECONDS,
+            external_id: None,
+            sts: self.sts_of(self.region.as_deref(), false, bad)?,
+        };
+        let token_file = self.path(&token_file.1);
+        Ok(Recipe::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
+    }
+
+    /// The metadata service.
+    pub(super) fn metadata(&self, role: Option<String>, source: Source) -> Result<Recipe, Error> {
+        let base = match self.env.own(METADATA_URL)? {
+            None => metadata::BASE.to_owned(),
+            Some(url) => url,
+        };
+        let bad = |problem: &str| Error::BadUrl { variable: METADATA_URL, problem: problem.into() };
+        let address = Address::parse(&base).map_err(bad)?;
+        if !address.uses_tls() && !address.is_link_local() {
+            return Err(bad(
+                "http:// is for this machine's own addresses and 100.100.100.200 only",
+            ));
+        }
+        if role.as_deref().is_some_and(|role| !is_role(role)) {
+            let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
+            return Err(Error::BadField { source_of_it: source, field, problem });
+        }
+        let disabled = self.env.own(IMDSV1_DISABLED)?;
+        let without_token = !disabled.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        Ok(Recipe::metadata(Metadata { base: address, role, without_token }, source))
+    }
+
+    /// A credentials URI.
+    pub(super) fn uri(&self, text: &str, source: Source) -> Result<Recipe, Error> {
+        match Address::parse(text) {
+            Ok(address) => Ok(Recipe::uri(address, source)),
+            Err(problem) => Err(Error::BadField {
+                source_of_it: source,
+                field: "credentials_uri",
+                problem: problem.to_owned(),
+            }),
+        }
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        in_home(text.as_ref(), self.home.as_deref())
+    }
+}
+
+/// An error of a profile, with those that take their keys from it.
+fn on_the_way(error: Error, steps: &[(Role, Source)], subject: &Subject<'_>) -> Error {
+    let way: Vec<_> = steps.iter().map(|(_, source)| source.clone()).collect();
+    error.on_the_way(way, subject.source.clone())
+}
+
+#[cfg(test)]
+#[path = "modes_tests.rs"]
+mod tests;

@@ -1,0 +1,230 @@
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use super::super::{Query, Resolved, resolve};
+use super::*;
+use crate::explain::Explain as _;
+
+/// Reads the first of these profiles.
+fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    std::fs::write(&path, format!(r#"{{"profiles":[{profiles}]}}"#)).unwrap();
+    let env: HashMap<_, _> = env.iter().copied().collect();
+    resolve(&Query {
+        profile: Some("p"),
+        region: None,
+        config: Some(&path),
+        env: &|name| env.get(name).map(OsString::from),
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        home: Some("/home/u".into()),
+    })
+}
+
+fn read(fields: &str) -> Result<Recipe, Error> {
+    read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.recipe)
+}
+
+fn keys(fields: &str) -> Result<Credentials, Error> {
+    read(fields).map(|recipe| recipe.lease().unwrap().credentials.clone())
+}
+
+const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
+const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
+
+#[test]
+fn keys_that_stand_in_the_profile() {
+    let found = keys(
+        r#""mode":"AK","access_key_id":"i","access_key_secret":" s ","sts_token":"x","new":{}"#,
+    );
+    let found = found.unwrap();
+    assert_eq!(found.access_key_secret().expose_secret(), "s");
+    assert!(found.security_token().is_none(), "mode AK has none, whatever else stands there");
+    assert!(found.source().to_string().ends_with("(mode AK)"));
+    for mode in ["ststoken", "CloudSSO", "OAuth"] {
+        let found = keys(&format!(
+            r#""mode":"{mode}","access_key_id":1,"access_key_secret":"s","sts_token":"t",
+                "sts_expiration":0"#
+        ));
+        let found = found.unwrap();
+        assert_eq!(found.access_key_id(), "1");
+        assert_eq!(found.security_token().unwrap().expose_secret(), "t");
+    }
+}
+
+#[test]
+fn a_missing_field_is_named_with_profile_and_mode() {
+    let missing = |mode: &str, fields: &str, field: &str| {
+        let error = read(&format!(r#""mode":"{mode}",{fields}"#)).unwrap_err();
+        let what = error.to_string();
+        assert!(what.starts_with("profile 'p' of "), "{what}");
+        assert!(what.ends_with(&format!("(mode {mode}) has no {field}")), "{what}");
+        assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    };
+    missing("AK", r#""access_key_id":"","access_key_secret":"s""#, "access_key_id");
+    missing("AK", r#""access_key_id":"i","access_key_secret":null"#, "access_key_secret");
+    missing("StsToken", KEYS, "sts_token");
+    missing("CloudSSO", r#""cloud_sso_sign_in_url":"u""#, "access_key_id");
+    missing("OAuth", KEYS, "sts_token");
+    missing("CredentialsURI", r#""credentials_uri":"""#, "credentials_uri");
+    missing("RamRoleArn", ROLE, "access_key_id");
+    missing("RamRoleArn", KEYS, "ram_role_arn");
+    missing("RamRoleArnWithRoleName", r#""ram_role_name":"r""#, "ram_role_arn");
+    missing("ChainableRamRoleArn", ROLE, "source_profile");
+    missing("ChainableRamRoleArn", r#""source_profile":"q""#, "ram_role_arn");
+    missing("OIDC", ROLE, "oidc_provider_arn");
+    missing("OIDC", r#""oidc_provider_arn":"a","ram_role_arn":"r""#, "oidc_token_file");
+    missing("OIDC", r#""oidc_provider_arn":"a","oidc_token_file":"/t""#, "ram_role_arn");
+    missing("External", r#""process_command":7.5e0,"process_command":"""#, "process_command");
+}
+
+#[test]
+fn what_is_over_is_refused_before_any_call() {
+    let sts = |mode: &str, expiration: &str| {
+        read(&format!(
+            r#""mode":"{mode}",{KEYS},"sts_token":"t","sts_expiration":{expiration},{ROLE}"#
+        ))
+    };
+    for over in ["1700000000", "\"1699999999\"", "1.0", "\"2023-01-01T00:00:00Z\""] {
+        for mode in ["StsToken", "CloudSSO", "OAuth", "RamRoleArn"] {
+            assert!(matches!(sts(mode, over), Err(Error::Expired { .. })), "{mode} {over}");
+        }
+        assert!(sts("AK", over).is_ok());
+    }
+    for good in ["1700000001", "\"\"", "null", "-5", "1e300", "\"soon\"", "\"NaN\""] {
+        assert!(sts("StsToken", good).is_ok(), "{good}");
+    }
+    let fix = |mode| sts(mode, "1").unwrap_err().remedy().unwrap();
+    assert_eq!(fix("CloudSSO"), "sign in again with: aliyun configure --profile p");
+    assert!(fix("StsToken").starts_with("get new temporary credentials, and"));
+}
+
+#[test]
+fn a_profile_without_a_mode_is_what_it_seems_to_be() {
+    for (fields, mode) in [
+        (KEYS.to_owned(), "AK"),
+        (format!(r#"{KEYS},"sts_token":"t""#), "StsToken"),
+        (format!("{KEYS},{ROLE}"), "RamRoleArn"),
+        (r#""ram_role_name":"r""#.to_owned(), "EcsRamRole"),
+        (r#""process_command":"x""#.to_owned(), "External"),
+    ] {
+        assert_eq!(read(&fields).unwrap().source().mode(), mode, "{fields}");
+    }
+    let error = read(r#""region_id":"x""#).unwrap_err();
+    assert!(error.to_string().contains("(mode AK) has no access_key_id"), "{error}");
+}
+
+#[test]
+fn other_modes_are_refused_by_name() {
+    for mode in ["RsaKeyPair", "BearerToken", "Magic"] {
+        let error = read(&format!(r#""mode":"{mode}","private_key":"hush""#)).unwrap_err();
+        let what = error.to_string();
+        assert!(what.starts_with("profile 'p' of "), "{what}");
+        let end = format!("(mode {mode}) cannot be used: its mode is not supported");
+        assert!(what.ends_with(&end), "{what}");
+        assert!(error.why().unwrap().contains("ChainableRamRoleArn"));
+        assert!(error.remedy().is_some() && !format!("{error:?}").contains("hush"));
+        assert_eq!(error.exit_code() as u8, 3);
+    }
+}
+
+#[test]
+fn sts_is_where_the_profile_says() {
+    let at = |fields: &str, env: &[(&str, &str)]| {
+        let profile = format!(r#"{{"name":"p","mode":"RamRoleArn",{KEYS},{ROLE}{fields}}}"#);
+        read_with(&profile, env).map(|found| found.recipe.sts().unwrap().to_string())
+    };
+    let (none, env) = (&[][..], &[("ALICLOUD_REGION_ID", "cn-env")][..]);
+    for (fields, env, host) in [
+        ("", none, "sts.aliyuncs.com"),
+        (r#","endpoint_type":"vpc""#, none, "sts.aliyuncs.com"),
+        (r#","region_id":"cn-a""#, none, "sts.cn-a.aliyuncs.com"),
+        (r#","region_id":"cn-a","endpoint_type":"VPC""#, none, "sts-vpc.cn-a.aliyuncs.com"),
+        (r#","region_id":"cn-a""#, env, "sts.cn-env.aliyuncs.com"),
+        (r#","region_id":"cn-a","sts_region":"cn-b""#, env, "sts.cn-b.aliyuncs.com"),
+    ] {
+        assert_eq!(at(fields, env).unwrap(), format!("https://{host}"), "{fields}");
+    }
+    let own = "ECS_BRIDGE_STS_ENDPOINT";
+    assert_eq!(at("", &[(own, "http://127.0.0.1:9")]).unwrap(), "http://127.0.0.1:9");
+    let error = at("", &[(own, "http://192.0.2.1")]).unwrap_err();
+    assert!(error.to_string().starts_with("ECS_BRIDGE_STS_ENDPOINT is of no use"), "{error}");
+    let error = at(r#","sts_region":"a b""#, none).unwrap_err();
+    assert!(error.to_string().starts_with("sts_region of profile 'p'"), "{error}");
+}
+
+#[test]
+fn numbers_may_be_written_in_any_way() {
+    let seconds = |value: &str| {
+        let fields = format!(r#""mode":"RamRoleArn",{KEYS},{ROLE},"expired_seconds":{value}"#);
+        read(&fields).map(|recipe| recipe.seconds().unwrap())
+    };
+    for (value, found) in
+        [("900", 900), ("\"1800\"", 1800), ("7200.0", 7200), ("0", 3600), ("null", 3600)]
+    {
+        assert_eq!(seconds(value).unwrap(), found);
+    }
+    for value in ["\"an hour\"", "-1", "1e300"] {
+        let error = seconds(value).unwrap_err();
+        assert!(error.to_string().starts_with("expired_seconds of profile 'p'"), "{error}");
+    }
+}
+
+fn chained(name: &str, from: &str) -> String {
+    format!(r#"{{"name":"{name}","mode":"ChainableRamRoleArn",{ROLE},"source_profile":"{from}"}}"#)
+}
+
+#[test]
+fn a_chain_is_followed_to_its_end() {
+    let end = format!(r#"{{"name":"r","mode":"AK",{KEYS}}}"#);
+    let profiles = [chained("p", "q"), chained("q", "r"), end].join(",");
+    let recipe = read_with(&profiles, &[]).unwrap().recipe.to_string();
+    let modes: Vec<_> = recipe.match_indices("(mode ").map(|(at, _)| &recipe[at..at + 8]).collect();
+    assert_eq!(modes, ["(mode Ch", "(mode Ch", "(mode AK"], "{recipe}");
+    assert!(recipe.contains(", by way of profile 'q'"), "{recipe}");
+}
+
+#[test]
+fn a_circle_is_told_with_all_that_are_in_it() {
+    for (profiles, circle) in [
+        (vec![chained("p", "p")], "p → p"),
+        (vec![chained("p", "q"), chained("q", "p")], "p → q → p"),
+        (vec![chained("p", "q"), chained("q", "r"), chained("r", "q")], "q → r → q"),
+    ] {
+        let error = read_with(&profiles.join(","), &[]).unwrap_err();
+        assert!(error.to_string().contains("(mode ChainableRamRoleArn) leads in a circle"));
+        assert!(error.why().unwrap().ends_with(&format!(": {circle}")), "{:?}", error.why());
+        assert_eq!(error.exit_code() as u8, 3);
+    }
+}
+
+#[test]
+fn a_long_chain_is_none_the_worse() {
+    let name = |n: usize| if n == 0 { "p".to_owned() } else { n.to_string() };
+    let mut many: Vec<_> = (0..1000).map(|n| chained(&name(n), &name(n + 1))).collect();
+    many.push(format!(r#"{{"name":"1000","mode":"AK",{KEYS}}}"#));
+    let recipe = read_with(&many.join(","), &[]).unwrap().recipe.to_string();
+    assert_eq!(recipe.matches("(mode ").count(), 1001);
+    many.pop();
+    let error = read_with(&many.join(","), &[]).unwrap_err();
+    assert!(error.to_string().contains("names '1000', which does not exist"), "{error}");
+    assert!(error.why().unwrap().len() < 10_000);
+}
+
+#[test]
+fn what_is_wrong_on_the_way_is_told_with_the_way() {
+    let error = read_with(&chained("p", "gone"), &[]).unwrap_err();
+    assert!(error.to_string().ends_with("names 'gone', which does not exist"), "{error}");
+    assert_eq!(error.why().as_deref(), Some("there are: p"));
+    let half = r#"{"name":"q","mode":"AK","access_key_id":"i"}"#;
+    let error = read_with(&[&chained("p", "q"), half].join(","), &[]).unwrap_err();
+    assert!(error.to_string().contains("profile 'q'"), "{error}");
+    assert!(error.to_string().ends_with("(mode AK) has no access_key_secret"), "{error}");
+    let why = error.why().unwrap();
+    assert!(why.starts_with("profile 'p' of "), "{why}");
+    assert!(why.contains("(mode ChainableRamRoleArn) takes its keys from profile 'q'"), "{why}");
+    assert!(error.remedy().unwrap().ends_with("aliyun configure --mode AK --profile q"));
+}

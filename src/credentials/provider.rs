@@ -1,0 +1,226 @@
+//! Credentials for calls: fetched when they are first needed, kept, and renewed before they end.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::lease::Lease;
+use super::recipe::Recipe;
+use super::{Credentials, Error, Source};
+use crate::cloud::SignatureVersion;
+use crate::net::Net;
+
+/// After a renewal that brought nothing new, how long the old ones are used before the next one.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What sources are asked with.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) net: Net,
+    pub(super) signature: SignatureVersion,
+}
+
+/// Gives the credentials that hold now. Cloning shares them.
+///
+/// While the old ones hold nobody waits for new ones, and if there are none to be had, the old ones
+/// are used to their end. One renewal at a time is under way, whoever waits for it.
+#[derive(Clone)]
+pub struct Provider(Arc<Inner>);
+
+struct Inner {
+    recipe: Recipe,
+    /// Nothing where nobody has to be asked.
+    means: Option<Means>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lease: Option<Lease>,
+    renewal: Option<Renewal>,
+    /// When a renewal may be tried again while the old ones hold.
+    not_before: Option<Instant>,
+}
+
+/// Why there is a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Somebody waits, and has nothing else.
+    Now,
+    /// The old ones will not hold much longer.
+    InTime,
+}
+
+type Outcome = Result<Credentials, Arc<Error>>;
+type Renewal = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
+
+impl Provider {
+    /// Follows a recipe, with connections as the API's, and STS called with this signature.
+    pub fn of(recipe: Recipe, net: Net, signature: SignatureVersion) -> Self {
+        Self::new(recipe, Means { net, signature })
+    }
+
+    pub(super) fn new(recipe: Recipe, means: Means) -> Self {
+        let state = State { lease: recipe.lease().cloned(), ..State::default() };
+        Self(Arc::new(Inner { recipe, means: Some(means), state: Mutex::new(state) }))
+    }
+
+    /// Where its credentials come from.
+    pub fn source(&self) -> &Source {
+        self.0.recipe.source()
+    }
+
+    /// How it comes by them.
+    pub fn recipe(&self) -> &Recipe {
+        &self.0.recipe
+    }
+
+    /// Whether there are credentials that hold for a time that is known, and still do.
+    pub fn holds(&self) -> bool {
+        let state = self.0.state();
+        let lease = state.lease.as_ref().filter(|lease| lease.until.is_some());
+        lease.is_some_and(|lease| lease.is_good(SystemTime::now()))
+    }
+
+    /// The credentials that hold now.
+    ///
+    /// # Errors
+    /// When there are none, or no longer, and none can be had. Waits for as long as their source may
+    /// take: 60 s for a program.
+    pub async fn get(&self) -> Outcome {
+        let renewal = {
+            let mut state = self.0.state();
+            let now = SystemTime::now();
+            match &state.lease {
+                Some(lease) if lease.is_good(now) => {
+                    let credentials = lease.credentials.clone();
+                    if lease.is_due(now) && state.may_renew() {
+                        // It goes on by itself.
+                        drop(self.begin(&mut state, Wish::InTime));
+                    }
+                    return Ok(credentials);
+                }
+                _ => self.begin(&mut state, Wish::Now),
+            }
+        };
+        renewal.await
+    }
+
+    /// Other credentials than these, which the service has found to be over; `None` if there are no
+    /// others.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn renew(&self, used: &Credentials) -> Result<Option<Credentials>, Arc<Error>> {
+        if self.0.recipe.lease().is_some() {
+            return Ok(None);
+        }
+        let renewal = {
+            let mut state = self.0.state();
+            match &state.lease {
+                // Somebody else was told before.
+                Some(lease) if lease.credentials != *used => {
+                    return Ok(Some(lease.credentials.clone()));
+                }
+                _ => self.begin(&mut state, Wish::Now),
+            }
+        };
+        let fresh = renewal.await?;
+        Ok((fresh != *used).then_some(fresh))
+    }
+
+    /// Begins a renewal, or joins the one under way. It goes on if those who wait for it go away.
+    fn begin(&self, state: &mut State, wish: Wish) -> Renewal {
+        if let Some(renewal) = state.renewal.as_ref().filter(|renewal| renewal.peek().is_none()) {
+            return renewal.clone();
+        }
+        let inner = Arc::clone(&self.0);
+        let task = tokio::spawn(async move { inner.renewed(wish).await });
+        let renewal: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(async move {
+            // It does not panic, and ends early only when everything does.
+            task.await.unwrap_or_else(|_| Err(Arc::new(Error::Stopped)))
+        });
+        let renewal = renewal.shared();
+        state.renewal = Some(renewal.clone());
+        renewal
+    }
+}
+
+impl Inner {
+    /// The state. Never held across an await.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn renewed(&self, wish: Wish) -> Outcome {
+        let recipe = &self.recipe;
+        let result = match &self.means {
+            Some(means) => recipe.follow(means).await,
+            None => Err(Error::Stopped),
+        };
+        let now = SystemTime::now();
+        let mut state = self.state();
+        state.renewal = None;
+        state.not_before = None;
+        let old = state.lease.as_ref();
+        match result {
+            Ok(lease) => {
+                let until = lease.until.map(humantime::format_rfc3339_seconds);
+                let until = until.map_or_else(|| "an unknown time".to_owned(), |u| u.to_string());
+                let credentials = lease.credentials.clone();
+                let id = credentials.masked_id();
+                info!("credentials ({id}) of {recipe} are there; they hold until {until}");
+                if old.is_some_and(|old| old.credentials == credentials) {
+                    debug!("they are the same as before");
+                    state.not_before = Some(Instant::now() + PAUSE);
+                }
+                state.lease = Some(lease);
+                Ok(credentials)
+            }
+            Err(error) => {
+                let old = old.filter(|old| wish == Wish::InTime && old.is_good(now));
+                if let Some(until) = old.and_then(|old| old.until) {
+                    warn!(
+                        "the credentials of {recipe} cannot be renewed ({error}); the old ones \
+                         are used until {}",
+                        humantime::format_rfc3339_seconds(until)
+                    );
+                }
+                state.not_before = Some(Instant::now() + PAUSE);
+                Err(Arc::new(error))
+            }
+        }
+    }
+}
+
+impl State {
+    fn may_renew(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+}
+
+impl From<Credentials> for Provider {
+    /// Gives these and no others.
+    fn from(credentials: Credentials) -> Self {
+        let recipe = Recipe::fixed(Lease::fixed(credentials, None));
+        let state = State { lease: recipe.lease().cloned(), ..State::default() };
+        Self(Arc::new(Inner { recipe, means: None, state: Mutex::new(state) }))
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Provider").field(&self.0.recipe).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;

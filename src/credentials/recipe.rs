@@ -1,0 +1,166 @@
+//! How credentials are come by: what a profile or the environment asks for, and nothing sent yet.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::fetch::Address;
+use super::lease::Lease;
+use super::metadata::Metadata;
+use super::oidc::{self, Oidc};
+use super::provider::Means;
+use super::role::{self, Role};
+use super::{Error, Source, external, uri};
+
+/// How credentials are come by. `Display` says from where.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipe {
+    source: Source,
+    way: Way,
+    /// What they are exchanged for, one after the other.
+    roles: Vec<(Role, Source)>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Way {
+    /// As they stand.
+    Fixed(Lease),
+    Uri(Address),
+    Metadata(Metadata),
+    Oidc(Oidc),
+    External(Command),
+}
+
+/// A command line, which may hold a secret.
+#[derive(Clone)]
+struct Command(SecretString);
+
+impl PartialEq for Command {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Eq for Command {}
+
+impl Recipe {
+    fn new(source: Source, way: Way) -> Self {
+        Self { source, way, roles: Vec::new() }
+    }
+
+    /// The same, exchanged for a role that a source asks for.
+    pub(super) fn exchanged(mut self, role: Role, source: Source) -> Self {
+        self.roles.push((role, source));
+        self
+    }
+
+    pub(super) fn fixed(lease: Lease) -> Self {
+        Self::new(lease.credentials.source().clone(), Way::Fixed(lease))
+    }
+
+    pub(super) fn uri(address: Address, source: Source) -> Self {
+        Self::new(source, Way::Uri(address))
+    }
+
+    pub(super) fn metadata(metadata: Metadata, source: Source) -> Self {
+        Self::new(source, Way::Metadata(metadata))
+    }
+
+    pub(super) fn oidc(oidc: Oidc, source: Source) -> Self {
+        Self::new(source, Way::Oidc(oidc))
+    }
+
+    pub(super) fn external(command: SecretString, source: Source) -> Self {
+        Self::new(source, Way::External(Command(command)))
+    }
+
+    /// Where they come from: the profile, or the variables, that was found.
+    pub fn source(&self) -> &Source {
+        self.roles.last().map_or(&self.source, |(_, source)| source)
+    }
+
+    /// The credentials, where nobody has to be asked for them.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        match &self.way {
+            Way::Fixed(lease) if self.roles.is_empty() => Some(lease),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sts(&self) -> Option<&crate::cloud::Endpoint> {
+        self.exchange().map(|role| &role.sts)
+    }
+
+    #[cfg(test)]
+    pub(super) fn seconds(&self) -> Option<u64> {
+        self.exchange().map(|role| role.seconds)
+    }
+
+    #[cfg(test)]
+    fn exchange(&self) -> Option<&Role> {
+        match &self.way {
+            Way::Oidc(oidc) => Some(&oidc.role),
+            _ => self.roles.last().map(|(role, _)| role),
+        }
+    }
+
+    /// Follows it.
+    pub(super) async fn follow(&self, means: &Means) -> Result<Lease, Error> {
+        let mut source = &self.source;
+        let based = match &self.way {
+            Way::Fixed(lease) => fixed(lease, source),
+            Way::Uri(address) => uri::ask(address, source, &means.net).await,
+            Way::Metadata(metadata) => metadata.ask(source, &means.net).await,
+            Way::Oidc(oidc) => oidc::exchange(oidc, source, means).await,
+            Way::External(command) => external::run(&command.0, source).await,
+        };
+        let on_the_way = |error: Error, source: &Source, left: &[(Role, Source)]| {
+            let way = left.iter().rev().map(|(_, source)| source.clone()).collect();
+            error.on_the_way(way, source.clone())
+        };
+        let mut lease = based.map_err(|error| on_the_way(error, source, &self.roles))?;
+        for (at, (role, by)) in self.roles.iter().enumerate() {
+            source = by;
+            let assumed = role::assume(role, lease.credentials, source, means).await;
+            lease = assumed.map_err(|error| on_the_way(error, source, &self.roles[at + 1..]))?;
+        }
+        Ok(lease)
+    }
+}
+
+/// Credentials that stand as they are, unless they have ended.
+fn fixed(lease: &Lease, source: &Source) -> Result<Lease, Error> {
+    let now = SystemTime::now();
+    match lease.until {
+        Some(at) if !lease.is_good(now) => {
+            Err(Error::Expired { source_of_it: source.clone(), at, now })
+        }
+        _ => Ok(lease.clone()),
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe").field("source", self.source()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Recipe {
+    /// Each source by the way, the last one first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = self.roles.iter().rev().map(|(_, source)| source).chain([&self.source]);
+        let mut shown: Option<&Source> = None;
+        for source in sources {
+            match shown {
+                None => write!(f, "{source}")?,
+                // A profile that has its own keys for its role.
+                Some(before) if before == source => {}
+                Some(_) => write!(f, ", by way of {source}")?,
+            }
+            shown = Some(source);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! A RAM role that other credentials are exchanged for: STS AssumeRole.
+
+use super::json::Parts;
+use super::lease::Lease;
+use super::provider::Means;
+use super::{Credentials, Error, Source};
+use crate::cloud::{AssumeRole, Client, Config, Endpoint, Region};
+
+/// How long a session of a role is asked to be, where the profile does not say.
+pub(super) const USUAL_SECONDS: u64 = 3600;
+
+/// The session's name, where the profile has none: it stands in the account's logs.
+pub(super) const USUAL_SESSION: &str = "ecs-bridge";
+
+/// A role, and where STS is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Role {
+    pub(super) arn: String,
+    pub(super) session: String,
+    pub(super) seconds: u64,
+    pub(super) external_id: Option<String>,
+    pub(super) sts: Endpoint,
+}
+
+/// Exchanges credentials for those of a role.
+pub(super) async fn assume(
+    role: &Role,
+    base: Credentials,
+    source: &Source,
+    means: &Means,
+) -> Result<Lease, Error> {
+    let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
+    let client = Client::new(config(&role.sts, base.into(), means)).map_err(failed)?;
+    let request = AssumeRole {
+        role_arn: role.arn.clone(),
+        session_name: role.session.clone(),
+        seconds: role.seconds,
+        external_id: role.external_id.clone(),
+    };
+    let session = client.assume_role(&request).await.map_err(failed)?;
+    Parts::from(session).lease(source)
+}
+
+/// How STS is called.
+pub(super) fn config(sts: &Endpoint, credentials: super::Provider, means: &Means) -> Config {
+    // STS takes no RegionId.
+    let region = Region::central();
+    let mut config = Config::new(sts.clone(), region, credentials, means.net.tls.clone());
+    config.proxies = means.net.proxies.clone();
+    config.signature = means.signature;
+    config
+}

@@ -1,0 +1,97 @@
+//! A credentials URI: a server, most often on this machine, that hands out temporary keys.
+
+use std::time::Duration;
+
+use http::Method;
+use tracing::info;
+
+use super::fetch::{self, Address, Ask, fetch};
+use super::json::{self, Parts, SERVICE};
+use super::lease::Lease;
+use super::{Error, Source};
+use crate::net::Net;
+use crate::proxy::is_loopback;
+
+/// The time for one answer.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// So many redirects are followed, on the same server.
+const MAX_REDIRECTS: usize = 3;
+
+/// Why a credentials URI gives none.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No answer came.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// The HTTP status is not 200.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// It sends us elsewhere.
+    #[error("it redirects to {0}, which is not followed: the keys would come from another server")]
+    Elsewhere(String),
+    /// It sends us in a circle.
+    #[error("it redirects again and again")]
+    Circle,
+    /// The answer is not what it should be.
+    #[error("its answer is of no use: {0}")]
+    Unusable(String),
+    /// The answer lacks a part of the key.
+    #[error("its answer has no {0}")]
+    Missing(&'static str),
+    /// `Code` is there and not `Success`.
+    #[error("it says Code '{0}', not 'Success'")]
+    Code(String),
+}
+
+/// Asks a URI.
+pub(super) async fn ask(address: &Address, source: &Source, net: &Net) -> Result<Lease, Error> {
+    if !address.uses_tls() && !is_loopback(&address.host) {
+        info!("{address}, the credentials URI of {source}, is not encrypted");
+    }
+    let failed = |problem| Error::Uri {
+        source_of_it: source.clone(),
+        at: address.to_string(),
+        problem: Box::new(problem),
+    };
+    let parts = parts(address, net).await.map_err(failed)?;
+    parts.lease(source)
+}
+
+async fn parts(address: &Address, net: &Net) -> Result<Parts, Problem> {
+    let body = body(address, net).await?;
+    let fields = json::object(&body).map_err(Problem::Unusable)?;
+    if let Some(code) = json::text(&fields, "Code")
+        && !code.eq_ignore_ascii_case("Success")
+    {
+        return Err(Problem::Code(code.chars().take(100).collect()));
+    }
+    let parts = Parts::of(&fields, &SERVICE).map_err(Problem::Missing)?;
+    if parts.token.is_none() {
+        return Err(Problem::Missing(SERVICE.token));
+    }
+    Ok(parts)
+}
+
+async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {
+    let mut at = address.clone();
+    for _ in 0..=MAX_REDIRECTS {
+        let what = "the credentials URI";
+        let ask = Ask { what, method: Method::GET, address: &at, header: None, within: WITHIN };
+        let got = fetch(net, ask).await?;
+        match (got.status, got.location) {
+            (200, _) => return Ok(got.body),
+            (301 | 302 | 303 | 307 | 308, Some(location)) => {
+                let next = at.follow(&location);
+                let next = next.map_err(|_| Problem::Elsewhere("another place".to_owned()))?;
+                if !next.is_beside(address) {
+                    return Err(Problem::Elsewhere(next.to_string()));
+                }
+                at = next;
+            }
+            (status, _) => return Err(Problem::Status(status)),
+        }
+    }
+    Err(Problem::Circle)
+}
