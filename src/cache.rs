@@ -18,7 +18,9 @@ use tracing::{info, warn};
 /// The longest time that anything is remembered for.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most that is read of an entry, in bytes.
-const MAX_ENTRY: u64 = 64 * 1024;
+const MAX_ENTRY: u64 = 2 * 1024 * 1024;
+/// The most entries of one kind that are read together.
+const MAX_ENTRIES: usize = 1_000;
 
 /// A folder of entries, or none, where nothing is remembered.
 #[derive(Clone, Debug)]
@@ -66,6 +68,11 @@ impl Cache {
         Self { folder }
     }
 
+    /// One that remembers nothing.
+    pub fn none() -> Self {
+        Self { folder: None }
+    }
+
     /// What was remembered of a topic, unless that was longer ago than `within`, and when.
     pub fn get<T: DeserializeOwned>(
         &self,
@@ -74,18 +81,32 @@ impl Cache {
         now: SystemTime,
     ) -> Option<(T, SystemTime)> {
         let folder = self.folder.as_deref()?;
-        let mut text = String::new();
         let file = File::open(folder.join(&topic.file_name)).ok()?;
         if let Err(why) = trusted(folder) {
             warn!("{} is not used: {why}", folder.display());
             return None;
         }
-        file.take(MAX_ENTRY).read_to_string(&mut text).ok()?;
-        let entry: Entry<T> = serde_json::from_str(&text).ok()?;
-        let stored = Duration::try_from_secs_f64(entry.stored).ok()?;
-        let stored = SystemTime::UNIX_EPOCH.checked_add(stored)?;
-        // What was stored in the future was stored by a clock that was wrong.
-        (now.duration_since(stored).ok()? < within).then_some((entry.value, stored))
+        read(file, within, now)
+    }
+
+    /// What was remembered of all topics of a kind, unless that was longer ago than `within`, in no
+    /// order.
+    pub fn all<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        within: Duration,
+        now: SystemTime,
+    ) -> Vec<T> {
+        let Some(folder) = self.folder.as_deref().filter(|folder| trusted(folder).is_ok()) else {
+            return Vec::new();
+        };
+        let is_of_kind = |name: &str| name.strip_prefix(kind).is_some_and(|n| n.starts_with('-'));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let of_kind = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_of_kind));
+        of_kind
+            .take(MAX_ENTRIES)
+            .filter_map(|entry| Some(read(File::open(entry.path()).ok()?, within, now)?.0))
+            .collect()
     }
 
     /// Remembers something. Where that fails it is only logged; a disk that is full is told, once.
@@ -112,6 +133,20 @@ impl Cache {
             let _ = fs::remove_file(folder.join(&topic.file_name));
         }
     }
+}
+
+fn read<T: DeserializeOwned>(
+    file: File,
+    within: Duration,
+    now: SystemTime,
+) -> Option<(T, SystemTime)> {
+    let mut text = String::new();
+    file.take(MAX_ENTRY).read_to_string(&mut text).ok()?;
+    let entry: Entry<T> = serde_json::from_str(&text).ok()?;
+    let stored = Duration::try_from_secs_f64(entry.stored).ok()?;
+    let stored = SystemTime::UNIX_EPOCH.checked_add(stored)?;
+    // What was stored in the future was stored by a clock that was wrong.
+    (now.duration_since(stored).ok()? < within).then_some((entry.value, stored))
 }
 
 fn write<T: Serialize>(folder: &Path, name: &str, value: &T, now: SystemTime) -> io::Result<()> {

@@ -2,18 +2,28 @@
 
 use std::convert::Infallible;
 mod keys;
+mod list;
+mod look_up;
+mod shell;
 mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
+};
 use secrecy::SecretString;
 
 use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
 pub use self::keys::{KnownHosts, SendKey};
-use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES};
+use self::list::LIST_ABOUT;
+pub use self::list::List;
+pub use self::look_up::LookUp;
+use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
+pub use self::shell::{CompleteTargets, Completions, Man};
+use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
@@ -185,6 +195,18 @@ pub enum Command {
     /// Print the host keys of an instance as known_hosts lines, for ssh's KnownHostsCommand
     #[command(long_about = KNOWN_HOSTS_ABOUT)]
     KnownHosts(KnownHosts),
+    /// List instances, and whether Session Manager can reach them
+    #[command(long_about = LIST_ABOUT)]
+    List(List),
+    /// Print a script that completes ecs-bridge's command line in a shell
+    #[command(long_about = COMPLETIONS_ABOUT)]
+    Completions(Completions),
+    /// Print the manual page, or write all of them
+    #[command(long_about = MAN_ABOUT)]
+    Man(Man),
+    /// Print the targets that are remembered
+    #[command(hide = true, long_about = COMPLETE_TARGETS_ABOUT)]
+    CompleteTargets(CompleteTargets),
 }
 
 /// `ecs-bridge proxy`
@@ -194,7 +216,8 @@ pub enum Command {
     after_long_help = format!("{PROXY_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Proxy {
-    /// The instance: its id, i-… or mi-…
+    /// The instance
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
     pub target: String,
 
     /// The port of the instance
@@ -226,6 +249,10 @@ pub struct Proxy {
     )]
     pub user: String,
 
+    /// How the instance is found.
+    #[command(flatten)]
+    pub look_up: LookUp,
+
     /// What its session is to be like.
     #[command(flatten)]
     pub session: Session,
@@ -238,8 +265,16 @@ pub struct Proxy {
     after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Forward {
-    /// The instance: its id, i-… or mi-…
-    #[arg(short, long, value_name = "TARGET", env = "ECS_BRIDGE_INSTANCE", hide_env_values = true)]
+    /// The instance
+    #[arg(
+        short,
+        long,
+        value_name = "TARGET",
+        env = "ECS_BRIDGE_INSTANCE",
+        hide_env_values = true,
+        help = TARGET,
+        value_hint = ValueHint::Hostname
+    )]
     pub instance: String,
 
     /// The local port; 0 takes a free one
@@ -326,6 +361,10 @@ pub struct Forward {
     /// The program of --exec and its arguments
     #[arg(last = true, value_name = "CMD", requires = "exec")]
     pub command: Vec<OsString>,
+
+    /// How the instance is found.
+    #[command(flatten)]
+    pub look_up: LookUp,
 
     /// What sessions are to be like.
     #[command(flatten)]
@@ -436,42 +475,5 @@ fn ready_delay(text: &str) -> Result<f64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn each_command_explains_itself_at_length() {
-        for command in Cli::command().get_subcommands_mut() {
-            let long = command.render_long_help().to_string();
-            let about = command.get_long_about().expect("more than a line").to_string();
-            assert!(about.contains("\n\n") && long.contains("Examples:"), "{long}");
-            assert!(long.contains("Exit codes:"), "{long}");
-        }
-    }
-
-    #[test]
-    fn numbers_out_of_range_are_refused() {
-        let parse = |args: &[&str]| {
-            let args = ["ecs-bridge", "proxy"].iter().chain(args).copied();
-            Cli::try_parse_from(args).map(|_| ())
-        };
-        assert!(parse(&["i-a"]).is_ok());
-        assert!(parse(&["i-a", "65535", "--ready-delay", "0"]).is_ok());
-        for args in [
-            &["i-a", "0"][..],
-            &["i-a", "65536"],
-            &["i-a", "ssh"],
-            &["i-a", "--ready-delay", "11"],
-            &["i-a", "--ready-delay", "NaN"],
-            &["i-a", "--keepalive", "-1"],
-            &["i-a", "--connection-type", "vpc"],
-        ] {
-            assert!(parse(args).is_err(), "{args:?}");
-        }
-    }
-}
+#[path = "cli/tests.rs"]
+mod tests;

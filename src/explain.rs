@@ -52,6 +52,12 @@ pub trait Explain: std::error::Error {
     fn exit_code(&self) -> ExitCode {
         ExitCode::Failed
     }
+
+    /// Whether the API knows of no instance with the id that it was given: one that is remembered may
+    /// be gone.
+    fn is_unknown_instance(&self) -> bool {
+        false
+    }
 }
 
 /// The message for one failure, ready to be printed.

@@ -72,7 +72,7 @@ pub fn answers(input: &[u8]) {
 fn not_opened(finding: Finding) -> impl Explain {
     SessionError {
         failure: Failure::NotOpened { waited: Duration::from_secs(15), progress: true },
-        target: Target { instance: "i-1".to_owned(), remote_host: None, port: 22 },
+        target: Target { instance: "i-1".to_owned(), name: None, remote_host: None, port: 22 },
         finding: Some(finding),
         request_id: None,
     }

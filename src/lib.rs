@@ -15,6 +15,7 @@
 //! - [`tunnel`]: the async half of a session: dial, splice.
 //! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
 //! - [`proto`]: the rules of the stream, as a pure machine.
+//! - [`target`]: which instance is meant. [`table`]: rows for people.
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
 //! - [`explain`]: what a user is told when something failed.
@@ -38,6 +39,8 @@ pub mod public_key;
 mod scrub;
 pub mod shutdown;
 pub mod spec;
+pub mod table;
+pub mod target;
 pub mod tls;
 pub mod tunnel;
 

@@ -155,6 +155,19 @@ impl Builder {
         self
     }
 
+    /// How many instances DescribeCloudAssistantStatus may be asked about at once (50).
+    pub fn agent_status_limit(mut self, limit: usize) -> Self {
+        self.world.settings.agent_status_limit = limit;
+        self
+    }
+
+    /// Whether DescribeInstances answers those who may not ask it with no instances, as the service is known to do, in place
+    /// of `Forbidden.RAM` (no).
+    pub fn empty_if_denied(mut self, empty: bool) -> Self {
+        self.world.settings.empty_if_denied = empty;
+        self
+    }
+
     /// Something that goes wrong with the API.
     pub fn api_fault(mut self, fault: ApiFault) -> Self {
         self.world.api_faults.push(fault);

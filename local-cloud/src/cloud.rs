@@ -142,6 +142,11 @@ impl LocalCloud {
         self.shared.world().add_instance(instance);
     }
 
+    /// Takes an instance away. Whether it was there.
+    pub fn remove_instance(&self, id: &str) -> bool {
+        self.shared.world().instances.remove(id).is_some()
+    }
+
     /// Adds an access key, or replaces the one with its id.
     pub fn add_access_key(&self, key: AccessKey) {
         self.shared.world().keys.insert(key.id.clone(), key);

@@ -6,6 +6,7 @@ use crate::{
     agent::Agent,
     command::{Commands, Os},
     fault::Fault,
+    fleet::Facts,
     frame_fault::FrameFault,
 };
 
@@ -150,6 +151,8 @@ pub struct Instance {
     pub region: String,
     /// Its system.
     pub os: Os,
+    /// How it is found, beside its id and its name.
+    pub facts: Facts,
     /// Whether it runs. Sessions open on running ones only.
     pub status: InstanceStatus,
     /// Whether its agent is connected. Sessions open only if so.
@@ -191,6 +194,7 @@ impl Instance {
             id,
             region: String::new(),
             os: Os::Linux,
+            facts: Facts::default(),
             status: InstanceStatus::Running,
             agent_online: true,
             agent_version: "2.2.3.900".to_owned(),

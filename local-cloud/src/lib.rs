@@ -143,6 +143,7 @@ mod cloud;
 mod command;
 mod fault;
 mod faults;
+mod fleet;
 mod frame_fault;
 mod gateway;
 mod instance;
@@ -166,6 +167,7 @@ pub use command::{
 };
 pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use faults::{Faults, Wobble};
+pub use fleet::{Boot, Facts};
 pub use frame_fault::{FrameFault, Mangle, Way, Which};
 pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress};
 pub use record::{CallRecord, State, TimedOut, UpgradeRecord};

@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// What listens on a port, PORT=ADDR for the instance itself, HOST:PORT=ADDR for another host that it can reach.
     #[arg(long, value_name = "TARGET", value_parser = target)]
     target: Vec<Target>,
+    /// So many instances beside it, named web-00001 and so on.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    fleet: u32,
     /// The agent's generation.
     #[arg(long, value_enum, default_value_t = Generation::New)]
     agent: Generation,
@@ -141,6 +144,7 @@ impl Options {
             .region(&self.region)
             .access_key(self.access_key.clone())
             .instance(instance)
+            .fleet(self.fleet)
             .tls(tls)
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     api::{Answered, Asked},
     command::Task,
     fault::{Action, ApiFault},
+    fleet::BootStep,
     frame_fault::FrameFault,
     gateway::{Socket, Vanished},
     instance::Instance,
@@ -64,6 +65,10 @@ pub struct Settings {
     pub clock_tolerance: Duration,
     /// For how long a temporary key is given to an sshd that asks.
     pub key_lifetime: Duration,
+    /// How many instances DescribeCloudAssistantStatus may be asked about at once.
+    pub agent_status_limit: usize,
+    /// Whether DescribeInstances answers those who may not ask it with no instances, as the service is known to do.
+    pub empty_if_denied: bool,
 }
 
 impl Default for Settings {
@@ -79,6 +84,8 @@ impl Default for Settings {
             clock_offset: ClockOffset::None,
             clock_tolerance: Duration::from_secs(15 * 60),
             key_lifetime: Duration::from_secs(60),
+            agent_status_limit: 50,
+            empty_if_denied: false,
         }
     }
 }
@@ -216,6 +223,8 @@ pub(crate) struct World {
     pub(crate) uri_lifetime: Lifetime,
     pub(crate) source_faults: Vec<SourceFault>,
     pub(crate) issuer: Issuer,
+    /// Instances on their way up.
+    pub(crate) booting: Vec<BootStep>,
 }
 
 impl World {
@@ -275,7 +284,9 @@ impl Shared {
 
     /// The world, to look at or to change. Never held across an await.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.settle(Instant::now());
+        world
     }
 
     /// Takes note of something, and wakes who waits for it.

@@ -1,8 +1,9 @@
 //! The command line of temporary keys and of host keys: types only.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
-use super::text::EXIT_CODES;
+use super::LookUp;
+use super::text::{EXIT_CODES, TARGET};
 
 pub(super) const SEND_KEY_ABOUT: &str = "Register a public key with a Linux instance for 60 seconds: until then, ssh can log \
         in with the private half, and no key need live on the instance.\n\nThe service's key plug-in \
@@ -23,8 +24,16 @@ pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux insta
     after_long_help = format!("{SEND_KEY_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct SendKey {
-    /// The instance: its id, i-… or mi-…
-    #[arg(short, long, value_name = "TARGET", env = "ECS_BRIDGE_INSTANCE", hide_env_values = true)]
+    /// The instance
+    #[arg(
+        short,
+        long,
+        value_name = "TARGET",
+        env = "ECS_BRIDGE_INSTANCE",
+        hide_env_values = true,
+        help = TARGET,
+        value_hint = ValueHint::Hostname
+    )]
     pub instance: String,
 
     /// The public key: a file, the key itself in quotes, or - for stdin [default: the first of
@@ -49,6 +58,10 @@ pub struct SendKey {
     /// Print the result as a JSON object
     #[arg(long)]
     pub json: bool,
+
+    /// How the instance is found.
+    #[command(flatten)]
+    pub look_up: LookUp,
 }
 
 const SEND_KEY_EXAMPLES: &str = "\
@@ -67,7 +80,10 @@ Examples:
 )]
 pub struct KnownHosts {
     /// The instance, as ssh's %H has it.
-    #[arg(help = "The instance: its id, or [id]:port as ssh's %H has it")]
+    #[arg(
+        help = "The instance, as for proxy; or [instance]:port as ssh's %H has it",
+        value_hint = ValueHint::Hostname
+    )]
     pub target: String,
 
     /// The port that ssh connects to, if it is not 22: part of the lines' name
@@ -79,9 +95,13 @@ pub struct KnownHosts {
     #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
     pub key: Option<String>,
 
-    /// Ask the instance, whatever is remembered
+    /// Ask the instance, whatever is remembered of its host keys
     #[arg(long)]
     pub refresh: bool,
+
+    /// How the instance is found.
+    #[command(flatten)]
+    pub look_up: LookUp,
 }
 
 const KNOWN_HOSTS_EXAMPLES: &str = "\

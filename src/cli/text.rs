@@ -2,9 +2,10 @@
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  # in ~/.ssh/config:  Match host i-*,mi-*
+  # in ~/.ssh/config:  Match host i-*,mi-*,*.ecs
   #                        ProxyCommand ecs-bridge proxy %h %p
   ssh root@i-bp1example0001
+  ssh root@web-1.cn-beijing.ecs
   scp file.tar root@i-bp1example0001:/tmp/
   ssh -o ProxyCommand='ecs-bridge --region cn-beijing proxy %h %p' root@i-bp1example0001";
 
@@ -21,6 +22,10 @@ Exit codes:
   7    the API or the gateway cannot be reached (DNS, TCP, TLS, HTTP, time-out)
   8    the session did not open, or broke after it had opened
   129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM";
+
+/// What can be given for an instance.
+pub(super) const TARGET: &str = "The instance: its id (i-…, mi-…), its name, an address of it, or \
+    tag:key=value; each may have .REGION behind it, and .ecs behind that";
 
 pub(super) const CREDENTIALS: &str = "\
 Credentials, the first that is there:

@@ -32,6 +32,10 @@ const COMMAND_ACTIONS: [&str; 4] = [
     "ecs:DescribeCloudAssistantStatus",
 ];
 
+/// The actions that finding instances by other words than ids, and listing them, need.
+const FIND_ACTIONS: [&str; 3] =
+    ["ecs:DescribeInstances", "ecs:DescribeManagedInstances", "ecs:DescribeCloudAssistantStatus"];
+
 /// The service said no.
 pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
     let (reason, why, fix) = match kind {
@@ -211,6 +215,7 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
     let actions = match action.as_str() {
         action if ACTIONS.contains(&action) => ACTIONS.to_vec(),
         action if COMMAND_ACTIONS.contains(&action) => COMMAND_ACTIONS.to_vec(),
+        action if FIND_ACTIONS.contains(&action) => FIND_ACTIONS.to_vec(),
         action => vec![action],
     };
     let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();

@@ -45,6 +45,8 @@ pub struct Config {
     pub backoff: Duration,
     /// How often a call is tried, from 1: 4.
     pub max_tries: u32,
+    /// An instance that messages call by its name as well.
+    pub named: Option<Named>,
 }
 
 impl Config {
@@ -66,8 +68,25 @@ impl Config {
             call_timeout: Duration::from_secs(15),
             backoff: Duration::from_millis(200),
             max_tries: 4,
+            named: None,
         }
     }
+
+    pub(super) fn label(&self, id: &str) -> String {
+        match &self.named {
+            Some(named) if named.id == id && named.name != id => format!("{} ({id})", named.name),
+            _ => id.to_owned(),
+        }
+    }
+}
+
+/// The name of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
 }
 
 /// Calls the API. Cloning shares the connections. Dropping a call's future ends the call.
@@ -115,10 +134,35 @@ impl Client {
         &self.config
     }
 
+    /// What messages call an instance: `web-1 (i-…)`, or its id.
+    pub fn label(&self, id: &str) -> String {
+        self.config.label(id)
+    }
+
     /// The same client with other credentials; the connections are shared.
     #[must_use]
     pub fn with_credentials(&self, credentials: Provider) -> Self {
         let config = Config { credentials, ..(*self.config).clone() };
+        Self { config: Arc::new(config), http: self.http.clone() }
+    }
+
+    /// The same client for another region, at its endpoint.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn in_region(&self, region: Region, endpoint: Endpoint) -> Result<Self, Error> {
+        let is_same_endpoint = endpoint == self.config.endpoint;
+        let config = Config { region, endpoint, ..(*self.config).clone() };
+        match is_same_endpoint {
+            true => Ok(Self { config: Arc::new(config), http: self.http.clone() }),
+            false => Self::new(config),
+        }
+    }
+
+    /// The same client, whose messages call an instance by its name as well.
+    #[must_use]
+    pub fn naming(&self, named: Named) -> Self {
+        let config = Config { named: Some(named), ..(*self.config).clone() };
         Self { config: Arc::new(config), http: self.http.clone() }
     }
 

@@ -138,6 +138,15 @@ impl AgentStatus {
     pub fn is_windows(&self) -> bool {
         self.os_type.as_deref().is_some_and(|os| os.eq_ignore_ascii_case("windows"))
     }
+
+    /// Whether it is one that takes part in sessions: as the service says, or else by its version.
+    pub fn can_have_sessions(&self) -> Option<bool> {
+        self.supports_sessions.or_else(|| {
+            let last = if self.is_windows() { [2, 1, 3, 256] } else { [2, 2, 3, 256] };
+            let parts = self.version.as_deref()?.split('.').map(|part| part.parse::<u32>().ok());
+            Some(parts.collect::<Option<Vec<_>>>()?.as_slice() > last.as_slice())
+        })
+    }
 }
 
 impl Client {
@@ -238,7 +247,7 @@ impl Client {
     }
 
     /// A call with what every call carries; an error if its input was found wanting.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         action: &'static str,
         subject: Option<String>,
@@ -293,33 +302,42 @@ pub(super) fn terminal_session(
 
 pub(super) fn instance_status(answer: &Value) -> Option<InstanceStatus> {
     let item = first(answer, "InstanceStatuses", "InstanceStatus")?;
+    Some(InstanceStatus { state: state_of(item) })
+}
+
+/// The state of one instance.
+pub(super) fn state_of(item: &Value) -> InstanceState {
     let state = word(item, "Status").unwrap_or_default();
-    let state = match state.as_str() {
+    match state.as_str() {
         "Pending" => InstanceState::Pending,
         "Starting" => InstanceState::Starting,
         "Running" => InstanceState::Running,
         "Stopping" => InstanceState::Stopping,
         "Stopped" => InstanceState::Stopped,
         _ => InstanceState::Other(state),
-    };
-    Some(InstanceStatus { state })
+    }
 }
 
 pub(super) fn agent_status(answer: &Value) -> Option<AgentStatus> {
-    let item = first(answer, "InstanceCloudAssistantStatusSet", "InstanceCloudAssistantStatus")?;
+    let set = "InstanceCloudAssistantStatusSet";
+    first(answer, set, "InstanceCloudAssistantStatus").map(agent_of)
+}
+
+/// What is said of one agent.
+pub(super) fn agent_of(item: &Value) -> AgentStatus {
     let flag = |name| match text(item, name)?.to_ascii_lowercase().as_str() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
     };
-    Some(AgentStatus {
+    AgentStatus {
         // Some answers spell it without the 's'.
         online: flag("CloudAssistantStatus").or_else(|| flag("CloudAssitantStatus")),
         version: word(item, "CloudAssistantVersion"),
         os_type: word(item, "OSType"),
         supports_sessions: flag("SupportSessionManager"),
         last_heartbeat: word(item, "LastHeartbeatTime"),
-    })
+    }
 }
 
 /// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
@@ -355,6 +373,28 @@ mod tests {
         assert_eq!(status.last_heartbeat, None);
         assert_eq!(read(json!({})), Some(AgentStatus::default()));
         assert_eq!(agent_status(&json!({})), None);
+    }
+
+    #[test]
+    fn old_agents_are_told_by_their_versions() {
+        for (os, version, supports, can) in [
+            ("linux", "2.2.3.256", None, Some(false)),
+            ("linux", "2.2.3.257", None, Some(true)),
+            ("linux", "2.2.4", None, Some(true)),
+            ("linux", "2.1.3.900", None, Some(false)),
+            ("windows", "2.1.3.900", None, Some(true)),
+            ("linux", "2.2.3.256", Some(true), Some(true)),
+            ("linux", "new", None, None),
+        ] {
+            let agent = AgentStatus {
+                version: Some(version.to_owned()),
+                os_type: Some(os.to_owned()),
+                supports_sessions: supports,
+                ..AgentStatus::default()
+            };
+            assert_eq!(agent.can_have_sessions(), can, "{agent:?}");
+        }
+        assert_eq!(AgentStatus::default().can_have_sessions(), None);
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Context {
     ) -> Self {
         Self {
             action,
-            subject,
+            subject: subject.map(|id| config.label(&id)),
             endpoint: config.endpoint.to_string(),
             region: config.region.to_string(),
             access_key_id: credentials.map(|of| of.access_key_id().to_owned()),
@@ -341,6 +341,10 @@ impl Explain for Error {
             Problem::Tls(problem) => problem.exit_code(),
             _ => self.kind().exit_code(),
         }
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        self.kind() == Kind::InstanceNotFound
     }
 }
 

@@ -261,6 +261,10 @@ impl Explain for InvocationError {
             Self::Ended { .. } | Self::Late { .. } => ExitCode::Target,
         }
     }
+
+    fn is_unknown_instance(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_unknown_instance())
+    }
 }
 
 /// The end of somebody else's text, on one line.

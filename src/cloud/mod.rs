@@ -2,7 +2,7 @@
 //! what to do.
 //!
 //! ```text
-//! ecs, command, sts (typed calls) → client (credentials, deadline, retry) → transport (one try) → sign
+//! ecs, fleet, command, sts (typed calls) → client (credentials, deadline, retry) → transport (one try) → sign
 //!                                             ↓
 //!                              error: kind → what, why, fix (advice)
 //! ```
@@ -16,6 +16,7 @@ mod command;
 mod ecs;
 mod endpoint;
 mod error;
+mod fleet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod invocation;
@@ -28,7 +29,7 @@ mod transport;
 mod wire;
 
 pub use answer::AnswerError;
-pub use client::{Client, Config};
+pub use client::{Client, Config, Named};
 pub use command::{Invocation, InvocationResult, InvocationStatus};
 pub use ecs::{
     AgentStatus, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
@@ -36,6 +37,7 @@ pub use ecs::{
 };
 pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
 pub use error::{Error, Kind};
+pub use fleet::{Instance, InstanceFilter, InstancePage};
 pub use invocation::InvocationError;
 pub use network::NetworkError;
 pub use sign::SignatureVersion;

@@ -122,6 +122,10 @@ impl Explain for Failed {
             _ => ExitCode::Target,
         }
     }
+
+    fn is_unknown_instance(&self) -> bool {
+        matches!(&self.cause, Cause::Command { error, .. } if error.is_unknown_instance())
+    }
 }
 
 /// Waits for a command to be taken by the service and to succeed in an instance: its result, and the
@@ -135,7 +139,7 @@ pub(super) async fn done(
 ) -> Result<(InvocationResult, Option<String>), (Step, InvocationError)> {
     let done = async {
         let invocation = invoked.await?;
-        let what = step.failed(instance);
+        let what = step.failed(&client.label(instance));
         let result = client.succeeded(&invocation, &what, began, WITHIN).await?;
         Ok((result, invocation.request_id))
     };
@@ -155,7 +159,7 @@ pub(super) async fn watched<T>(
     is_known: bool,
     work: impl Future<Output = Result<T, (Step, InvocationError)>>,
 ) -> Result<T, Failed> {
-    let failed = |step, cause| Failed { step, instance: instance.to_owned(), cause };
+    let failed = |step, cause| Failed { step, instance: client.label(instance), cause };
     let (step, error) = tokio::select! {
         biased;
         done = work => match done {

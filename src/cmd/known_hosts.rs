@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::command::{Step, TIMEOUT, done, watched};
-use super::session::check_instance;
+use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Result, cache, print};
 use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
@@ -16,7 +16,6 @@ use crate::explain::{ExitCode, Explain, printable};
 use crate::proto::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
 use crate::tunnel::endpoint::{self, LocalWrite as _};
-use crate::tunnel::error::Target;
 
 /// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
 /// configured with: from the private ones, for a .pub file may be stale, or else from the files.
@@ -43,10 +42,22 @@ exit 0
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
-    let (instance, port) = split(&args.target, args.port)?;
-    check_instance(instance)?;
+    let (words, port) = split(&args.target, args.port)?;
+    Finder::check(words)?;
+    let name = host_name(words, port)?;
     let cloud = Cloud::open(global)?;
-    let (cache, topic) = (cache(), topic(&cloud, instance));
+    let finder = Finder::new(&cloud, words, &args.look_up)?;
+    let keys = finder.with(async |found| keys(args, found).await).await?;
+    // Whoever is gone has no use for them.
+    for key in keys.iter().flatten() {
+        print(&format_args!("{name} {}", key.line()))?;
+    }
+    Ok(Done::Normally)
+}
+
+/// The keys of an instance, remembered or asked for. `None` if there is nobody left to ask for.
+async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<PublicKey>>> {
+    let (cache, topic) = (cache(&args.look_up), topic(&found.cloud, &found.id));
     // ssh has no key to show before the server has sent one, and a certificate is none of these.
     let is_plain = |key: &&str| STANDARD.decode(key).is_ok_and(|key| is_plain_key(&key));
     let shown = args.key.as_deref().filter(is_plain);
@@ -58,36 +69,46 @@ pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
         }
         fits
     });
-    let keys = match known {
-        Some(keys) => keys,
-        None => {
-            // ssh may be ended while it waits: then there is nobody to ask for.
-            let mut stdout = endpoint::stdout().ok();
-            let gone = async {
-                match &mut stdout {
-                    Some(stdout) => stdout.closed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let keys = tokio::select! {
-                keys = ask(&cloud, instance) => keys?,
-                () = gone => return Ok(Done::Normally),
-            };
-            // It blocks again once this is dropped.
-            drop(stdout);
-            let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
-            cache.put(&topic, &lines, SystemTime::now());
-            keys
+    if known.is_some() {
+        return Ok(known);
+    }
+    // ssh may be ended while it waits: then there is nobody to ask for.
+    let mut stdout = endpoint::stdout().ok();
+    let gone = async {
+        match &mut stdout {
+            Some(stdout) => stdout.closed().await,
+            None => std::future::pending().await,
         }
     };
-    let name = match port {
-        22 => instance.to_owned(),
-        port => format!("[{instance}]:{port}"),
+    let keys = tokio::select! {
+        keys = ask(found) => keys?,
+        () = gone => return Ok(None),
     };
-    for key in keys {
-        print(&format_args!("{name} {}", key.line()))?;
+    // It blocks again once this is dropped.
+    drop(stdout);
+    let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
+    cache.put(&topic, &lines, SystemTime::now());
+    Ok(Some(keys))
+}
+
+/// What the lines are for, as ssh looks for it.
+///
+/// # Errors
+/// When it would be a pattern, or something else altogether.
+fn host_name(words: &str, port: u16) -> Result<String> {
+    let odd = |c: char| c.is_whitespace() || "*?!,#|@".contains(c);
+    if words.contains(odd) {
+        return Err(Mistake {
+            what: format!("{words:?} cannot be the name of a host in known_hosts"),
+            remedy: "give the instance's id, and put HostName before it in ssh_config".to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
     }
-    Ok(Done::Normally)
+    Ok(match port {
+        22 => words.to_owned(),
+        port => format!("[{words}]:{port}"),
+    })
 }
 
 fn topic(cloud: &Cloud, instance: &str) -> Topic {
@@ -102,10 +123,14 @@ fn remembered(cache: &Cache, topic: &Topic) -> Option<Vec<PublicKey>> {
 /// Looks at what an SSH server of an instance says, and forgets the host keys that are remembered
 /// if it shows another one: ssh asks for them once the server has shown it, and gets those that the
 /// instance has now.
-pub(super) fn watch(cloud: &Cloud, target: &Target) -> impl FnMut(&[u8]) + use<> {
-    let (cache, topic) = (cache(), topic(cloud, &target.instance));
+pub(super) fn watch(
+    found: &Found,
+    cache: Cache,
+    remote_host: Option<&str>,
+) -> impl FnMut(&[u8]) + use<> {
+    let topic = topic(&found.cloud, &found.id);
     // Another host's keys are its own.
-    let mut watch = target.remote_host.is_none().then(HostKeyWatch::default);
+    let mut watch = remote_host.is_none().then(HostKeyWatch::default);
     move |bytes| {
         let Some(key) = watch.as_mut().and_then(|watch| watch.look(bytes)) else { return };
         let key = STANDARD.encode(key);
@@ -137,15 +162,15 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
     }
 }
 
-async fn ask(cloud: &Cloud, instance: &str) -> Result<Vec<PublicKey>> {
-    let (client, began) = (&cloud.client, Instant::now());
+async fn ask(found: &Found) -> Result<Vec<PublicKey>> {
+    let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
     let run = client.run_command(instance, SCRIPT, TIMEOUT);
     let work = done(client, instance, Step::HostKeys, began, run);
     let (result, _) = watched(client, instance, Step::HostKeys, false, work).await?;
     let keys = PublicKey::host_keys(&result.output);
     if keys.is_empty() {
         let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
-        return Err(NoHostKeys { instance: instance.to_owned(), said }.into());
+        return Err(NoHostKeys { instance: found.to_string(), said }.into());
     }
     Ok(keys)
 }
@@ -179,6 +204,15 @@ impl Explain for NoHostKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_no_pattern_and_no_more_than_a_name() {
+        assert_eq!(host_name("web-1.cn-beijing.ecs", 22).ok().unwrap(), "web-1.cn-beijing.ecs");
+        assert_eq!(host_name("数据库", 2200).ok().unwrap(), "[数据库]:2200");
+        for words in ["*", "web-?", "!web", "a,b", "a b", "#a", "@revoked", "|1|a"] {
+            assert!(host_name(words, 22).is_err(), "{words}");
+        }
+    }
 
     #[test]
     fn names_are_taken_as_ssh_writes_them() {

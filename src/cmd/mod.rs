@@ -1,12 +1,16 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
 mod command;
+mod completions;
 mod forward;
 mod known_hosts;
+mod list;
+mod man;
 mod proxy;
 mod register;
 mod send_key;
 mod session;
+mod target;
 
 use std::cell::RefCell;
 use std::env;
@@ -18,7 +22,7 @@ use std::time::SystemTime;
 use tracing::{debug, info};
 
 use crate::cache::{Cache, Topic};
-use crate::cli::{Cli, Command, Global, Signature};
+use crate::cli::{Cli, Command, Global, LookUp, Signature};
 use crate::cloud::{
     Client, Config, Endpoint, EndpointError, EndpointType, Region, SignatureVersion,
 };
@@ -79,6 +83,10 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::Forward(args) => forward::run(global, args).await,
             Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
+            Command::List(args) => until_signal(list::run(global, args)).await,
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+            Command::CompleteTargets(args) => completions::run_for_script(args),
         }
     });
     // A thread that still waits for the terminal or for a name look-up is not waited for.
@@ -130,6 +138,28 @@ struct Cloud {
     net: Net,
     /// Where the last gateway was. All of a region's sessions have the same one.
     gateway: Rc<RefCell<Option<Place>>>,
+    endpoints: Endpoints,
+}
+
+/// Where the APIs of regions are.
+#[derive(Clone)]
+struct Endpoints {
+    /// The one of all regions, if it was given by hand.
+    explicit: Option<Endpoint>,
+    kind: EndpointType,
+}
+
+impl Endpoints {
+    fn new(chosen: &Endpoint, region: &Region, kind: EndpointType) -> Self {
+        // An endpoint that is the region's own is of no use for another region.
+        let own = [EndpointType::Internet, EndpointType::Vpc];
+        let is_own = own.iter().any(|kind| Endpoint::for_region(region, *kind) == *chosen);
+        Self { explicit: (!is_own).then(|| chosen.clone()), kind }
+    }
+
+    fn of(&self, region: &Region) -> Endpoint {
+        self.explicit.clone().unwrap_or_else(|| Endpoint::for_region(region, self.kind))
+    }
 }
 
 impl Cloud {
@@ -148,6 +178,7 @@ impl Cloud {
         let explicit = flag.or(resolved.endpoint).unwrap_or_default();
         let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
             .map_err(|error| SetTo::new(error, &explicit))?;
+        let endpoints = Endpoints::new(&endpoint, &region, kind);
         let tls = Tls::new(global.ca_file.as_deref())?;
         let net = Net { tls, proxies };
         let signature = match global.signature_version {
@@ -159,7 +190,31 @@ impl Cloud {
         let mut config = Config::new(endpoint, region, provider, net.tls.clone());
         config.proxies = net.proxies.clone();
         config.signature = signature;
-        Ok(Self { client: Client::new(config)?, net, gateway: Rc::default() })
+        Ok(Self { client: Client::new(config)?, net, gateway: Rc::default(), endpoints })
+    }
+
+    /// The same in another region, where nothing is known of the gateway yet.
+    fn in_region(&self, region: &Region) -> Result<Self> {
+        if self.client.config().region == *region {
+            return Ok(self.clone());
+        }
+        let client = self.client.in_region(region.clone(), self.endpoints.of(region))?;
+        Ok(Self { client, gateway: Rc::default(), ..self.clone() })
+    }
+
+    /// What tells one account's instances of a region from others'.
+    fn place(&self) -> [String; 3] {
+        let config = self.client.config();
+        let provider = &config.credentials;
+        let account = match provider.source() {
+            Source::Profile { name, .. } => format!("profile {name}"),
+            // Temporary keys are new ones every hour.
+            Source::Environment { temporary: false, .. } => {
+                provider.access_key_id().unwrap_or("environment").to_owned()
+            }
+            _ => "environment".to_owned(),
+        };
+        [config.endpoint.to_string(), config.region.to_string(), account]
     }
 
     /// Something to remember of this cloud and region. Ids of other clouds may be alike.
@@ -250,8 +305,11 @@ fn no_region() -> Mistake {
     }
 }
 
-fn cache() -> Cache {
-    Cache::of_user(&|name| env::var_os(name), home().as_deref())
+fn cache(look_up: &LookUp) -> Cache {
+    match look_up.no_cache {
+        true => Cache::none(),
+        false => Cache::of_user(&|name| env::var_os(name), home().as_deref()),
+    }
 }
 
 /// Writes a line to stdout, for people or programs that asked for it.

@@ -1,25 +1,31 @@
 //! `ecs-bridge proxy`: a port of an instance over stdin and stdout.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::command::Failed;
 use super::register::{Registration, check_user};
-use super::session::{Carried, Plan, Witness, carry, check_instance};
+use super::session::{Carried, Plan, Witness, carry};
+use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
+use crate::cache::Cache;
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
-use crate::tunnel::driver::{LocalError, Observer};
-use crate::tunnel::endpoint::{self, Endpoint};
+use crate::target::is_id;
+use crate::tunnel::driver::{LocalError, Observer, Outcome};
+use crate::tunnel::endpoint::{self, Endpoint, LocalWrite};
 use crate::tunnel::error::Target;
 use crate::tunnel::gate::Gate;
 
@@ -28,68 +34,155 @@ const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
+    Finder::check(&args.target)?;
+    check_send_key(args)?;
     let target = Target {
         instance: args.target.clone(),
+        name: None,
         remote_host: args.remote_host.clone(),
         port: args.port,
     };
-    check_send_key(args)?;
     let plan = Plan::new(target, &args.session)?;
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,
     };
-    let mut signals =
+    let signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
         .map_err(|error| Plain(format!("cannot use stdin and stdout: {error}")))?;
-    let cloud = Cloud::open(global)?;
+    let finder = Finder::new(&Cloud::open(global)?, &args.target, &args.look_up)?;
 
     let (gate, writer) = Gate::new(local.writer);
-    let writer = writer.shown_to(known_hosts::watch(&cloud, &plan.target));
-    let mut local = Endpoint::new(local.reader, writer);
-    let keeper = Keeper { gate, stays_shut: Cell::new(false), started: Notify::new() };
-    let (ended_by, failed) = (Cell::new(None), Cell::new(None));
-    let stop = async {
-        let not_registered = async {
-            if let Some(key) = &key
-                && let Err(error) = register(&cloud, &plan.target.instance, &args.user, key).await
-            {
-                keeper.stays_shut.set(true);
-                failed.set(Some(error));
-                // A session that is being started can only be ended once it is known.
-                let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
-                return;
+    let look = Look::default();
+    let local = Endpoint::new(local.reader, writer.shown_to(look.shown_to()));
+    let has_begun = Cell::new(false);
+    let mut run = Run { args, plan, key: key.as_ref(), gate, look, signals, local, has_begun };
+    let found = match run.unless_ended(finder.find()).await {
+        Ok(found) => found?,
+        Err(done) => return Ok(done),
+    };
+    match run.carry(&found).await {
+        // What a session has taken from the local side is gone.
+        Err(error) if error.is_unknown_instance() && !run.has_begun.get() => {
+            match run.unless_ended(finder.again(&found)).await {
+                Ok(Ok(Some(found))) => run.carry(&found).await,
+                Ok(Ok(None)) => Err(error),
+                Ok(Err(error)) => Err(error),
+                Err(done) => Ok(done),
             }
-            keeper.gate.open();
-            std::future::pending().await
-        };
+        }
+        done => done,
+    }
+}
+
+/// The command at work.
+struct Run<'a, R, W> {
+    args: &'a cli::Proxy,
+    plan: Plan,
+    key: Option<&'a PublicKey>,
+    gate: Gate,
+    look: Look,
+    signals: Signals,
+    local: Endpoint<R, W>,
+    /// Whether there was a session.
+    has_begun: Cell<bool>,
+}
+
+impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
+    /// Waits for something that there may soon be no use for any more.
+    async fn unless_ended<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> std::result::Result<T, Done> {
         tokio::select! {
             biased;
-            signal = signals.next() => ended_by.set(Some(signal)),
-            () = not_registered => {}
-        }
-    };
-    let carried = carry(&cloud, &plan, &mut local, stop, &keeper).await;
-    if let Some(signal) = ended_by.get() {
-        return Ok(Done::By(signal));
-    }
-    if let Some(error) = failed.take() {
-        return Err(error.into());
-    }
-    if let Carried::Ended(mut outcome) = carried? {
-        info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
-        if matches!(outcome.end, End::Remote(_)) && !outcome.has_output {
-            warn!("{} took the connection and closed it without a word", plan.target);
-        }
-        if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
-            warn!("{} did not answer what was sent within --linger", plan.target);
-        }
-        if let Some(error) = outcome.local_error.take() {
-            return Err(LocalFailure(error).into());
+            signal = self.signals.next() => Err(Done::By(signal)),
+            done = work => Ok(done),
+            () = self.local.writer.closed() => Err(Done::Normally),
         }
     }
-    Ok(Done::Normally)
+
+    /// Carries a session with an instance to its end.
+    async fn carry(&mut self, found: &Found) -> Result<Done> {
+        let (args, cache) = (self.args, cache(&self.args.look_up));
+        let plan = self.plan.to(found);
+        self.look.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
+        let (stays_shut, started) = (Cell::new(false), Notify::new());
+        let (gate, has_begun) = (&self.gate, &self.has_begun);
+        let keeper = Keeper { gate, stays_shut, started, has_begun };
+        let (ended_by, failed) = (Cell::new(None), Cell::new(None));
+        let (key, signals) = (self.key, &mut self.signals);
+        let stop = async {
+            let not_registered = async {
+                if let Some(key) = key
+                    && let Err(error) = register(found, &cache, &args.user, key).await
+                {
+                    keeper.stays_shut.set(true);
+                    failed.set(Some(error));
+                    // A session that is being started can only be ended once it is known.
+                    let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
+                    return;
+                }
+                // The instance may be gone, and the next one not have the key yet.
+                keeper.started.notified().await;
+                keeper.gate.open();
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                signal = signals.next() => ended_by.set(Some(signal)),
+                () = not_registered => {}
+            }
+        };
+        let carried = carry(&found.cloud, &plan, &mut self.local, stop, &keeper).await;
+        if let Some(signal) = ended_by.get() {
+            return Ok(Done::By(signal));
+        }
+        if let Some(error) = failed.take() {
+            return Err(error.into());
+        }
+        if let Carried::Ended(outcome) = carried? {
+            ended(&plan.target, outcome)?;
+        }
+        Ok(Done::Normally)
+    }
+}
+
+/// What there is to say of a session that did not fail.
+fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
+    info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
+    if matches!(outcome.end, End::Remote(_)) && !outcome.has_output {
+        warn!("{target} took the connection and closed it without a word");
+    }
+    if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
+        warn!("{target} did not answer what was sent within --linger");
+    }
+    match outcome.local_error.take() {
+        Some(error) => Err(LocalFailure(error).into()),
+        None => Ok(()),
+    }
+}
+
+/// Looks at what is delivered, once it is known of whom it comes.
+#[derive(Clone, Default)]
+struct Look(Rc<RefCell<Option<Eye>>>);
+
+type Eye = Box<dyn FnMut(&[u8])>;
+
+impl Look {
+    fn set(&self, look: impl FnMut(&[u8]) + 'static) {
+        self.0.replace(Some(Box::new(look)));
+    }
+
+    fn shown_to(&self) -> impl FnMut(&[u8]) + use<> {
+        let look = self.clone();
+        move |bytes| {
+            if let Some(look) = &mut *look.0.borrow_mut() {
+                look(bytes);
+            }
+        }
+    }
 }
 
 /// The key to register. It is read before anything is sent.
@@ -105,7 +198,7 @@ fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
 fn check_send_key(args: &cli::Proxy) -> Result<()> {
     let remedy = match args.send_key.as_ref().and_then(Option::as_deref) {
         Some("-") => "name a file: stdin carries the SSH stream",
-        Some(path) if check_instance(path).is_ok() && !Path::new(path).exists() => {
+        Some(path) if is_id(path) && !Path::new(path).exists() => {
             "put another option behind it, as in  proxy --send-key --user %r %h %p"
         }
         _ => return Ok(()),
@@ -120,12 +213,13 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
 }
 
 async fn register(
-    cloud: &Cloud,
-    instance: &str,
+    found: &Found,
+    cache: &Cache,
     user: &str,
     key: &PublicKey,
 ) -> std::result::Result<(), Failed> {
-    let registration = Registration { cloud, cache: &cache(), instance, user, key };
+    let (cloud, instance) = (&found.cloud, found.id.as_str());
+    let registration = Registration { cloud, cache, instance, user, key };
     if !registration.is_fresh() {
         registration.register(false).await?;
     }
@@ -135,13 +229,14 @@ async fn register(
 /// ssh tells its user what there is to tell. The gate opens once the key is registered, so that
 /// authentication finds it, or once there is nobody left to authenticate with. It stays shut if the
 /// key cannot be registered: no password is asked for in place of it.
-struct Keeper {
-    gate: Gate,
+struct Keeper<'a> {
+    gate: &'a Gate,
     stays_shut: Cell<bool>,
     started: Notify,
+    has_begun: &'a Cell<bool>,
 }
 
-impl Observer for Keeper {
+impl Observer for Keeper<'_> {
     fn ended(&self) {
         if !self.stays_shut.get() {
             self.gate.open();
@@ -149,8 +244,9 @@ impl Observer for Keeper {
     }
 }
 
-impl Witness for Keeper {
+impl Witness for Keeper<'_> {
     fn started(&self, _: &TerminalSession) {
+        self.has_begun.set(true);
         self.started.notify_one();
     }
 }

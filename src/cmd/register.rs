@@ -110,7 +110,8 @@ impl Registration<'_> {
             }
         };
         self.cache.put(&self.of_key(), &(), since);
-        info!("the key {} is registered for {} on {instance}", key.fingerprint(), self.user);
+        let label = client.label(instance);
+        info!("the key {} is registered for {} on {label}", key.fingerprint(), self.user);
         Ok(Registered { since, installed: !is_known, request_id })
     }
 

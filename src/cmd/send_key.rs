@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::register::{Registration, VALID, check_user};
-use super::session::check_instance;
+use super::target::{Finder, Found};
 use super::{Cloud, Done, Result, cache, home, print};
 use crate::cli::{self, Global};
 use crate::explain::printable;
@@ -14,21 +14,26 @@ use crate::public_key;
 
 /// Runs the command: everything that can be wrong here is found before anything is sent.
 pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
-    check_instance(&args.instance)?;
+    Finder::check(&args.instance)?;
     check_user(&args.user_name)?;
     let loaded = public_key::load(args.public_key.as_deref(), home().as_deref())?;
     let cloud = Cloud::open(global)?;
-    let (instance, user, key) = (&args.instance, &args.user_name, &loaded.key);
-    let registration = Registration { cloud: &cloud, cache: &cache(), instance, user, key };
-    let registered = registration.register(args.reinstall).await?;
+    let (cache, user, key) = (cache(&args.look_up), &args.user_name, &loaded.key);
+    let finder = Finder::new(&cloud, &args.instance, &args.look_up)?;
+    let register = async |found: &Found| {
+        let (cloud, instance) = (&found.cloud, found.id.as_str());
+        let registration = Registration { cloud, cache: &cache, instance, user, key };
+        Ok((registration.register(args.reinstall).await?, found.clone()))
+    };
+    let (registered, found) = finder.with(register).await?;
 
     let until = registered.until();
     let left = until.duration_since(SystemTime::now()).unwrap_or_default().min(VALID).as_secs();
     let shown_until = humantime::format_rfc3339_seconds(until);
     if args.json {
         print(&json!({
-            "instance": instance,
-            "region": cloud.client.config().region.as_str(),
+            "instance": found.id,
+            "region": found.cloud.client.config().region.as_str(),
             "user": user,
             "type": key.algorithm(),
             "fingerprint": key.fingerprint(),
@@ -44,12 +49,14 @@ pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
             comment => format!(", {}", printable(comment)),
         };
         print(&format_args!(
-            "{} ({}{comment}) is registered for {user} on {instance} until {shown_until} ({left} s)",
+            "{} ({}{comment}) is registered for {user} on {found} until {shown_until} ({left} s)",
             key.fingerprint(),
             key.algorithm(),
         ))?;
         if let Some(private) = loaded.path.as_deref().and_then(private_half) {
-            print(&format_args!("now: ssh -i {private} {user}@{instance}"))?;
+            let host = Some(args.instance.as_str()).filter(|words| is_plain(words));
+            let host = host.unwrap_or(&found.id);
+            print(&format_args!("now: ssh -i {private} {user}@{host}"))?;
         }
     }
     Ok(Done::Normally)
@@ -58,6 +65,10 @@ pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
 /// The file of the private half, where it can be shown as a word that needs no quotes.
 fn private_half(public: &Path) -> Option<&str> {
     let path = public.to_str()?.strip_suffix(".pub")?;
-    let plain = |c: char| c.is_alphanumeric() || "/._-+~@:\\".contains(c);
-    (path.chars().all(plain) && Path::new(path).is_file()).then_some(path)
+    (is_plain(path) && Path::new(path).is_file()).then_some(path)
+}
+
+/// Whether a word needs no quotes in a shell.
+fn is_plain(word: &str) -> bool {
+    word.chars().all(|c| c.is_alphanumeric() || "/._-+~@:\\".contains(c))
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::debug;
 
+use super::target::Found;
 use super::{Cloud, Mistake, Result};
 use crate::cli;
 use crate::cloud::{
@@ -59,7 +60,7 @@ impl Plan {
     /// A plan from the command line.
     ///
     /// # Errors
-    /// When the target is not an instance, or the host not a host.
+    /// When the host is not a host.
     pub(super) fn new(target: Target, options: &cli::Session) -> Result<Self> {
         check(&target)?;
         let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
@@ -74,6 +75,12 @@ impl Plan {
             idle_timeout: seconds(options.idle_timeout),
             linger: Duration::from_secs(options.linger),
         })
+    }
+
+    /// The same for the instance that was found.
+    pub(super) fn to(&self, found: &Found) -> Self {
+        let (instance, name) = (found.id.clone(), found.name.clone());
+        Self { target: Target { instance, name, ..self.target.clone() }, ..self.clone() }
     }
 
     /// The same for a session that is to show that the target can be reached: it waits until the
@@ -377,25 +384,6 @@ fn not_running(state: &InstanceState) -> Option<&str> {
     }
 }
 
-/// Whether a word is the id of an instance.
-///
-/// # Errors
-/// When it is not.
-pub(super) fn check_instance(id: &str) -> Result<()> {
-    let tail = id.strip_prefix("i-").or_else(|| id.strip_prefix("mi-")).unwrap_or_default();
-    if tail.is_empty() || !tail.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(Mistake {
-            what: format!("{id:?} is not the id of an instance"),
-            remedy: "give an id as the ECS console shows it: i-… for an ECS instance, mi-… for a \
-                     managed one"
-                .to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
-    }
-    Ok(())
-}
-
 /// A seed. Without randomness there is no jitter, and nothing else is wrong.
 fn random() -> u64 {
     let mut bytes = [0; 8];
@@ -404,7 +392,6 @@ fn random() -> u64 {
 }
 
 fn check(target: &Target) -> Result<()> {
-    check_instance(&target.instance)?;
     let odd = |c: char| c.is_whitespace() || c.is_control();
     if let Some(host) = &target.remote_host
         && (host.is_empty() || host.len() > 128 || host.contains(odd))

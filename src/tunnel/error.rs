@@ -14,6 +14,8 @@ use crate::tls::Fault;
 pub struct Target {
     /// The instance's id.
     pub instance: String,
+    /// What else it is called.
+    pub name: Option<String>,
     /// Another host as seen from the instance, if not the instance itself.
     pub remote_host: Option<String>,
     /// The port.
@@ -23,8 +25,12 @@ pub struct Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.remote_host {
-            None => write!(f, "port {} of {}", self.port, self.instance),
-            Some(host) => write!(f, "{host}:{} by way of {}", self.port, self.instance),
+            None => write!(f, "port {} of ", self.port)?,
+            Some(host) => write!(f, "{host}:{} by way of ", self.port)?,
+        }
+        match &self.name {
+            None => f.write_str(&self.instance),
+            Some(name) => write!(f, "{name} ({})", self.instance),
         }
     }
 }

@@ -371,9 +371,9 @@ async fn what_is_throttled_twice_is_sent_again_as_the_same_request() {
 async fn a_wrong_command_line_is_told_and_ends_with_2() {
     let lab = Lab::new(Instance::new(INSTANCE)).await;
     for (args, part) in [
-        (&["proxy", "web-1.example.com"][..], "\"web-1.example.com\" is not the id of an instance"),
-        (&["proxy", "i-"], "\"i-\" is not the id"),
-        (&["proxy", "i-a\u{1b}[2J"], "is not the id"),
+        (&["proxy", ""][..], "the target is empty"),
+        (&["proxy", "tag:=x"], "\"tag:=x\" names no tag"),
+        (&["proxy", "i-a\u{1b}[2J"], "it has control characters"),
         (&["proxy", INSTANCE, "0"], "0 is not in 1..=65535"),
         (&["proxy", INSTANCE, "ssh"], "invalid value 'ssh'"),
         (&["proxy", INSTANCE, "--remote-host", "a b"], "\"a b\" is not a host"),

@@ -71,10 +71,10 @@ async fn a_target_that_cannot_be_reached_is_told_before_it_is_listened_for() {
             "",
             "give --local-port 2222",
         ),
-        case("no instance's id", &[])
-            .command(&["forward", "-i", "web-1", "-L", "2222"])
+        case("no target", &[])
+            .command(&["forward", "-i", "tag:", "-L", "2222"])
             .calls(START, 0)
-            .fails(2, "\"web-1\" is not the id of an instance", "", "i-…"),
+            .fails(2, "\"tag:\" names no tag", "", "tag:key=value"),
     ])
     .await;
 }

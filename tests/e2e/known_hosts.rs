@@ -11,7 +11,7 @@ use crate::world::{INSTANCE, Server, World, installed, make_key, run};
 
 /// A world whose instance runs scripts, and finds an `sshd` with the configuration of the one that
 /// ssh will meet.
-async fn world() -> Option<(World, TempDir)> {
+pub(crate) async fn world() -> Option<(World, TempDir)> {
     let sshd = installed("sshd")?;
     let programs = tempfile::tempdir().unwrap();
     let instance = Instance::new(INSTANCE)

@@ -10,6 +10,7 @@ mod world;
 
 mod carrying;
 mod case;
+mod completions;
 mod config_example;
 mod copying;
 mod credentials;
@@ -44,6 +45,8 @@ mod known_hosts;
 mod known_hosts_script;
 mod lab;
 mod leaks;
+mod list;
+mod list_agents;
 #[cfg(target_os = "linux")]
 mod matrix;
 #[cfg(target_os = "linux")]
@@ -66,6 +69,10 @@ mod send_key_ssh;
 mod send_key_waiting;
 mod send_key_words;
 mod slow_reader;
+mod targets;
+mod targets_failing;
+mod targets_gone;
+mod targets_ssh;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod timing;

@@ -93,8 +93,9 @@ async fn what_is_no_key_or_no_user_is_refused_before_any_call() {
         assert!(report.what.contains("not the name of a user"), "{report:?}");
     }
     for (args, what) in [
-        (&["send-key", "-i", "web 1"][..], "not the id of an instance"),
-        (&["known-hosts", "i-a;id"], "not the id of an instance"),
+        (&["send-key", "-i", "tag:"][..], "names no tag"),
+        (&["known-hosts", ".ecs"], "the target is empty"),
+        (&["known-hosts", "web-*"], "\"web-*\" cannot be the name of a host in known_hosts"),
         (&["known-hosts", "[i-a]:99999"], "has a port that is none"),
         (&["proxy", "--send-key", INSTANCE, "22"], "takes \"i-bp1example0001\" for the file"),
         (&["proxy", "--send-key=-", INSTANCE], "takes \"-\" for the file"),

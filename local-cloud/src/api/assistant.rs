@@ -12,6 +12,11 @@ pub(super) const ACTIONS: &[Action] = &[
 
 fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiError> {
     let region = call.region()?;
+    let limit = call.world.settings.agent_status_limit;
+    if call.list("InstanceId").len() > limit {
+        let message = format!("The number of InstanceIds exceeds the limit of {limit}.");
+        return Err(ApiError::new(400, "InstanceIds.ExceedLimit", message));
+    }
     let now = humantime::format_rfc3339_seconds(call.world.settings.now()).to_string();
     let list: Vec<Value> = call
         .instances(&region)
@@ -22,7 +27,7 @@ fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiErro
                 "CloudAssistantStatus": instance.reachable().to_string(),
                 "CloudAssistantVersion": instance.agent_version,
                 "OSType": instance.os.name(),
-                "SupportSessionManager": true,
+                "SupportSessionManager": instance.supports_sessions(),
                 "LastHeartbeatTime": now,
             })
         })

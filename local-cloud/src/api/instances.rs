@@ -12,6 +12,7 @@ fn describe_instance_status(call: &mut Call<'_>) -> Result<Value, ApiError> {
     let found = call.instances(&region);
     let list: Vec<Value> = found
         .iter()
+        .filter(|instance| !instance.is_managed())
         .map(|instance| json!({"InstanceId": instance.id, "Status": instance.status.name()}))
         .collect();
     Ok(json!({

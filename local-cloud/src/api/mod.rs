@@ -8,6 +8,7 @@ mod auth;
 mod command;
 mod encoding;
 mod error;
+mod fleet;
 mod idempotency;
 mod instances;
 mod private_key;
@@ -80,8 +81,14 @@ impl Action {
 }
 
 fn find(name: &str) -> Option<&'static Action> {
-    let all =
-        [terminal::ACTIONS, instances::ACTIONS, assistant::ACTIONS, command::ACTIONS, sts::ACTIONS];
+    let all = [
+        terminal::ACTIONS,
+        instances::ACTIONS,
+        fleet::ACTIONS,
+        assistant::ACTIONS,
+        command::ACTIONS,
+        sts::ACTIONS,
+    ];
     all.into_iter().flatten().find(|action| action.name == name)
 }
 
@@ -227,7 +234,11 @@ fn carry_out(
     if key.denied.contains(name) && sts::ACTIONS.iter().any(|action| action.name == name) {
         return Err(sts::no_permission());
     }
-    if key.denied.contains(name) {
+    // The service is known to say nothing of it there, unless it is only asked whether it would.
+    let in_silence = name == "DescribeInstances"
+        && world.settings.empty_if_denied
+        && request.params.get("DryRun").is_none_or(|dry| dry != "true");
+    if key.denied.contains(name) && !in_silence {
         let message = format!(
             "User not authorized to operate on the specified resource, or this API doesn't support RAM. Action: ecs:{name}"
         );
@@ -267,6 +278,7 @@ fn record(request: &Request, request_id: &str) -> CallRecord {
 /// What must not have been in a call.
 fn violations(request: &Request) -> Vec<String> {
     let mut found = private_key::violations(&request.params);
+    found.extend(fleet::violations(request.action(), &request.params));
     // A query stands in the logs of whatever is on the way.
     if request.query.contains_key("OIDCToken") {
         found.push("an OIDC token in the query".to_owned());

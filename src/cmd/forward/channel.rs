@@ -14,7 +14,7 @@ use super::context::{Context, Phase};
 use super::report::Bytes;
 use crate::cloud::TerminalSession;
 use crate::cmd::Result;
-use crate::cmd::session::{Carried, Plan, Witness, carry};
+use crate::cmd::session::{Carried, Plan, Witness};
 use crate::tunnel::driver::Observer;
 use crate::tunnel::endpoint::{Endpoint, LocalWrite as _};
 use crate::tunnel::late::{Attach, Late, late};
@@ -216,10 +216,7 @@ async fn run(
     let mut stop = std::pin::pin!(stop.fuse());
     let mut tries = 0;
     let result = loop {
-        let result = match context.cloud() {
-            Ok(cloud) => carry(&cloud, &plan, &mut local, stop.as_mut(), &*state).await,
-            Err(error) => Err(error),
-        };
+        let result = context.carry(&plan, &mut local, stop.as_mut(), &*state).await;
         let Err(error) = &result else { break result };
         let pause = context.endings.pause(&**error, tries).filter(|_| !stop.is_terminated());
         let Some(pause) = pause else { break result };

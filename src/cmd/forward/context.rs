@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use futures_util::FutureExt as _;
+use tokio::io::AsyncRead;
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
@@ -15,7 +17,10 @@ use super::lane::Lane;
 use super::quota::Endings;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
-use crate::cmd::{Cloud, Result};
+use crate::cmd::Result;
+use crate::cmd::session::{Carried, Plan, Witness, carry};
+use crate::cmd::target::{Finder, Found};
+use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
 /// How far the command has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +38,11 @@ pub(super) enum Phase {
 /// What all connections share.
 pub(super) struct Context {
     global: Global,
-    cloud: RefCell<Cloud>,
+    finder: Finder,
+    /// The instance, until it turns out to be gone.
+    found: RefCell<Found>,
+    /// Held by the one who looks for another.
+    looking: Mutex<()>,
     pub(super) reporter: Reporter,
     phase: watch::Sender<Phase>,
     /// One for each session that may be connected.
@@ -55,12 +64,15 @@ impl Context {
     pub(super) fn new(
         global: &Global,
         args: &cli::Forward,
-        cloud: Cloud,
+        finder: Finder,
+        found: Found,
         reporter: Reporter,
     ) -> Self {
         Self {
             global: global.clone(),
-            cloud: RefCell::new(cloud),
+            finder,
+            found: RefCell::new(found),
+            looking: Mutex::default(),
             reporter,
             phase: watch::Sender::new(Phase::Serving),
             permits: Arc::new(Semaphore::new(args.max_connections)),
@@ -80,11 +92,58 @@ impl Context {
         self.lanes.borrow_mut().push(lane);
     }
 
-    /// The API, with credentials as they are now.
-    pub(super) fn cloud(&self) -> Result<Cloud> {
-        let cloud = self.cloud.borrow().refreshed(&self.global)?;
-        self.cloud.replace(cloud.clone());
-        Ok(cloud)
+    /// Carries a session with the instance to its end. If the API does not know of the instance, it is
+    /// looked up again, once.
+    pub(super) async fn carry<R, W>(
+        &self,
+        plan: &Plan,
+        local: &mut Endpoint<R, W>,
+        stop: impl Future<Output = ()>,
+        observer: &impl Witness,
+    ) -> Result<Carried>
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let mut stop = std::pin::pin!(stop.fuse());
+        let found = self.found()?;
+        let carried = carry(&found.cloud, &plan.to(&found), local, stop.as_mut(), observer).await;
+        let error = match carried {
+            Err(error) if error.is_unknown_instance() => error,
+            carried => return carried,
+        };
+        let again = tokio::select! {
+            again = self.again(&found) => again?,
+            () = stop.as_mut() => return Ok(Carried::Stopped),
+        };
+        match again {
+            Some(found) => carry(&found.cloud, &plan.to(&found), local, stop, observer).await,
+            None => Err(error),
+        }
+    }
+
+    /// The instance, with credentials as they are now.
+    fn found(&self) -> Result<Found> {
+        let mut found = self.found.borrow().clone();
+        found.cloud = found.cloud.refreshed(&self.global)?;
+        self.found.replace(found.clone());
+        Ok(found)
+    }
+
+    /// The instance that is found in the place of one that is gone. Whoever comes while it is looked
+    /// for is told the same.
+    async fn again(&self, gone: &Found) -> Result<Option<Found>> {
+        let _looking = self.looking.lock().await;
+        let found = self.found()?;
+        if found.id != gone.id {
+            return Ok(Some(found));
+        }
+        let again = self.finder.refreshed(&self.global)?.again(gone).await?;
+        if let Some(found) = &again {
+            self.reporter.note(&format!("{gone} is gone: {found} is used in its place"));
+            self.found.replace(found.clone());
+        }
+        Ok(again)
     }
 
     /// Runs a session's task, which holds the permit until its session is ended.

@@ -23,6 +23,7 @@ use self::lane::Lane;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
 use super::session::Plan;
+use super::target::Finder;
 use super::{Cloud, Done, Mistake, Plain, Result};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
@@ -50,15 +51,22 @@ async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
 }
 
 async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
+    Finder::check(&args.instance)?;
     let forwards = forwards(args)?;
     let plans = forwards.iter().map(|forward| plan(args, forward)).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
-    let cloud = Cloud::open(global)?;
-    let context = Rc::new(Context::new(global, args, cloud, reporter.clone()));
+    let finder = Finder::new(&Cloud::open(global)?, &args.instance, &args.look_up)?;
+    let bind = |forward: &Forward| Listener::bind(&forward.listen.at(args.bind));
+    let listeners = forwards.iter().map(bind).collect::<Result<Vec<_>>>()?;
+    let found = tokio::select! {
+        found = finder.find() => found?,
+        signal = signals.next() => return Ok(Done::By(signal)),
+    };
+    let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
+    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone()));
     let mut lanes = Vec::new();
-    for (forward, plan) in forwards.iter().zip(plans) {
-        let listener = Listener::bind(&forward.listen.at(args.bind))?;
+    for (listener, plan) in listeners.into_iter().zip(plans) {
         let lane = Rc::new(Lane::new(plan, listener.address()));
         if listener.is_exposed() {
             reporter.note(&format!(
@@ -96,6 +104,7 @@ async fn work(
         context.reporter.tell(&Event::Listening {
             address: &lane.address,
             instance: &lane.plan.target.instance,
+            name: lane.plan.target.name.as_deref(),
             remote_host: lane.plan.target.remote_host.as_deref(),
             remote_port: lane.plan.target.port,
         });
@@ -200,6 +209,7 @@ fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
 fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
     let target = Target {
         instance: args.instance.clone(),
+        name: None,
         remote_host: forward.host.clone(),
         port: forward.port,
     };

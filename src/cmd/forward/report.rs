@@ -34,6 +34,8 @@ pub(super) enum Event<'a> {
     Listening {
         address: &'a str,
         instance: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
         remote_host: Option<&'a str>,
         remote_port: u16,
     },
@@ -231,7 +233,11 @@ fn sum(bytes: impl IntoIterator<Item = Bytes>) -> Bytes {
 /// A line for people, or nothing where an error message of its own follows.
 fn for_people(event: &Event<'_>) -> Option<String> {
     match event {
-        Event::Listening { address, instance, remote_host, remote_port } => {
+        Event::Listening { address, instance, name, remote_host, remote_port } => {
+            let instance = match name {
+                Some(name) => &format!("{} ({instance})", printable(name)),
+                None => *instance,
+            };
             let through = remote_host.map(|host| format!(" → {host}"));
             let through = through.unwrap_or_default();
             Some(format!("Forwarding {address} → {instance}{through}:{remote_port}"))
@@ -294,6 +300,7 @@ mod tests {
     #[test]
     fn people_read_sentences() {
         let listening = Event::Listening {
+            name: None,
             address: "127.0.0.1:2222",
             instance: "i-1",
             remote_host: None,
@@ -301,12 +308,16 @@ mod tests {
         };
         assert_eq!(for_people(&listening).unwrap(), "Forwarding 127.0.0.1:2222 → i-1:22");
         let listening = Event::Listening {
+            name: Some("web-1"),
             address: "/tmp/db.sock",
             instance: "i-1",
             remote_host: Some("db"),
             remote_port: 3306,
         };
-        assert_eq!(for_people(&listening).unwrap(), "Forwarding /tmp/db.sock → i-1 → db:3306");
+        assert_eq!(
+            for_people(&listening).unwrap(),
+            "Forwarding /tmp/db.sock → web-1 (i-1) → db:3306"
+        );
         let closed = Event::Closed {
             connection: 7,
             sent: 999,

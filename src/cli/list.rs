@@ -1,0 +1,43 @@
+//! The command line of `list`: types only.
+
+use clap::{Args, ValueHint};
+
+use super::LookUp;
+use super::text::EXIT_CODES;
+
+pub(super) const LIST_ABOUT: &str = "List instances, and whether Session Manager can reach them: with their ids, names, states, \
+        private addresses and Cloud Assistant agents. Managed instances (mi-…) are among them.\n\n\
+        Filters are written as targets are; in names a '*' stands for anything. An instance is listed \
+        if it fits one of them. The names that were listed complete in the shell: see `ecs-bridge \
+        completions --help`.\n\nWith --json, stdout has one array of objects: id, name, kind (ecs or managed), \
+        region, status, host_name, os, private_addresses, public_addresses, tags, agent (online, \
+        version, last_heartbeat), session_manager (true, false, or null where it is not known) and \
+        reason (why not). list.schema.json is its schema.";
+
+/// `ecs-bridge list`
+#[derive(Args, Debug)]
+#[command(
+    after_help = LIST_EXAMPLES,
+    after_long_help = format!("{LIST_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct List {
+    /// Which instances: a name, in which * stands for anything, an id, an address, tag:key=value
+    /// [default: all]
+    #[arg(value_name = "FILTER", value_hint = ValueHint::Hostname)]
+    pub filters: Vec<String>,
+
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where to look.
+    #[command(flatten)]
+    pub look_up: LookUp,
+}
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge list
+  ecs-bridge list 'web-*' tag:env=prod
+  ecs-bridge list --regions cn-beijing,ap-southeast-1 db-1
+  ecs-bridge list --json | jq -r '.[] | select(.session_manager) | .name'";

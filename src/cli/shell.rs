@@ -1,0 +1,62 @@
+//! The command line of what shells and man need: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use clap_complete::Shell;
+
+use super::text::EXIT_CODES;
+
+pub(super) const COMPLETIONS_ABOUT: &str = "Print a script that completes ecs-bridge's command line in a shell.\n\n\
+        In bash, zsh and fish, instances complete too: by the names that were listed or connected to \
+        in the last day, which are remembered in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). \
+        Nothing is asked of the API for it.";
+
+pub(super) const MAN_ABOUT: &str = "Print the manual page of ecs-bridge, for man.\n\nWith --dir, a page of each command \
+        is written to a folder, too: ecs-bridge-proxy.1 and so on.";
+
+pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the targets that are remembered and begin so, one a line.\n\nThe scripts of \
+        `ecs-bridge completions` call it. It needs neither credentials nor a network.\n\nExamples:\n  \
+        ecs-bridge complete-targets web\n\nExit codes:\n  0    always";
+
+/// `ecs-bridge completions`
+#[derive(Args, Debug)]
+#[command(
+    after_help = COMPLETIONS_EXAMPLES,
+    after_long_help = format!("{COMPLETIONS_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge completions bash > ~/.local/share/bash-completion/completions/ecs-bridge
+  ecs-bridge completions zsh > ~/.zfunc/_ecs-bridge    # with ~/.zfunc in fpath
+  ecs-bridge completions fish > ~/.config/fish/completions/ecs-bridge.fish";
+
+/// `ecs-bridge man`
+#[derive(Args, Debug)]
+#[command(
+    after_help = MAN_EXAMPLES,
+    after_long_help = format!("{MAN_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Man {
+    /// Write all pages to this folder, which is made if it is not there
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge man | man -l -
+  ecs-bridge man --dir ~/.local/share/man/man1";
+
+/// `ecs-bridge complete-targets`
+#[derive(Args, Debug)]
+pub struct CompleteTargets {
+    /// What they begin with
+    #[arg(default_value = "")]
+    pub prefix: String,
+}

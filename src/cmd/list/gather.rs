@@ -1,0 +1,285 @@
+//! The instances of regions, page by page, and meanwhile their agents.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::{self, Stream};
+use tokio::sync::Semaphore;
+
+use crate::cloud::{AgentStatus, Client, Error, Instance, InstanceFilter, InstancePage, Kind};
+use crate::cmd::Cloud;
+use crate::explain::{ExitCode, Explain as _};
+use crate::target::{Naming, is_id, is_like};
+
+/// Pages of one question; a page has 100 instances.
+const MAX_PAGES: usize = 200;
+/// Agents that are asked about in one call, unless the service takes fewer.
+const AGENTS: usize = 50;
+/// Calls about agents that are made at the same time.
+const AT_ONCE: usize = 4;
+
+/// What is looked for in a region: whatever one of the namings says, or everything.
+pub(super) struct Search {
+    pub(super) cloud: Cloud,
+    pub(super) namings: Vec<Option<Naming>>,
+}
+
+/// An instance, and its agent.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) instance: Instance,
+    pub(super) agent: Agent,
+}
+
+/// What is known of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Agent {
+    /// Nothing: the service was not to be asked.
+    Unknown,
+    /// There is none.
+    Missing,
+    /// It is so.
+    Known(AgentStatus),
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) rows: Vec<Row>,
+    /// What could not be found out, each said once.
+    pub(super) notes: Vec<String>,
+    /// Why it is not all there is.
+    pub(super) error: Option<Error>,
+}
+
+/// Looks for instances in all regions side by side.
+pub(super) async fn gather(searches: &[Search]) -> Gathered {
+    let all = Gathering {
+        gathered: RefCell::default(),
+        calls: Semaphore::new(AT_ONCE),
+        agents_at_once: Cell::new(AGENTS),
+        agents_are_told: Cell::new(true),
+    };
+    join_all(searches.iter().map(|search| all.region(search))).await;
+    let mut gathered = all.gathered.into_inner();
+    let mut seen = std::collections::HashSet::new();
+    gathered.rows.retain(|row| seen.insert((row.instance.region.clone(), row.instance.id.clone())));
+    gathered.rows.sort_by(|a, b| {
+        let key = |row: &Row| {
+            let instance = &row.instance;
+            (instance.region.clone(), instance.name.to_lowercase(), instance.id.clone())
+        };
+        key(a).cmp(&key(b))
+    });
+    gathered
+}
+
+struct Gathering {
+    gathered: RefCell<Gathered>,
+    /// Held for each call about agents.
+    calls: Semaphore,
+    agents_at_once: Cell<usize>,
+    agents_are_told: Cell<bool>,
+}
+
+impl Gathering {
+    async fn region(&self, search: &Search) {
+        let client = &search.cloud.client;
+        let instances = search.namings.iter().flat_map(queries);
+        let instances = instances.map(|query| self.instances(client, query, &search.namings));
+        let managed = async {
+            // One question is enough where everything is looked through anyway.
+            let mut queries: Vec<_> = search.namings.iter().map(managed_query).collect();
+            if queries.contains(&InstanceFilter::default()) {
+                queries = vec![InstanceFilter::default()];
+            }
+            join_all(queries.into_iter().map(|q| self.managed(client, q, &search.namings))).await
+        };
+        tokio::join!(join_all(instances), managed);
+    }
+
+    /// The pages of a question, one after the other; the agents on one are asked about while the next
+    /// ones come.
+    async fn instances(&self, client: &Client, query: InstanceFilter, namings: &[Option<Naming>]) {
+        let pages = self
+            .pages(async |after: Option<String>| client.instances(&query, after.as_deref()).await);
+        let chunks = pages.flat_map(|mut page| {
+            page.retain(|instance| namings.iter().any(|naming| fits(naming, instance)));
+            let size = self.agents_at_once.get();
+            let chunks: Vec<_> = page.chunks(size).map(<[Instance]>::to_vec).collect();
+            stream::iter(chunks)
+        });
+        let rows = chunks.map(|chunk| self.with_agents(client, chunk)).buffer_unordered(AT_ONCE);
+        rows.for_each(async |rows| self.gathered.borrow_mut().rows.extend(rows)).await;
+    }
+
+    async fn managed(&self, client: &Client, query: InstanceFilter, namings: &[Option<Naming>]) {
+        let mut after = None;
+        for _ in 0..MAX_PAGES {
+            let InstancePage { mut instances, next } =
+                match client.managed_instances(&query, after.as_deref()).await {
+                    Ok(page) => page,
+                    Err(error) if error.kind() == Kind::PermissionMissing => {
+                        return self
+                            .note(format!("managed instances (mi-…) are left out: {error}"));
+                    }
+                    // Not every region and every cloud has any.
+                    Err(error) if error.is_of_this_action() => return,
+                    Err(error) => return self.failed(error),
+                };
+            instances.retain(|instance| namings.iter().any(|naming| fits(naming, instance)));
+            let rows = instances.into_iter().map(|mut instance| {
+                let agent = instance.agent.take().map_or(Agent::Missing, Agent::Known);
+                Row { instance, agent }
+            });
+            self.gathered.borrow_mut().rows.extend(rows);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+
+    fn pages(
+        &self,
+        page: impl AsyncFn(Option<String>) -> Result<InstancePage, Error>,
+    ) -> impl Stream<Item = Vec<Instance>> {
+        let first = Some((0, None));
+        stream::unfold((first, page), async |(place, page)| {
+            let (number, after) = place?;
+            match page(after).await {
+                Ok(InstancePage { instances, next }) => {
+                    let next = next.map(|token| (number + 1, Some(token)));
+                    let more = next.filter(|(number, _)| *number < MAX_PAGES || self.too_many());
+                    Some((instances, (more, page)))
+                }
+                Err(error) => {
+                    self.failed(error);
+                    None
+                }
+            }
+        })
+    }
+
+    /// Tells that not all are shown. Says so.
+    fn too_many(&self) -> bool {
+        self.note(format!("only the first {} instances of a region are listed", MAX_PAGES * 100));
+        false
+    }
+
+    async fn with_agents(&self, client: &Client, instances: Vec<Instance>) -> Vec<Row> {
+        let ids: Vec<_> = instances.iter().map(|instance| instance.id.clone()).collect();
+        let mut agents = self.agents(client, &ids).await;
+        let rows = instances.into_iter().map(|instance| {
+            let agent = match &mut agents {
+                None => Agent::Unknown,
+                Some(agents) => agents.remove(&instance.id).map_or(Agent::Missing, Agent::Known),
+            };
+            Row { instance, agent }
+        });
+        rows.collect()
+    }
+
+    /// What the agents are like, or nothing if that cannot be told.
+    async fn agents(
+        &self,
+        client: &Client,
+        ids: &[String],
+    ) -> Option<HashMap<String, AgentStatus>> {
+        let mut agents = HashMap::new();
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let _call = self.calls.acquire().await.ok()?;
+            if !self.agents_are_told.get() {
+                return None;
+            }
+            let (now, later) = rest.split_at(self.agents_at_once.get().min(rest.len()));
+            match client.agent_statuses(now).await {
+                Ok(statuses) => {
+                    agents.extend(statuses);
+                    rest = later;
+                }
+                Err(error) if error.kind() == Kind::TooManyInstances && now.len() > 1 => {
+                    self.agents_at_once.set(self.agents_at_once.get().min(now.len() / 2));
+                }
+                Err(error) => {
+                    if error.exit_code() == ExitCode::Permission {
+                        self.agents_are_told.set(false);
+                    }
+                    self.note(format!("'?' is what could not be found out of agents: {error}"));
+                    return None;
+                }
+            }
+        }
+        Some(agents)
+    }
+
+    fn note(&self, note: String) {
+        let notes = &mut self.gathered.borrow_mut().notes;
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    fn failed(&self, error: Error) {
+        self.gathered.borrow_mut().error.get_or_insert(error);
+    }
+}
+
+/// What to ask for instances.
+fn queries(naming: &Option<Naming>) -> Vec<InstanceFilter> {
+    let none = InstanceFilter::default;
+    let name = |name: &String| InstanceFilter { name: Some(name.clone()), ..none() };
+    match naming {
+        None => vec![none()],
+        // A name may look like an id, and managed instances are asked for elsewhere.
+        Some(Naming::Id(id)) if id.starts_with("mi-") => vec![name(id)],
+        Some(Naming::Id(id)) => {
+            vec![InstanceFilter { ids: vec![id.clone()], ..none() }, name(id)]
+        }
+        Some(Naming::Name(text)) => vec![name(text)],
+        Some(Naming::Tag(key, value)) => {
+            vec![InstanceFilter { tag: Some((key.clone(), value.clone())), ..none() }]
+        }
+        Some(Naming::Address(address)) => {
+            let address = || Some(address.to_string());
+            vec![
+                InstanceFilter { private_address: address(), ..none() },
+                InstanceFilter { public_address: address(), ..none() },
+                InstanceFilter { elastic_address: address(), ..none() },
+            ]
+        }
+    }
+}
+
+/// What to ask for managed instances: for all of them where the service has no filter.
+fn managed_query(naming: &Option<Naming>) -> InstanceFilter {
+    let none = InstanceFilter::default();
+    match naming {
+        Some(Naming::Id(id)) if id.starts_with("mi-") => {
+            InstanceFilter { ids: vec![id.clone()], ..none }
+        }
+        _ => none,
+    }
+}
+
+fn fits(naming: &Option<Naming>, instance: &Instance) -> bool {
+    match naming {
+        None => true,
+        Some(Naming::Id(word)) => {
+            is_id(&instance.id) && instance.id == *word || is_like(word, &instance.name)
+        }
+        Some(Naming::Name(pattern)) => is_like(pattern, &instance.name),
+        Some(Naming::Tag(key, value)) => instance
+            .tags
+            .iter()
+            .any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v)),
+        Some(Naming::Address(address)) => {
+            let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
+            let address = address.to_string();
+            addresses.into_iter().any(|has| *has == address)
+        }
+    }
+}

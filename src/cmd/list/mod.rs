@@ -1,0 +1,126 @@
+//! `ecs-bridge list`: which instances there are, and whether they can be reached.
+
+mod gather;
+mod show;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use tracing::warn;
+
+use self::gather::{Gathered, Row, Search, gather};
+use super::{Cloud, Done, Result, cache, print};
+use crate::cli::{self, Global};
+use crate::cloud::Region;
+use crate::explain::ExitCode;
+use crate::logging;
+use crate::target::memory::keep_list;
+use crate::target::{Target, is_id, words_for};
+
+/// Runs the command. What was found is shown even if something failed.
+pub(super) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
+    for filter in &args.filters {
+        Target::parse(filter, &[])?;
+    }
+    let home = Cloud::open(global)?;
+    let searches = searches(&home, args)?;
+    let Gathered { rows, notes, mut error } = gather(&searches).await;
+    if rows.is_empty() && error.is_none() {
+        error = not_permitted(&searches).await;
+    }
+    for note in notes {
+        warn!("{note}");
+    }
+    remember(&home, args, &rows);
+
+    let regions = regions(&searches);
+    if args.json {
+        if !rows.is_empty() || error.is_none() {
+            print(&show::json(&rows))?;
+        }
+    } else if !rows.is_empty() {
+        print(&show::table(&rows, regions.len() > 1))?;
+    }
+    match error {
+        Some(error) => return Err(error.into()),
+        None if rows.is_empty() && !global.quiet => {
+            let which = if args.filters.is_empty() { "" } else { " of this kind" };
+            let regions: Vec<_> = regions.iter().map(Region::as_str).collect();
+            logging::tell(&format!("there are no instances{which} in {}", regions.join(", ")));
+        }
+        None => {}
+    }
+    Ok(Done::Normally)
+}
+
+/// What to look for, and where: each filter in its own region, or else in all of them.
+fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
+    let mut regions = vec![home.client.config().region.clone()];
+    for region in &args.look_up.regions {
+        if !regions.contains(region) {
+            regions.push(region.clone());
+        }
+    }
+    let mut filters: BTreeMap<String, (Cloud, Vec<_>)> = BTreeMap::new();
+    let mut add = |region: &Region, naming| -> Result<()> {
+        let there = match filters.entry(region.to_string()) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert((home.in_region(region)?, Vec::new()))
+            }
+        };
+        there.1.push(naming);
+        Ok(())
+    };
+    for filter in &args.filters {
+        let target = Target::parse(filter, &regions)?;
+        let of_its_own = target.region.as_ref().map(std::slice::from_ref);
+        for region in of_its_own.unwrap_or(&regions) {
+            add(region, Some(target.naming.clone()))?;
+        }
+    }
+    if args.filters.is_empty() {
+        for region in &regions {
+            add(region, None)?;
+        }
+    }
+    let searches = filters.into_values().map(|(cloud, namings)| Search { cloud, namings });
+    Ok(searches.collect())
+}
+
+fn regions(searches: &[Search]) -> Vec<Region> {
+    searches.iter().map(|search| search.cloud.client.config().region.clone()).collect()
+}
+
+/// Those who may not ask are told that there is nothing.
+async fn not_permitted(searches: &[Search]) -> Option<crate::cloud::Error> {
+    let client = &searches.first()?.cloud.client;
+    let error = client.may_describe_instances().await.err()?;
+    (crate::explain::Explain::exit_code(&error) == ExitCode::Permission).then_some(error)
+}
+
+/// Remembers what completes in the shell.
+fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
+    let mut named = BTreeMap::new();
+    for Row { instance, .. } in rows {
+        *named.entry((&instance.region, &instance.name)).or_insert(0) += 1;
+    }
+    let here = &home.client.config().region;
+    let mut words = Vec::new();
+    for Row { instance, .. } in rows {
+        let Ok(region) = Region::parse(&instance.region) else { continue };
+        let id = words_for(&instance.id, "", &region, here);
+        let name = words_for(&instance.id, &instance.name, &region, here);
+        // A name that several have leads nowhere.
+        let is_one = named.get(&(&instance.region, &instance.name)) == Some(&1);
+        if is_one && !is_id(&name) && name != id {
+            words.push(name);
+        }
+        words.push(id);
+    }
+    let mut place = home.place().to_vec();
+    place.extend(args.look_up.regions.iter().map(Region::to_string));
+    place.extend(args.filters.clone());
+    let place: Vec<_> = place.iter().map(String::as_str).collect();
+    keep_list(&cache(&args.look_up), &place, words, SystemTime::now());
+}

@@ -1,0 +1,444 @@
+//! Asks the API which instance is meant: in the region first that the profile is for, and only if
+//! there is none in the others, side by side.
+//!
+//! The service's filters may be more generous than they say, and `*` means something to them: what
+//! they give is compared again, as it is written.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{Naming, Target};
+use crate::cloud::{Client, Error, Instance, InstanceFilter, InstancePage, InstanceState, Region};
+use crate::explain::{ExitCode, Explain};
+use crate::table::Table;
+
+/// Pages that are looked through for one name.
+const MAX_PAGES: usize = 50;
+/// How long to look for a name that is written in capitals elsewhere: ssh makes small letters of it.
+const ANY_CASE_WITHIN: Duration = Duration::from_secs(15);
+/// The most instances that a message lists.
+const SHOWN: usize = 20;
+
+/// What the API cannot tell, though it was asked.
+type Notes = Vec<String>;
+
+/// Why a target leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The API did not answer.
+    #[error("{0}")]
+    Call(Error),
+    /// The region that stands behind the target is none.
+    #[error("{error}")]
+    Region {
+        /// What the API says.
+        error: Error,
+        /// The target, with another region behind it: as it has to be written if that was no region.
+        spelt_out: String,
+    },
+    /// There is no such instance.
+    #[error("no instance has {naming} ({where_})", where_ = in_regions(.regions))]
+    None {
+        /// What was looked for.
+        naming: Naming,
+        /// Where.
+        regions: Vec<Region>,
+        /// What the API did not tell.
+        notes: Vec<String>,
+    },
+    /// There are several.
+    #[error("{} instances have {naming}", .found.len())]
+    Several {
+        /// What was looked for.
+        naming: Naming,
+        /// The instances.
+        found: Vec<Instance>,
+    },
+}
+
+impl From<Error> for FindError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl Explain for FindError {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Call(error) | Self::Region { error, .. } => error.why(),
+            Self::None { naming, notes, .. } => {
+                let mut parts = notes.clone();
+                if matches!(naming, Naming::Name(name) if name.contains('*')) {
+                    parts.push("a '*' stands for itself here".to_owned());
+                }
+                if matches!(naming, Naming::Tag(..)) {
+                    parts.push(
+                        "tags are compared as they are written, and ssh writes hosts in small \
+                         letters (%h; %n is as it was typed)"
+                            .to_owned(),
+                    );
+                }
+                Some(parts.join("; ")).filter(|why| !why.is_empty())
+            }
+            Self::Several { found, .. } => {
+                let shown = &found[..found.len().min(SHOWN)];
+                let mut why = format!("they are\n{}", listed(shown));
+                if found.len() > SHOWN {
+                    why.push_str(&format!("\nand {} more", found.len() - SHOWN));
+                }
+                Some(why)
+            }
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.remedy(),
+            Self::Region { error, spelt_out } => {
+                let fix = error.remedy().unwrap_or_default();
+                Some(format!("{fix}; or, if it is part of a name, write {spelt_out}"))
+            }
+            Self::None { regions, .. } => Some(format!(
+                "look for it with `ecs-bridge list`; other regions are looked in with --regions, or \
+                 where one stands behind the target, as in NAME.{}",
+                match regions.first().map(Region::as_str) {
+                    Some("cn-beijing") => "cn-shanghai",
+                    _ => "cn-beijing",
+                }
+            )),
+            Self::Several { found, .. } => {
+                let first = found.first();
+                let differ = first.is_some_and(|f| found.iter().any(|i| i.region != f.region));
+                let region = if differ { ", or by its region behind the target" } else { "" };
+                Some(format!("name one by its id{region}"))
+            }
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Call(error) | Self::Region { error, .. } => error.request_id(),
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Call(error) | Self::Region { error, .. } => error.exit_code(),
+            _ => ExitCode::Target,
+        }
+    }
+}
+
+fn in_regions(regions: &[Region]) -> String {
+    let names: Vec<_> = regions.iter().map(Region::as_str).collect();
+    format!("looked for in {}", names.join(", "))
+}
+
+/// Instances to choose from.
+fn listed(found: &[Instance]) -> Table {
+    let mut table = Table::new(&["INSTANCE", "NAME", "ADDRESS", "STATUS", "REGION"]);
+    for instance in found {
+        let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
+        table.row([
+            instance.id.clone(),
+            instance.name.clone(),
+            addresses.map(String::as_str).collect::<Vec<_>>().join(", "),
+            status(instance),
+            instance.region.clone(),
+        ]);
+    }
+    table
+}
+
+/// A word for how an instance is: of managed ones, what their agents are like.
+pub fn status(instance: &Instance) -> String {
+    let word = match &instance.state {
+        Some(InstanceState::Pending) => "Pending",
+        Some(InstanceState::Starting) => "Starting",
+        Some(InstanceState::Running) => "Running",
+        Some(InstanceState::Stopping) => "Stopping",
+        Some(InstanceState::Stopped) => "Stopped",
+        Some(InstanceState::Other(word)) => word,
+        None => match instance.agent.as_ref().and_then(|agent| agent.online) {
+            Some(true) => "Connected",
+            Some(false) => "Disconnected",
+            None => "",
+        },
+    };
+    word.to_owned()
+}
+
+/// Finds the one instance that is meant, in the region of `home` or, if it has none, in those of the
+/// others.
+///
+/// # Errors
+/// When there is none, or more than one; and when the API does not answer.
+pub async fn find(
+    target: &Target,
+    home: &Client,
+    others: &[Client],
+) -> Result<Instance, FindError> {
+    let naming = &target.naming;
+    let mut notes = Notes::new();
+    let mut found = exactly(naming, home, &mut notes).await?;
+    if found.is_empty() {
+        found =
+            side_by_side(others, async |client| exactly(naming, client, &mut Notes::new()).await)
+                .await?;
+    }
+    if found.is_empty() {
+        // Those who may not ask are told that there is nothing.
+        let (permitted, in_any_case) =
+            tokio::join!(home.may_describe_instances(), in_any_case(naming, home, others));
+        if let Err(error) = permitted
+            && error.exit_code() == ExitCode::Permission
+        {
+            return Err(error.into());
+        }
+        found = in_any_case?;
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => {
+            let clients = std::iter::once(home).chain(others);
+            let regions = clients.map(|client| client.config().region.clone()).collect();
+            Err(FindError::None { naming: naming.clone(), regions, notes })
+        }
+        _ => Err(FindError::Several { naming: naming.clone(), found }),
+    }
+}
+
+async fn side_by_side(
+    clients: &[Client],
+    search: impl AsyncFn(&Client) -> Result<Vec<Instance>, FindError>,
+) -> Result<Vec<Instance>, FindError> {
+    Ok(try_join_all(clients.iter().map(|client| search(client))).await?.concat())
+}
+
+/// The instances of a region that are called exactly so.
+async fn exactly(
+    naming: &Naming,
+    client: &Client,
+    notes: &mut Notes,
+) -> Result<Vec<Instance>, FindError> {
+    let found = match naming {
+        Naming::Address(address) => return at_address(&address.to_string(), client).await,
+        Naming::Id(id) => {
+            let with_id = InstanceFilter { ids: vec![id.clone()], ..InstanceFilter::default() };
+            let with_name = of_name(id);
+            // A name may look like an id.
+            let (by_id, by_name) = tokio::try_join!(
+                async {
+                    match id.starts_with("mi-") {
+                        true => Ok(Vec::new()),
+                        false => pages(client, &with_id).await,
+                    }
+                },
+                pages(client, &with_name)
+            )?;
+            unique([by_id, by_name].concat())
+        }
+        Naming::Name(name) => pages(client, &of_name(name)).await?,
+        Naming::Tag(key, value) => {
+            let tag = Some((key.clone(), value.clone()));
+            pages(client, &InstanceFilter { tag, ..InstanceFilter::default() }).await?
+        }
+    };
+    let found = keep(found, |instance| fits(naming, instance));
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    // Many may not ask for these, and have none.
+    match managed(naming, client).await {
+        Ok(managed) => Ok(keep(managed, |instance| fits(naming, instance))),
+        Err(error) if error.is_of_this_action() => {
+            debug!("managed instances are left out: {error}");
+            notes.push(format!(
+                "managed instances could not be looked at ({})",
+                error.code().unwrap_or_default()
+            ));
+            Ok(found)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn managed(naming: &Naming, client: &Client) -> Result<Vec<Instance>, Error> {
+    let filter = match naming {
+        Naming::Id(id) if id.starts_with("mi-") => {
+            let ids = vec![id.clone()];
+            InstanceFilter { ids, ..InstanceFilter::default() }
+        }
+        Naming::Id(name) | Naming::Name(name) => of_name(name),
+        Naming::Tag(..) => InstanceFilter::default(),
+        Naming::Address(_) => return Ok(Vec::new()),
+    };
+    managed_pages(client, &filter).await
+}
+
+/// An address may be of each kind: a VPC may have any, and it is not seen of a public one whether it
+/// was bound later.
+async fn at_address(address: &str, client: &Client) -> Result<Vec<Instance>, FindError> {
+    let address = || Some(address.to_owned());
+    let private = InstanceFilter { private_address: address(), ..InstanceFilter::default() };
+    let public = InstanceFilter { public_address: address(), ..InstanceFilter::default() };
+    let elastic = InstanceFilter { elastic_address: address(), ..InstanceFilter::default() };
+    let (private, public, elastic) =
+        tokio::try_join!(pages(client, &private), pages(client, &public), pages(client, &elastic))?;
+    let found = unique([private, public, elastic].concat());
+    Ok(keep(found, |instance| {
+        let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
+        addresses.map(Some).any(|has| has == address().as_ref())
+    }))
+}
+
+/// The instances of all regions whose name is this one but for capitals, those of the first region
+/// that has any. It is not known to the service, so all names are looked through that may be it.
+async fn in_any_case(
+    naming: &Naming,
+    home: &Client,
+    others: &[Client],
+) -> Result<Vec<Instance>, FindError> {
+    let Naming::Name(name) = naming else { return Ok(Vec::new()) };
+    let patterns = patterns(name);
+    let search = async |client: &Client| {
+        let looks = patterns.iter().map(|pattern| async { pages(client, &of_name(pattern)).await });
+        let instances = try_join_all(looks).await?.concat();
+        let fits = |instance: &Instance| instance.name.eq_ignore_ascii_case(name);
+        Ok(keep(unique(instances), fits))
+    };
+    let looked = timeout(ANY_CASE_WITHIN, async {
+        match search(home).await? {
+            found if found.is_empty() => side_by_side(others, search).await,
+            found => Ok(found),
+        }
+    });
+    looked.await.unwrap_or_else(|_| {
+        debug!("there are too many instances to look through them for other capitals");
+        Ok(Vec::new())
+    })
+}
+
+/// Patterns that together fit a name in any mixture of capitals. The first letter tells most of a
+/// fleet's names apart; none if there are no letters.
+fn patterns(name: &str) -> Vec<String> {
+    let Some(first) = name.find(|c: char| c.is_ascii_alphabetic()) else { return Vec::new() };
+    let (head, tail) = (&name[..first], &name[first + 1..]);
+    let mut rest = String::new();
+    for c in tail.chars() {
+        match c {
+            c if !c.is_ascii_alphabetic() => rest.push(c),
+            _ if !rest.ends_with('*') => rest.push('*'),
+            _ => {}
+        }
+    }
+    let letter = &name[first..=first];
+    let letters = [letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
+    letters.map(|letter| format!("{head}{letter}{rest}")).to_vec()
+}
+
+fn of_name(name: &str) -> InstanceFilter {
+    InstanceFilter { name: Some(name.to_owned()), ..InstanceFilter::default() }
+}
+
+/// Whether an instance is called exactly so.
+fn fits(naming: &Naming, instance: &Instance) -> bool {
+    match naming {
+        Naming::Id(word) => instance.id == *word || instance.name == *word,
+        Naming::Name(name) => instance.name == *name,
+        Naming::Address(_) => false,
+        Naming::Tag(key, value) => {
+            let same =
+                |(k, v): &(String, String)| k == key && value.as_ref().is_none_or(|w| w == v);
+            instance.tags.iter().any(same)
+        }
+    }
+}
+
+fn keep(mut instances: Vec<Instance>, fits: impl Fn(&Instance) -> bool) -> Vec<Instance> {
+    instances.retain(fits);
+    instances
+}
+
+/// Each instance once.
+pub fn unique(mut instances: Vec<Instance>) -> Vec<Instance> {
+    let mut seen = std::collections::HashSet::new();
+    instances.retain(|instance| seen.insert((instance.region.clone(), instance.id.clone())));
+    instances
+}
+
+async fn pages(client: &Client, filter: &InstanceFilter) -> Result<Vec<Instance>, Error> {
+    all_pages(async |after: Option<String>| client.instances(filter, after.as_deref()).await).await
+}
+
+async fn managed_pages(client: &Client, filter: &InstanceFilter) -> Result<Vec<Instance>, Error> {
+    let page =
+        async |after: Option<String>| client.managed_instances(filter, after.as_deref()).await;
+    all_pages(page).await
+}
+
+async fn all_pages(
+    page: impl AsyncFn(Option<String>) -> Result<InstancePage, Error>,
+) -> Result<Vec<Instance>, Error> {
+    let (mut instances, mut after) = (Vec::new(), None);
+    for _ in 0..MAX_PAGES {
+        let InstancePage { instances: more, next } = page(after).await?;
+        instances.extend(more);
+        if next.is_none() {
+            return Ok(instances);
+        }
+        after = next;
+    }
+    debug!("there are more than {} instances: the rest is not looked at", instances.len());
+    Ok(instances)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_a_name_in_any_capitals() {
+        for (name, wanted) in [
+            ("web-1", &["w*-1", "W*-1"][..]),
+            ("01-Prod-db", &["01-p*-*", "01-P*-*"]),
+            ("数据A库b", &["数据a库*", "数据A库*"]),
+            ("x", &["x", "X"]),
+            ("a*b", &["a*", "A*"]),
+            ("10-1", &[]),
+            ("数据", &[]),
+        ] {
+            assert_eq!(patterns(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn many_are_listed_in_part() {
+        let instance = |number: usize| Instance {
+            id: format!("i-{number}"),
+            name: "web".to_owned(),
+            region: "cn-test".to_owned(),
+            private_addresses: vec!["10.0.0.1".to_owned()],
+            state: Some(InstanceState::Stopped),
+            ..Instance::default()
+        };
+        let naming = Naming::Name("web".to_owned());
+        let several = |count| FindError::Several {
+            naming: naming.clone(),
+            found: (0..count).map(instance).collect(),
+        };
+        let error = several(25);
+        assert_eq!(error.to_string(), "25 instances have the name 'web'");
+        let why = error.why().unwrap();
+        let lines: Vec<_> = why.lines().collect();
+        assert_eq!(lines.len(), 1 + 1 + 20 + 1);
+        assert_eq!(lines[2], "i-0       web   10.0.0.1  Stopped  cn-test");
+        assert_eq!(lines[22], "and 5 more");
+        assert!(!several(20).why().unwrap().contains("more"));
+        assert_eq!(error.remedy().unwrap(), "name one by its id");
+    }
+}

@@ -1,0 +1,97 @@
+//! Which instances targets have led to, for an hour, and what is remembered for completion.
+//!
+//! What is remembered may be wrong: an instance may be gone, or the credentials be of another account.
+//! The API tells, and then it is looked up again.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::is_id;
+use crate::cache::{Cache, DAY, Topic};
+
+/// How long a target is known.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Entries of targets that were looked up.
+const LOOKED_UP: &str = "target";
+/// Entries of lists.
+const LISTED: &str = "list";
+/// Bytes of all words of one list: an entry may not have more than twice as many.
+const MAX_LISTED: usize = 1 << 20;
+
+/// Where a target has led.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The target as it was given.
+    pub words: String,
+    /// The instance's id.
+    pub id: String,
+    /// The instance's region.
+    pub region: String,
+}
+
+/// The topic of a target, for a cloud, an account and the regions to look in.
+pub fn topic(place: &[&str], words: &str) -> Topic {
+    let parts: Vec<_> = place.iter().copied().chain([words]).collect();
+    Topic::new(LOOKED_UP, &parts)
+}
+
+/// Where a target has led less than an hour ago.
+pub fn recall(cache: &Cache, topic: &Topic, words: &str, now: SystemTime) -> Option<Remembered> {
+    let (found, _) = cache.get::<Remembered>(topic, HOUR, now)?;
+    (found.words == words).then_some(found)
+}
+
+/// The words of instances that were listed.
+pub fn keep_list(cache: &Cache, place: &[&str], mut words: Vec<String>, now: SystemTime) {
+    let mut bytes = 0;
+    words.retain(|words| {
+        bytes += words.len() + 3;
+        bytes <= MAX_LISTED
+    });
+    cache.put(&Topic::new(LISTED, place), &words, now);
+}
+
+/// The words for instances that were looked up or listed within a day and begin so, in order. Ids are
+/// among them once there is a beginning: they say little to people.
+pub fn beginning_with(cache: &Cache, prefix: &str, now: SystemTime) -> Vec<String> {
+    let looked_up = cache.all::<Remembered>(LOOKED_UP, DAY, now).into_iter();
+    let listed = cache.all::<Vec<String>>(LISTED, DAY, now).into_iter().flatten();
+    let mut words: Vec<_> = looked_up
+        .map(|found| found.words)
+        .chain(listed)
+        .filter(|words| words.starts_with(prefix) && !words.chars().any(char::is_control))
+        .filter(|words| !prefix.is_empty() || !words.split('.').next().is_some_and(is_id))
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_completed_from_what_was_looked_up_and_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().as_os_str().to_owned();
+        let cache = Cache::of_user(&|name| (name == "XDG_CACHE_HOME").then(|| home.clone()), None);
+        let (stored, now) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
+        assert_eq!(beginning_with(&cache, "", now), [""; 0]);
+        for (words, id) in [("web-2", "i-2"), ("数据库", "i-3"), ("web-2.cn-beijing", "i-4")] {
+            let found = Remembered { words: words.into(), id: id.into(), region: "cn-test".into() };
+            let topic = topic(&["ecs.example"], words);
+            cache.put(&topic, &found, stored);
+            assert_eq!(recall(&cache, &topic, words, now), Some(found));
+            assert_eq!(recall(&cache, &topic, words, now + HOUR), None);
+        }
+        let listed = ["web-1", "web-2", "a b", "a\nb", "i-5"].map(str::to_owned).to_vec();
+        keep_list(&cache, &["ecs.example", "cn-test"], listed, stored);
+        let all = ["a b", "web-1", "web-2", "web-2.cn-beijing", "数据库"];
+        assert_eq!(beginning_with(&cache, "", now), all);
+        assert_eq!(beginning_with(&cache, "web-2", now + HOUR), all[2..4]);
+        assert_eq!(beginning_with(&cache, "i", now), ["i-5"]);
+        assert_eq!(beginning_with(&cache, "web-2", now + DAY), [""; 0]);
+    }
+}
