@@ -162,7 +162,8 @@ fn write<T: Serialize>(folder: &Path, name: &str, value: &T, now: SystemTime) ->
     Ok(())
 }
 
-fn make(folder: &Path) -> io::Result<()> {
+/// Makes a folder that is its owner's alone, and those above it.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -1,10 +1,12 @@
 //! The command line: types only.
 
 use std::convert::Infallible;
+mod configure;
 mod keys;
 mod list;
 mod look_up;
 mod shell;
+mod ssh_config;
 mod text;
 
 use std::ffi::{OsStr, OsString};
@@ -16,6 +18,11 @@ use clap::{
 };
 use secrecy::SecretString;
 
+use self::configure::CONFIGURE_ABOUT;
+pub use self::configure::{
+    Configure, ConfigureAction, ConfigureDelete, ConfigureGet, ConfigureList, ConfigureSet,
+    ConfigureSwitch,
+};
 use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
 pub use self::keys::{KnownHosts, SendKey};
 use self::list::LIST_ABOUT;
@@ -23,6 +30,8 @@ pub use self::list::List;
 pub use self::look_up::LookUp;
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
 pub use self::shell::{CompleteTargets, Completions, Man};
+use self::ssh_config::SSH_CONFIG_ABOUT;
+pub use self::ssh_config::SshConfig;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
@@ -198,6 +207,12 @@ pub enum Command {
     /// List instances, and whether Session Manager can reach them
     #[command(long_about = LIST_ABOUT)]
     List(List),
+    /// Set up the credentials of a profile, in the file of the aliyun CLI
+    #[command(long_about = CONFIGURE_ABOUT)]
+    Configure(Configure),
+    /// Print what ~/.ssh/config needs, or put it there
+    #[command(long_about = SSH_CONFIG_ABOUT)]
+    SshConfig(SshConfig),
     /// Print a script that completes ecs-bridge's command line in a shell
     #[command(long_about = COMPLETIONS_ABOUT)]
     Completions(Completions),

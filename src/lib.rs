@@ -18,6 +18,7 @@
 //! - [`target`]: which instance is meant. [`table`]: rows for people.
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
+//! - [`prompt`]: questions on a terminal. [`replace`]: files of the user's that are changed.
 //! - [`explain`]: what a user is told when something failed.
 //!
 //! The library exists for the binary and for its tests; its API may change with every version.
@@ -33,12 +34,15 @@ pub mod explain;
 pub mod fuzzing;
 pub mod logging;
 pub mod net;
+pub mod prompt;
 pub mod proto;
 pub mod proxy;
 pub mod public_key;
+pub mod replace;
 mod scrub;
 pub mod shutdown;
 pub mod spec;
+mod ssh_config;
 pub mod table;
 pub mod target;
 pub mod tls;

@@ -2,8 +2,8 @@
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  # in ~/.ssh/config:  Match host i-*,mi-*,*.ecs
-  #                        ProxyCommand ecs-bridge proxy %h %p
+  ecs-bridge configure            # the credentials, once
+  ecs-bridge ssh-config --write   # and what ~/.ssh/config needs
   ssh root@i-bp1example0001
   ssh root@web-1.cn-beijing.ecs
   scp file.tar root@i-bp1example0001:/tmp/

@@ -21,6 +21,7 @@ mod fleet;
 pub(crate) mod fuzzed;
 mod invocation;
 mod network;
+mod probe;
 #[cfg(test)]
 mod scripted;
 pub mod sign;
@@ -40,5 +41,6 @@ pub use error::{Error, Kind};
 pub use fleet::{Instance, InstanceFilter, InstancePage};
 pub use invocation::InvocationError;
 pub use network::NetworkError;
+pub use probe::Verdict;
 pub use sign::SignatureVersion;
 pub use sts::{AssumeRole, AssumeRoleWithOidc, RoleSession};

@@ -2,6 +2,7 @@
 
 mod command;
 mod completions;
+mod configure;
 mod forward;
 mod known_hosts;
 mod list;
@@ -10,6 +11,7 @@ mod proxy;
 mod register;
 mod send_key;
 mod session;
+mod ssh_config;
 mod target;
 
 use std::cell::RefCell;
@@ -84,6 +86,8 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,
+            Command::Configure(args) => configure::run(global, args).await,
+            Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
             Command::CompleteTargets(args) => completions::run_for_script(args),

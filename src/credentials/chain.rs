@@ -14,10 +14,10 @@ use super::recipe::Recipe;
 use super::{Error, Query, Resolved, Setting, Source};
 
 /// The folder of the vendor's tools, in the home folder.
-const FOLDER: &str = ".aliyun";
+pub(super) const FOLDER: &str = ".aliyun";
 
 /// Read in this order, where no file is given by hand.
-const FILES: [&str; 2] = ["config_ecs.json", "config.json"];
+pub(super) const FILES: [&str; 2] = ["config_ecs.json", "config.json"];
 
 /// The variable that holds an endpoint.
 const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";

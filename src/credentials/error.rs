@@ -194,6 +194,20 @@ pub enum Error {
         /// The variable.
         variable: String,
     },
+    /// The file cannot be changed.
+    #[error(transparent)]
+    Unwritten(#[from] crate::replace::Error),
+    /// Somebody else has changed it while its user was asked.
+    #[error("profile '{name}' of {} was changed meanwhile: nothing was written", path.display())]
+    Changed {
+        /// The profile's name.
+        name: String,
+        /// The file it stands in.
+        path: PathBuf,
+    },
+    /// Nowhere to look for the file, and nowhere to write it.
+    #[error("no configuration file was named, and no home folder is known (HOME)")]
+    NoHome,
     /// The temporary credentials are over.
     #[error("the temporary credentials of {source_of_it} have expired")]
     Expired {
@@ -225,6 +239,7 @@ impl Explain for Error {
                 })
             }
             Self::NoFile { asked_by, .. } => Some(format!("{asked_by} names it")),
+            Self::Unwritten(error) => error.why(),
             Self::Malformed { .. } => {
                 Some("it is empty, or has blanks, line breaks or characters beyond ASCII".into())
             }
@@ -359,6 +374,9 @@ impl Explain for Error {
             Self::Stopped => "try again".into(),
             Self::HalfSet { set, missing } => format!("set {missing} too, or unset {set}"),
             Self::NotText { variable } => format!("set {variable} anew"),
+            Self::Unwritten(error) => return error.remedy(),
+            Self::Changed { .. } => "look at it, and try again".into(),
+            Self::NoHome => "name a file with --config".into(),
             Self::Expired { source_of_it, .. } => match source_of_it.mode() {
                 // That is what gets them.
                 "CloudSSO" | "OAuth" => source_of_it.renewal(),

@@ -16,10 +16,12 @@ use std::time::SystemTime;
 use secrecy::{ExposeSecret as _, SecretString};
 
 mod chain;
+pub(crate) mod edit;
 mod env;
 mod error;
 mod external;
 mod fetch;
+pub(crate) mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod json;
@@ -32,6 +34,7 @@ mod provider;
 mod recipe;
 mod role;
 mod source;
+pub(crate) mod store;
 mod uri;
 
 pub(crate) use chain::in_home;
@@ -200,7 +203,7 @@ pub(crate) fn mask(id: &str) -> String {
 }
 
 /// A name as it has to be typed into a shell.
-fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./@:".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -1,0 +1,290 @@
+//! `configure` itself: asks, tries, writes.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::super::{Done, Mistake, Plain, Result, home};
+use super::check::{Finding, Renamed, check};
+use super::{Change, open, parse_mode, put};
+use crate::cli::{Configure, Global};
+use crate::cloud::Verdict;
+use crate::credentials::edit::{Document, Entry};
+use crate::credentials::form::{self, Mode, Need, Question, REGION};
+use crate::credentials::store::{self, Store};
+use crate::credentials::{Error, in_home, shell_word};
+use crate::explain::{ExitCode, Explain, Report, printable};
+use crate::prompt::{Answer, Dialogue, Stop};
+use crate::replace::Place;
+use crate::shutdown::Signal;
+
+/// How often something is asked for that was not understood.
+const TRIES: u32 = 3;
+/// What takes an optional field out.
+const NOTHING: &str = "-";
+
+/// Why there is no profile in the end.
+enum Left {
+    Stopped(Stop),
+    Failed(Box<dyn Explain>),
+}
+
+impl From<Stop> for Left {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+impl From<Box<dyn Explain>> for Left {
+    fn from(error: Box<dyn Explain>) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What is put together.
+struct Profile<'a> {
+    store: &'a Store,
+    name: &'a str,
+    mode: &'static Mode,
+    path: &'a Path,
+    /// As it was when it was looked at.
+    before: Option<Entry>,
+}
+
+/// Runs the command.
+pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
+    let store = open(global)?;
+    let name = store.name(global.profile.as_deref());
+    let before = store.find(&name).map(|found| found.entry);
+    let present = before.as_ref().and_then(|entry| entry.text("mode"));
+    let mode = args.mode.clone().or(present).unwrap_or_else(|| "AK".to_owned());
+    let mode = parse_mode(&mode, &name)?;
+    let path = store.file_of(&name).to_owned();
+    let profile = Profile { store: &store, name: &name, mode, path: &path, before };
+    let mut dialogue = Dialogue::new()?;
+    Place::of(&path).and_then(|place| place.probe()).map_err(Error::from)?;
+    let done = talk(&mut dialogue, global, args, &profile).await;
+    if let Err(Left::Stopped(_)) = done {
+        // Nobody may be there any more.
+        let _ = dialogue.say("nothing was written");
+    }
+    match done {
+        Ok(done) => Ok(done),
+        Err(Left::Failed(error)) => Err(error),
+        Err(Left::Stopped(Stop::By(signal))) => Ok(Done::By(signal)),
+        // As programs end that read to the end of their input, and have not all they need.
+        Err(Left::Stopped(Stop::Closed)) => Ok(Done::Code(ExitCode::Failed as u8)),
+        Err(Left::Stopped(Stop::TooLong)) => {
+            Err(Plain("the answer is longer than any can be".to_owned()).into())
+        }
+    }
+}
+
+async fn talk(
+    dialogue: &mut Dialogue,
+    global: &Global,
+    args: &Configure,
+    profile: &Profile<'_>,
+) -> std::result::Result<Done, Left> {
+    let (name, mode, path) = (profile.name, profile.mode, profile.path);
+    let shown = printable(name);
+    dialogue.say(&format!("profile '{shown}' of {}, mode {}", path.display(), mode.name))?;
+    let mut changes = Vec::new();
+    let value: Value = mode.name.into();
+    if profile.present("mode") != Some(&value) {
+        changes.push(("mode", Some(value)));
+    }
+    for question in mode.questions.iter().chain([&REGION]) {
+        if let Some(value) = ask(dialogue, global, profile, *question).await? {
+            changes.push((question.field, value));
+        }
+    }
+    if !args.no_check {
+        let finding = try_out(dialogue, global, profile, &changes).await?;
+        if let Some(code) = told(dialogue, finding).await? {
+            dialogue.say("nothing was written")?;
+            return Ok(Done::Code(code));
+        }
+    }
+    if changes.is_empty() {
+        dialogue.say(&format!("profile '{shown}' is as it was"))?;
+        return Ok(Done::Normally);
+    }
+    let is_first = profile.store.current().is_none();
+    let writing = store::change(path, |document| {
+        let now = document.profile(name);
+        let is_as_before = match (&profile.before, &now) {
+            (Some(before), Some(now)) => before.is_as(now),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_as_before {
+            return Err(Error::Changed { name: name.to_owned(), path: path.to_owned() });
+        }
+        put(document, path, name, &changes)?;
+        if is_first && document.current().is_none() {
+            document.set_current(name);
+        }
+        Ok(())
+    });
+    // To stop here leaves the file as it was or as it is to be.
+    dialogue.wait_for(writing).await?.map_err(|error| Left::Failed(error.into()))?;
+    dialogue.say(&format!("profile '{shown}' is written to {}", path.display()))?;
+    if !is_first && profile.store.current().as_deref() != Some(name) {
+        let word = shell_word(name);
+        let how = format!("use it with --profile {word}, or: ecs-bridge configure switch {word}");
+        dialogue.say(&how)?;
+    }
+    Ok(Done::Normally)
+}
+
+impl Profile<'_> {
+    fn present(&self, field: &str) -> Option<&Value> {
+        self.before.as_ref()?.get(field).filter(|value| !value.is_null() && *value != "")
+    }
+
+    /// What stands against an answer.
+    fn check(&self, field: &str, text: &str) -> std::result::Result<Value, String> {
+        match field {
+            "access_key_id" if self.mode.name == "AK" && text.starts_with("STS.") => {
+                Err("a key that begins with STS. is temporary, and of use in mode StsToken only"
+                    .to_owned())
+            }
+            "source_profile" if text == self.name => {
+                Err("a profile cannot take its keys from itself".to_owned())
+            }
+            "source_profile" if self.store.find(text).is_none() => {
+                let names: Vec<_> =
+                    self.store.profiles().into_iter().map(|found| found.entry.name).collect();
+                Err(format!(
+                    "there is no such profile; there are: {}",
+                    printable(&names.join(", "))
+                ))
+            }
+            // No shell is there to do that.
+            "oidc_token_file" => {
+                let path = in_home(Path::new(text), home().as_deref());
+                form::check(field, &path.to_string_lossy())
+            }
+            _ => form::check(field, text),
+        }
+    }
+}
+
+/// Asks for a field. `None` if it stays as it is.
+async fn ask(
+    dialogue: &mut Dialogue,
+    global: &Global,
+    profile: &Profile<'_>,
+    question: Question,
+) -> std::result::Result<Option<Option<Value>>, Left> {
+    let Question { field, need } = question;
+    let present = profile.present(field);
+    let usual = match need {
+        Need::Usually(value) => Some(value),
+        Need::Must if field == REGION.field => global.region.as_deref(),
+        Need::Must | Need::May => None,
+    };
+    let offered = match (present, usual) {
+        (Some(value), _) => Some(printable(&form::shown(field, value))),
+        (None, usual) => usual.map(printable),
+    };
+    let prompt = match (offered, need) {
+        (Some(offered), Need::May) => {
+            format!("{} [{offered}; {NOTHING} for none]: ", form::label(field))
+        }
+        (Some(offered), _) => format!("{} [{offered}]: ", form::label(field)),
+        (None, _) => format!("{}: ", form::label(field)),
+    };
+    let mut tries = 0;
+    loop {
+        let answer: Answer = match form::is_secret(field) {
+            true => dialogue.ask_unseen(&prompt).await?,
+            false => dialogue.ask(&prompt).await?,
+        };
+        let problem = match (answer.trim(), present, usual) {
+            ("", Some(_), _) => return Ok(None),
+            ("", None, None) if need == Need::May => return Ok(None),
+            ("", None, None) => "it is needed".to_owned(),
+            (NOTHING, present, _) if need == Need::May => {
+                return Ok(present.map(|_| None));
+            }
+            (text, _, usual) => {
+                let text = if text.is_empty() { usual.unwrap_or_default() } else { text };
+                match profile.check(field, text) {
+                    Ok(value) => {
+                        let path = Path::new(value.as_str().unwrap_or_default());
+                        if field == "oidc_token_file" && !path.exists() {
+                            dialogue.say("note: there is no such file yet")?;
+                        }
+                        return Ok((present != Some(&value)).then_some(Some(value)));
+                    }
+                    Err(problem) => problem,
+                }
+            }
+        };
+        tries += 1;
+        dialogue.say(&format!("that will not do: {problem}"))?;
+        if tries == TRIES {
+            let error = Mistake {
+                what: format!("no {field} that can be used was given: nothing was written"),
+                remedy: "find it out, and run this again".to_owned(),
+                exit_code: ExitCode::Usage,
+            };
+            return Err(Left::Failed(error.into()));
+        }
+    }
+}
+
+/// Tries the profile as it would be, without writing it.
+async fn try_out(
+    dialogue: &mut Dialogue,
+    global: &Global,
+    profile: &Profile<'_>,
+    changes: &[Change],
+) -> std::result::Result<Finding, Left> {
+    let trial = || -> std::result::Result<_, Error> {
+        let place = Place::of(profile.path)?;
+        let content = place.read()?.unwrap_or_default();
+        let path = profile.path;
+        let unusable = |problem| Error::Unusable { path: path.to_owned(), problem };
+        let mut document = Document::parse(&content).map_err(unusable)?;
+        put(&mut document, path, profile.name, changes)?;
+        Ok(place.trial(document.bytes())?)
+    };
+    let file = trial().map_err(|error| Left::Failed(error.into()))?;
+    dialogue.say("trying it with one call that changes nothing …")?;
+    let checking = check(global, profile.name, file.path());
+    let mut finding = dialogue.wait_for(checking).await?;
+    finding.failure = finding
+        .failure
+        .map(|error| Renamed::new(error, file.path(), profile.path))
+        .map(|error| Box::new(error) as Box<dyn Explain>);
+    Ok(finding)
+}
+
+/// Says what the call has shown; the exit code, if the profile is not to be written.
+async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<Option<u8>, Left> {
+    if !finding.said.is_empty() {
+        dialogue.say(&finding.said)?;
+    }
+    let Some(failure) = finding.failure else { return Ok(None) };
+    let report = Report::new(&*failure);
+    dialogue.say(&report.to_string())?;
+    let (question, usual) = match finding.verdict {
+        Verdict::Good | Verdict::GoodBut => return Ok(None),
+        Verdict::Refused => ("write the profile all the same? [y/N]: ", false),
+        Verdict::Unknown => ("nobody knows whether it is good; write it? [Y/n]: ", true),
+    };
+    for _ in 0..TRIES {
+        let answer = dialogue.ask(question).await?;
+        let is_yes = match answer.trim().to_ascii_lowercase().as_str() {
+            "" => usual,
+            "y" | "yes" => true,
+            "n" | "no" => false,
+            _ => continue,
+        };
+        return Ok((!is_yes).then(|| report.exit_code() as u8));
+    }
+    Err(Left::Stopped(Stop::By(Signal::Interrupt)))
+}

@@ -1,0 +1,165 @@
+//! `configure get` and `configure list`: what the files hold, without what is secret.
+
+use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::super::{Done, Mistake, Result, print};
+use super::{note, open};
+use crate::cli::{ConfigureGet, ConfigureList, Global};
+use crate::credentials::edit::Entry;
+use crate::credentials::form;
+use crate::explain::{ExitCode, printable};
+
+/// Prints fields of a profile.
+pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
+    let store = open(global)?;
+    let name = store.name(global.profile.as_deref());
+    let entry = store.need(&name)?.entry;
+    let wanted: Vec<String> = args.fields.iter().map(|field| field_name(field)).collect();
+    let fields: Vec<&str> = match wanted.is_empty() {
+        true => entry.names(),
+        false => wanted.iter().map(String::as_str).collect(),
+    };
+    let value = |field: &str| match entry.get(field) {
+        Some(value) if args.show_secrets => value.clone(),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) if !form::is_secret(field) => {
+            value.clone()
+        }
+        Some(value) => form::shown(field, value).into(),
+        None => Value::Null,
+    };
+    let is_missing = |field: &&&str| entry.get(field).is_none_or(|value| *value == Value::Null);
+    if let Some(field) = fields.iter().find(is_missing).filter(|_| !wanted.is_empty()) {
+        return Err(Mistake {
+            what: format!("profile '{}' has no {}", printable(&name), printable(field)),
+            remedy: format!("it has: {}", printable(&entry.names().join(", "))),
+            exit_code: ExitCode::Config,
+        }
+        .into());
+    }
+    if args.json {
+        let object: Map<_, _> =
+            fields.iter().map(|field| ((*field).to_owned(), value(field))).collect();
+        print(&format_args!("{:#}", Value::Object(object)))?;
+    } else {
+        for field in &fields {
+            let text = match value(field) {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            match wanted.is_empty() {
+                true => print(&format_args!("{} = {}", printable(field), printable(&text)))?,
+                false => print(&text)?,
+            }
+        }
+    }
+    let is_hidden = |field: &&str| match entry.get(field) {
+        Some(Value::String(text)) => *text != form::shown(field, &text.as_str().into()),
+        Some(value) => value.is_object() || value.is_array() || form::is_secret(field),
+        None => false,
+    };
+    if !args.show_secrets && !wanted.is_empty() && fields.iter().any(is_hidden) {
+        note(global, "not all is shown; --show-secrets prints it as it is");
+    }
+    Ok(Done::Normally)
+}
+
+/// The name of a field as the file has it: `--region` and `access-key-id` are known, too.
+fn field_name(given: &str) -> String {
+    match given.trim_start_matches('-').replace('-', "_") {
+        name if name == "region" => "region_id".to_owned(),
+        name if name == "role_session_name" => "ram_session_name".to_owned(),
+        name => name,
+    }
+}
+
+/// Lists the profiles.
+pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
+    let store = open(global)?;
+    let current = store.current();
+    let profiles = store.profiles();
+    if args.json {
+        let list: Vec<Value> = profiles
+            .iter()
+            .map(|found| {
+                let entry = &found.entry;
+                json!({
+                    "name": entry.name,
+                    "current": current.as_ref() == Some(&entry.name),
+                    "mode": entry.text("mode"),
+                    "access_key_id": id(entry),
+                    "region_id": entry.text("region_id"),
+                    "file": found.file.path.display().to_string(),
+                    "problem": form::problem(entry),
+                })
+            })
+            .collect();
+        print(&format_args!("{:#}", Value::from(list)))?;
+        return Ok(Done::Normally);
+    }
+    if profiles.is_empty() {
+        note(global, "there are no profiles; make one with: ecs-bridge configure");
+        return Ok(Done::Normally);
+    }
+    let mut table =
+        vec![["  PROFILE", "MODE", "ACCESS KEY", "REGION", "STATUS", "FILE"].map(str::to_owned)];
+    for found in &profiles {
+        let entry = &found.entry;
+        let mark = if current.as_ref() == Some(&entry.name) { "*" } else { " " };
+        let text = |field| entry.text(field).unwrap_or_default();
+        table.push([
+            format!("{mark} {}", printable(&entry.name)),
+            printable(&text("mode")),
+            id(entry).unwrap_or_default(),
+            printable(&text("region_id")),
+            printable(&form::problem(entry).unwrap_or_else(|| "ok".to_owned())),
+            found.file.path.display().to_string(),
+        ]);
+    }
+    let columns = if store.is_several() { 6 } else { 5 };
+    for row in &table {
+        print(&line(&table, &row[..columns]))?;
+    }
+    Ok(Done::Normally)
+}
+
+/// A row, each of whose cells is as wide as the widest of its column.
+fn line(table: &[[String; 6]], row: &[String]) -> String {
+    let mut line = String::new();
+    for (column, cell) in row.iter().enumerate() {
+        let width = table.iter().map(|row| row[column].width()).max().unwrap_or_default();
+        line.push_str(cell);
+        line.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
+    }
+    line.trim_end().to_owned()
+}
+
+fn id(entry: &Entry) -> Option<String> {
+    let id = entry.text("access_key_id")?;
+    Some(printable(&form::shown("access_key_id", &id.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_straight_in_any_script() {
+        let row = |name: &str| [name, "AK", "", "", "", ""].map(str::to_owned);
+        let table = [row("a"), row("测试")];
+        assert_eq!(line(&table, &table[0][..2]), "a     AK");
+        assert_eq!(line(&table, &table[1][..2]), "测试  AK");
+    }
+
+    #[test]
+    fn fields_have_several_names() {
+        for (given, name) in [
+            ("region", "region_id"),
+            ("--access-key-id", "access_key_id"),
+            ("role-session-name", "ram_session_name"),
+            ("odd", "odd"),
+        ] {
+            assert_eq!(field_name(given), name);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! What each mode of a profile wants to be told, what may be told, and what may be shown of it.
+
+use serde_json::Value;
+
+use super::edit::Entry;
+use crate::cloud::{Endpoint, EndpointType, Region};
+
+/// A mode that can be put together here.
+#[derive(Debug)]
+pub(crate) struct Mode {
+    /// As the vendor's tools write it.
+    pub(crate) name: &'static str,
+    /// What is asked for it, in this order; the region comes after it.
+    pub(crate) questions: &'static [Question],
+}
+
+/// A field that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) field: &'static str,
+    pub(crate) need: Need,
+}
+
+/// What becomes of a field that nothing is said of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The mode cannot do without.
+    Must,
+    /// It has this value.
+    Usually(&'static str),
+    /// It stays away.
+    May,
+}
+
+const fn must(field: &'static str) -> Question {
+    Question { field, need: Need::Must }
+}
+
+const fn may(field: &'static str) -> Question {
+    Question { field, need: Need::May }
+}
+
+const fn usually(field: &'static str, value: &'static str) -> Question {
+    Question { field, need: Need::Usually(value) }
+}
+
+const KEY: [Question; 2] = [must("access_key_id"), must("access_key_secret")];
+/// The vendor's CLI refuses a profile of a role without a session name.
+const SESSION: Question = usually("ram_session_name", "ecs-bridge");
+const ROLE: [Question; 5] = [
+    must("ram_role_arn"),
+    SESSION,
+    may("external_id"),
+    usually("expired_seconds", "900"),
+    may("sts_region"),
+];
+
+/// The region, which every mode is asked for.
+pub(crate) const REGION: Question = must("region_id");
+
+pub(crate) const MODES: [Mode; 9] = [
+    Mode { name: "AK", questions: &KEY },
+    Mode { name: "StsToken", questions: &[KEY[0], KEY[1], must("sts_token")] },
+    Mode { name: "CredentialsURI", questions: &[must("credentials_uri")] },
+    Mode { name: "EcsRamRole", questions: &[may("ram_role_name")] },
+    Mode {
+        name: "RamRoleArn",
+        questions: &[KEY[0], KEY[1], ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
+    },
+    Mode {
+        name: "RamRoleArnWithRoleName",
+        questions: &[may("ram_role_name"), ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
+    },
+    Mode {
+        name: "ChainableRamRoleArn",
+        questions: &[must("source_profile"), ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
+    },
+    Mode {
+        name: "OIDC",
+        questions: &[
+            must("oidc_provider_arn"),
+            must("oidc_token_file"),
+            ROLE[0],
+            ROLE[1],
+            usually("expired_seconds", "3600"),
+            ROLE[4],
+        ],
+    },
+    Mode { name: "External", questions: &[must("process_command")] },
+];
+
+/// Modes that need a browser, and the vendor's CLI for it.
+pub(crate) const BROWSER_MODES: [&str; 2] = ["CloudSSO", "OAuth"];
+
+/// Fields in the order in which the vendor's CLI writes them.
+pub(crate) const ORDER: [&str; 22] = [
+    "mode",
+    "access_key_id",
+    "access_key_secret",
+    "sts_token",
+    "sts_region",
+    "ram_role_name",
+    "ram_role_arn",
+    "ram_session_name",
+    "external_id",
+    "source_profile",
+    "expired_seconds",
+    "region_id",
+    "output_format",
+    "language",
+    "process_command",
+    "credentials_uri",
+    "oidc_provider_arn",
+    "oidc_token_file",
+    "sts_expiration",
+    "endpoint_type",
+    "endpoint",
+    "name",
+];
+
+/// The modes' names, as a message lists them.
+pub(crate) fn mode_names() -> String {
+    MODES.each_ref().map(|mode| mode.name).join(", ")
+}
+
+/// A mode by its name, in any case.
+pub(crate) fn mode(name: &str) -> Option<&'static Mode> {
+    MODES.iter().find(|mode| mode.name.eq_ignore_ascii_case(name))
+}
+
+/// What a field is called when it is asked for.
+pub(crate) fn label(field: &str) -> &str {
+    match field {
+        "access_key_id" => "AccessKey ID",
+        "access_key_secret" => "AccessKey secret",
+        "sts_token" => "Security token",
+        "sts_region" => "Region of STS (optional)",
+        "ram_role_name" => "Role of the instance (optional)",
+        "ram_role_arn" => "ARN of the role",
+        "ram_session_name" => "Name of the role's session",
+        "external_id" => "External id (optional)",
+        "source_profile" => "Profile whose keys take the role",
+        "expired_seconds" => "Seconds that the role is taken for",
+        "region_id" => "Region, such as cn-hangzhou",
+        "credentials_uri" => "URI that gives credentials",
+        "process_command" => "Command that prints credentials",
+        "oidc_provider_arn" => "ARN of the OIDC provider",
+        "oidc_token_file" => "File of the OIDC token",
+        other => other,
+    }
+}
+
+/// Whether a field is not to be shown, nor seen when it is typed. Of one that nobody knows, its name
+/// tells.
+pub(crate) fn is_secret(field: &str) -> bool {
+    let field = field.to_ascii_lowercase();
+    let is_about = |word: &str| field.contains(word);
+    let is_harmless = ["access_key_id", "oidc_token_file", "key_pair_name"].contains(&&*field)
+        || ["_expire", "_expiration", "_expires", "_header_key"]
+            .iter()
+            .any(|end| field.ends_with(end));
+    !is_harmless
+        && ["secret", "token", "password", "passphrase", "private", "credential_value", "api_key"]
+            .into_iter()
+            .any(is_about)
+}
+
+/// A field's value as it may be shown to whoever looks at the screen.
+pub(crate) fn shown(field: &str, value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Null => return String::new(),
+        // What nobody knows may hold anything.
+        Value::Array(_) | Value::Object(_) => return "****".to_owned(),
+        other => other.to_string(),
+    };
+    match field.to_ascii_lowercase().as_str() {
+        _ if text.is_empty() => text,
+        field if is_secret(field) => tail(&text),
+        "access_key_id" => head(&text),
+        "process_command" => match text.trim().split_once(char::is_whitespace) {
+            Some((program, _)) => format!("{program} …"),
+            None => text,
+        },
+        field if field.ends_with("uri") || field.ends_with("url") || field == "endpoint" => {
+            without_secrets(&text)
+        }
+        _ => text,
+    }
+}
+
+/// The end of a secret, where it is long enough to be told from another by it, and to stay one.
+fn tail(secret: &str) -> String {
+    let count = secret.chars().count();
+    let shown: String =
+        if count >= 24 { secret.chars().skip(count - 3).collect() } else { "".into() };
+    format!("****{shown}")
+}
+
+/// The beginning and the end of an identifier.
+fn head(id: &str) -> String {
+    match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
+        (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
+        _ => "…".to_owned(),
+    }
+}
+
+/// A URL without the parts of it that may be secret.
+fn without_secrets(url: &str) -> String {
+    let (before, query) = match url.split_once('?') {
+        Some((before, _)) => (before, "?****"),
+        None => (url, ""),
+    };
+    match before.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
+        Some((scheme, Some((_, rest)))) => format!("{scheme}://****@{rest}{query}"),
+        _ => format!("{before}{query}"),
+    }
+}
+
+/// A field's value, as the file is to have it.
+///
+/// # Errors
+/// What is wrong with it, without a part of it.
+pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
+    let text = text.trim();
+    if text.chars().any(char::is_control) {
+        return Err("it has a line break or another control character".to_owned());
+    }
+    let has_blank = text.contains(char::is_whitespace);
+    let is_word = |allowed: &str, least: usize, most: usize| {
+        (least..=most).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || allowed.contains(c))
+    };
+    let problem = match field {
+        "access_key_id" | "access_key_secret" | "sts_token" => {
+            let is_good = text.bytes().all(|byte| byte.is_ascii_graphic());
+            (!is_good).then_some("it has blanks, or characters beyond ASCII")
+        }
+        "ram_role_arn" => (!is_arn(text, "role/")).then_some(
+            "an ARN of a role is acs:ram::ACCOUNT:role/NAME, with the account's number",
+        ),
+        "oidc_provider_arn" => (!is_arn(text, "oidc-provider/")).then_some(
+            "an ARN of a provider is acs:ram::ACCOUNT:oidc-provider/NAME, with the account's number",
+        ),
+        "ram_session_name" => (!is_word(".@-_", 2, 64))
+            .then_some("it has 2 to 64 letters, digits and the characters . @ - _"),
+        "ram_role_name" => (!is_word(".-_", 1, 64))
+            .then_some("it has up to 64 letters, digits and the characters . - _"),
+        "source_profile" => None,
+        "expired_seconds" => {
+            return match text.parse::<u32>() {
+                Ok(seconds) if (900..=43_200).contains(&seconds) => Ok(seconds.into()),
+                _ => Err("it is a number of seconds from 900 to 43200".to_owned()),
+            };
+        }
+        "sts_expiration" => {
+            return time(text).map(Value::from).ok_or_else(|| {
+                "it is seconds since 1970, or a time such as 2026-01-31T12:00:00Z".to_owned()
+            });
+        }
+        "region_id" | "sts_region" => Region::parse(text)
+            .is_err()
+            .then_some("a region is made of lower-case letters, digits and hyphens"),
+        "endpoint" => match Endpoint::parse(text) {
+            Ok(_) => None,
+            Err(error) => return Err(error.to_string()),
+        },
+        "endpoint_type" => {
+            EndpointType::parse(text).is_err().then_some("it is 'vpc', or 'internet'")
+        }
+        "credentials_uri" => {
+            let is_url = ["http://", "https://"].iter().any(|scheme| {
+                let rest = text.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme));
+                rest.is_some() && text.len() > scheme.len()
+            });
+            (!is_url || has_blank).then_some("it is a URL, http:// or https://")
+        }
+        _ => None,
+    };
+    match problem {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(text.into()),
+    }
+}
+
+fn is_arn(text: &str, kind: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(5, ':').collect();
+    let [acs, "ram", region, account, resource] = parts[..] else { return false };
+    let name = resource.strip_prefix(kind).unwrap_or_default();
+    acs == "acs"
+        && region.is_empty()
+        && !account.is_empty()
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+}
+
+fn time(text: &str) -> Option<u64> {
+    match text.parse() {
+        Ok(seconds) => Some(seconds),
+        Err(_) => {
+            let time = humantime::parse_rfc3339_weak(text).ok()?;
+            time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+        }
+    }
+}
+
+/// What keeps a profile from being used, as far as the file tells.
+pub(crate) fn problem(entry: &Entry) -> Option<String> {
+    let name = entry.text("mode").unwrap_or_else(|| "AK".to_owned());
+    let questions = match mode(&name) {
+        Some(mode) => mode.questions,
+        None if BROWSER_MODES.iter().any(|known| known.eq_ignore_ascii_case(&name)) => &KEY,
+        None => return Some(format!("mode {name} is not supported")),
+    };
+    let is_missing =
+        |question: &&Question| question.need == Need::Must && entry.text(question.field).is_none();
+    questions.iter().find(is_missing).map(|question| format!("lacks {}", question.field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mode_is_found_and_each_field_has_a_label_and_a_place() {
+        for mode in &MODES {
+            let found = super::mode(&mode.name.to_uppercase()).unwrap();
+            assert_eq!(found.name, mode.name);
+            for question in mode.questions.iter().chain([&REGION]) {
+                assert_ne!(label(question.field), question.field);
+                assert!(ORDER.contains(&question.field), "{}", question.field);
+                if let Need::Usually(value) = question.need {
+                    assert!(check(question.field, value).is_ok(), "{}", question.field);
+                }
+            }
+        }
+        assert!(super::mode("i-bp1example0001").is_none() && super::mode("CloudSSO").is_none());
+    }
+
+    #[test]
+    fn slips_are_noticed() {
+        for (field, good, bad) in [
+            ("access_key_id", "LTAI5t", "LTAI 5t"),
+            ("access_key_secret", "a/b+c=", "ä"),
+            ("ram_role_arn", "acs:ram::123:role/ops-1", "arn:aws:iam::123:role/x"),
+            ("ram_role_arn", "acs:ram::1:role/path/x", "acs:ram::x:role/ops"),
+            ("ram_role_arn", "acs:ram::1:role/x", "acs:ram::1:user/x"),
+            ("oidc_provider_arn", "acs:ram::1:oidc-provider/p", "acs:ram::1:role/p"),
+            ("ram_session_name", "me@home", "a"),
+            ("ram_role_name", "ops", "a b"),
+            ("expired_seconds", "900", "899"),
+            ("expired_seconds", "43200", "1h"),
+            ("sts_expiration", "2026-01-31T12:00:00Z", "soon"),
+            ("region_id", "ap-southeast-1", "Hangzhou"),
+            ("sts_region", "cn-hangzhou", "cn_hangzhou"),
+            ("endpoint", "https://ecs.example.com", "http://ecs.example.com"),
+            ("endpoint_type", "vpc", "vps"),
+            ("credentials_uri", "HTTP://127.0.0.1:1/x", "127.0.0.1"),
+            ("credentials_uri", "https://x", "https://"),
+            ("process_command", "get-keys --for 'me'", "a\nb"),
+        ] {
+            assert!(check(field, good).is_ok(), "{field}: {good}");
+            let problem = check(field, bad).unwrap_err();
+            assert!(!problem.contains("LTAI"), "{problem}");
+        }
+        assert_eq!(check("expired_seconds", " 900 "), Ok(Value::from(900)));
+        assert_eq!(check("sts_expiration", "1700000000"), Ok(Value::from(1_700_000_000)));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let long = "0123456789abcdefghijklmnopq";
+        for (field, value, expected) in [
+            ("access_key_secret", long, "****opq"),
+            ("access_key_secret", "short-secret", "****"),
+            ("Sts_Token", long, "****opq"),
+            ("oauth_refresh_token", "x", "****"),
+            ("new_password", "x", "****"),
+            ("access_key_id", "LTAI0123456789abc", "LTAI…abc"),
+            ("access_key_id", "short", "…"),
+            ("oidc_token_file", "/run/token", "/run/token"),
+            ("cloud_sso_access_token_expire", "17", "17"),
+            ("process_command", "get-keys --password hush", "get-keys …"),
+            ("credentials_uri", "http://u:hush@h/p?token=hush", "http://****@h/p?****"),
+            ("credentials_uri", "http://h/p", "http://h/p"),
+            ("region_id", "cn-x", "cn-x"),
+            ("sts_token", "", ""),
+        ] {
+            assert_eq!(shown(field, &value.into()), expected, "{field}");
+        }
+        assert_eq!(shown("new", &serde_json::json!({"secret": 1})), "****");
+        assert_eq!(shown("expired_seconds", &900.into()), "900");
+    }
+}

@@ -1,0 +1,6 @@
+//! What OpenSSH's configuration has to say of this program: its words, its blocks, and the marked part
+//! of a file that they stand in. Pure: text in, text out.
+
+pub(crate) mod blocks;
+pub(crate) mod marks;
+pub(crate) mod quote;

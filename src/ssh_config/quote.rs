@@ -1,0 +1,151 @@
+//! Words as they have to be written for OpenSSH, which reads each of its commands in another way.
+//!
+//! - A line is first taken apart at blanks, with `'`, `"` and a backslash before these, itself or a
+//!   blank; quotes that do not close make it an error, whatever the keyword.
+//! - `ProxyCommand` is then the rest of the line as it stands. `%` begins a token, and the user's shell
+//!   runs what comes of it.
+//! - `KnownHostsCommand` is run without a shell. Its words are taken apart as above; `%` and `${` are
+//!   looked for in each but the first.
+//! - `Include` is a pattern of files; newer versions look for `%` and `${` in it, too.
+
+/// Whether a word can be written at all: there is no way to write a line break.
+pub(crate) fn is_writable(word: &str) -> bool {
+    !word.chars().any(char::is_control)
+}
+
+/// A word of a `ProxyCommand`.
+pub(crate) fn proxy_word(word: &str) -> String {
+    shell_word(word).replace('%', "%%")
+}
+
+/// A `ProxyCommand`'s token that others choose: a name may have characters that a shell acts on.
+pub(crate) fn proxy_token(token: &str) -> String {
+    if cfg!(windows) { token.to_owned() } else { format!("'{token}'") }
+}
+
+/// A `KnownHostsCommand` of these words; tokens come behind them.
+pub(crate) fn known_hosts_command(words: &[&str], tokens: &str) -> String {
+    let is_expanded = |word: &&str| word.contains("${");
+    let first = words.first().copied().unwrap_or_default();
+    let needs_shell = first.contains(['%', '$']) || words.iter().any(is_expanded);
+    let mut words: Vec<String> = if needs_shell && !cfg!(windows) {
+        // The first word is taken as it stands; what it is to be is written into another one.
+        let inner: Vec<_> = words.iter().map(|word| shell_word(word)).collect();
+        let script = format!("exec {} \"$@\"", inner.join(" "));
+        ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    } else {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    };
+    for word in words.iter_mut().skip(1) {
+        *word = word.replace('%', "%%");
+    }
+    let words: Vec<_> = words.iter().map(|word| config_word(word)).collect();
+    format!("{} {tokens}", words.join(" "))
+}
+
+/// The file of an `Include`. Characters that mean something else there, or do in some versions, are
+/// found by a pattern.
+pub(crate) fn include_word(path: &str) -> String {
+    let path = if cfg!(windows) { path.replace('\\', "/") } else { path.to_owned() };
+    let odd = |c: char| "%$*?[]{}\\\"'#~".contains(c);
+    let pattern: String = path.chars().map(|c| if odd(c) { '?' } else { c }).collect();
+    config_word(&pattern)
+}
+
+/// A word as the configuration's lines are taken apart.
+fn config_word(word: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && !"\"'\\#=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A word as the user's shell takes it, whichever that is: what is not plain has a backslash before
+/// it. Quotes would do for a shell, but not for OpenSSH, where a backslash before one hides its end.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+%".contains(c) || !c.is_ascii();
+    if cfg!(windows) {
+        let is_plain = |c: char| is_plain(c) || c == '\\';
+        let needs_quotes = word.is_empty() || !word.chars().all(is_plain);
+        return if needs_quotes { format!("\"{word}\"") } else { word.to_owned() };
+    }
+    if word.is_empty() {
+        return "''".to_owned();
+    }
+    let mut quoted = String::with_capacity(word.len());
+    for c in word.chars() {
+        if !is_plain(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_words_stay_plain() {
+        let path = "/usr/local/bin/ecs-bridge";
+        assert_eq!(proxy_word(path), path);
+        assert_eq!(include_word("/home/me/.ssh/ecs-bridge.conf"), "/home/me/.ssh/ecs-bridge.conf");
+        assert_eq!(
+            known_hosts_command(&[path, "known-hosts"], "%H"),
+            format!("{path} known-hosts %H")
+        );
+        assert_eq!(proxy_word("中文"), "中文");
+    }
+
+    #[test]
+    fn odd_ones_are_quoted_as_each_command_wants_it() {
+        assert_eq!(proxy_word(r#"/we ird "$dir%/x"#), r#"/we\ ird\ \"\$dir%%/x"#);
+        assert_eq!(proxy_word(r"a\b'c"), r"a\\b\'c");
+        assert_eq!(proxy_word(""), "''");
+        assert_eq!(known_hosts_command(&["/a b/x", "y"], "%H"), r#""/a b/x" y %H"#);
+        assert_eq!(known_hosts_command(&[r#"/a"b\c"#, "50%"], "%H"), r#""/a\"b\\c" 50%% %H"#);
+        assert_eq!(
+            known_hosts_command(&["/a%b", "-p", "x y"], "%H"),
+            r#"/bin/sh -c "exec /a%%b -p x\\ y \"$@\"" sh %H"#
+        );
+        let text = known_hosts_command(&["/a", "-p", "${HOME}"], "%H");
+        assert!(text.starts_with("/bin/sh -c ") && !text.contains("${"), "{text}");
+        assert_eq!(include_word(r#"/a b/$x%/[*]"y"#), "\"/a b/?x?/????y\"");
+    }
+
+    /// `argv_split` of OpenSSH's misc.c, as far as it tells whether quotes close.
+    fn closes(line: &str) -> bool {
+        let (mut quote, mut chars) = (None, line.chars().peekable());
+        while let Some(c) = chars.next() {
+            match (c, quote) {
+                ('\\', _) if matches!(chars.peek(), Some('\'' | '"' | '\\')) => drop(chars.next()),
+                ('\\', None) if chars.peek() == Some(&' ') => drop(chars.next()),
+                ('"' | '\'', None) => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                _ => {}
+            }
+        }
+        quote.is_none()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quotes_always_close(word in "[ -~]{0,12}", path in "/[ -~]{0,12}") {
+            proptest::prop_assert!(closes(&proxy_word(&word)), "{}", proxy_word(&word));
+            let command = known_hosts_command(&[&path, &word], "%H");
+            proptest::prop_assert!(closes(&command), "{command}");
+            proptest::prop_assert!(!command.contains("${"), "{command}");
+            proptest::prop_assert!(closes(&include_word(&path)));
+        }
+
+        #[test]
+        fn a_shell_reads_back_what_was_written(word in "[ -~äß中]{1,12}") {
+            let text = proxy_word(&word).replace("%%", "%");
+            let script = format!("printf %s {text}");
+            let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            proptest::prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), word);
+        }
+    }
+}
