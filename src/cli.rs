@@ -2,11 +2,14 @@
 
 use std::convert::Infallible;
 mod configure;
+mod doctor;
 mod keys;
 mod list;
 mod look_up;
+mod session;
 mod shell;
 mod ssh_config;
+mod start;
 mod text;
 
 use std::ffi::{OsStr, OsString};
@@ -23,15 +26,19 @@ pub use self::configure::{
     Configure, ConfigureAction, ConfigureDelete, ConfigureGet, ConfigureList, ConfigureSet,
     ConfigureSwitch,
 };
+use self::doctor::DOCTOR_ABOUT;
+pub use self::doctor::Doctor;
 use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
 pub use self::keys::{KnownHosts, SendKey};
 use self::list::LIST_ABOUT;
 pub use self::list::List;
 pub use self::look_up::LookUp;
+pub use self::session::{ConnectionType, Session};
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
 pub use self::shell::{CompleteTargets, Completions, Man};
 use self::ssh_config::SSH_CONFIG_ABOUT;
 pub use self::ssh_config::SshConfig;
+pub use self::start::Start;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
@@ -207,6 +214,9 @@ pub enum Command {
     /// List instances, and whether Session Manager can reach them
     #[command(long_about = LIST_ABOUT)]
     List(List),
+    /// Check all that a connection needs, and say what is missing
+    #[command(long_about = DOCTOR_ABOUT)]
+    Doctor(Doctor),
     /// Set up the credentials of a profile, in the file of the aliyun CLI
     #[command(long_about = CONFIGURE_ABOUT)]
     Configure(Configure),
@@ -267,6 +277,10 @@ pub struct Proxy {
     /// How the instance is found.
     #[command(flatten)]
     pub look_up: LookUp,
+
+    /// Whether it is started.
+    #[command(flatten)]
+    pub start: Start,
 
     /// What its session is to be like.
     #[command(flatten)]
@@ -381,6 +395,10 @@ pub struct Forward {
     #[command(flatten)]
     pub look_up: LookUp,
 
+    /// Whether it is started.
+    #[command(flatten)]
+    pub start: Start,
+
     /// What sessions are to be like.
     #[command(flatten)]
     pub session: Session,
@@ -401,72 +419,11 @@ fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     }
 }
 
-/// What sessions are to be like.
-#[derive(Args, Debug)]
-pub struct Session {
-    /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
-    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
-    pub connection_type: Option<ConnectionType>,
-
-    /// Break the silence of this side after so many seconds; the service ends a session after 180 s
-    /// of it; 0 = never
-    #[arg(
-        long,
-        value_name = "SECS",
-        env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
-    )]
-    pub keepalive: u64,
-
-    /// End the session after so many seconds without a byte in either direction; 0 = never
-    #[arg(
-        long,
-        value_name = "SECS",
-        env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u64).range(0..=31_536_000)
-    )]
-    pub idle_timeout: u64,
-
-    /// Seconds after the agent has joined until a port that does not speak first is taken to be
-    /// connected; older agents drop what comes too early (0 to 10)
-    #[arg(
-        long,
-        value_name = "SECS",
-        env = "ECS_BRIDGE_READY_DELAY", hide_env_values = true,
-        default_value = "1.5",
-        value_parser = ready_delay
-    )]
-    pub ready_delay: f64,
-
-    /// After the end of file from this side, what still comes is delivered until it has been silent
-    /// for so many seconds
-    #[arg(
-        long,
-        value_name = "SECS",
-        env = "ECS_BRIDGE_LINGER",
-        hide_env_values = true,
-        default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
-    )]
-    pub linger: u64,
-}
-
 const PROXY_EXAMPLES: &str = "\
 Examples:
   ssh -o ProxyCommand='ecs-bridge proxy %h %p' root@i-bp1example0001
   ssh -o ProxyCommand='ecs-bridge proxy i-bp1example0001 22 --remote-host 10.0.0.7' root@inner
   printf 'PING\\r\\n' | ecs-bridge proxy i-bp1example0001 6379";
-
-/// How to reach the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConnectionType {
-    /// Over the internet
-    Internet,
-    /// From inside the VPC
-    Intranet,
-}
 
 /// How API calls are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -480,13 +437,6 @@ pub enum Signature {
 /// What is not shown, however the command line is.
 fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.to_owned().into())
-}
-
-fn ready_delay(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=10.0).contains(&seconds) => Ok(seconds),
-        _ => Err("seconds from 0 to 10, such as 1.5".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
 //! - [`prompt`]: questions on a terminal. [`replace`]: files of the user's that are changed.
-//! - [`explain`]: what a user is told when something failed.
+//! - [`explain`]: what a user is told when something failed. [`doctor`]: how its causes are looked for.
 //!
 //! The library exists for the binary and for its tests; its API may change with every version.
 
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod cloud;
 mod cmd;
 pub mod credentials;
+pub mod doctor;
 pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -166,12 +166,7 @@ fn clock(refusal: &Refusal) -> Words {
     let shown = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     let why = match refusal.service_time {
         Some(service) => {
-            // The service tells whole seconds only.
-            let (here, there) = (whole_seconds(local), whole_seconds(service));
-            let (apart, word) = match here.checked_sub(there) {
-                Some(ahead) => (ahead, "ahead"),
-                None => (there.saturating_sub(here), "behind"),
-            };
+            let (apart, word) = apart(local, service);
             format!(
                 "this machine's clock says {}, the service's {}: this machine is {} {word}",
                 shown(local),
@@ -185,9 +180,7 @@ fn clock(refusal: &Refusal) -> Words {
             shown(local)
         ),
     };
-    let fix = "set the clock, best by a time service: timedatectl set-ntp true (Linux), \
-               w32tm /resync (Windows), System Settings (macOS)";
-    ("the time of the request is wrong", why, fix.to_owned())
+    ("the time of the request is wrong", why, SET_CLOCK.to_owned())
 }
 
 fn whole_seconds(time: SystemTime) -> Duration {
@@ -218,11 +211,7 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         action if FIND_ACTIONS.contains(&action) => FIND_ACTIONS.to_vec(),
         action => vec![action],
     };
-    let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();
-    let policy = format!(
-        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,
-        list.join(",")
-    );
+    let policy = policy(&actions);
     let trust = match (is_sts(call), call.subject.as_deref()) {
         (true, Some(role)) => format!("let the trust policy of {role} name the caller, and "),
         _ => String::new(),
@@ -290,6 +279,38 @@ pub(super) fn credentials_missing(problem: &crate::credentials::Error) -> Advice
     Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
 }
 
+/// The least policy that allows actions.
+pub(crate) fn policy(actions: &[&str]) -> String {
+    let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();
+    format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,
+        list.join(",")
+    )
+}
+
+/// How Session Manager is switched on.
+pub(crate) fn switch_on(region: &str) -> String {
+    format!(
+        "switch it on in the ECS console (any instance, Connect, Session Manager), or run:\n\
+         aliyun ecs ModifyCloudAssistantSettings --RegionId {region} --SettingType \
+         SessionManagerConfig --SessionManagerConfig '{{\"SessionManagerEnabled\":true}}'"
+    )
+}
+
+/// How a clock is set right.
+pub(crate) const SET_CLOCK: &str = "set the clock, best by a time service: timedatectl set-ntp \
+     true (Linux), w32tm /resync (Windows), System Settings (macOS)";
+
+/// How far a clock is from another one, in words.
+pub(crate) fn apart(local: SystemTime, service: SystemTime) -> (Duration, &'static str) {
+    // The service tells whole seconds only.
+    let (here, there) = (whole_seconds(local), whole_seconds(service));
+    match here.checked_sub(there) {
+        Some(ahead) => (ahead, "ahead"),
+        None => (there.saturating_sub(here), "behind"),
+    }
+}
+
 fn passing(kind: Kind) -> Words {
     let (reason, why, fix) = match kind {
         Kind::Throttled => (
@@ -323,11 +344,7 @@ fn session(kind: Kind, call: &Context) -> Words {
         Kind::SessionManagerDisabled => (
             "Session Manager is switched off for this account",
             format!("it is off until somebody switches it on, once for each region ({region})"),
-            format!(
-                "switch it on in the ECS console (any instance, Connect, Session Manager), or run:\n\
-                 aliyun ecs ModifyCloudAssistantSettings --RegionId {region} --SettingType \
-                 SessionManagerConfig --SessionManagerConfig '{{\"SessionManagerEnabled\":true}}'"
-            ),
+            switch_on(region.as_str()),
         ),
         Kind::SessionQuota => (
             "there are too many sessions",

@@ -3,6 +3,7 @@
 use super::advice::{self, Advice};
 use super::answer::Refusal;
 use super::client::Config;
+use super::knock::Times;
 use super::transport::Problem;
 use crate::credentials::{Credentials, Source};
 use crate::explain::{ExitCode, Explain};
@@ -277,6 +278,16 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match &self.inner.problem {
             Problem::Refused(refusal) => Some(&refusal.code),
+            _ => None,
+        }
+    }
+
+    /// What the clocks said when the API refused.
+    pub fn times(&self) -> Option<Times> {
+        match &self.inner.problem {
+            Problem::Refused(refusal) => {
+                Some(Times { local: refusal.local_time, service: refusal.service_time })
+            }
             _ => None,
         }
     }

@@ -9,7 +9,7 @@
 //! Nothing here writes to a terminal, and no secret, token, signature or WebSocket URL is part of
 //! any `Debug`, message or log line.
 
-mod advice;
+pub(crate) mod advice;
 mod answer;
 mod client;
 mod command;
@@ -20,12 +20,14 @@ mod fleet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod invocation;
+mod knock;
 mod network;
 mod probe;
 #[cfg(test)]
 mod scripted;
 pub mod sign;
 mod sts;
+mod switches;
 mod transport;
 mod wire;
 
@@ -40,6 +42,7 @@ pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
 pub use error::{Error, Kind};
 pub use fleet::{Instance, InstanceFilter, InstancePage};
 pub use invocation::InvocationError;
+pub use knock::Times;
 pub use network::NetworkError;
 pub use probe::Verdict;
 pub use sign::SignatureVersion;

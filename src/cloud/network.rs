@@ -91,6 +91,12 @@ impl NetworkError {
         let Some(reason) = chain(error).find_map(|link| link.downcast_ref::<net::Error>()) else {
             return Self::Closed { endpoint, detail: innermost(error) };
         };
+        Self::of(reason, host, &endpoint, connect)
+    }
+
+    /// An error of a connection that was made for the API.
+    pub(crate) fn of(reason: &net::Error, host: &str, endpoint: &str, connect: Duration) -> Self {
+        let endpoint = endpoint.to_owned();
         match reason {
             net::Error::Resolve(detail) => {
                 Self::Dns { host: host.to_owned(), detail: detail.clone() }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::session::{Seen, look};
+use super::look::{Seen, look};
 use crate::cloud::{self, Client, Invocation, InvocationError, InvocationResult};
 use crate::explain::{ExitCode, Explain};
 use crate::tunnel::error::Finding;
@@ -96,8 +96,8 @@ impl Explain for Failed {
                       ecs-bridge forward -L 3389"
                     .to_owned(),
             }),
-            Cause::Away => Some(Finding::AgentOffline.remedy().to_owned()),
-            Cause::Command { finding: Some(finding), .. } => Some(finding.remedy().to_owned()),
+            Cause::Away => Some(Finding::AgentOffline.remedy()),
+            Cause::Command { finding: Some(finding), .. } => Some(finding.remedy()),
             Cause::Command { error: error @ InvocationError::Call(_), .. } => error.remedy(),
             Cause::Command { error, .. } if self.step == Step::Install => {
                 let fix = error.remedy().unwrap_or_default();

@@ -1,17 +1,21 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
+mod broken;
 mod command;
 mod completions;
 mod configure;
+mod doctor;
 mod forward;
 mod known_hosts;
 mod list;
+mod look;
 mod man;
 mod proxy;
 mod register;
 mod send_key;
 mod session;
 mod ssh_config;
+mod start;
 mod target;
 
 use std::cell::RefCell;
@@ -86,6 +90,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,
+            Command::Doctor(args) => doctor::run(global, args).await,
             Command::Configure(args) => configure::run(global, args).await,
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
@@ -246,7 +251,7 @@ impl Cloud {
                 debug!("the credentials that there are are used on: {error}");
                 return Ok(self.clone());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         if recipe == *config.credentials.recipe() {
             return Ok(self.clone());
@@ -256,15 +261,18 @@ impl Cloud {
     }
 }
 
-fn resolve(global: &Global, profile: Option<&str>) -> Result<Resolved> {
-    Ok(credentials::resolve(&Query {
+fn resolve(
+    global: &Global,
+    profile: Option<&str>,
+) -> std::result::Result<Resolved, credentials::Error> {
+    credentials::resolve(&Query {
         profile,
         region: global.region.as_deref(),
         config: global.config.as_deref(),
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),
-    })?)
+    })
 }
 
 /// A region or an endpoint that is of no use, and where it was set.

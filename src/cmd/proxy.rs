@@ -13,13 +13,15 @@ use tracing::{info, warn};
 
 use super::command::Failed;
 use super::register::{Registration, check_user};
-use super::session::{Carried, Plan, Witness, carry};
+use super::session::{Carried, Plan, Witness};
+use super::start::{Starter, carry_started};
 use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
 use crate::cache::Cache;
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
+use crate::logging;
 use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
@@ -56,8 +58,15 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let (gate, writer) = Gate::new(local.writer);
     let look = Look::default();
     let local = Endpoint::new(local.reader, writer.shown_to(look.shown_to()));
+    let quiet = global.quiet;
+    let starter = Starter::new(&args.start, move |text| {
+        if !quiet {
+            logging::tell(&format!("ecs-bridge: {text}"));
+        }
+    });
     let has_begun = Cell::new(false);
-    let mut run = Run { args, plan, key: key.as_ref(), gate, look, signals, local, has_begun };
+    let key = key.as_ref();
+    let mut run = Run { args, starter, plan, key, gate, look, signals, local, has_begun };
     let found = match run.unless_ended(finder.find()).await {
         Ok(found) => found?,
         Err(done) => return Ok(done),
@@ -79,6 +88,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
 /// The command at work.
 struct Run<'a, R, W> {
     args: &'a cli::Proxy,
+    starter: Option<Starter>,
     plan: Plan,
     key: Option<&'a PublicKey>,
     gate: Gate,
@@ -135,7 +145,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 () = not_registered => {}
             }
         };
-        let carried = carry(&found.cloud, &plan, &mut self.local, stop, &keeper).await;
+        let starter = self.starter.as_ref();
+        let carried = carry_started(starter, found, &plan, &mut self.local, stop, &keeper).await;
         if let Some(signal) = ended_by.get() {
             return Ok(Done::By(signal));
         }

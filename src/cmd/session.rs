@@ -13,19 +13,18 @@ use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::debug;
 
+use super::broken::Broken;
+use super::look::look_for_session;
 use super::target::Found;
 use super::{Cloud, Mistake, Result};
 use crate::cli;
-use crate::cloud::{
-    AgentStatus, Client, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
-    TerminalSession,
-};
+use crate::cloud::{self, Client, ConnectionType, StartTerminalSession, TerminalSession};
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, End, Failure, Session};
 use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
-use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+use crate::tunnel::error::{NotDialled, SessionError, Target};
 use crate::tunnel::hidden::Hidden;
 use crate::tunnel::wire::{NotRedialled, Redialling, Wire};
 
@@ -42,14 +41,14 @@ const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
 /// How long after the agent has joined a target that nobody has complained about is taken to be
 /// there: agents dial after a second.
 const PROBE_DELAY: Duration = Duration::from_millis(1500);
-/// How long to look for the cause when a session did not open.
-const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
 /// What sessions of one kind are to be like.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) target: Target,
     connection_type: Option<ConnectionType>,
+    /// Whether the far side is known to speak first.
+    server_first: bool,
     ready_delay: Duration,
     keepalive: Option<Duration>,
     idle_timeout: Option<Duration>,
@@ -63,6 +62,7 @@ impl Plan {
     /// When the host is not a host.
     pub(super) fn new(target: Target, options: &cli::Session) -> Result<Self> {
         check(&target)?;
+        let server_first = target.port == SSH;
         let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
         Ok(Self {
             target,
@@ -70,6 +70,7 @@ impl Plan {
                 cli::ConnectionType::Internet => ConnectionType::Internet,
                 cli::ConnectionType::Intranet => ConnectionType::Intranet,
             }),
+            server_first,
             ready_delay: Duration::from_secs_f64(options.ready_delay),
             keepalive: seconds(options.keepalive),
             idle_timeout: seconds(options.idle_timeout),
@@ -90,6 +91,12 @@ impl Plan {
         Self { ready_delay, ..self.clone() }
     }
 
+    /// The same for a session in which nothing is to be said: a target that should speak first and
+    /// does not is told like any other.
+    pub(super) fn for_listening(&self) -> Self {
+        Self { server_first: false, ..self.for_probe() }
+    }
+
     fn request(&self) -> StartTerminalSession {
         let mut request = StartTerminalSession::to_port(&self.target.instance, self.target.port);
         request.target_server = self.target.remote_host.clone();
@@ -101,7 +108,7 @@ impl Plan {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         Config {
-            server_first: self.target.port == SSH,
+            server_first: self.server_first,
             ready_delay: self.ready_delay,
             keepalive: self.keepalive,
             idle_timeout: self.idle_timeout,
@@ -144,7 +151,37 @@ pub(super) async fn carry<R, W>(
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
     observer: &impl Witness,
-) -> Result<Carried>
+) -> std::result::Result<Carried, Broken>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let mut stop = std::pin::pin!(stop.fuse());
+    let carried = carry_only(cloud, plan, local, stop.as_mut(), observer).await;
+    let mut broken = match carried {
+        Err(broken) if broken.is_unexplained() => broken,
+        carried => return carried,
+    };
+    tokio::select! {
+        seen = look_for_session(&cloud.client, &plan.target.instance) => broken.explain(seen),
+        () = stop => {}
+        // Nobody is left who wants to know.
+        () = local.writer.closed() => {}
+    }
+    Err(broken)
+}
+
+/// The same without a look into what has failed.
+///
+/// # Errors
+/// As [`carry`].
+pub(super) async fn carry_only<R, W>(
+    cloud: &Cloud,
+    plan: &Plan,
+    local: &mut Endpoint<R, W>,
+    stop: impl Future<Output = ()>,
+    observer: &impl Witness,
+) -> std::result::Result<Carried, Broken>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
@@ -195,20 +232,12 @@ where
         observer.given_back();
     };
     let (carried, ()) = tokio::join!(carried, ended);
-    let carried = carried?;
-    let Carried::Ended(Outcome { end: End::Failed(failure), .. }) = carried else {
-        return Ok(carried);
-    };
-    let mut error = failed(plan, &session, failure);
-    if error.did_not_open() {
-        tokio::select! {
-            seen = look(&cloud.client, &plan.target.instance) => error.finding = seen.finding,
-            () = stop => {}
-            // Nobody is left who wants to know.
-            () = local.writer.closed() => {}
+    match carried? {
+        Carried::Ended(Outcome { end: End::Failed(failure), .. }) => {
+            Err(failed(plan, &session, failure).into())
         }
+        carried => Ok(carried),
     }
-    Err(error.into())
 }
 
 fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionError {
@@ -254,7 +283,7 @@ async fn start<R, W: LocalWrite>(
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-) -> Result<Option<TerminalSession>> {
+) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
     let (request, unwanted) = (plan.request(), Notify::new());
     let call = cloud.client.start_terminal_session(&request, unwanted.notified());
     let mut call = std::pin::pin!(call);
@@ -280,7 +309,7 @@ async fn dial_and_splice<R, W>(
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
     observer: &impl Observer,
-) -> Result<Carried>
+) -> std::result::Result<Carried, NotDialled>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
@@ -333,54 +362,6 @@ async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
         Ok(Ok(())) => debug!("the session is ended"),
         Ok(Err(error)) => debug!("cannot end the session: {error}"),
         Err(_) => debug!("the API did not answer in time whether the session is ended"),
-    }
-}
-
-/// What is seen of an instance from outside.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// What keeps it from doing what it was asked.
-    pub(super) finding: Option<Finding>,
-    /// Whether it runs Windows.
-    pub(super) is_windows: bool,
-}
-
-/// Looks at an instance that did not do what it was asked, for 3 seconds at most.
-pub(super) async fn look(client: &Client, instance: &str) -> Seen {
-    let calls =
-        async { tokio::join!(client.instance_status(instance), client.agent_status(instance)) };
-    let Ok((status, agent)) = timeout(LOOK_WITHIN, calls).await else { return Seen::default() };
-    let (status, agent) = (status.ok().flatten(), agent.ok().flatten());
-    Seen {
-        is_windows: agent.as_ref().is_some_and(AgentStatus::is_windows),
-        finding: finding(status, agent),
-    }
-}
-
-fn finding(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Option<Finding> {
-    if let Some(state) = status.as_ref().and_then(|status| not_running(&status.state)) {
-        return Some(Finding::NotRunning { state: state.to_owned() });
-    }
-    let agent = agent?;
-    if agent.online == Some(false) {
-        return Some(Finding::AgentOffline);
-    }
-    if agent.supports_sessions == Some(false) {
-        let version = agent.version.unwrap_or_else(|| "unknown".to_owned());
-        return Some(Finding::AgentTooOld { version });
-    }
-    None
-}
-
-/// A word for the state of an instance that does not run, as far as it is known.
-fn not_running(state: &InstanceState) -> Option<&str> {
-    match state {
-        InstanceState::Running => None,
-        InstanceState::Pending => Some("being made"),
-        InstanceState::Starting => Some("starting"),
-        InstanceState::Stopping => Some("stopping"),
-        InstanceState::Stopped => Some("stopped"),
-        InstanceState::Other(state) => Some(state).filter(|s| !s.is_empty()).map(String::as_str),
     }
 }
 

@@ -17,6 +17,16 @@ pub trait LocalWrite: AsyncWrite + Unpin {
     }
 }
 
+impl<W: LocalWrite> LocalWrite for &mut W {
+    async fn closed(&mut self) {
+        W::closed(self).await;
+    }
+
+    async fn may_write(&mut self) {
+        W::may_write(self).await;
+    }
+}
+
 /// A local side, as the driver takes it.
 #[derive(Debug)]
 pub struct Endpoint<R, W> {

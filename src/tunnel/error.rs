@@ -5,6 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use super::dial::DialError;
+use crate::cloud::advice::switch_on;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::{Disconnect, Failure};
 use crate::tls::Fault;
@@ -61,27 +62,58 @@ pub enum Finding {
     /// The service does not hear of its agent.
     #[error("the Cloud Assistant agent of the instance is not online")]
     AgentOffline,
-    /// The agent cannot do it.
-    #[error("the instance's Cloud Assistant agent (version {version}) does not support sessions")]
+    /// The service has never heard of an agent there.
+    #[error("the instance has no Cloud Assistant agent that the service knows of")]
+    AgentMissing,
+    /// The agent is of before there were sessions.
+    #[error(
+        "the instance's Cloud Assistant agent is too old: version {version} does not support sessions"
+    )]
     AgentTooOld {
         /// Its version.
         version: String,
+    },
+    /// The agent cannot do it, whatever its version.
+    #[error("the instance's Cloud Assistant agent (version {version}) does not support sessions")]
+    AgentWithoutSessions {
+        /// Its version.
+        version: String,
+    },
+    /// Session Manager is off.
+    #[error("Session Manager is switched off in {region}")]
+    SwitchedOff {
+        /// Where it is off.
+        region: String,
     },
 }
 
 impl Finding {
     /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    pub fn remedy(&self) -> String {
+        let remedy = match self {
+            Self::NotRunning { state } if state == "stopped" => {
+                "start the instance (ECS console, or `aliyun ecs StartInstance`), or let `proxy \
+                 --start` or `forward --start` do it"
+            }
             Self::NotRunning { .. } => {
                 "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect again \
                  once it has booted"
+            }
+            Self::AgentMissing => {
+                "install the agent (ECS console > Cloud Assistant > ECS Instances > Install), and \
+                 start it"
             }
             Self::AgentOffline => AGENT,
             Self::AgentTooOld { .. } => {
                 "update the agent: later than 2.2.3.256 on Linux, 2.1.3.256 on Windows"
             }
-        }
+            Self::AgentWithoutSessions { .. } => {
+                "update the agent, and see that the instance's system is one that Session Manager \
+                 supports"
+            }
+            Self::SwitchedOff { region } => return switch_on(region),
+        };
+        remedy.to_owned()
     }
 }
 
@@ -92,7 +124,7 @@ impl Explain for SessionError {
     }
 
     fn remedy(&self) -> Option<String> {
-        let finding = self.finding.as_ref().map(|finding| finding.remedy().to_owned());
+        let finding = self.finding.as_ref().map(Finding::remedy);
         finding.or_else(|| self.cause_and_remedy().1)
     }
 
@@ -126,6 +158,11 @@ impl SessionError {
             }
             _ => false,
         }
+    }
+
+    /// Whether the agent has joined, and could not connect to the target.
+    pub fn has_no_target(&self) -> bool {
+        matches!(&self.failure, Failure::Ended(reason) if is_no_target(reason.word()))
     }
 
     fn cause_and_remedy(&self) -> (Option<String>, Option<String>) {

@@ -17,6 +17,7 @@ mod finish;
 pub mod gate;
 pub mod hidden;
 pub mod late;
+pub mod rewind;
 pub mod socket;
 mod vitals;
 pub mod wire;

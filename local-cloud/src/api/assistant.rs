@@ -22,13 +22,15 @@ fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiErro
         .instances(&region)
         .iter()
         .map(|instance| {
+            // Of an agent that was never there nothing was ever heard.
+            let heard = if instance.agent_version.is_empty() { "" } else { now.as_str() };
             json!({
                 "InstanceId": instance.id,
                 "CloudAssistantStatus": instance.reachable().to_string(),
                 "CloudAssistantVersion": instance.agent_version,
                 "OSType": instance.os.name(),
                 "SupportSessionManager": instance.supports_sessions(),
-                "LastHeartbeatTime": now,
+                "LastHeartbeatTime": heard,
             })
         })
         .collect();

@@ -18,7 +18,8 @@ use super::quota::Endings;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
 use crate::cmd::Result;
-use crate::cmd::session::{Carried, Plan, Witness, carry};
+use crate::cmd::session::{Carried, Plan, Witness};
+use crate::cmd::start::{Starter, carry_started};
 use crate::cmd::target::{Finder, Found};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
@@ -38,6 +39,7 @@ pub(super) enum Phase {
 /// What all connections share.
 pub(super) struct Context {
     global: Global,
+    starter: Option<Starter>,
     finder: Finder,
     /// The instance, until it turns out to be gone.
     found: RefCell<Found>,
@@ -68,8 +70,10 @@ impl Context {
         found: Found,
         reporter: Reporter,
     ) -> Self {
+        let told = reporter.clone();
         Self {
             global: global.clone(),
+            starter: Starter::new(&args.start, move |text| told.note(text)),
             finder,
             found: RefCell::new(found),
             looking: Mutex::default(),
@@ -107,7 +111,8 @@ impl Context {
     {
         let mut stop = std::pin::pin!(stop.fuse());
         let found = self.found()?;
-        let carried = carry(&found.cloud, &plan.to(&found), local, stop.as_mut(), observer).await;
+        let (starter, own) = (self.starter.as_ref(), plan.to(&found));
+        let carried = carry_started(starter, &found, &own, local, stop.as_mut(), observer).await;
         let error = match carried {
             Err(error) if error.is_unknown_instance() => error,
             carried => return carried,
@@ -117,7 +122,10 @@ impl Context {
             () = stop.as_mut() => return Ok(Carried::Stopped),
         };
         match again {
-            Some(found) => carry(&found.cloud, &plan.to(&found), local, stop, observer).await,
+            Some(found) => {
+                let own = plan.to(&found);
+                carry_started(starter, &found, &own, local, stop, observer).await
+            }
             None => Err(error),
         }
     }

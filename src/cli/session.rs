@@ -1,0 +1,71 @@
+//! The command line of sessions: types only.
+
+use clap::{Args, ValueEnum};
+
+/// What sessions are to be like.
+#[derive(Args, Debug)]
+pub struct Session {
+    /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
+    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
+    pub connection_type: Option<ConnectionType>,
+
+    /// Break the silence of this side after so many seconds; the service ends a session after 180 s
+    /// of it; 0 = never
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub keepalive: u64,
+
+    /// End the session after so many seconds without a byte in either direction; 0 = never
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(0..=31_536_000)
+    )]
+    pub idle_timeout: u64,
+
+    /// Seconds after the agent has joined until a port that does not speak first is taken to be
+    /// connected; older agents drop what comes too early (0 to 10)
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_READY_DELAY", hide_env_values = true,
+        default_value = "1.5",
+        value_parser = ready_delay
+    )]
+    pub ready_delay: f64,
+
+    /// After the end of file from this side, what still comes is delivered until it has been silent
+    /// for so many seconds
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_LINGER",
+        hide_env_values = true,
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub linger: u64,
+}
+
+/// How to reach the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConnectionType {
+    /// Over the internet
+    Internet,
+    /// From inside the VPC
+    Intranet,
+}
+
+fn ready_delay(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=10.0).contains(&seconds) => Ok(seconds),
+        _ => Err("seconds from 0 to 10, such as 1.5".to_owned()),
+    }
+}

@@ -1,0 +1,110 @@
+//! A session that came to nothing, or broke.
+
+use super::look::Seen;
+use crate::cloud::{self, Kind};
+use crate::explain::{ExitCode, Explain};
+use crate::tunnel::error::{Finding, NotDialled, SessionError};
+
+/// Why a session was not carried to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The API has not started it.
+    #[error("{error}")]
+    Start {
+        error: cloud::Error,
+        /// What a look at the instance has shown, if one was taken.
+        finding: Option<Finding>,
+    },
+    /// Its gateway could not be reached.
+    #[error(transparent)]
+    Dial(#[from] NotDialled),
+    /// It did not open, or broke.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<cloud::Error> for Broken {
+    fn from(error: cloud::Error) -> Self {
+        Self::Start { error, finding: None }
+    }
+}
+
+impl Broken {
+    /// Whether a look at the instance may show more than it says by itself.
+    pub(super) fn is_unexplained(&self) -> bool {
+        match self {
+            // No code is documented for an instance that does not run.
+            Self::Start { error, finding } => {
+                let is_vague = matches!(error.kind(), Kind::OperationForbidden | Kind::OtherCode);
+                is_vague && finding.is_none()
+            }
+            Self::Dial(_) => false,
+            Self::Session(error) => error.did_not_open(),
+        }
+    }
+
+    /// Whether a session opened, and led to nothing that takes connections.
+    pub(super) fn has_no_target(&self) -> bool {
+        matches!(self, Self::Session(error) if error.has_no_target())
+    }
+
+    /// Adds what was seen of the instance.
+    pub(super) fn explain(&mut self, seen: Seen) {
+        match self {
+            Self::Start { finding, .. } => *finding = seen.finding,
+            Self::Dial(_) => {}
+            Self::Session(error) => error.finding = seen.finding,
+        }
+    }
+
+    /// What was found to be wrong with the instance.
+    pub(super) fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Start { finding, .. } => finding.as_ref(),
+            Self::Dial(_) => None,
+            Self::Session(error) => error.finding.as_ref(),
+        }
+    }
+
+    fn inner(&self) -> &dyn Explain {
+        match self {
+            Self::Start { error, .. } => error,
+            Self::Dial(error) => error,
+            Self::Session(error) => error,
+        }
+    }
+}
+
+impl Explain for Broken {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Start { error, finding: Some(finding) } => match error.why() {
+                Some(why) => Some(format!("{finding}; {why}")),
+                None => Some(finding.to_string()),
+            },
+            _ => self.inner().why(),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Start { finding: Some(finding), .. } => Some(finding.remedy()),
+            _ => self.inner().remedy(),
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.inner().request_id()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Start { finding: Some(_), .. } => ExitCode::Target,
+            _ => self.inner().exit_code(),
+        }
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        self.inner().is_unknown_instance()
+    }
+}

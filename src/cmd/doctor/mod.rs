@@ -1,0 +1,182 @@
+//! `ecs-bridge doctor`: all that a connection needs, looked at one after the other.
+
+mod access;
+mod ear;
+mod instance;
+mod session;
+mod setup;
+mod way;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::env;
+use std::future::Future;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::target::{Finder, Found};
+use super::{Cloud, Done, Plain, Result, print};
+use crate::cli::{self, Global};
+use crate::cloud::{AgentStatus, InstanceState, Times};
+use crate::doctor::{Check, Outcome, exit_code, show, take};
+use crate::explain::Explain;
+use crate::shutdown::Signals;
+
+/// How long all of it may take. What is left of a minute is for ending the session.
+const WITHIN: Duration = Duration::from_secs(55);
+/// How long the session may take to be ended once a signal has come.
+const CLEAN_UP: Duration = Duration::from_secs(2);
+
+/// What the checks know, and find out for each other.
+struct Exam<'a> {
+    global: &'a Global,
+    args: &'a cli::Doctor,
+    deadline: Instant,
+    /// Somebody wants it to end.
+    stop: Notify,
+    in_session: Cell<bool>,
+    session_ended: Notify,
+    /// Why there are no credentials, where that is known from the configuration.
+    no_credentials: RefCell<Option<Box<dyn Explain>>>,
+    cloud: OnceCell<Cloud>,
+    times: OnceCell<Option<Times>>,
+    found: OnceCell<Found>,
+    state: OnceCell<Option<InstanceState>>,
+    agent: OnceCell<AgentStatus>,
+    /// What the session has shown of its port.
+    port: RefCell<Option<Outcome>>,
+}
+
+/// Runs the command. What is wrong with the setting-up is told by the checks.
+pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
+    if let Some(target) = &args.target {
+        Finder::check(target)?;
+    }
+    let mut signals =
+        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+    let exam = Exam::new(global, args);
+    let in_colour = in_colour();
+    let mut unwritten = None;
+    let mut tell = |text: &dyn std::fmt::Display| {
+        // Whoever has closed stdout wants no more of it.
+        if unwritten.is_none() {
+            unwritten = print(text).err();
+        }
+    };
+    let checked = {
+        let course = take(exam.checks(), exam.deadline, |one| {
+            if !args.json {
+                tell(&show::lines(one, in_colour));
+            }
+        });
+        let mut course = std::pin::pin!(course);
+        tokio::select! {
+            checked = course.as_mut() => checked,
+            signal = signals.next() => {
+                exam.end_session(course).await;
+                return Ok(Done::By(signal));
+            }
+        }
+    };
+    match args.json {
+        true => tell(&show::json(&checked, args.target.as_deref())),
+        false if !global.quiet => tell(&show::summary(&checked)),
+        false => {}
+    }
+    match unwritten {
+        Some(error) => Err(error),
+        None => Ok(Done::Code(exit_code(&checked) as u8)),
+    }
+}
+
+/// Colours are for terminals whose users do not mind.
+fn in_colour() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+impl<'a> Exam<'a> {
+    fn new(global: &'a Global, args: &'a cli::Doctor) -> Self {
+        Self {
+            global,
+            args,
+            deadline: Instant::now() + WITHIN,
+            stop: Notify::new(),
+            in_session: Cell::new(false),
+            session_ended: Notify::new(),
+            no_credentials: RefCell::default(),
+            cloud: OnceCell::new(),
+            times: OnceCell::new(),
+            found: OnceCell::new(),
+            state: OnceCell::new(),
+            agent: OnceCell::new(),
+            port: RefCell::default(),
+        }
+    }
+
+    /// All checks, in the order in which they are told, each with those that it needs and the seconds
+    /// that it may take.
+    #[rustfmt::skip]
+    fn checks(&self) -> Vec<Check<'_>> {
+        vec![
+            check("configuration", "configuration", &[], 5, self.configuration()),
+            check("credentials", "credentials", &["configuration"], 20, self.credentials()),
+            check("dns", "DNS", &["credentials"], 11, self.dns()),
+            check("proxy", "proxy", &["dns"], 6, self.proxy()),
+            check("connection", "connection", &["proxy"], 6, self.connection()),
+            check("tls", "TLS", &["connection"], 11, self.tls()),
+            check("endpoint", "endpoint", &["tls"], 10, self.endpoint()),
+            check("clock", "clock", &["endpoint"], 1, self.clock()),
+            check("access_key", "access key", &["clock"], 10, self.access_key()),
+            check("permission", "permission", &["access_key"], 10, self.permission()),
+            check("session_manager", "Session Manager", &["access_key"], 10, self.session_manager()),
+            check("instance", "instance", &["access_key"], 12, self.instance()),
+            check("running", "running", &["instance"], 1, self.running()),
+            check("agent_installed", "agent installed", &["instance"], 10, self.agent_installed()),
+            check("agent_online", "agent online", &["running", "agent_installed"], 1, self.agent_online()),
+            check("agent_version", "agent version", &["agent_installed"], 1, self.agent_version()),
+            check("agent_sessions", "agent's sessions", &["agent_version"], 1, self.agent_sessions()),
+            check("session", "session", &["session_manager", "agent_online", "agent_sessions"], 25, self.session()),
+            check("port", "port", &["session"], 1, self.port()),
+            check("key_plugin", "key plug-in", &["instance"], 2, self.key_plugin()),
+        ]
+    }
+
+    /// Lets a session that is open be ended, while all else goes on.
+    async fn end_session(&self, course: impl Future) {
+        self.stop.notify_one();
+        if self.in_session.get() {
+            let ended = async {
+                tokio::select! {
+                    _ = course => {}
+                    () = self.session_ended.notified() => {}
+                }
+            };
+            let _ = timeout(CLEAN_UP, ended).await;
+        }
+    }
+}
+
+fn check<'a>(
+    id: &'static str,
+    title: &'static str,
+    needs: &'static [&'static str],
+    seconds: u64,
+    work: impl Future<Output = Outcome> + 'a,
+) -> Check<'a> {
+    Check { id, title, needs, within: Duration::from_secs(seconds), work: work.boxed_local() }
+}
+
+/// What a check says that has nothing to look at.
+fn without_target() -> Outcome {
+    Outcome::needless("not looked at: no TARGET was given")
+}
+
+/// What a check says whose forerunner could not find out what it needs.
+fn not_known(what: &str) -> Outcome {
+    Outcome::needless(format!("not looked at: {what} is not known"))
+}

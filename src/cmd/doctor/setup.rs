@@ -1,0 +1,69 @@
+//! What is set up on this machine: configuration and credentials.
+
+use super::Exam;
+use crate::cmd::{Cloud, resolve};
+use crate::credentials::Error;
+use crate::doctor::Outcome;
+
+impl Exam<'_> {
+    /// The files and variables make sense, and say which region and endpoint.
+    pub(super) async fn configuration(&self) -> Outcome {
+        let resolved = match resolve(self.global, self.global.profile.as_deref()) {
+            Ok(resolved) => resolved,
+            Err(error) if is_of_configuration(&error) => return Outcome::failed(&error),
+            Err(error) => {
+                self.no_credentials.replace(Some(error.into()));
+                return Outcome::passed("what there is of it can be read");
+            }
+        };
+        let cloud = match Cloud::open(self.global) {
+            Ok(cloud) => cloud,
+            Err(error) => return Outcome::failed(&*error),
+        };
+        let config = cloud.client.config();
+        let from = resolved.region.map(|region| format!(" ({})", region.origin));
+        let endpoint = match (&self.global.endpoint, resolved.endpoint) {
+            (Some(_), _) => " (--endpoint)".to_owned(),
+            (None, Some(endpoint)) => format!(" ({})", endpoint.origin),
+            (None, None) => String::new(),
+        };
+        let found = format!(
+            "region {}{}, endpoint {}{endpoint}",
+            config.region,
+            from.unwrap_or_default(),
+            config.endpoint
+        );
+        // Nobody else sets it.
+        let _ = self.cloud.set(cloud);
+        Outcome::passed(found)
+    }
+
+    /// There are credentials: which of all sources won.
+    pub(super) async fn credentials(&self) -> Outcome {
+        if let Some(error) = &*self.no_credentials.borrow() {
+            return Outcome::failed(&**error);
+        }
+        let Some(cloud) = self.cloud.get() else { return super::not_known("the configuration") };
+        let provider = &cloud.client.config().credentials;
+        match provider.get().await {
+            Ok(credentials) => {
+                Outcome::passed(format!("{}, key {}", provider.recipe(), credentials.masked_id()))
+            }
+            Err(error) => Outcome::failed(&*error),
+        }
+    }
+}
+
+/// Whether an error is about what was written where, rather than about keys.
+fn is_of_configuration(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::UnknownProfile { .. }
+            | Error::NoFile { .. }
+            | Error::Unreadable { .. }
+            | Error::Unusable { .. }
+            | Error::BadEndpoint { .. }
+            | Error::BadUrl { .. }
+            | Error::NotText { .. }
+    )
+}

@@ -1,0 +1,301 @@
+//! `--start`: a session with an instance that may have to be started first.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::io::AsyncRead;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use super::Result;
+use super::broken::Broken;
+use super::look::not_running;
+use super::session::{Carried, Plan, Witness, carry};
+use super::target::Found;
+use crate::cli;
+use crate::cloud::{Client, InstanceState, TerminalSession};
+use crate::explain::{ExitCode, Explain};
+use crate::tunnel::driver::Observer;
+use crate::tunnel::endpoint::{Endpoint, LocalWrite};
+use crate::tunnel::error::Finding;
+use crate::tunnel::rewind::Rewind;
+
+/// A session that is not open by then is taken to need a look at its instance. One that goes well is
+/// open before, so that nothing is asked for in vain.
+const LOOK_AFTER: Duration = Duration::from_secs(3);
+/// The first pause between two questions, each of which is followed by a longer one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// How an instance is started, and who is told of it.
+pub(super) struct Starter {
+    within: Duration,
+    tell: Box<dyn Fn(&str)>,
+    told: RefCell<String>,
+}
+
+impl Starter {
+    /// `None` if no instance is to be started.
+    pub(super) fn new(args: &cli::Start, tell: impl Fn(&str) + 'static) -> Option<Self> {
+        args.start.then(|| Self {
+            within: Duration::from_secs(args.start_timeout),
+            tell: Box::new(tell),
+            told: RefCell::default(),
+        })
+    }
+
+    /// Tells how far it is; several connections wait for the same.
+    fn tell(&self, text: String) {
+        if *self.told.borrow() != text {
+            (self.tell)(&text);
+            self.told.replace(text);
+        }
+    }
+}
+
+/// Carries a session as [`carry`] does. If it turns out that the instance does not run it is started
+/// first, where there is a starter; what was taken from the local side until then is not lost.
+///
+/// # Errors
+/// As [`carry`], and when the instance cannot be started or does not come up in time.
+pub(super) async fn carry_started<R, W>(
+    starter: Option<&Starter>,
+    found: &Found,
+    plan: &Plan,
+    local: &mut Endpoint<R, W>,
+    stop: impl Future<Output = ()>,
+    observer: &impl Witness,
+) -> Result<Carried>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let Some(starter) = starter else {
+        return Ok(carry(&found.cloud, plan, local, stop, observer).await?);
+    };
+    let (is_open, is_stopped) = (Cell::new(false), Cell::new(false));
+    let stop = async {
+        stop.await;
+        is_stopped.set(true);
+    };
+    let mut stop = std::pin::pin!(stop.fuse());
+    let observer = Watch { observer, is_open: &is_open };
+    let reader = Rewind::new(&mut local.reader, &is_open);
+    let mut local = Endpoint::new(reader, &mut local.writer);
+    let client = &found.cloud.client;
+
+    let is_down = Cell::new(false);
+    let down = async {
+        seen_down(client, &found.id, &is_open).await;
+        is_down.set(true);
+    };
+    let until = async {
+        tokio::select! {
+            () = stop.as_mut() => {}
+            () = down => {}
+        }
+    };
+    let mut carried = carry(&found.cloud, plan, &mut local, until, &observer).await;
+    let mut deadline = None;
+    loop {
+        let again = match &carried {
+            _ if is_stopped.get() || is_open.get() => false,
+            Ok(_) => is_down.get(),
+            Err(broken) => is_of_starting(broken, deadline.is_some()),
+        };
+        if !again || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(carried?);
+        }
+        is_down.set(false);
+        let began_again = deadline.is_some();
+        let by = *deadline.get_or_insert_with(|| Instant::now() + starter.within);
+        let up = async {
+            if began_again {
+                // It is up for all that is known, and what is to answer is not.
+                sleep(LONGEST_PAUSE).await;
+            }
+            come_up(starter, client, &found.id, by).await
+        };
+        tokio::select! {
+            up = up => up?,
+            () = stop.as_mut() => return Ok(Carried::Stopped),
+            () = local.writer.closed() => return Ok(Carried::Stopped),
+        }
+        local.reader.rewind();
+        carried = carry(&found.cloud, plan, &mut local, stop.as_mut(), &observer).await;
+    }
+}
+
+/// Whether a failure is that of an instance which is not up, or only just.
+fn is_of_starting(broken: &Broken, was_started: bool) -> bool {
+    match broken.finding() {
+        Some(Finding::NotRunning { .. }) => true,
+        // The agent is up before the services, and is said to be there when it is not any more.
+        Some(Finding::AgentOffline) => was_started,
+        _ => was_started && broken.has_no_target(),
+    }
+}
+
+/// Waits until it is seen that an instance does not run whose session does not open.
+async fn seen_down(client: &Client, instance: &str, is_open: &Cell<bool>) {
+    sleep(LOOK_AFTER).await;
+    if !is_open.get() {
+        debug!("the session is not open yet: is the instance running?");
+        match client.instance_status(instance).await {
+            Ok(Some(status)) if not_running(&status.state).is_some() => return,
+            Ok(_) => {}
+            Err(error) => debug!("cannot look: {error}"),
+        }
+    }
+    std::future::pending().await
+}
+
+/// Starts an instance, and waits until its agent is there.
+async fn come_up(
+    starter: &Starter,
+    client: &Client,
+    instance: &str,
+    deadline: Instant,
+) -> Result<()> {
+    let label = client.label(instance);
+    let lacks = Cell::new("it does not run");
+    let up = async {
+        let began = Instant::now();
+        let mut pause = Pause::default();
+        let mut is_started = false;
+        loop {
+            let status = client.instance_status(instance).await?;
+            let Some(status) = status else { return Err(gone(&label).into()) };
+            match status.state {
+                InstanceState::Running => break,
+                // It may have been started by somebody else a moment ago, which is as good.
+                InstanceState::Stopped if !is_started => {
+                    is_started = client.start_instance(instance).await?;
+                    starter.tell(format!("{label} is stopped: it is started"));
+                }
+                InstanceState::Stopping => {
+                    lacks.set("it is still being stopped");
+                    starter.tell(format!("{label} is being stopped: it is started after that"));
+                }
+                _ => lacks.set("it is still starting"),
+            }
+            pause.wait().await;
+        }
+        lacks.set("its Cloud Assistant agent is not online yet");
+        let mut pause = Pause::default();
+        loop {
+            let agent = client.agent_status(instance).await?;
+            if agent.is_some_and(|agent| agent.online == Some(true)) {
+                break;
+            }
+            starter.tell(format!("{label} runs: its agent is waited for"));
+            pause.wait().await;
+        }
+        let took = began.elapsed().as_secs();
+        starter.tell(format!("{label} is up, its agent too, after {took} s"));
+        Ok(())
+    };
+    match timeout_at(deadline, up).await {
+        Ok(up) => up,
+        Err(_) => {
+            Err(NotUp { label: label.clone(), within: starter.within, lacks: lacks.get() }.into())
+        }
+    }
+}
+
+fn gone(label: &str) -> super::Mistake {
+    super::Mistake {
+        what: format!("{label} is gone: the service does not know it any more"),
+        remedy: "see `ecs-bridge list`".to_owned(),
+        exit_code: ExitCode::Target,
+    }
+}
+
+/// Ever longer pauses.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// An instance that was started and did not come up.
+#[derive(Debug)]
+struct NotUp {
+    label: String,
+    within: Duration,
+    lacks: &'static str,
+}
+
+impl fmt::Display for NotUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not come up within {} s", self.label, self.within.as_secs())
+    }
+}
+
+impl std::error::Error for NotUp {}
+
+impl Explain for NotUp {
+    fn why(&self) -> Option<String> {
+        Some(self.lacks.to_owned())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(
+            "look at it in the ECS console; where it needs longer, raise --start-timeout, or \
+             connect again in a while"
+                .to_owned(),
+        )
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Target
+    }
+}
+
+/// An observer that also sees whether the session has opened.
+struct Watch<'a, O> {
+    observer: &'a O,
+    is_open: &'a Cell<bool>,
+}
+
+impl<O: Observer> Observer for Watch<'_, O> {
+    fn ready(&self) {
+        self.is_open.set(true);
+        self.observer.ready();
+    }
+
+    fn carried(&self, sent: u64, delivered: u64) {
+        self.observer.carried(sent, delivered);
+    }
+
+    fn ended(&self) {
+        self.observer.ended();
+    }
+
+    fn closed(&self) {
+        self.observer.closed();
+    }
+}
+
+impl<O: Witness> Witness for Watch<'_, O> {
+    fn started(&self, session: &TerminalSession) {
+        self.observer.started(session);
+    }
+
+    fn given_back(&self) {
+        self.observer.given_back();
+    }
+}

@@ -1,0 +1,153 @@
+//! The order of checks: each begins once those that it needs are done, and all are told in order.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, Shared, join, join_all};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Checked, Outcome, Trouble};
+use crate::explain::ExitCode;
+
+/// A check to be made.
+pub struct Check<'a> {
+    /// What scripts know it by.
+    pub id: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// The ids of those without which it makes no sense. They come before it.
+    pub needs: &'static [&'static str],
+    /// How long it may take.
+    pub within: Duration,
+    /// The check itself.
+    pub work: LocalBoxFuture<'a, Outcome>,
+}
+
+/// Makes checks until `deadline`, and tells of each as soon as it and all before it are done.
+pub async fn take(
+    checks: Vec<Check<'_>>,
+    deadline: Instant,
+    mut tell: impl FnMut(&Checked),
+) -> Vec<Checked> {
+    let mut begun: Vec<(&'static str, &'static str, Shared<LocalBoxFuture<'_, Outcome>>)> =
+        Vec::with_capacity(checks.len());
+    for Check { id, title, needs, within, work } in checks {
+        let needed = begun.iter().filter(|(id, ..)| needs.contains(id));
+        let needed: Vec<_> = needed.map(|(id, title, done)| (*id, *title, done.clone())).collect();
+        let course = async move {
+            for (id, title, done) in needed {
+                if let Some(because) = done.await.stands_in_the_way(id) {
+                    let why = format!("{title} comes first");
+                    return Outcome::Skipped { why, because: Some(because) };
+                }
+            }
+            let end = deadline.min(Instant::now() + within);
+            timeout_at(end, work).await.unwrap_or_else(|_| late(within))
+        };
+        begun.push((id, title, course.boxed_local().shared()));
+    }
+    let all = join_all(begun.iter().map(|(.., done)| done.clone()));
+    let told = async {
+        let mut checked = Vec::with_capacity(begun.len());
+        for (id, title, done) in &begun {
+            let one = Checked { id, title, outcome: done.clone().await };
+            tell(&one);
+            checked.push(one);
+        }
+        checked
+    };
+    join(all, told).await.1
+}
+
+fn late(within: Duration) -> Outcome {
+    let trouble =
+        Trouble::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
+    Outcome::Failed(trouble.fix("try again; with -vv the log says what was waited for"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::doctor::exit_code;
+
+    const LIMIT: Duration = Duration::from_secs(8);
+
+    fn check<'a>(
+        id: &'static str,
+        needs: &'static [&'static str],
+        work: impl Future<Output = Outcome> + 'a,
+    ) -> Check<'a> {
+        Check { id, title: id, needs, within: LIMIT, work: work.boxed_local() }
+    }
+
+    fn bad() -> Outcome {
+        Outcome::Failed(Trouble::plain("bad", ExitCode::Target))
+    }
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(3_600)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_needs_a_failed_one_is_skipped_and_says_whose_fault_it_is() {
+        let good = || async { Outcome::passed("good") };
+        let checks = vec![
+            check("a", &[], async { bad() }),
+            check("b", &[], good()),
+            check("c", &["a", "b"], async { panic!("it needs a") }),
+            check("d", &["c"], async { panic!("it needs c, which needs a") }),
+            check("e", &["b"], async { Outcome::needless("no need") }),
+            check("f", &["e"], async { Outcome::Unknown(Trouble::plain("?", ExitCode::Network)) }),
+            check("g", &["f"], good()),
+        ];
+        let mut told = Vec::new();
+        let checked = take(checks, far(), |one| told.push(one.id)).await;
+        assert_eq!(told, ["a", "b", "c", "d", "e", "f", "g"]);
+        let because = |at: usize| match &checked[at].outcome {
+            Outcome::Skipped { because, .. } => *because,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((because(2), because(3), because(4)), (Some("a"), Some("a"), None));
+        assert_eq!(checked[6].outcome, Outcome::passed("good"));
+        assert_eq!(exit_code(&checked), ExitCode::Target);
+        assert_eq!(exit_code(&checked[4..]), ExitCode::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_do_not_need_each_other_are_made_side_by_side_and_told_in_order() {
+        let (second, told) = (Notify::new(), RefCell::new(Vec::new()));
+        let checks = vec![
+            check("a", &[], async {
+                // It ends only if the other one is under way.
+                second.notified().await;
+                Outcome::passed("")
+            }),
+            check("b", &[], async {
+                second.notify_one();
+                assert!(told.borrow().is_empty());
+                Outcome::passed("")
+            }),
+        ];
+        take(checks, far(), |one| told.borrow_mut().push(one.id)).await;
+        assert_eq!(*told.borrow(), ["a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_has_its_limit_and_all_of_them_theirs() {
+        let never = || async { std::future::pending().await };
+        let began = Instant::now();
+        let checked = take(vec![check("a", &[], never())], far(), |_| {}).await;
+        assert_eq!(began.elapsed(), LIMIT);
+        assert_eq!(exit_code(&checked), ExitCode::Network);
+
+        let began = Instant::now();
+        let quick = check("b", &["a"], async { panic!("it needs a") });
+        let deadline = began + Duration::from_secs(3);
+        let checked = take(vec![check("a", &[], never()), quick], deadline, |_| {}).await;
+        assert_eq!((began.elapsed().as_secs(), checked.len()), (3, 2));
+    }
+}

@@ -1,0 +1,122 @@
+//! What `doctor` finds: checks, each of which needs others, and what came of each.
+//!
+//! Nothing here knows what is checked. [`take`] runs the checks, those side by side that do not need
+//! each other; [`show`] writes down what came of them.
+
+mod course;
+pub mod show;
+
+pub use course::{Check, take};
+
+use crate::explain::{ExitCode, Explain};
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is as it should be: what was found, in one line.
+    Passed(String),
+    /// It is not.
+    Failed(Trouble),
+    /// It was not looked at, for there is no need to, or no way.
+    Skipped {
+        /// Why not, in one line.
+        why: String,
+        /// The id of the failed check that it needs, if that is why.
+        because: Option<&'static str>,
+    },
+    /// It was looked at, and nothing could be told: why not.
+    Unknown(Trouble),
+}
+
+/// What is wrong, as all messages of this program have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub what: String,
+    /// Why.
+    pub why: Option<String>,
+    /// What to do next.
+    pub fix: Option<String>,
+    /// The `RequestId` of the API's answer.
+    pub request_id: Option<String>,
+    /// With what a command would end for it.
+    pub exit_code: ExitCode,
+}
+
+impl Trouble {
+    /// What an error has to say.
+    pub fn of(error: &dyn Explain) -> Self {
+        Self {
+            what: error.to_string(),
+            why: error.why(),
+            fix: error.remedy(),
+            request_id: error.request_id().map(str::to_owned),
+            exit_code: error.exit_code(),
+        }
+    }
+
+    /// Something that is told in one line.
+    pub fn plain(what: impl Into<String>, exit_code: ExitCode) -> Self {
+        Self { what: what.into(), why: None, fix: None, request_id: None, exit_code }
+    }
+
+    /// And why.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// And what to do next.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+impl Outcome {
+    /// It is as it should be.
+    pub fn passed(found: impl Into<String>) -> Self {
+        Self::Passed(found.into())
+    }
+
+    /// There is no need to look at it.
+    pub fn needless(why: impl Into<String>) -> Self {
+        Self::Skipped { why: why.into(), because: None }
+    }
+
+    /// An error has come of it.
+    pub fn failed(error: &dyn Explain) -> Self {
+        Self::Failed(Trouble::of(error))
+    }
+
+    /// The id of the failed check for which a check that needs this one cannot be made.
+    fn stands_in_the_way(&self, id: &'static str) -> Option<&'static str> {
+        match self {
+            Self::Failed(_) => Some(id),
+            Self::Skipped { because, .. } => *because,
+            Self::Passed(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// A check that was made.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What scripts know it by. It never changes.
+    pub id: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The exit code that belongs to the first check that failed.
+pub fn exit_code(checked: &[Checked]) -> ExitCode {
+    let failed = checked.iter().find_map(|checked| match &checked.outcome {
+        Outcome::Failed(trouble) => Some(trouble.exit_code),
+        _ => None,
+    });
+    failed.unwrap_or(ExitCode::Ok)
+}

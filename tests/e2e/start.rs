@@ -1,0 +1,216 @@
+//! `--start`: an instance that is stopped is started, and what was said meanwhile is not lost.
+
+use std::time::Duration;
+
+use local_cloud::{AccessKey, Agent, Instance, InstanceStatus, LocalCloud, Pace};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::lab::{BANNER, Bridge, Lab, SOON, refusing};
+use crate::world::{INSTANCE, PATIENCE};
+
+const HELLO: &[u8] = b"SSH-2.0-target\r\n";
+/// How long it takes the instance to run, and then its agent to be there.
+const BOOT: Duration = Duration::from_millis(700);
+
+fn instance(status: InstanceStatus) -> Instance {
+    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    instance.status(status).boot(BOOT, BOOT)
+}
+
+async fn stopped() -> Lab {
+    Lab::new(instance(InstanceStatus::Stopped)).await
+}
+
+fn count(lab: &Lab, action: &str) -> usize {
+    lab.cloud.calls().iter().filter(|call| call.action == action).count()
+}
+
+/// The target finds what was said, and answers.
+async fn converse(bridge: &mut Bridge, mut far: TcpStream) {
+    let mut said = vec![0; BANNER.len()];
+    // An agent dials before anything is said.
+    far.write_all(HELLO).await.unwrap();
+    let heard = timeout(PATIENCE, far.read_exact(&mut said)).await;
+    heard.expect("what was said first comes in time").unwrap();
+    assert_eq!(said, BANNER);
+    bridge.expect(HELLO).await;
+    far.write_all(b"more").await.unwrap();
+    bridge.expect(b"more").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_instance_is_started_and_nothing_that_was_said_is_lost() {
+    let lab = stopped().await;
+    let mut bridge = lab.start(&["--start"]);
+    bridge.send(BANNER).await;
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let [stopped, runs, up] = &*lines else { panic!("{lines:?}") };
+    assert_eq!(*stopped, "ecs-bridge: i-bp1example0001 is stopped: it is started");
+    assert_eq!(*runs, "ecs-bridge: i-bp1example0001 runs: its agent is waited for");
+    assert!(up.starts_with("ecs-bridge: i-bp1example0001 is up, its agent too, after "), "{up}");
+    assert_eq!(count(&lab, "StartInstance"), 1);
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_runs_costs_no_call_more() {
+    let lab = Lab::new(instance(InstanceStatus::Running)).await;
+    let mut bridge = lab.start(&["--start"]);
+    bridge.send(BANNER).await;
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    bridge.end().await.well(b"");
+    lab.all_ended().await;
+    let calls: Vec<_> = lab.cloud.calls().into_iter().map(|call| call.action).collect();
+    assert_eq!(calls, ["StartTerminalSession", "EndTerminalSession"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_being_stopped_is_waited_for_first() {
+    let lab = Lab::new(instance(InstanceStatus::Stopping)).await;
+    let mut bridge = lab.start(&["--start"]);
+    bridge.send(BANNER).await;
+    bridge.logged("is being stopped: it is started after that").await;
+    assert_eq!(count(&lab, "StartInstance"), 0);
+    lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Stopped);
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    assert_eq!(bridge.end().await.code, Some(0));
+    assert_eq!(count(&lab, "StartInstance"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_that_start_the_same_do_each_other_no_harm() {
+    let lab = stopped().await;
+    let mut bridges: Vec<_> = (0..3).map(|_| lab.start(&["--start", "-q"])).collect();
+    for bridge in &mut bridges {
+        bridge.send(BANNER).await;
+    }
+    let mut far = Vec::new();
+    for _ in &bridges {
+        let mut target = lab.accept().await;
+        target.write_all(HELLO).await.unwrap();
+        far.push(target);
+    }
+    for mut bridge in bridges {
+        bridge.expect(HELLO).await;
+        drop(bridge.stdin.take());
+        bridge.end().await.well(b"");
+    }
+    let started = lab.cloud.calls().into_iter().filter(|call| call.action == "StartInstance");
+    assert_eq!(started.filter(|call| call.code.is_none()).count(), 1);
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_not_there_yet_is_waited_for() {
+    let lab = stopped().await;
+    let (_held, nobody) = refusing();
+    let mut targets = None;
+    lab.cloud.update_instance(INSTANCE, |instance| {
+        targets = Some(instance.targets.clone());
+        instance.targets.insert((None, 22), nobody);
+    });
+    let mut bridge = lab.start(&["--start"]);
+    bridge.send(BANNER).await;
+    bridge.logged("is up, its agent too").await;
+    let refused = |session: &local_cloud::SessionRecord| {
+        session.end_reason.as_deref() == Some("OpenTargetPortFailed")
+    };
+    lab.session(refused).await;
+    lab.cloud.update_instance(INSTANCE, |instance| instance.targets = targets.unwrap());
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    assert_eq!(bridge.end().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_start_it_is_told_the_policy() {
+    let key = AccessKey::new("testid", "testsecret").deny("StartInstance");
+    let cloud = LocalCloud::builder().access_key(key);
+    let lab = Lab::with(cloud, instance(InstanceStatus::Stopped)).await;
+    let ended = lab.start(&["--start"]).end().await;
+    let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
+    assert_eq!(ended.code, Some(5));
+    assert!(report.what.contains("StartInstance was refused: a permission is missing"));
+    assert!(report.fix.contains(r#""Action":["ecs:StartInstance"]"#), "{}", report.fix);
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_does_not_come_up_in_time_is_told() {
+    let never = Duration::from_secs(3_600);
+    for (boot, agent, why) in
+        [(never, never, "it is still starting"), (BOOT, never, "its Cloud Assistant agent is not")]
+    {
+        let lab = Lab::new(instance(InstanceStatus::Stopped).boot(boot, agent)).await;
+        let ended = lab.start(&["--start", "--start-timeout", "3", "-q"]).end().await;
+        let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
+        assert_eq!(ended.code, Some(6));
+        assert_eq!(report.what, "i-bp1example0001 did not come up within 3 s");
+        assert!(report.why.contains(why), "{}", report.why);
+        assert!(report.fix.contains("--start-timeout"));
+        lab.all_ended().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_ends_at_once_when_nobody_wants_it_any_more() {
+    for by_signal in [true, false] {
+        let never = Duration::from_secs(3_600);
+        let lab = Lab::new(instance(InstanceStatus::Stopped).boot(never, never)).await;
+        let mut bridge = lab.start(&["--start"]);
+        bridge.logged("is stopped: it is started").await;
+        let before = std::time::Instant::now();
+        let code = match by_signal {
+            true => {
+                bridge.signal("INT").await;
+                130
+            }
+            false => {
+                drop(bridge.stdout.take());
+                0
+            }
+        };
+        let ended = bridge.end().await;
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+        lab.all_ended().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forward_starts_it_for_its_probe() {
+    let lab = stopped().await;
+    let mut command = lab.bridge(["forward", "-i", INSTANCE, "-L", "0:localhost:6379", "--start"]);
+    let bridge = Bridge::start(&mut command);
+    let far = lab.accept().await;
+    let mut bridge = bridge;
+    bridge.logged("Forwarding 127.0.0.1:").await;
+    assert!(bridge.log().contains("is stopped: it is started"), "{}", bridge.log());
+    drop(far);
+    bridge.signal("TERM").await;
+    assert_eq!(bridge.end().await.code, Some(143));
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_it_a_stopped_instance_stays_stopped_and_the_way_is_shown() {
+    let waits = Duration::from_millis(300);
+    let lab = Lab::new(instance(InstanceStatus::Stopped).agent_timeout(waits)).await;
+    let ended = lab.start(&[]).end().await;
+    let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
+    assert_eq!(ended.code, Some(6));
+    assert!(report.fix.contains("proxy --start"), "{}", report.fix);
+    assert_eq!(count(&lab, "StartInstance"), 0);
+}
