@@ -16,6 +16,7 @@ async fn instances_and_their_names_go_through_ecs_bridge() {
     for (host, proxy) in [
         ("i-bp1example0001", "proxycommand ecs-bridge proxy --send-key --user %r %h %p"),
         ("mi-hz01example", "proxycommand ecs-bridge proxy %h %p"),
+        ("db-1.cn-beijing.ecs", "proxycommand ecs-bridge proxy --send-key --user %r %h %p"),
         ("web-1", "proxycommand ecs-bridge proxy --send-key --user %r %h %p"),
         ("inner", "proxycommand ecs-bridge proxy i-bp1example0001 %p --remote-host 10.0.0.7"),
     ] {
