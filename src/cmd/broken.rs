@@ -1,8 +1,11 @@
 //! A session that came to nothing, or broke.
 
+use http::StatusCode;
+
 use super::look::Seen;
 use crate::cloud::{self, Kind};
 use crate::explain::{ExitCode, Explain};
+use crate::tunnel::dial::DialError;
 use crate::tunnel::error::{Finding, NotDialled, SessionError};
 
 /// Why a session was not carried to its end.
@@ -46,6 +49,18 @@ impl Broken {
     /// Whether a session opened, and led to nothing that takes connections.
     pub(super) fn has_no_target(&self) -> bool {
         matches!(self, Self::Session(error) if error.has_no_target())
+    }
+
+    /// Whether a quota of sessions is the cause, as the API or the gateway tells it.
+    pub(super) fn is_quota(&self) -> bool {
+        match self {
+            Self::Start { error, .. } => error.kind() == Kind::SessionQuota,
+            Self::Dial(not) => {
+                let too_many = StatusCode::TOO_MANY_REQUESTS;
+                matches!(not.error, DialError::Refused { status, .. } if status == too_many)
+            }
+            Self::Session(_) => false,
+        }
     }
 
     /// Adds what was seen of the instance.

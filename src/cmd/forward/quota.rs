@@ -4,14 +4,11 @@ use std::cell::Cell;
 use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::cloud::{self, Kind};
+use crate::cmd::broken::Broken;
 use crate::explain::Explain;
-use crate::tunnel::dial::DialError;
-use crate::tunnel::error::NotDialled;
 
 /// For how long after its end a session may still be counted.
 const COUNTED_FOR: Duration = Duration::from_secs(5);
@@ -65,22 +62,20 @@ impl Endings {
     }
 }
 
-/// Whether a quota of sessions is the cause, as the API or the gateway tells it.
 fn is_quota(error: &(dyn Explain + 'static)) -> bool {
     let error: &(dyn StdError + 'static) = error;
-    if let Some(error) = error.downcast_ref::<cloud::Error>() {
-        return error.kind() == Kind::SessionQuota;
-    }
-    error.downcast_ref::<NotDialled>().is_some_and(|not| {
-        matches!(not.error, DialError::Refused { status: StatusCode::TOO_MANY_REQUESTS, .. })
-    })
+    error.downcast_ref().is_some_and(Broken::is_quota)
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
+    use http::StatusCode;
+
     use super::*;
+    use crate::tunnel::dial::DialError;
+    use crate::tunnel::error::NotDialled;
 
     #[derive(Debug, thiserror::Error)]
     #[error("something else")]
@@ -88,10 +83,10 @@ mod tests {
 
     impl Explain for Else {}
 
-    fn refused(status: u16) -> NotDialled {
+    fn refused(status: u16) -> Broken {
         let status = StatusCode::from_u16(status).unwrap();
         let error = DialError::Refused { host: "h".into(), status, text: String::new() };
-        NotDialled { error, request_id: None }
+        NotDialled { error, request_id: None }.into()
     }
 
     #[test]
