@@ -1,6 +1,6 @@
 //! This machine's own disk.
 
-use super::Cell::{NotPlayed, Told, Whole};
+use super::Cell::{NotPlayed, Told};
 use super::Row;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -12,9 +12,7 @@ pub(super) fn rows() -> Vec<Row> {
                 scene
             },
             [Told("lines are missing there"); 3],
-        )
-        // It has nothing to log of a connection that is well.
-        .forward([Whole; 3]),
+        ),
         Row::new(
             "the disk full, for what `--send-key` remembers",
             |mut scene| {
