@@ -18,8 +18,10 @@ use rustls_platform_verifier::Verifier;
 use crate::explain::{ExitCode, Explain};
 
 mod fault;
+mod given;
 pub use fault::Fault;
 pub(crate) use fault::chain;
+use given::OrGiven;
 
 /// The environment variable that names a PEM file of certificates to trust.
 const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
@@ -147,11 +149,16 @@ impl Tls {
 
     fn build(&self) -> Result<ClientConfig, Error> {
         let mut extra = self.inner.extra.clone();
+        let mut given = extra.clone();
         if let Some(path) = &self.inner.ssl_cert_file {
             match read_certificates(path) {
-                // On Linux and the BSDs the verifier reads the variable by itself.
-                Ok(found) if cfg!(any(target_vendor = "apple", windows)) => extra.extend(found),
-                Ok(_) => {}
+                Ok(found) => {
+                    // On Linux and the BSDs the verifier reads the variable by itself.
+                    if cfg!(any(target_vendor = "apple", windows)) {
+                        extra.extend(found.iter().cloned());
+                    }
+                    given.extend(found);
+                }
                 Err(problem) => tracing::warn!("{SSL_CERT_FILE}: {problem}"),
             }
         }
@@ -172,7 +179,7 @@ impl Tls {
             .map_err(Error::Setup)?
             // rustls calls every verifier but its own 'dangerous'; this one is the platform's.
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(Arc::new(OrGiven { verifier, given }))
             .with_no_client_auth();
         Ok(config)
     }

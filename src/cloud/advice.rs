@@ -68,6 +68,8 @@ pub(super) fn answer(problem: &AnswerError, call: &Context) -> Advice {
         ),
         AnswerError::NoCode { .. }
         | AnswerError::BrokenJson { .. }
+        | AnswerError::Encoded { .. }
+        | AnswerError::Wrapped { .. }
         | AnswerError::TooLarge { .. } => (
             format!("the API sends a short JSON object; {endpoint} sent this"),
             "try again; if it stays so, check the endpoint and what stands on the way to it"

@@ -23,6 +23,20 @@ pub enum AnswerError {
         /// Its first words, or that there are none.
         excerpt: String,
     },
+    /// It is compressed, though that was not asked for.
+    #[error("the answer is encoded ({encoding}), which was not asked for: HTTP {status}")]
+    Encoded {
+        /// The HTTP status.
+        status: u16,
+        /// Its `Content-Encoding`.
+        encoding: String,
+    },
+    /// It is the API's in a form that is not. It is not shown: it may hold a token.
+    #[error("the answer is not in the API's form: HTTP {status}")]
+    Wrapped {
+        /// The HTTP status.
+        status: u16,
+    },
     /// It begins as JSON and does not end as such. It is not shown: it may hold a token.
     #[error("the answer is damaged JSON: HTTP {status}, line {line}, column {column}")]
     BrokenJson {
@@ -78,6 +92,8 @@ pub(super) struct Raw {
     pub(super) retry_after: Option<Duration>,
     /// From the header, for answers whose body has none; cleaned.
     pub(super) request_id: Option<String>,
+    /// How the body is encoded, if it is.
+    pub(super) encoding: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) received: SystemTime,
 }
@@ -96,6 +112,8 @@ impl Raw {
                 .and_then(|millis| millis.parse().ok())
                 .map(Duration::from_millis),
             request_id: header("x-acs-request-id"),
+            encoding: header("content-encoding")
+                .filter(|encoding| !encoding.eq_ignore_ascii_case("identity")),
             body: Vec::new(),
             received,
         }
@@ -111,17 +129,23 @@ pub(super) enum Bad {
 
 /// Reads an answer: its fields and its `RequestId`, or why it is none.
 pub(super) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<String>) {
-    let value: Value = match serde_json::from_slice(&raw.body) {
+    // Some servers write a byte order mark before it, which JSON does not have.
+    let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
+    let value: Value = match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => value,
         other => {
             let status = raw.status;
             let looks_like_json =
-                raw.body.trim_ascii_start().first().is_some_and(|b| matches!(b, b'{' | b'['));
-            let problem = match other {
-                Err(e) if looks_like_json => {
+                body.trim_ascii_start().first().is_some_and(|b| matches!(b, b'{' | b'['));
+            let problem = match (other, &raw.encoding) {
+                (Err(e), None) if looks_like_json => {
                     AnswerError::BrokenJson { status, line: e.line(), column: e.column() }
                 }
-                _ => AnswerError::NotJson { status, excerpt: excerpt(&raw.body, scrub) },
+                (Err(_), Some(encoding)) => {
+                    AnswerError::Encoded { status, encoding: scrub.text(encoding) }
+                }
+                _ if holds_secrets(body) => AnswerError::Wrapped { status },
+                _ => AnswerError::NotJson { status, excerpt: excerpt(body, scrub) },
             };
             return (Err(Bad::Answer(problem)), scrub.id(raw.request_id.as_deref()));
         }
@@ -224,6 +248,13 @@ impl Scrub {
     }
 }
 
+/// Whether an answer has what opens a session in it, in a form that is not the API's: a list, a
+/// script's callback, a log. Its values are not known to be hidden.
+fn holds_secrets(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body).to_ascii_lowercase();
+    ["websocketurl", "securitytoken", "wss://", "token="].iter().any(|mark| body.contains(mark))
+}
+
 /// The first words of a page, without its tags.
 fn excerpt(body: &[u8], scrub: &Scrub) -> String {
     // A page's head may be long; what is shown is short. It is cut once no secret can be cut with it.
@@ -293,6 +324,7 @@ mod tests {
             date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
             retry_after: None,
             request_id: Some("R-header".into()),
+            encoding: None,
             body: body.into(),
             received: SystemTime::UNIX_EPOCH,
         }
@@ -342,6 +374,35 @@ mod tests {
             problem(500, r#"{"Message":"m"}"#),
             "the API failed without saying why: HTTP 500, 'm'"
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_it() {
+        let (value, _) = read(&raw(200, "\u{feff}{\"SessionId\":\"s-1\"}"), &scrub());
+        assert_eq!(text(&value.unwrap(), "SessionId").as_deref(), Some("s-1"));
+        assert!(problem(200, "\u{feff}{\"WebSocketUrl\":\"wss://hid").contains("damaged JSON"));
+    }
+
+    #[test]
+    fn what_opens_a_session_is_not_shown_in_whatever_form_it_comes() {
+        for body in [
+            r#"[{"WebSocketUrl":"wss://h/session?token=hid"}]"#,
+            r#""{\"SecurityToken\":\"hid\"}""#,
+            r#"callback({"websocketUrl":"wss://h/session?token=hid"})"#,
+            "SessionId=s-1&Token=hid",
+            "see ws://h/session?sessionId=s-1&token=hid",
+        ] {
+            let shown = problem(200, body);
+            assert!(shown.contains("form") && !shown.contains("hid"), "{body}: {shown}");
+        }
+    }
+
+    #[test]
+    fn an_encoding_is_named() {
+        let raw = Raw { encoding: Some("gzip".into()), ..raw(200, "\u{1f}\u{8b}…") };
+        let (answer, _) = read(&raw, &scrub());
+        let Err(Bad::Answer(problem)) = answer else { panic!("{answer:?}") };
+        assert!(problem.to_string().contains("encoded (gzip)"), "{problem}");
     }
 
     #[test]

@@ -62,6 +62,7 @@ async fn a_v3_call_goes_on_the_wire_as_it_was_signed() {
     assert!(authorization.ends_with(&format!("Signature={}", again.signature)), "{authorization}");
     assert_eq!(header(sent, "host"), format!("127.0.0.1:{}", server.port));
     assert_eq!(header(sent, "accept"), "application/json");
+    assert_eq!(header(sent, "accept-encoding"), "identity");
     assert_eq!(header(sent, "content-length"), "0");
     assert!(header(sent, "user-agent").starts_with("ecs-bridge/"));
 }
@@ -312,6 +313,22 @@ async fn nonsense_is_refused_before_anything_is_sent() {
     let error = client.end_terminal_session("").await.unwrap_err();
     assert_eq!((error.kind(), error.exit_code()), (Kind::Input, ExitCode::Usage));
     assert!(server.requests().is_empty());
+}
+
+/// As `openssl req -x509` makes it for a private cloud.
+#[tokio::test]
+async fn a_server_s_own_certificate_is_trusted_where_it_was_given() {
+    let authority = || rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (server, pem) = https_as("localhost", authority()).await;
+    let mut config = config(&format!("https://localhost:{}", server.port));
+    config.tls = trusting(&pem);
+    start(&Client::new(config.clone()).unwrap()).await.unwrap();
+
+    let (_, stranger) = https_as("localhost", authority()).await;
+    config.tls = trusting(&stranger);
+    let error = start(&Client::new(config).unwrap()).await.unwrap_err();
+    assert_eq!(fault(&error), &Fault::SelfSigned);
+    assert!(shown(&error).contains("not trusted") && shown(&error).contains("--ca-file"));
 }
 
 fn fault(error: &Error) -> &Fault {

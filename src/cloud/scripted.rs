@@ -159,15 +159,23 @@ pub(super) fn trusting(pem: &str) -> Tls {
 
 /// An HTTPS server for the given name, and the certificate that it shows.
 pub(super) async fn https(name: &str) -> (Server, String) {
-    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    https_as(name, rcgen::IsCa::NoCa).await
+}
+
+/// A server whose certificate signs itself, as one of an authority or not.
+pub(super) async fn https_as(name: &str, is_ca: rcgen::IsCa) -> (Server, String) {
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    let cert = params.self_signed(&signing_key).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![cert.der().clone()], key.into())
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    (Server::with(&[session()], Some(acceptor)).await, made.cert.pem())
+    (Server::with(&[session()], Some(acceptor)).await, cert.pem())
 }

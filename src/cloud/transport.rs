@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -114,6 +116,8 @@ pub(super) async fn once(
     }
     let headers = sent.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // Without a word about it, any encoding would be welcome.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
     // A POST without a body may go without it; some servers answer 411 to that.
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

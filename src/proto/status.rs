@@ -78,9 +78,10 @@ impl Reason {
         &self.0[..end]
     }
 
-    /// Whether it is how a stream ends when nothing went wrong: the target closed.
+    /// Whether it is how a stream ends when nothing went wrong: the target closed. `Ok` is newer
+    /// agents' own word for that.
     pub fn is_normal(&self) -> bool {
-        self.0.is_empty() || self.word() == "Exit" || self.is_of_target()
+        self.0.is_empty() || matches!(self.word(), "Exit" | "Ok") || self.is_of_target()
     }
 
     /// Whether it says itself that the target has closed.
@@ -138,10 +139,11 @@ mod tests {
 
     #[test]
     fn reasons_know_a_normal_end_and_lose_control_characters() {
-        for text in ["", "Exit", "ReadFromTargetPortFailed", "ReadFromTargetPortFailed: EOF"] {
+        for text in ["", "Exit", "Ok: The session ended normally", "ReadFromTargetPortFailed: EOF"]
+        {
             assert!(Reason::parse(text.as_bytes()).is_normal(), "{text}");
         }
-        for text in ["FlowExceedLimit", "ExitX", "Notified", "something new"] {
+        for text in ["FlowExceedLimit", "Okay", "ExitX", "Notified", "something new"] {
             assert!(!Reason::parse(text.as_bytes()).is_normal(), "{text}");
         }
         let reason = Reason::parse(b"Open\x1b[31mTarget\xff: detail\r\n");

@@ -3,8 +3,9 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{CertificateError, OtherError};
 
+use super::given::says_authority;
 use crate::explain::{ExitCode, Explain};
 
 /// Why a TLS handshake failed.
@@ -14,6 +15,9 @@ pub enum Fault {
     /// The certificate was issued by nobody that this machine trusts.
     #[error("the server's certificate is not trusted")]
     NotTrusted,
+    /// The server shows the certificate of an authority, most often one that signs itself.
+    #[error("the server's certificate is not trusted")]
+    SelfSigned,
     /// The certificate is for other names.
     #[error("the server's certificate is for another name")]
     WrongName {
@@ -65,6 +69,8 @@ impl Fault {
                     Self::NotYetValid
                 }
                 CertificateError::Revoked => Self::Revoked,
+                problem if says_authority(problem) => Self::SelfSigned,
+                CertificateError::Other(OtherError(cause)) => Self::Refused(cause.to_string()),
                 other => Self::Refused(other.to_string()),
             },
             rustls::Error::InvalidMessage(_) => Self::NotTls,
@@ -78,6 +84,9 @@ impl Explain for Fault {
         Some(match self {
             Self::NotTrusted => "its issuer is not among the certificates of this machine: a \
                                  private cloud, or a middlebox that opens TLS"
+                .into(),
+            Self::SelfSigned => "it is an authority's own, as one that signs itself is: that is \
+                                 taken only where this very certificate was given to be trusted"
                 .into(),
             Self::WrongName { presented } if presented.is_empty() => {
                 "something else answers at this address, or the endpoint is misspelt".into()
@@ -101,6 +110,12 @@ impl Explain for Fault {
             Self::NotTrusted => {
                 "give the issuer's certificate as a PEM file with --ca-file, or in \
                                  SSL_CERT_FILE; the check cannot be turned off"
+                    .into()
+            }
+            Self::SelfSigned => {
+                "give the server's certificate as a PEM file with --ca-file, or in \
+                                 SSL_CERT_FILE, if you know that it is the server's; the check \
+                                 cannot be turned off"
                     .into()
             }
             Self::WrongName { .. } => "correct the endpoint (--endpoint, ALIBABA_CLOUD_ENDPOINT, \

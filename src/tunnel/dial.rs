@@ -5,12 +5,13 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::hidden::Hidden;
+use super::upgrade;
 use crate::cloud::sign::encode;
 use crate::explain::printable;
 use crate::net::{self, Destination, Io, Net, encrypt, innermost};
@@ -114,7 +115,8 @@ impl Place {
     fn of(url: &Uri) -> Result<Self, DialError> {
         let host = url.host().ok_or(DialError::Url("it names no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let secure = match url.scheme_str() {
+        let scheme = url.scheme_str().map(str::to_ascii_lowercase);
+        let secure = match scheme.as_deref() {
             Some("wss") => true,
             Some("ws") if is_loopback(&host) => false,
             Some("ws") => return Err(DialError::Url("it asks for a connection without TLS")),
@@ -254,8 +256,8 @@ async fn upgrade(
         .write_buffer_size(16 * 1024)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    match client_async_with_config(request, io, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
+    match upgrade::upgrade(request, io, config).await {
+        Ok(socket) => Ok(socket),
         Err(WsError::Http(response)) => {
             let body = response.body().as_deref().unwrap_or_default();
             // A page that repeats the request would show what opens the session. A part of it would,
@@ -292,6 +294,14 @@ mod tests {
         ] {
             assert_eq!(rename_session_id(url), expected);
         }
+    }
+
+    #[test]
+    fn a_scheme_may_be_written_in_any_case() {
+        let place = address("WSS://h/session?sessionId=1").unwrap().1;
+        assert_eq!((place.port, place.secure), (443, true));
+        assert!(!address("Ws://127.0.0.1:8080/session").unwrap().1.secure);
+        assert!(address("WS://example.com/session").is_err());
     }
 
     #[tokio::test]

@@ -158,6 +158,10 @@ fn never(_: Bytes) -> Redialling<'static> {
     unreachable!("it is of version 1.01")
 }
 
+fn not_yet(_: Bytes) -> Redialling<'static> {
+    Box::pin(std::future::pending())
+}
+
 /// A socket without another one behind it.
 fn plain(socket: Socket) -> Wire<'static> {
     Wire { socket, redial: &never, hidden: Hidden::default() }
@@ -188,6 +192,26 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
         let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
         let End::Failed(failure) = outcome.end else { panic!("{outcome:?}") };
         assert!(failure.to_string().ends_with("no more of …"), "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
+    for (version, code) in [(Version::V1_01, 1000), (Version::V1_01, 1001), (Version::V1_02, 1012)]
+    {
+        let (socket, mut gateway) = pair().await;
+        let (_out, local) = duplex(1024);
+        let (_stdin, reader) = duplex(1024);
+        let mut local = Endpoint::new(reader, local);
+        open(&mut gateway, version).await;
+        let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+        gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
+        let wire = Wire { socket, redial: &not_yet, hidden: Hidden::default() };
+        let session = Session::new(clock(), Config::new(1));
+        let stop = tokio::time::sleep(Duration::from_secs(5));
+        splice(wire, session, &mut local, stop, &Nobody).await;
+        let answer = gateway.next().await.unwrap().unwrap();
+        assert_eq!(answer, Message::Close(Some(close)), "{version}, {code}");
     }
 }
 

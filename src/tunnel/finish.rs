@@ -42,10 +42,15 @@ pub(super) async fn close(
     stream: &mut SplitStream<Socket>,
     peer_closed: bool,
 ) {
+    if peer_closed {
+        // The library has the answer ready. It refuses what else was on its way, and says so first.
+        if sink.flush().await.is_err() {
+            let _ = sink.flush().await;
+        }
+        return;
+    }
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    // Where the far side has closed, this writes the answer that is due.
-    let written = sink.send(Message::Close(Some(normal))).await;
-    if peer_closed || written.is_err() {
+    if sink.send(Message::Close(Some(normal))).await.is_err() {
         return;
     }
     while let Some(Ok(message)) = stream.next().await {

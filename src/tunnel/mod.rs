@@ -19,5 +19,6 @@ pub mod hidden;
 pub mod late;
 pub mod rewind;
 pub mod socket;
+mod upgrade;
 mod vitals;
 pub mod wire;

@@ -11,6 +11,7 @@ use crate::world::{INSTANCE, Server, World, noise, run, succeed};
 
 everywhere!(
     a_command_gives_its_output_and_its_exit_code,
+    nothing_that_a_shell_reads_at_its_start_gets_into_a_command,
     what_goes_up_and_down_arrives_byte_for_byte,
     a_port_other_than_22_is_reached,
     another_host_is_reached_through_the_instance,
@@ -22,6 +23,20 @@ async fn a_command_gives_its_output_and_its_exit_code(world: &World) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "out\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n");
     assert_eq!(output.status.code(), Some(42));
+}
+
+/// Of the tests' own worlds: what this machine's user has set up is not to be in what they compare.
+async fn nothing_that_a_shell_reads_at_its_start_gets_into_a_command(world: &World) {
+    for name in [".bashrc", ".bash_profile", ".profile", ".ssh/rc"] {
+        std::fs::create_dir_all(world.path(".ssh")).unwrap();
+        std::fs::write(world.path(name), format!("echo {name}\necho {name} >&2\n")).unwrap();
+    }
+    let mut ssh = world.openssh("ssh");
+    ssh.env("BASH_ENV", world.path(".bashrc"));
+    let output = run(ssh.args([INSTANCE, "echo \"$HOME ${BASH_ENV-none} ${ENV-none}\""])).await;
+    let home = format!("{} none none\n", world.dir.path().display());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), home);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 async fn what_goes_up_and_down_arrives_byte_for_byte(world: &World) {

@@ -197,13 +197,14 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     }
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let settings = ["ALI", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT", "XDG_"];
+        let settings = ["ALI", "BASH_ENV", "ECS_BRIDGE", "GIT_", "SSH_AUTH", "SSL_CERT", "XDG_"];
         let is_of_proxies = text.to_ascii_lowercase().ends_with("_proxy");
         if is_of_proxies || settings.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }
-    command.envs(cloud.env()).env("HOME", dir);
+    // ssh starts its ProxyCommand by the user's shell, which reads whatever it is used to.
+    command.envs(cloud.env()).env("HOME", dir).env("SHELL", "/bin/sh").env_remove("ENV");
     command.env("ECS_BRIDGE_STS_ENDPOINT", cloud.endpoint());
     command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
@@ -242,11 +243,13 @@ pub(crate) async fn make_key(dir: &Path, name: &str) {
     succeed(&mut keygen).await;
 }
 
-/// What `sshd` is started with; `authorized` says who is let in.
+/// What `sshd` is started with; `authorized` says who is let in. Commands are run by the user's own
+/// shell, and have the folder for a home: what that shell reads at its start could write to stderr. By
+/// SHLVL, bash does not take itself for one that an sshd has started, which reads such files too.
 pub(crate) fn write_sshd_config(dir: &Path, authorized: &str) {
     let text = format!(
         "{authorized}\nHostKey {dir}/host\nStrictModes no\nUsePAM no\n\
-         PermitRootLogin yes\nPidFile none\nMaxSessions 20\nSubsystem sftp internal-sftp\n\
+         PermitRootLogin yes\nPermitUserRC no\nSetEnv HOME={dir} SHLVL=1\nPidFile none\nMaxSessions 20\nSubsystem sftp internal-sftp\n\
          AcceptEnv GIT_PROTOCOL\nLogLevel ERROR\nForceCommand cd {dir} && \
          if [ \"$SSH_ORIGINAL_COMMAND\" = internal-sftp ]; then exec {sftp}; \
          else eval \"$SSH_ORIGINAL_COMMAND\"; fi\n",
@@ -260,7 +263,8 @@ pub(crate) fn write_sshd_config(dir: &Path, authorized: &str) {
 async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
     make_key(dir, "host").await;
     let config = dir.join("sshd_config");
-    write_sshd_config(dir, &format!("AuthorizedKeysFile {}/id.pub", dir.display())); // Where sshd is root it wants this folder, which only its service makes.
+    write_sshd_config(dir, &format!("AuthorizedKeysFile {}/id.pub", dir.display()));
+    // Where sshd is root it wants this folder, which only its service makes.
     let _ = std::fs::create_dir_all("/run/sshd");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -276,7 +280,7 @@ async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, Stri
                 (OwnedFd::from(socket.try_clone().unwrap()), OwnedFd::from(socket));
             let mut command = Command::new(&*sshd);
             command.args(["-i", "-e", "-f"]).arg(&*config).kill_on_drop(true);
-            command.stdin(stdin).stdout(stdout).stderr(Stdio::inherit());
+            command.env_clear().stdin(stdin).stdout(stdout).stderr(Stdio::inherit());
             connections.spawn(async move { command.status().await });
         }
     });

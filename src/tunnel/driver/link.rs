@@ -4,7 +4,7 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -35,6 +35,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
         }
         if !self.session.is_connected() {
+            if let Some((_, stream)) = self.halves.as_mut().filter(|_| self.peer_closed) {
+                // The library answers a close with the next read. It fits into the system's buffer,
+                // or nobody reads it.
+                let _ = stream.next().now_or_never();
+            }
             // What was on its way is kept where it can be sent again.
             self.halves = None;
             self.outgoing = None;

@@ -1,0 +1,169 @@
+//! The upgrade itself: what is asked of the gateway, and whether its answer is a WebSocket's
+//! (RFC 6455, 4.1).
+//!
+//! The library's own handshake compares the whole `Connection` header with `Upgrade`, though it is a
+//! list, and takes an answer that comes in small pieces for an attack. Its parts are used here.
+
+use http::{HeaderMap, StatusCode, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{
+    CapacityError, Error, ProtocolError, SubProtocolError,
+};
+use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_request};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::dial::Socket;
+use crate::net::Io;
+
+/// The most that an answer's head may have, in bytes. Gateways say a few hundred.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// Makes a WebSocket of a connection. An answer that is none is [`Error::Http`], with what has come
+/// of its body.
+pub(super) async fn upgrade(
+    request: Request,
+    mut io: Box<dyn Io>,
+    config: WebSocketConfig,
+) -> Result<Socket, Error> {
+    let (request, key) = generate_request(request)?;
+    io.write_all(&request).await?;
+    io.flush().await?;
+    let mut read = Vec::with_capacity(1024);
+    let (response, rest) = loop {
+        if io.read_buf(&mut read).await? == 0 {
+            return Err(Error::Protocol(ProtocolError::HandshakeIncomplete));
+        }
+        if let Some((head, response)) = Response::try_parse(&read)? {
+            break (response, read.split_off(head));
+        }
+        if read.len() > MAX_HEAD {
+            return Err(Error::Capacity(CapacityError::TooManyHeaders));
+        }
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::Http(Box::new(response.map(|_| Some(rest)))));
+    }
+    check(response.headers(), &key).map_err(Error::Protocol)?;
+    Ok(WebSocketStream::from_partially_read(io, rest, Role::Client, Some(config)).await)
+}
+
+fn check(headers: &HeaderMap, key: &str) -> Result<(), ProtocolError> {
+    if !names(headers, header::UPGRADE, "websocket") {
+        return Err(ProtocolError::MissingUpgradeWebSocketHeader);
+    }
+    if !names(headers, header::CONNECTION, "upgrade") {
+        return Err(ProtocolError::MissingConnectionUpgradeHeader);
+    }
+    let accepted = derive_accept_key(key.as_bytes());
+    if headers.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| *accept != accepted) {
+        return Err(ProtocolError::SecWebSocketAcceptKeyMismatch);
+    }
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        let unasked = SubProtocolError::ServerSentSubProtocolNoneRequested;
+        return Err(ProtocolError::SecWebSocketSubProtocolError(unasked));
+    }
+    Ok(())
+}
+
+/// Whether a header that is a list, in one line or in many, names something.
+fn names(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+    use super::*;
+
+    /// What becomes of an answer, in which `KEY` stands for the right one, in pieces of so many bytes.
+    async fn answered(answer: &str, piece: usize) -> Result<Socket, Error> {
+        followed(answer, &[], piece).await
+    }
+
+    /// The same with something behind it.
+    async fn followed(answer: &str, by: &[u8], piece: usize) -> Result<Socket, Error> {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let (answer, by) = (answer.to_owned(), by.to_owned());
+        tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(far.read_u8().await.unwrap());
+            }
+            let asked = String::from_utf8(asked).unwrap();
+            let key = asked.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+            let answer = answer.replace("KEY", &derive_accept_key(key.unwrap().as_bytes()));
+            for piece in [answer.as_bytes(), &by].concat().chunks(piece) {
+                let _ = far.write_all(piece).await;
+                tokio::task::yield_now().await;
+            }
+        });
+        let request = "ws://h/session?token=t".into_client_request().unwrap();
+        upgrade(request, Box::new(near), WebSocketConfig::default()).await
+    }
+
+    fn switching(connection: &str) -> String {
+        format!(
+            "HTTP/1.1 101 x\r\nupgrade: WebSocket\r\n{connection}sec-websocket-accept: KEY\r\n\r\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn the_connection_header_is_a_list() {
+        for connection in [
+            "Connection: Upgrade\r\n",
+            "connection: keep-alive, upgrade\r\n",
+            "Connection: keep-alive\r\nConnection: Upgrade\r\n",
+        ] {
+            let upgraded = answered(&switching(connection), 4096).await;
+            assert!(upgraded.is_ok(), "{connection}: {upgraded:?}");
+        }
+        for connection in ["", "Connection: keep-alive\r\n", "Connection: upgraded\r\n"] {
+            let error = answered(&switching(connection), 4096).await.unwrap_err();
+            let expected = ProtocolError::MissingConnectionUpgradeHeader;
+            assert!(matches!(error, Error::Protocol(found) if found == expected), "{connection}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_in_small_pieces() {
+        let long = format!("Connection: Upgrade\r\nX-Long: {}\r\n", "x".repeat(300));
+        assert!(answered(&switching(&long), 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_comes_with_the_answer_is_the_stream_s() {
+        let answer = switching("Connection: Upgrade\r\n");
+        let mut upgraded = followed(&answer, b"\x82\x02hi", 4096).await.unwrap();
+        let message = upgraded.next().await.unwrap().unwrap();
+        assert_eq!(message, Message::Binary("hi".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_upgrade_is_told_with_its_body() {
+        let error = answered("HTTP/1.1 403 Forbidden\r\nX: y\r\n\r\nno way", 4096).await;
+        let Err(Error::Http(response)) = error else { panic!("{error:?}") };
+        assert_eq!(response.status(), 403);
+        assert_eq!(response.body().as_deref(), Some(&b"no way"[..]));
+        let wrong = switching("Connection: Upgrade\r\n").replace("KEY", "AAAA");
+        let error = answered(&wrong, 4096).await.unwrap_err();
+        let expected = ProtocolError::SecWebSocketAcceptKeyMismatch;
+        assert!(matches!(error, Error::Protocol(found) if found == expected));
+    }
+
+    #[tokio::test]
+    async fn a_head_has_an_end() {
+        let endless = format!("HTTP/1.1 101 x\r\nX: {}", "y".repeat(40_000));
+        let error = answered(&endless, 4096).await.unwrap_err();
+        assert!(matches!(error, Error::Capacity(_)), "{error:?}");
+        let error = answered("HTTP/1.1 101 x\r\n", 4096).await.unwrap_err();
+        let expected = ProtocolError::HandshakeIncomplete;
+        assert!(matches!(error, Error::Protocol(found) if found == expected));
+    }
+}
