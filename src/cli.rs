@@ -315,6 +315,7 @@ pub struct Forward {
         long,
         value_name = "PORT",
         default_value_t = 22,
+        requires = "local_port",
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub remote_port: u16,
@@ -332,7 +333,7 @@ pub struct Forward {
     )]
     pub forwards: Vec<spec::Forward>,
 
-    /// The address to listen on where the forward names none; * is every address
+    /// The address to listen on where the forward names none; * is every IPv4 address, :: every one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = bind)]
     pub bind: IpAddr,
 

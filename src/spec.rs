@@ -61,6 +61,9 @@ pub enum SpecError {
     /// Not as many parts as any form has.
     #[error("expected [bind:]port:host:hostport, port, or /path/to.sock:host:hostport")]
     Form,
+    /// A socket of the far side, which OpenSSH's servers know.
+    #[error("{0:?} is a socket on the far side: sessions lead to ports only")]
+    FarSocket(String),
     /// A port that is none.
     #[error("{0:?} is not a port, a number from {least} to 65535", least = .1)]
     Port(String, u16),
@@ -84,6 +87,9 @@ impl FromStr for Forward {
             [both] => {
                 let port = port(both, 1)?;
                 return Ok(Self { listen: ListenSpec::Tcp(None, port), host: None, port });
+            }
+            [_, there] | [_, _, there] if there.starts_with('/') => {
+                return Err(SpecError::FarSocket(there.to_owned()));
             }
             [path, host, there] if path.contains('/') => {
                 (ListenSpec::Unix(path.into()), host, there)
@@ -119,18 +125,25 @@ fn port(text: &str, least: u16) -> Result<u16, SpecError> {
     port.ok_or_else(|| SpecError::Port(text.to_owned(), least))
 }
 
-/// An address to listen on, as `-L` and `--bind` take it: `*` and nothing are every address.
+/// An address to listen on, as `-L` and `--bind` take it: `*` and nothing are every IPv4 one.
 pub fn bind(text: &str) -> Result<IpAddr, SpecError> {
-    match text {
+    match unbracketed(text) {
         "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
         "*" | "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
         text => text.parse().map_err(|_| SpecError::Bind(text.to_owned())),
     }
 }
 
+/// An IPv6 address may be in brackets where it stands alone, too.
+fn unbracketed(text: &str) -> &str {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    inside.filter(|text| text.contains(':')).unwrap_or(text)
+}
+
 /// The host of a forward. The instance's own names mean the instance, which needs no look-up there.
 pub fn host(text: &str) -> Result<Option<String>, SpecError> {
     let odd = |c: char| c.is_whitespace() || c.is_control();
+    let text = unbracketed(text);
     if text.is_empty() || text.len() > 128 || text.contains(odd) {
         return Err(SpecError::Host(text.to_owned()));
     }
@@ -185,8 +198,21 @@ mod tests {
             assert_eq!(parse(spec), SpecError::Port(text.into(), least), "{spec}");
         }
         assert_eq!(parse("example.com:80:h:80"), SpecError::Bind("example.com".into()));
+        for spec in ["80:/run/s", "*:80:/run/s", "/tmp/s:/run/s"] {
+            assert_eq!(parse(spec), SpecError::FarSocket("/run/s".into()), "{spec}");
+        }
         assert_eq!(parse("80::80"), SpecError::Host(String::new()));
         assert_eq!(parse("80:a b:80"), SpecError::Host("a b".into()));
+    }
+
+    #[test]
+    fn an_address_that_stands_alone_may_have_its_brackets() {
+        for text in ["::1", "[::1]"] {
+            assert_eq!(bind(text), Ok(Ipv6Addr::LOCALHOST.into()));
+            assert_eq!(host(text), Ok(None));
+        }
+        assert_eq!(host("[fd00::7]"), Ok(Some("fd00::7".into())));
+        assert!(bind("[127.0.0.1]").is_err() && bind("[::1").is_err());
     }
 
     #[test]

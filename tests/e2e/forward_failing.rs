@@ -96,7 +96,9 @@ async fn a_forward_that_is_misspelt_is_told_with_what_is_wrong() {
         (&["-L"], "a value is required"),
         (&["--local-port", "70000"], "70000 is not in 0..=65535"),
         (&["--local-port", "80", "--remote-port", "0"], "0 is not in 1..=65535"),
+        (&["-L", "80:/run/docker.sock"], "\"/run/docker.sock\" is a socket on the far side"),
         (&["--remote-host", "h"], "--local-port"),
+        (&["-L", "80", "--remote-port", "81"], "--local-port"),
         (&["-L", "80", "--max-connections", "0"], "a number from 1 to 1000"),
         (&["-L", "80", "--json", "--exec", "--", "true"], "cannot be used with"),
         (&["-L", "80", "--exec"], "CMD"),
@@ -128,6 +130,22 @@ async fn programs_are_told_of_a_start_that_fails() {
     assert_eq!(text(error, "fix"), report.fix);
     assert_eq!(text(error, "request_id"), report.request_id);
     lab.all_ended().await;
+}
+
+/// Which need no look-up there: not all instances have a name server that knows them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_instance_s_own_names_mean_the_instance() {
+    let server = Server::echo().await;
+    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let lab = Lab::new(instance.target(7, server.addr)).await;
+    let port = ["--local-port", "0", "--remote-port", "7", "--linger", "0", "--no-probe"];
+    for host in ["localhost", "127.0.0.1", "::1", "[::1]"] {
+        let args = [&port[..], &["--remote-host", host]].concat();
+        let mut forward = Forward::start(&lab, &args);
+        echoes(&mut forward).await;
+        assert_eq!(forward.so_far("listening")[0]["remote_host"], serde_json::Value::Null);
+        ends_well(&lab, forward).await;
+    }
 }
 
 /// A lab with an echo server behind port 7 and a forward to it, with more of the command line.

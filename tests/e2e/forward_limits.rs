@@ -9,6 +9,8 @@ use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, number, read, rest, text};
 use crate::lab::{Lab, SOON};
+#[cfg(target_os = "linux")]
+use crate::terminal::by;
 use crate::world::INSTANCE;
 
 const START: &str = "StartTerminalSession";
@@ -34,6 +36,35 @@ async fn echoes(connection: &mut TcpStream) {
 
 fn started(lab: &Lab) -> usize {
     lab.cloud.calls().iter().filter(|call| call.action == START).count()
+}
+
+/// What cannot be taken waits, and that is not told again and again.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_no_descriptor_left_says_so_once_and_goes_on() {
+    let server = Server::echo().await;
+    let lab = Lab::new(quick().target(7, server.addr)).await;
+    let args = ["forward", "--json", "-i", INSTANCE, "-L", "0:localhost:7", "--linger", "0"];
+    let more = ["--no-probe", "--ready-delay", "0", "--max-connections", "1"];
+    let inner = lab.bridge(args.iter().chain(&more));
+    let script = "ulimit -n 20; exec \"$@\"";
+    let mut forward = Forward::run(&mut by(&["sh", "-c", script, "sh"], &inner));
+    let mut connections = vec![forward.connect().await];
+    echoes(&mut connections[0]).await;
+    for _ in 1..30 {
+        connections.push(forward.connect().await);
+    }
+    forward.bridge.logged("cannot take a connection").await;
+    // Each has its turn, whether there are enough for a session by then or not.
+    drop(connections);
+    forward.all(30, "closed").await;
+    echoes(&mut forward.connect().await).await;
+    let over = forward.stop("TERM").await;
+    assert_eq!(over.code(), 143, "{over:?}");
+    let told = over.ended.stderr.matches("cannot take a connection").count();
+    assert_eq!(told, 1, "{}", over.ended.stderr);
+    assert!(over.ended.stderr.contains("`ulimit -n` raises"), "{}", over.ended.stderr);
+    lab.all_ended().await;
 }
 
 /// The service has its own quota of 20, and would refuse a session too many.

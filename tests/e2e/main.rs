@@ -41,6 +41,8 @@ mod forward_overlap;
 mod forward_quota;
 mod forward_redis;
 mod forward_streams;
+#[cfg(target_os = "linux")]
+mod forward_terminal;
 mod forward_unix;
 mod forward_warm;
 mod forwarding;

@@ -82,18 +82,20 @@ fn parts(address: &str) -> (String, &str) {
 
 #[cfg(unix)]
 mod platform {
-    use std::io::IsTerminal;
+    use std::fs::File;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    use rustix::process::{Pid, kill_process};
+    use rustix::process::{Pid, getpgrp, kill_process};
+    use rustix::termios::tcgetpgrp;
     use tokio::process::Child;
+    use tracing::debug;
 
     use crate::shutdown::Signal;
 
     pub(super) fn pass_on(child: &Child, signal: Signal) {
-        // A terminal has sent Ctrl-C to both already.
-        if signal == Signal::Interrupt && std::io::stdin().is_terminal() {
+        if signal == Signal::Interrupt && terminal_tells_both() {
+            debug!("the terminal has told the program of Ctrl-C itself");
             return;
         }
         let signal = match signal {
@@ -106,6 +108,13 @@ mod platform {
             // It may have ended in this very moment.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Whether Ctrl-C reaches the program without our help, wherever stdin comes from: what is in the
+    /// foreground of a terminal is told together.
+    fn terminal_tells_both() -> bool {
+        let Ok(terminal) = File::open("/dev/tty") else { return false };
+        tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
     }
 
     pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {

@@ -99,7 +99,7 @@ impl Listener {
         once: bool,
     ) -> Option<ExitCode> {
         let mut connections: JoinSet<ExitCode> = JoinSet::new();
-        let mut taken = false;
+        let (mut taken, mut told) = (false, false);
         loop {
             let room = connections.len() < context.max_connections + MOST_WAITING;
             let accepted = tokio::select! {
@@ -111,8 +111,14 @@ impl Listener {
             let (halves, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!("cannot take a connection on {}: {error}", lane.address);
                     // Out of descriptors, as a rule: one comes free when a connection ends.
+                    if !std::mem::replace(&mut told, true) {
+                        warn!(
+                            "cannot take a connection on {}: {error}: it waits until one of the \
+                             others ends; `ulimit -n` raises a limit of open files (told once)",
+                            lane.address
+                        );
+                    }
                     tokio::select! {
                         Some(_) = connections.join_next() => {}
                         () = context.reached(Phase::Taken) => break,

@@ -28,7 +28,7 @@ use super::{Cloud, Done, Mistake, Plain, Result};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::shutdown::Signals;
-use crate::spec::{Forward, ListenSpec};
+use crate::spec::{self, Forward, ListenSpec};
 use crate::tunnel::error::Target;
 
 /// How long the clean-up of sessions may take once they are told to end.
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, args: &cli::Forward) -> Result<Done> {
 }
 
 async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
-    let reporter = Reporter::new(args.json, global.quiet);
+    let reporter = Reporter::new(args.json, global.quiet, !args.command.is_empty());
     let done = serve_and_tell(global, args, &reporter).await;
     if let (Err(error), true) = (&done, args.json) {
         reporter.failed(None, &**error);
@@ -186,13 +186,12 @@ async fn probe(context: &Rc<Context>, args: &cli::Forward, lane: &Lane) -> Resul
 fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
     let mut forwards = args.forwards.clone();
     if let Some(port) = args.local_port {
+        let host = args.remote_host.clone();
+        // What is no host is told with the plan.
+        let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
         forwards.insert(
             0,
-            Forward {
-                listen: ListenSpec::Tcp(None, port),
-                host: args.remote_host.clone(),
-                port: args.remote_port,
-            },
+            Forward { listen: ListenSpec::Tcp(None, port), host, port: args.remote_port },
         );
     }
     if forwards.is_empty() {

@@ -112,11 +112,15 @@ struct Shared {
 }
 
 impl Reporter {
-    pub(super) fn new(json: bool, quiet: bool) -> Self {
+    /// A `program` that runs beside it has the terminal for itself: no line there is written over.
+    pub(super) fn new(json: bool, quiet: bool, program: bool) -> Self {
         let style = match (json, quiet) {
             (true, quiet) => Style::Json { lines: Lines::to_stdout(), quiet },
             (_, true) => Style::Quiet,
-            _ => Style::People { live: io::stderr().is_terminal().then(Live::new) },
+            _ => {
+                let is_live = !program && io::stderr().is_terminal();
+                Style::People { live: is_live.then(Live::new) }
+            }
         };
         Self(Rc::new(Shared { style, open: RefCell::default(), done: Cell::default() }))
     }
