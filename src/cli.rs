@@ -246,7 +246,7 @@ pub struct Proxy {
     pub target: String,
 
     /// The port of the instance
-    #[arg(default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
     /// Connect to another host that the instance can reach, instead of the instance itself
@@ -307,7 +307,7 @@ pub struct Forward {
     pub instance: String,
 
     /// The local port; 0 takes a free one
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = whole::<u16>(0, 65_535))]
     pub local_port: Option<u16>,
 
     /// The port that --local-port leads to
@@ -316,7 +316,7 @@ pub struct Forward {
         value_name = "PORT",
         default_value_t = 22,
         requires = "local_port",
-        value_parser = clap::value_parser!(u16).range(1..)
+        value_parser = whole::<u16>(1, 65_535)
     )]
     pub remote_port: u16,
 
@@ -339,7 +339,7 @@ pub struct Forward {
 
     /// How many sessions may be connected at once; the next connections wait. The service allows 20
     /// for an instance
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = |text: &str| number(text, 1, 1000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(1, 1000))]
     pub max_connections: usize,
 
     /// Keep so many channels open and ready for each forward, so that a connection starts at once.
@@ -348,7 +348,7 @@ pub struct Forward {
         long,
         value_name = "N",
         default_value_t = 0,
-        value_parser = |text: &str| number(text, 0, 1000)
+        value_parser = whole::<usize>(0, 1000)
     )]
     pub warm: usize,
 
@@ -358,7 +358,7 @@ pub struct Forward {
         long,
         value_name = "SECS",
         default_value_t = 100,
-        value_parser = clap::value_parser!(u64).range(1..=9_000)
+        value_parser = whole::<u64>(1, 9_000)
     )]
     pub warm_for: u64,
 
@@ -367,7 +367,7 @@ pub struct Forward {
         long,
         value_name = "SECS",
         default_value_t = 5,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
+        value_parser = whole::<u64>(0, 86_400)
     )]
     pub grace: u64,
 
@@ -413,10 +413,15 @@ Examples:
   ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 --exec -- \\
       sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
 
-fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if (least..=most).contains(&count) => Ok(count),
-        _ => Err(format!("a number from {least} to {most}")),
+/// Reads a number within bounds.
+fn whole<T: TryFrom<u64>>(
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("expected a number from {least} to {most}"))
     }
 }
 

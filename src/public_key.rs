@@ -150,6 +150,7 @@ pub struct Loaded {
 pub fn load(given: Option<&str>, home: Option<&Path>) -> Result<Loaded, KeyError> {
     match given {
         Some("-") => Ok(Loaded { key: PublicKey::parse(&read(io::stdin())?)?, path: None }),
+        Some("") => Err(KeyError::Empty),
         Some(text) if is_text(text) => Ok(Loaded { key: PublicKey::parse(text)?, path: None }),
         // A line of a private key's Base64 is no file, and not to be shown.
         Some(word) if is_base64(word) && !Path::new(word).exists() => Err(KeyError::NotAKey),
@@ -273,7 +274,7 @@ pub enum KeyError {
         error: Box<KeyError>,
     },
     /// Nothing in it.
-    #[error("there is no key in it")]
+    #[error("there is no public key")]
     Empty,
     /// More than one.
     #[error("there are {0} keys in it, and one is registered at a time")]

@@ -65,8 +65,8 @@ fn what_is_no_public_key_is_refused_and_not_shown() {
     let unknown = key("ssh-future@example.com", &[b"what"]);
     let pem = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
     for (text, wanted) in [
-        ("", "error: there is no key in it"),
-        (" \n# nothing\n", "error: there is no key in it"),
+        ("", "error: there is no public key"),
+        (" \n# nothing\n", "error: there is no public key"),
         (pem, "error: this is a private key: it was not sent, and not logged"),
         (
             "-----BEGIN RSA PRIVATE KEY-----",
@@ -156,7 +156,7 @@ fn the_usual_files_are_looked_for_in_order() {
     // One that is there and no good is not passed over for another.
     write(".ssh/id_ed25519.pub", "");
     let error = usual().unwrap_err();
-    assert!(error.to_string().ends_with("id_ed25519.pub: there is no key in it"), "{error}");
+    assert!(error.to_string().ends_with("id_ed25519.pub: there is no public key"), "{error}");
     assert!(matches!(load(None, None), Err(KeyError::NoHome)));
 }
 

@@ -50,9 +50,8 @@ Examples:
 pub enum ConfigureAction {
     /// Set fields of a profile, without questions; an empty value takes a field out
     ///
-    /// Set fields of a profile, without questions; an empty value takes a field out. --profile names
-    /// it (the current one, if not), --region is its region, --endpoint its endpoint. A profile that
-    /// is not there is made.
+    /// --profile names the profile (the current one, if not), --region is its region, --endpoint its
+    /// endpoint. A profile that is not there is made.
     Set(Box<ConfigureSet>),
     /// Print fields of a profile, or all of it
     Get(ConfigureGet),

@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::text::{EXIT_CODES, TARGET};
-use super::{ConnectionType, LookUp};
+use super::{ConnectionType, LookUp, whole};
 
 pub(super) const DOCTOR_ABOUT: &str = "Check all that a connection needs, one line a check, from the configuration \
         to the banner of the port: ✓ as it should be, ✗ not, – not looked at, ? not found out. What is \
@@ -27,7 +27,7 @@ pub struct Doctor {
     pub target: Option<String>,
 
     /// The port of the instance
-    #[arg(default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
     /// Try a port of another host that the instance can reach, instead of the instance's own

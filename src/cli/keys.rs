@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueHint};
 
-use super::LookUp;
 use super::text::{EXIT_CODES, TARGET};
+use super::{LookUp, whole};
 
 pub(super) const SEND_KEY_ABOUT: &str = "Register a public key with a Linux instance for 60 seconds: until then, ssh can log \
         in with the private half, and no key need live on the instance.\n\nThe service's key plug-in \
@@ -87,7 +87,7 @@ pub struct KnownHosts {
     pub target: String,
 
     /// The port that ssh connects to, if it is not 22: part of the lines' name
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = whole::<u16>(1, 65_535))]
     pub port: Option<u16>,
 
     /// The key that the server shows, ssh's %K, where ssh does not come through ecs-bridge proxy. If it

@@ -7,8 +7,8 @@ use crate::cloud::Region;
 /// How an instance is found.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LookUp {
-    /// Regions to look in for an instance that the profile's region does not have, with commas
-    /// between them
+    /// More regions to look in, with commas between them: list shows them too, and a target is
+    /// looked for there if the profile's region does not have it
     #[arg(
         long,
         value_name = "REGION,…",

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::whole;
+
 /// What sessions are to be like.
 #[derive(Args, Debug)]
 pub struct Session {
@@ -16,7 +18,7 @@ pub struct Session {
         value_name = "SECS",
         env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
         default_value_t = 50,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
+        value_parser = whole::<u64>(0, 86_400)
     )]
     pub keepalive: u64,
 
@@ -26,7 +28,7 @@ pub struct Session {
         value_name = "SECS",
         env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
         default_value_t = 0,
-        value_parser = clap::value_parser!(u64).range(0..=31_536_000)
+        value_parser = whole::<u64>(0, 31_536_000)
     )]
     pub idle_timeout: u64,
 
@@ -49,7 +51,7 @@ pub struct Session {
         env = "ECS_BRIDGE_LINGER",
         hide_env_values = true,
         default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(0..=86_400)
+        value_parser = whole::<u64>(0, 86_400)
     )]
     pub linger: u64,
 }
@@ -66,6 +68,6 @@ pub enum ConnectionType {
 fn ready_delay(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=10.0).contains(&seconds) => Ok(seconds),
-        _ => Err("seconds from 0 to 10, such as 1.5".to_owned()),
+        _ => Err("expected seconds from 0 to 10, such as 1.5".to_owned()),
     }
 }

@@ -21,7 +21,7 @@ pub(super) const SSH_CONFIG_ABOUT: &str = "Print what ~/.ssh/config needs for ss
 )]
 pub struct SshConfig {
     /// Have each login to a Linux instance register a public key for a minute, and check its host key
-    /// over the control plane: a file [default: as of send-key]
+    /// over the control plane. PATH is the key's file [default: as of send-key]
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub send_key: Option<Option<PathBuf>>,
 

@@ -49,7 +49,7 @@ fn credentials_name_their_source_and_how_to_renew_them() {
         assert!(what.contains(code), "{what}");
         assert!(why.contains("profile 'dev' of /home/u/.aliyun/config.json (mode StsToken)"));
         assert!(why.contains("LTAI…abc") && !why.contains("0123456789"), "{why}");
-        assert!(fix.contains("aliyun configure --mode StsToken --profile dev"), "{fix}");
+        assert!(fix.contains("ecs-bridge configure --mode StsToken --profile dev"), "{fix}");
     }
 }
 

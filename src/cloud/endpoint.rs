@@ -83,7 +83,7 @@ impl Explain for EndpointError {
 }
 
 /// A region's id, such as `cn-hangzhou`: checked for its form, since it becomes part of a host name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(String);
 
 impl Region {

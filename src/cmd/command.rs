@@ -93,7 +93,7 @@ impl Explain for Failed {
                                    C:\\ProgramData\\ssh\\ssh_host_ed25519_key.pub"
                     .to_owned(),
                 _ => "use a password, or a key that lives on the instance; for Remote Desktop: \
-                      ecs-bridge forward -L 3389"
+                      ecs-bridge forward -i TARGET -L 3389"
                     .to_owned(),
             }),
             Cause::Away => Some(Finding::AgentOffline.remedy()),

@@ -183,7 +183,7 @@ impl Cloud {
             None => EndpointType::Internet,
         };
         let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
-        let flag = flag.map(|value| Setting { value, origin: "--endpoint".to_owned() });
+        let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
         let explicit = flag.or(resolved.endpoint).unwrap_or_default();
         let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
             .map_err(|error| SetTo::new(error, &explicit))?;
@@ -214,15 +214,7 @@ impl Cloud {
     /// What tells one account's instances of a region from others'.
     fn place(&self) -> [String; 3] {
         let config = self.client.config();
-        let provider = &config.credentials;
-        let account = match provider.source() {
-            Source::Profile { name, .. } => format!("profile {name}"),
-            // Temporary keys are new ones every hour.
-            Source::Environment { temporary: false, .. } => {
-                provider.access_key_id().unwrap_or("environment").to_owned()
-            }
-            _ => "environment".to_owned(),
-        };
+        let account = config.credentials.recipe().account();
         [config.endpoint.to_string(), config.region.to_string(), account]
     }
 
@@ -305,6 +297,13 @@ impl Explain for SetTo {
     fn exit_code(&self) -> ExitCode {
         self.error.exit_code()
     }
+}
+
+/// What has set the endpoint: the option, or the variable that stands in its place.
+fn endpoint_option(value: &str) -> String {
+    let variable = "ECS_BRIDGE_ENDPOINT";
+    let is_of_variable = env::var_os(variable).is_some_and(|set| set == value);
+    if is_of_variable { variable.to_owned() } else { "--endpoint".to_owned() }
 }
 
 fn no_region() -> Mistake {

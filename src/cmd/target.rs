@@ -1,5 +1,6 @@
 //! From a target to an instance: as it was given, as it is remembered, or as the API has it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -57,7 +58,9 @@ impl Finder {
         let mut others = look_up.regions.clone();
         others.push(region.clone());
         let target = Target::parse(words, &others)?;
-        others.retain(|other| other != region);
+        // Whoever is in a region that is named twice would be two.
+        let mut seen = HashSet::from([region.clone()]);
+        others.retain(|other| seen.insert(other.clone()));
         Ok(Self { home: home.clone(), target, others, cache: cache(look_up) })
     }
 
@@ -67,9 +70,9 @@ impl Finder {
     /// When there is none, or more than one; and when the API does not answer.
     pub(super) async fn find(&self) -> Result<Found> {
         let (topic, now) = (self.topic(), SystemTime::now());
-        if let Some(found) = memory::recall(&self.cache, &topic, &self.target.words, now) {
-            debug!("{} is known to be {} in {}", self.target.words, found.id, found.region);
-            return self.found(&found.id, &Region::parse(&found.region)?);
+        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.words, now) {
+            debug!("{} is known to be {id} in {region}", self.target.words);
+            return self.found(&id, &region);
         }
         match &self.target.naming {
             Naming::Id(id) => self.found(id, self.region()),

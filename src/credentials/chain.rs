@@ -4,6 +4,7 @@
 //! file's `current` profile; the metadata service; a credentials URI. The first that is there is
 //! taken, and if it cannot be used that is an error: to go on silently would sign as someone else.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::env::{Environment, PREFIXES};
@@ -102,10 +103,16 @@ fn all<T, const N: usize>(
     Ok(found)
 }
 
+/// What has set an option: the command line, or the variable that stands in its place.
+fn flag(name: &str, variable: &str, value: impl AsRef<OsStr>, query: &Query<'_>) -> String {
+    let is_of_variable = (query.env)(variable).is_some_and(|set| set == value.as_ref());
+    if is_of_variable { variable.to_owned() } else { name.to_owned() }
+}
+
 /// The region that a flag or a variable names.
 fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setting>, Error> {
     if let Some(region) = query.region.filter(|region| !region.is_empty()) {
-        let origin = "--region".to_owned();
+        let origin = flag("--region", "ECS_BRIDGE_REGION", region, query);
         return Ok(Some(Setting { value: region.to_owned(), origin }));
     }
     let found = env.find_text("REGION_ID")?;
@@ -144,7 +151,8 @@ fn named_profile(
     env: &Environment<'_>,
 ) -> Result<Option<(String, String)>, Error> {
     if let Some(name) = query.profile.filter(|name| !name.is_empty()) {
-        return Ok(Some((name.to_owned(), "--profile".to_owned())));
+        let asked_by = flag("--profile", "ECS_BRIDGE_PROFILE", name, query);
+        return Ok(Some((name.to_owned(), asked_by)));
     }
     Ok(env.profile()?.map(|(variable, name)| (name, variable)))
 }
@@ -194,7 +202,8 @@ enum Files {
 impl Files {
     fn of(query: &Query<'_>, env: &Environment<'_>) -> Self {
         if let Some(path) = query.config {
-            return Self::Given(path.to_owned(), "--config".to_owned());
+            let named_by = flag("--config", "ECS_BRIDGE_CONFIG", path, query);
+            return Self::Given(path.to_owned(), named_by);
         }
         if let Some((variable, path)) = env.find("CONFIG_FILE") {
             return Self::Given(in_home(Path::new(&path), query.home.as_deref()), variable);

@@ -147,7 +147,7 @@ fn a_file_given_by_hand_stands_alone() {
     let (what, why, fix) = world.profile("a").error();
     assert_eq!(what, "there is no profile 'a'");
     assert!(why.starts_with("--profile asks for it; ") && why.ends_with("other.json has: o"));
-    assert!(fix.contains("aliyun configure --profile a"));
+    assert!(fix.contains("ecs-bridge configure --profile a"));
 
     let world = World::new().file("x.json", &file_of("o", &["o"]));
     let world = world.env("ALIBABA_CLOUD_CONFIG_FILE", "~/.aliyun/x.json");
@@ -180,7 +180,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
     {
         assert!(why.contains(place), "{place} in {why}");
     }
-    assert!(fix.contains("aliyun configure"));
+    assert!(fix.contains("ecs-bridge configure"));
     let error = resolve(&Query {
         profile: None,
         region: None,

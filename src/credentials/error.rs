@@ -66,7 +66,7 @@ pub enum Error {
         field: &'static str,
     },
     /// A key, secret or token has characters that none can have.
-    #[error("{part} from {source_of_it} is not one")]
+    #[error("{part} from {source_of_it} is malformed")]
     Malformed {
         /// Which part it is.
         part: &'static str,
@@ -281,11 +281,13 @@ impl Explain for Error {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::None { .. } => "run `aliyun configure`, or set ALIBABA_CLOUD_ACCESS_KEY_ID and \
+            Self::None { .. } => {
+                "run `ecs-bridge configure`, or set ALIBABA_CLOUD_ACCESS_KEY_ID and \
                                   ALIBABA_CLOUD_ACCESS_KEY_SECRET"
-                .into(),
+                    .into()
+            }
             Self::UnknownProfile { name, .. } => format!(
-                "correct the name, or make the profile with: aliyun configure --profile {}",
+                "correct the name, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
             ),
             Self::NoFile { .. } => {
@@ -299,8 +301,8 @@ impl Explain for Error {
                 _ => "correct it, or name another file with --config".into(),
             },
             Self::Unusable { .. } => {
-                "correct it in an editor, name another file with --config, or \
-                                      move it away and run `aliyun configure`"
+                "correct it, name another file with --config, or move it away and run \
+                 `ecs-bridge configure`"
                     .into()
             }
             Self::MissingField { source_of_it, .. } | Self::Malformed { source_of_it, .. } => {
@@ -322,7 +324,7 @@ impl Explain for Error {
             },
             Self::BadUrl { variable, .. } => format!("correct or unset {variable}"),
             Self::UnknownSourceProfile { name, .. } => format!(
-                "correct source_profile, or make the profile with: aliyun configure --profile {}",
+                "correct source_profile, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
             ),
             Self::Cycle { source_of_it, .. } => format!(

@@ -243,19 +243,19 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
             "an ARN of a provider is acs:ram::ACCOUNT:oidc-provider/NAME, with the account's number",
         ),
         "ram_session_name" => (!is_word(".@-_", 2, 64))
-            .then_some("it has 2 to 64 letters, digits and the characters . @ - _"),
+            .then_some("it has to have 2 to 64 letters, digits and the characters . @ - _"),
         "ram_role_name" => (!is_word(".-_", 1, 64))
-            .then_some("it has up to 64 letters, digits and the characters . - _"),
+            .then_some("it may have up to 64 letters, digits and the characters . - _"),
         "source_profile" => None,
         "expired_seconds" => {
             return match text.parse::<u32>() {
                 Ok(seconds) if (900..=43_200).contains(&seconds) => Ok(seconds.into()),
-                _ => Err("it is a number of seconds from 900 to 43200".to_owned()),
+                _ => Err("it has to be a number of seconds from 900 to 43200".to_owned()),
             };
         }
         "sts_expiration" => {
             return time(text).map(Value::from).ok_or_else(|| {
-                "it is seconds since 1970, or a time such as 2026-01-31T12:00:00Z".to_owned()
+                "it has to be seconds since 1970, or a time such as 2026-01-31T12:00:00Z".to_owned()
             });
         }
         "region_id" | "sts_region" => Region::parse(text)
@@ -266,14 +266,17 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
             Err(error) => return Err(error.to_string()),
         },
         "endpoint_type" => {
-            EndpointType::parse(text).is_err().then_some("it is 'vpc', or 'internet'")
+            EndpointType::parse(text).is_err().then_some("it has to be vpc or internet")
         }
+        "process_command" => shlex::split(text)
+            .is_none_or(|words| words.is_empty())
+            .then_some("it has to be a command line, in which each quote is closed"),
         "credentials_uri" => {
             let is_url = ["http://", "https://"].iter().any(|scheme| {
                 let rest = text.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme));
                 rest.is_some() && text.len() > scheme.len()
             });
-            (!is_url || has_blank).then_some("it is a URL, http:// or https://")
+            (!is_url || has_blank).then_some("it has to be a URL, http:// or https://")
         }
         _ => None,
     };

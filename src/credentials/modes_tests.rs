@@ -226,5 +226,5 @@ fn what_is_wrong_on_the_way_is_told_with_the_way() {
     let why = error.why().unwrap();
     assert!(why.starts_with("profile 'p' of "), "{why}");
     assert!(why.contains("(mode ChainableRamRoleArn) takes its keys from profile 'q'"), "{why}");
-    assert!(error.remedy().unwrap().ends_with("aliyun configure --mode AK --profile q"));
+    assert!(error.remedy().unwrap().ends_with("ecs-bridge configure --mode AK --profile q"));
 }

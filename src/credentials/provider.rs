@@ -82,11 +82,6 @@ impl Provider {
         &self.0.recipe
     }
 
-    /// `AccessKeyId`, where nobody has to be asked for it.
-    pub fn access_key_id(&self) -> Option<&str> {
-        self.0.recipe.lease().map(|lease| lease.credentials.access_key_id())
-    }
-
     /// Whether there are credentials that hold for a time that is known, and still do.
     pub fn holds(&self) -> bool {
         let state = self.0.state();

@@ -80,6 +80,19 @@ impl Recipe {
         self.roles.last().map_or(&self.source, |(_, source)| source)
     }
 
+    /// What tells one account from another, as far as it is known before anybody is asked. Profiles of
+    /// two files may have one name, and a profile may get other keys.
+    pub fn account(&self) -> String {
+        let base = match &self.way {
+            Way::Fixed(lease) => lease.credentials.access_key_id(),
+            Way::Oidc(oidc) => &oidc.role.arn,
+            Way::Uri(_) | Way::Metadata(_) | Way::External(_) => "",
+        };
+        let roles = self.roles.iter().map(|(role, _)| role.arn.as_str());
+        let parts: Vec<_> = std::iter::once(base).chain(roles).collect();
+        format!("{}: {}", self.source(), parts.join(" "))
+    }
+
     /// The credentials, where nobody has to be asked for them.
     pub(super) fn lease(&self) -> Option<&Lease> {
         match &self.way {

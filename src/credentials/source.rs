@@ -59,7 +59,7 @@ impl Source {
                         )
                     }
                     _ => format!(
-                        "renew the profile with: aliyun configure --mode {} --profile {name}",
+                        "renew the profile with: ecs-bridge configure --mode {} --profile {name}",
                         shell_word(mode)
                     ),
                 }
@@ -83,7 +83,7 @@ impl Source {
     pub fn add_token(&self) -> String {
         match self {
             Self::Profile { name, .. } => format!(
-                "make it a profile of temporary credentials with: aliyun configure --mode StsToken \
+                "make it a profile of temporary credentials with: ecs-bridge configure --mode StsToken \
                  --profile {}",
                 shell_word(name)
             ),
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn each_says_how_to_renew_it() {
         for (mode, fix) in [
-            ("AK", "renew the profile with: aliyun configure --mode AK --profile 'a b'"),
+            ("AK", "renew the profile with: ecs-bridge configure --mode AK --profile 'a b'"),
             ("CloudSSO", "sign in again with: aliyun configure --profile 'a b'"),
             ("OAuth", "sign in again with: aliyun configure --mode OAuth --profile 'a b'"),
         ] {

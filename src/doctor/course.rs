@@ -33,11 +33,14 @@ pub async fn take(
         Vec::with_capacity(checks.len());
     for Check { id, title, needs, within, work } in checks {
         let needed = begun.iter().filter(|(id, ..)| needs.contains(id));
-        let needed: Vec<_> = needed.map(|(id, title, done)| (*id, *title, done.clone())).collect();
+        let needed: Vec<_> = needed.map(|(id, _, done)| (*id, done.clone())).collect();
+        let titles: Vec<_> = begun.iter().map(|(id, title, _)| (*id, *title)).collect();
         let course = async move {
-            for (id, title, done) in needed {
+            for (id, done) in needed {
                 if let Some(because) = done.await.stands_in_the_way(id) {
-                    let why = format!("{title} comes first");
+                    // The one that is wrong, not one that was left out for it.
+                    let title = titles.iter().find(|(id, _)| *id == because);
+                    let why = format!("{} failed", title.map_or(because, |(_, title)| title));
                     return Outcome::Skipped { why, because: Some(because) };
                 }
             }

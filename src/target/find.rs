@@ -4,6 +4,7 @@
 //! The service's filters may be more generous than they say, and `*` means something to them: what
 //! they give is compared again, as it is written.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -22,8 +23,18 @@ const ANY_CASE_WITHIN: Duration = Duration::from_secs(15);
 /// The most instances that a message lists.
 const SHOWN: usize = 20;
 
-/// What the API cannot tell, though it was asked.
-type Notes = Vec<String>;
+/// What the API cannot tell, though it was asked, each said once.
+#[derive(Debug, Default)]
+struct Notes(RefCell<Vec<String>>);
+
+impl Notes {
+    fn add(&self, note: String) {
+        let mut notes = self.0.borrow_mut();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+}
 
 /// Why a target leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +113,8 @@ impl Explain for FindError {
                 Some(format!("{fix}; or, if it is part of a name, write {spelt_out}"))
             }
             Self::None { regions, .. } => Some(format!(
-                "look for it with `ecs-bridge list`; other regions are looked in with --regions, or \
-                 where one stands behind the target, as in NAME.{}",
+                "`ecs-bridge list` shows the instances; name more regions with --regions, or one \
+                 behind the target, as in NAME.{}",
                 match regions.first().map(Region::as_str) {
                     Some("cn-beijing") => "cn-shanghai",
                     _ => "cn-beijing",
@@ -183,17 +194,15 @@ pub async fn find(
     others: &[Client],
 ) -> Result<Instance, FindError> {
     let naming = &target.naming;
-    let mut notes = Notes::new();
-    let mut found = exactly(naming, home, &mut notes).await?;
+    let notes = Notes::default();
+    let mut found = exactly(naming, home, &notes).await?;
     if found.is_empty() {
-        found =
-            side_by_side(others, async |client| exactly(naming, client, &mut Notes::new()).await)
-                .await?;
+        found = side_by_side(others, async |client| exactly(naming, client, &notes).await).await?;
     }
     if found.is_empty() {
         // Those who may not ask are told that there is nothing.
         let (permitted, in_any_case) =
-            tokio::join!(home.may_describe_instances(), in_any_case(naming, home, others));
+            tokio::join!(home.may_describe_instances(), in_any_case(naming, home, others, &notes));
         if let Err(error) = permitted
             && error.exit_code() == ExitCode::Permission
         {
@@ -206,6 +215,7 @@ pub async fn find(
         0 => {
             let clients = std::iter::once(home).chain(others);
             let regions = clients.map(|client| client.config().region.clone()).collect();
+            let notes = notes.0.into_inner();
             Err(FindError::None { naming: naming.clone(), regions, notes })
         }
         _ => Err(FindError::Several { naming: naming.clone(), found }),
@@ -223,10 +233,10 @@ async fn side_by_side(
 async fn exactly(
     naming: &Naming,
     client: &Client,
-    notes: &mut Notes,
+    notes: &Notes,
 ) -> Result<Vec<Instance>, FindError> {
     let found = match naming {
-        Naming::Address(address) => return at_address(&address.to_string(), client).await,
+        Naming::Address(address) => return at_address(&address.to_string(), client, notes).await,
         Naming::Id(id) => {
             let with_id = InstanceFilter { ids: vec![id.clone()], ..InstanceFilter::default() };
             let with_name = of_name(id);
@@ -235,17 +245,17 @@ async fn exactly(
                 async {
                     match id.starts_with("mi-") {
                         true => Ok(Vec::new()),
-                        false => pages(client, &with_id).await,
+                        false => pages(client, &with_id, notes).await,
                     }
                 },
-                pages(client, &with_name)
+                pages(client, &with_name, notes)
             )?;
             unique([by_id, by_name].concat())
         }
-        Naming::Name(name) => pages(client, &of_name(name)).await?,
+        Naming::Name(name) => pages(client, &of_name(name), notes).await?,
         Naming::Tag(key, value) => {
             let tag = Some((key.clone(), value.clone()));
-            pages(client, &InstanceFilter { tag, ..InstanceFilter::default() }).await?
+            pages(client, &InstanceFilter { tag, ..InstanceFilter::default() }, notes).await?
         }
     };
     let found = keep(found, |instance| fits(naming, instance));
@@ -253,11 +263,11 @@ async fn exactly(
         return Ok(found);
     }
     // Many may not ask for these, and have none.
-    match managed(naming, client).await {
+    match managed(naming, client, notes).await {
         Ok(managed) => Ok(keep(managed, |instance| fits(naming, instance))),
         Err(error) if error.is_of_this_action() => {
             debug!("managed instances are left out: {error}");
-            notes.push(format!(
+            notes.add(format!(
                 "managed instances could not be looked at ({})",
                 error.code().unwrap_or_default()
             ));
@@ -267,7 +277,7 @@ async fn exactly(
     }
 }
 
-async fn managed(naming: &Naming, client: &Client) -> Result<Vec<Instance>, Error> {
+async fn managed(naming: &Naming, client: &Client, notes: &Notes) -> Result<Vec<Instance>, Error> {
     let filter = match naming {
         Naming::Id(id) if id.starts_with("mi-") => {
             let ids = vec![id.clone()];
@@ -277,18 +287,25 @@ async fn managed(naming: &Naming, client: &Client) -> Result<Vec<Instance>, Erro
         Naming::Tag(..) => InstanceFilter::default(),
         Naming::Address(_) => return Ok(Vec::new()),
     };
-    managed_pages(client, &filter).await
+    managed_pages(client, &filter, notes).await
 }
 
 /// An address may be of each kind: a VPC may have any, and it is not seen of a public one whether it
 /// was bound later.
-async fn at_address(address: &str, client: &Client) -> Result<Vec<Instance>, FindError> {
+async fn at_address(
+    address: &str,
+    client: &Client,
+    notes: &Notes,
+) -> Result<Vec<Instance>, FindError> {
     let address = || Some(address.to_owned());
     let private = InstanceFilter { private_address: address(), ..InstanceFilter::default() };
     let public = InstanceFilter { public_address: address(), ..InstanceFilter::default() };
     let elastic = InstanceFilter { elastic_address: address(), ..InstanceFilter::default() };
-    let (private, public, elastic) =
-        tokio::try_join!(pages(client, &private), pages(client, &public), pages(client, &elastic))?;
+    let (private, public, elastic) = tokio::try_join!(
+        pages(client, &private, notes),
+        pages(client, &public, notes),
+        pages(client, &elastic, notes)
+    )?;
     let found = unique([private, public, elastic].concat());
     Ok(keep(found, |instance| {
         let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
@@ -302,11 +319,13 @@ async fn in_any_case(
     naming: &Naming,
     home: &Client,
     others: &[Client],
+    notes: &Notes,
 ) -> Result<Vec<Instance>, FindError> {
     let Naming::Name(name) = naming else { return Ok(Vec::new()) };
     let patterns = patterns(name);
     let search = async |client: &Client| {
-        let looks = patterns.iter().map(|pattern| async { pages(client, &of_name(pattern)).await });
+        let looks =
+            patterns.iter().map(|pattern| async { pages(client, &of_name(pattern), notes).await });
         let instances = try_join_all(looks).await?.concat();
         let fits = |instance: &Instance| instance.name.eq_ignore_ascii_case(name);
         Ok(keep(unique(instances), fits))
@@ -318,14 +337,15 @@ async fn in_any_case(
         }
     });
     looked.await.unwrap_or_else(|_| {
-        debug!("there are too many instances to look through them for other capitals");
+        let seconds = ANY_CASE_WITHIN.as_secs();
+        notes.add(format!("within {seconds} s, not all names could be compared but for capitals"));
         Ok(Vec::new())
     })
 }
 
 /// Patterns that together fit a name in any mixture of capitals. The first letter tells most of a
 /// fleet's names apart; none if there are no letters.
-fn patterns(name: &str) -> Vec<String> {
+pub fn patterns(name: &str) -> Vec<String> {
     let Some(first) = name.find(|c: char| c.is_ascii_alphabetic()) else { return Vec::new() };
     let (head, tail) = (&name[..first], &name[first + 1..]);
     let mut rest = String::new();
@@ -371,18 +391,29 @@ pub fn unique(mut instances: Vec<Instance>) -> Vec<Instance> {
     instances
 }
 
-async fn pages(client: &Client, filter: &InstanceFilter) -> Result<Vec<Instance>, Error> {
-    all_pages(async |after: Option<String>| client.instances(filter, after.as_deref()).await).await
+async fn pages(
+    client: &Client,
+    filter: &InstanceFilter,
+    notes: &Notes,
+) -> Result<Vec<Instance>, Error> {
+    let page = async |after: Option<String>| client.instances(filter, after.as_deref()).await;
+    all_pages(page, client, notes).await
 }
 
-async fn managed_pages(client: &Client, filter: &InstanceFilter) -> Result<Vec<Instance>, Error> {
+async fn managed_pages(
+    client: &Client,
+    filter: &InstanceFilter,
+    notes: &Notes,
+) -> Result<Vec<Instance>, Error> {
     let page =
         async |after: Option<String>| client.managed_instances(filter, after.as_deref()).await;
-    all_pages(page).await
+    all_pages(page, client, notes).await
 }
 
 async fn all_pages(
     page: impl AsyncFn(Option<String>) -> Result<InstancePage, Error>,
+    client: &Client,
+    notes: &Notes,
 ) -> Result<Vec<Instance>, Error> {
     let (mut instances, mut after) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
@@ -393,7 +424,10 @@ async fn all_pages(
         }
         after = next;
     }
-    debug!("there are more than {} instances: the rest is not looked at", instances.len());
+    let region = &client.config().region;
+    notes.add(format!(
+        "{region} has more instances than were looked at: the first {MAX_PAGES} pages"
+    ));
     Ok(instances)
 }
 

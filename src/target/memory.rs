@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_id;
 use crate::cache::{Cache, DAY, Topic};
+use crate::cloud::Region;
 
 /// How long a target is known.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -36,10 +37,17 @@ pub fn topic(place: &[&str], words: &str) -> Topic {
     Topic::new(LOOKED_UP, &parts)
 }
 
-/// Where a target has led less than an hour ago.
-pub fn recall(cache: &Cache, topic: &Topic, words: &str, now: SystemTime) -> Option<Remembered> {
+/// The instance and the region that a target has led to less than an hour ago.
+pub fn recall(
+    cache: &Cache,
+    topic: &Topic,
+    words: &str,
+    now: SystemTime,
+) -> Option<(String, Region)> {
     let (found, _) = cache.get::<Remembered>(topic, HOUR, now)?;
-    (found.words == words).then_some(found)
+    // What is no id, or no region, would only fail until the hour is over.
+    let region = Region::parse(&found.region).ok()?;
+    (found.words == words && is_id(&found.id)).then_some((found.id, region))
 }
 
 /// The words of instances that were listed.
@@ -83,7 +91,8 @@ mod tests {
             let found = Remembered { words: words.into(), id: id.into(), region: "cn-test".into() };
             let topic = topic(&["ecs.example"], words);
             cache.put(&topic, &found, stored);
-            assert_eq!(recall(&cache, &topic, words, now), Some(found));
+            let region = Region::parse("cn-test").unwrap();
+            assert_eq!(recall(&cache, &topic, words, now), Some((found.id, region)));
             assert_eq!(recall(&cache, &topic, words, now + HOUR), None);
         }
         let listed = ["web-1", "web-2", "a b", "a\nb", "i-5"].map(str::to_owned).to_vec();

@@ -257,7 +257,7 @@ async fn a_role_that_cannot_be_assumed_is_told() {
             4,
             "no credentials by STS for profile 'p'",
             "came from profile 'q'",
-            "aliyun configure --mode AK --profile q",
+            "ecs-bridge configure --mode AK --profile q",
         ),
         sts("a page of HTML", ApiFault::on("AssumeRole").raw(502, "text/html", "<b>x</b>")).fails(
             7,

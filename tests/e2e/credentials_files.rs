@@ -44,13 +44,13 @@ async fn profiles_that_lead_nowhere_are_told() {
             3,
             "source_profile of profile 'p'",
             "there are: p",
-            "aliyun configure --profile gone",
+            "ecs-bridge configure --profile gone",
         ),
         failing("a source that is broken", [chained("p", "b"), broken.into()].join(",")).fails(
             3,
             "process_command of profile 'b'",
             "(mode ChainableRamRoleArn) takes its keys from profile 'b'",
-            "aliyun configure --mode External --profile b",
+            "ecs-bridge configure --mode External --profile b",
         ),
         failing("a source that is over", [chained("p", "c"), over].join(",")).fails(
             3,

@@ -49,7 +49,9 @@ async fn what_is_missing_is_named_with_profile_file_and_mode() {
             let fix = match *mode {
                 "CloudSSO" => "sign in again with: aliyun configure --profile p".to_owned(),
                 "OAuth" => "sign in again with: aliyun configure --mode OAuth --profile p".into(),
-                _ => format!("renew the profile with: aliyun configure --mode {mode} --profile p"),
+                _ => format!(
+                    "renew the profile with: ecs-bridge configure --mode {mode} --profile p"
+                ),
             };
             cases.push(failing(name, profiles).fails(3, what, "", leak(fix)));
         }

@@ -31,7 +31,7 @@ fn of_this_machine() -> Vec<SetUp> {
             "credentials",
             3,
             "no credentials were found",
-            "aliyun configure",
+            "ecs-bridge configure",
         ),
         SetUp::new("a profile that does not exist")
             .file(".aliyun/config.json", EXPIRED)

@@ -34,7 +34,7 @@ async fn without_usable_credentials_nothing_is_sent() {
             3,
             "no credentials were found",
             ".aliyun/config.json: not there",
-            "aliyun configure",
+            "ecs-bridge configure",
         ),
         config("half a key").env("ALIBABA_CLOUD_ACCESS_KEY_ID", "testid").fails(
             3,
@@ -46,7 +46,7 @@ async fn without_usable_credentials_nothing_is_sent() {
             3,
             "there is no profile 'nosuch'",
             "--profile asks for it",
-            "aliyun configure --profile nosuch",
+            "ecs-bridge configure --profile nosuch",
         ),
         profile("a profile of another mode", "pair").fails(
             3,
@@ -58,7 +58,7 @@ async fn without_usable_credentials_nothing_is_sent() {
             3,
             "has no access_key_secret",
             "",
-            "aliyun configure --mode AK --profile half",
+            "ecs-bridge configure --mode AK --profile half",
         ),
         profile("temporary keys that are over, as the file says", "late").fails(
             3,
@@ -68,11 +68,16 @@ async fn without_usable_credentials_nothing_is_sent() {
         ),
         config("a file that is not JSON")
             .file(".aliyun/config.json", "[default]\naccess_key_secret = testsecret\n")
-            .fails(3, "config.json is of no use", "", "correct it in an editor"),
+            .fails(
+                3,
+                "config.json is of no use",
+                "",
+                "correct it, name another file with --config",
+            ),
         config("a file that ends in the middle")
             .file("c.json", &PROFILES[..150])
             .args(&["--config", "DIR/c.json"])
-            .fails(3, "c.json is of no use", "", "correct it in an editor"),
+            .fails(3, "c.json is of no use", "", "correct it, name another file with --config"),
         config("a file that is a folder")
             .prepare(|lab| {
                 std::fs::create_dir_all(lab.dir.path().join(".aliyun/config.json")).unwrap()
@@ -374,7 +379,7 @@ async fn a_wrong_command_line_is_told_and_ends_with_2() {
         (&["proxy", ""][..], "the target is empty"),
         (&["proxy", "tag:=x"], "\"tag:=x\" names no tag"),
         (&["proxy", "i-a\u{1b}[2J"], "it has control characters"),
-        (&["proxy", INSTANCE, "0"], "0 is not in 1..=65535"),
+        (&["proxy", INSTANCE, "0"], "expected a number from 1 to 65535"),
         (&["proxy", INSTANCE, "ssh"], "invalid value 'ssh'"),
         (&["proxy", INSTANCE, "--remote-host", "a b"], "\"a b\" is not a host"),
         (&["proxy", INSTANCE, "--no-verify"], "unexpected argument '--no-verify'"),

@@ -154,7 +154,7 @@ async fn nothing_is_not_a_failure() {
     let lab = Lab::new(Instance::new("i-bp1a").region("cn-beijing")).await;
     let ended = list(&lab, &["--region", "cn-beijing", "web-*"]).await;
     assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
-    assert_eq!(ended.stderr, "there are no instances of this kind in cn-beijing\n");
+    assert_eq!(ended.stderr, "there are no instances that a filter fits in cn-beijing\n");
     list(&lab, &["-q", "--region", "cn-beijing", "web-*"]).await.well(b"");
     list(&lab, &["-q", "--json", "--region", "cn-beijing", "x"]).await.well(b"[]\n");
 }

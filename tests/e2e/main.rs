@@ -83,6 +83,7 @@ mod start;
 mod targets;
 mod targets_failing;
 mod targets_gone;
+mod targets_memory;
 mod targets_ssh;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -71,13 +71,13 @@ async fn what_is_no_key_or_no_user_is_refused_before_any_call() {
     let dsa = "ssh-dss AAAAB3NzaC1kc3MAAAABBQAAAAEFAAAAAQUAAAABBQ==";
     for (key, what) in [
         ("missing.pub", "cannot read the key file"),
-        ("empty.pub", "no key in it"),
+        ("empty.pub", "there is no public key"),
         ("page.html", "no public key"),
         ("several.pub", "2 keys"),
         ("short.pub", "1024 bits"),
         (".ssh/id_ed25519-cert.pub", "a certificate"),
         (dsa, "ssh-dss cannot be registered"),
-        ("", "cannot read the key file"),
+        ("", "there is no public key"),
     ] {
         let report = refused(&send(&lab, &["--public-key", key]).await, 2);
         assert!(report.what.contains(what), "{key}: {report:?}");

@@ -190,6 +190,13 @@ async fn a_session_opens_in_the_region_that_the_instance_is_in() {
         ([&others[..], &["web-1"]].concat(), INSTANCE, "cn-hangzhou", 1),
         // What is said of the target goes before what is said of all.
         ([&others[..], &["db.cn-beijing"]].concat(), "i-2zeexample0001", "cn-beijing", 1),
+        // One that is named twice is one.
+        (
+            vec!["--no-cache", "--regions", "cn-beijing,cn-hangzhou,cn-beijing", "db"],
+            "i-2zeexample0001",
+            "cn-beijing",
+            2,
+        ),
         // An id is looked for there only if it is not here.
         ([&others[..], &["i-uf6example0001"]].concat(), "i-uf6example0001", "cn-shanghai", 6),
     ] {

@@ -124,6 +124,32 @@ fn like_new(lab: &Lab, id: &str) -> local_cloud::Instance {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_looks_at_the_one_that_has_the_name_now() {
+    let lab = lab(|builder| builder).await;
+    proxy(&lab, &["web-1"]).await;
+    replace(&lab);
+    let spec = QUIET_PORT.to_string();
+    let ended = run(&lab, &["doctor", "web-1", &spec]).await;
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(said.contains("web-1 (i-bp1example0002) in cn-hangzhou"), "{said}");
+    assert!(!said.contains(INSTANCE), "{said}");
+    assert_eq!(
+        calls(&lab, LOOK).iter().filter(|call| call.params.contains_key("InstanceName")).count(),
+        2
+    );
+    remove_new(&lab);
+    let ended = run(&lab, &["doctor", "web-1", &spec]).await;
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(said.contains("no instance has the name 'web-1'"), "{said}");
+    assert_eq!(ended.code, Some(6));
+    assert!(remembered(&lab, "target-").is_empty());
+}
+
+fn remove_new(lab: &Lab) {
+    assert!(lab.cloud.remove_instance(NEW));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forward_goes_on_with_the_one_that_has_the_name_now() {
     let lab = lab(|builder| builder).await;
     let spec = format!("0:localhost:{QUIET_PORT}");

@@ -20,6 +20,18 @@ const STDIN: &str = "-";
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
+    // As where a script's variable is not set: another profile must not be changed for it.
+    if global.profile.as_deref() == Some("") {
+        return Err(Mistake {
+            what: "--profile is empty".to_owned(),
+            remedy:
+                "name a profile, or leave --profile out to change the current one; nothing was \
+                     written"
+                    .to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
     let store = open(global)?;
     let name = store.name(global.profile.as_deref());
     let changes = changes(global, args, &name, store.find(&name).is_none())?;

@@ -152,8 +152,8 @@ impl Exam<'_> {
         match is_known {
             Some(_) => Outcome::passed("known to be installed for less than a day"),
             None => Outcome::needless(format!(
-                "not known to be there; keys are sent with its help alone, and `ecs-bridge send-key \
-                 -i {words}` installs it"
+                "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {words}` \
+                 installs it"
             )),
         }
     }

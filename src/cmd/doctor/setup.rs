@@ -1,7 +1,7 @@
 //! What is set up on this machine: configuration and credentials.
 
 use super::Exam;
-use crate::cmd::{Cloud, resolve};
+use crate::cmd::{Cloud, endpoint_option, resolve};
 use crate::credentials::Error;
 use crate::doctor::Outcome;
 
@@ -13,7 +13,7 @@ impl Exam<'_> {
             Err(error) if is_of_configuration(&error) => return Outcome::failed(&error),
             Err(error) => {
                 self.no_credentials.replace(Some(error.into()));
-                return Outcome::passed("what there is of it can be read");
+                return Outcome::passed("nothing is wrong with it");
             }
         };
         let cloud = match Cloud::open(self.global) {
@@ -23,7 +23,7 @@ impl Exam<'_> {
         let config = cloud.client.config();
         let from = resolved.region.map(|region| format!(" ({})", region.origin));
         let endpoint = match (&self.global.endpoint, resolved.endpoint) {
-            (Some(_), _) => " (--endpoint)".to_owned(),
+            (Some(endpoint), _) => format!(" ({})", endpoint_option(endpoint)),
             (None, Some(endpoint)) => format!(" ({})", endpoint.origin),
             (None, None) => String::new(),
         };

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::cloud::{AgentStatus, Client, Error, Instance, InstanceFilter, InstancePage, Kind};
 use crate::cmd::Cloud;
 use crate::explain::{ExitCode, Explain as _};
+use crate::target::find::patterns;
 use crate::target::{Naming, is_id, is_like};
 
 /// Pages of one question; a page has 100 instances.
@@ -61,8 +62,13 @@ pub(super) async fn gather(searches: &[Search]) -> Gathered {
         calls: Semaphore::new(AT_ONCE),
         agents_at_once: Cell::new(AGENTS),
         agents_are_told: Cell::new(true),
+        is_whole: Cell::new(true),
     };
     join_all(searches.iter().map(|search| all.region(search))).await;
+    let missing = all.missing(searches);
+    if !missing.is_empty() {
+        join_all(searches.iter().map(|search| all.in_any_case(search, &missing))).await;
+    }
     let mut gathered = all.gathered.into_inner();
     let mut seen = std::collections::HashSet::new();
     gathered.rows.retain(|row| seen.insert((row.instance.region.clone(), row.instance.id.clone())));
@@ -82,6 +88,8 @@ struct Gathering {
     calls: Semaphore,
     agents_at_once: Cell<usize>,
     agents_are_told: Cell<bool>,
+    /// Whether all pages were looked at, so far.
+    is_whole: Cell<bool>,
 }
 
 impl Gathering {
@@ -98,6 +106,30 @@ impl Gathering {
             join_all(queries.into_iter().map(|q| self.managed(client, q, &search.namings))).await
         };
         tokio::join!(join_all(instances), managed);
+    }
+
+    /// The names that nothing was found by, if all could be asked for.
+    fn missing(&self, searches: &[Search]) -> Vec<Option<Naming>> {
+        let gathered = self.gathered.borrow();
+        let namings = searches.iter().flat_map(|search| &search.namings);
+        let names = namings.filter(|naming| matches!(naming, Some(Naming::Name(_))));
+        let found = |naming| gathered.rows.iter().any(|row: &Row| fits(naming, &row.instance));
+        let can_be_asked = gathered.error.is_none() && self.is_whole.get();
+        names.filter(|naming| can_be_asked && !found(naming)).cloned().collect()
+    }
+
+    /// As for targets, capitals do not matter where no name is exactly so. The service minds them.
+    async fn in_any_case(&self, search: &Search, missing: &[Option<Naming>]) {
+        let namings = search.namings.iter().filter(|naming| missing.contains(naming));
+        let namings: Vec<_> = namings.cloned().collect();
+        let patterns = namings.iter().flatten().flat_map(|naming| match naming {
+            Naming::Name(name) => patterns(name),
+            _ => Vec::new(),
+        });
+        let queries = patterns
+            .map(|pattern| InstanceFilter { name: Some(pattern), ..InstanceFilter::default() });
+        let instances = queries.map(|q| self.instances(&search.cloud.client, q, &namings));
+        join_all(instances).await;
     }
 
     /// The pages of a question, one after the other; the agents on one are asked about while the next
@@ -137,9 +169,12 @@ impl Gathering {
             self.gathered.borrow_mut().rows.extend(rows);
             after = next;
             if after.is_none() {
-                break;
+                return;
             }
         }
+        self.note(format!(
+            "only the first {MAX_PAGES} pages of a region's managed instances are listed"
+        ));
     }
 
     fn pages(
@@ -165,7 +200,8 @@ impl Gathering {
 
     /// Tells that not all are shown. Says so.
     fn too_many(&self) -> bool {
-        self.note(format!("only the first {} instances of a region are listed", MAX_PAGES * 100));
+        self.is_whole.set(false);
+        self.note(format!("only the first {MAX_PAGES} pages of a region's instances are listed"));
         false
     }
 

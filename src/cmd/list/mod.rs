@@ -44,7 +44,7 @@ pub(super) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
     match error {
         Some(error) => return Err(error.into()),
         None if rows.is_empty() && !global.quiet => {
-            let which = if args.filters.is_empty() { "" } else { " of this kind" };
+            let which = if args.filters.is_empty() { "" } else { " that a filter fits" };
             let regions: Vec<_> = regions.iter().map(Region::as_str).collect();
             logging::tell(&format!("there are no instances{which} in {}", regions.join(", ")));
         }

@@ -71,6 +71,8 @@ fn reach(row: &Row) -> Reach {
     let no = |why: &str| Reach::No(why.to_owned());
     match &row.instance.state {
         Some(InstanceState::Running) | None => {}
+        // What is not told says nothing against it.
+        Some(InstanceState::Other(word)) if word.is_empty() => {}
         Some(_) => return no(&status_of(row).to_lowercase()),
     }
     let agent = match &row.agent {
@@ -175,6 +177,7 @@ mod tests {
         for (row, reached) in [
             (row(running(), known(|_| {})), Reach::Yes),
             (row(None, known(|_| {})), Reach::Yes),
+            (row(Some(InstanceState::Other(String::new())), known(|_| {})), Reach::Yes),
             (row(Some(InstanceState::Stopped), known(|_| {})), Reach::No("stopped".to_owned())),
             (
                 row(running(), known(|agent| agent.online = Some(false))),

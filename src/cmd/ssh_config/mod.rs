@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Done, Mistake, Plain, Result, home, print};
 use crate::cli::{Global, Signature, SshConfig};
+use crate::cloud::{Endpoint, Region};
 use crate::credentials::in_home;
 use crate::explain::{ExitCode, Explain, printable};
 use crate::logging;
@@ -35,6 +36,13 @@ pub(super) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
 
 /// What the command line asks for.
 fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
+    // It would be refused by each ssh.
+    if let Some(region) = &global.region {
+        Region::parse(region)?;
+    }
+    if let Some(endpoint) = &global.endpoint {
+        Endpoint::parse(endpoint)?;
+    }
     let mut program = vec![text(&exe::own_path()?)?];
     let mut option = |name: &str, value: Option<String>| {
         program.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
