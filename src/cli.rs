@@ -16,6 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
 };
@@ -168,11 +169,25 @@ pub struct Global {
     pub signature_version: Signature,
 
     /// Say more on stderr: -v what is done, -vv how, -vvv each event; never a secret
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        env = "ECS_BRIDGE_VERBOSE",
+        hide_env_values = true
+    )]
     pub verbose: u8,
 
-    /// Say nothing on stderr but why it failed
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    /// Say nothing on stderr but why it failed, whatever -v says (it holds for --log-file)
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_parser = FalseyValueParser::new(),
+        env = "ECS_BRIDGE_QUIET",
+        hide_env_values = true
+    )]
     pub quiet: bool,
 
     /// Append the log to a file instead of stderr, at least at the level of -v

@@ -35,14 +35,17 @@ impl Explain for LogFileError {
 /// # Errors
 /// When `file` cannot be opened to be appended to.
 pub fn init(verbose: u8, quiet: bool, file: Option<&Path>) -> Result<(), LogFileError> {
-    let level = match (quiet, verbose) {
-        (true, _) => LevelFilter::OFF,
-        (_, 0) => LevelFilter::WARN,
-        (_, 1) => LevelFilter::INFO,
-        (_, 2) => LevelFilter::DEBUG,
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let level = if file.is_some() { level.max(LevelFilter::INFO) } else { level };
+    let level = match file {
+        Some(_) => level.max(LevelFilter::INFO),
+        None if quiet => LevelFilter::OFF,
+        None => level,
+    };
     let only_ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let registry = tracing_subscriber::registry().with(only_ours);

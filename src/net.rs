@@ -49,6 +49,9 @@ pub(crate) enum Error {
     /// No TCP connection in time.
     #[error("no connection in time")]
     Timeout,
+    /// A TCP connection, and no TLS over it in time.
+    #[error("no TLS in time")]
+    SilentTls,
     /// The host is neither a name nor an address.
     #[error("it is not a name or an address")]
     Host,

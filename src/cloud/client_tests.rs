@@ -387,7 +387,7 @@ async fn a_port_that_does_not_speak_tls_and_one_that_says_nothing() {
     config.connect_timeout = Duration::from_millis(50);
     config.max_tries = 2;
     let error = start(&Client::new(config).unwrap()).await.unwrap_err();
-    assert!(matches!(error.network(), Some(NetworkError::ConnectTimeout { .. })), "{error:?}");
+    assert!(matches!(error.network(), Some(NetworkError::TlsTimeout { .. })), "{error:?}");
     assert_eq!(error.tries(), 2);
 }
 

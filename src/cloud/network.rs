@@ -26,12 +26,20 @@ pub enum NetworkError {
         /// The API's endpoint.
         endpoint: String,
     },
-    /// No connection, TLS handshake included, within the time for it.
+    /// No connection within the time for it.
     #[error("no connection to {endpoint} within {}", seconds(*.after))]
     ConnectTimeout {
         /// The API's endpoint.
         endpoint: String,
         /// The time-out.
+        after: Duration,
+    },
+    /// A connection, and nothing over it where TLS was due.
+    #[error("{endpoint} is silent: no TLS within {}", seconds(*.after))]
+    TlsTimeout {
+        /// The API's endpoint.
+        endpoint: String,
+        /// The time-out, from before the connection was made.
         after: Duration,
     },
     /// The connection failed for another reason.
@@ -103,6 +111,7 @@ impl NetworkError {
             }
             net::Error::Refused(_) => Self::Refused { endpoint },
             net::Error::Timeout => Self::ConnectTimeout { endpoint, after: connect },
+            net::Error::SilentTls => Self::TlsTimeout { endpoint, after: connect },
             net::Error::Proxy(fault) => Self::Proxy(fault.clone()),
             net::Error::Tls(fault) => Self::Tls { endpoint, fault: fault.clone() },
             net::Error::Connect(_) | net::Error::Host | net::Error::TlsSetup(_) => {
@@ -122,6 +131,7 @@ impl NetworkError {
             Self::Dns { .. }
             | Self::Refused { .. }
             | Self::ConnectTimeout { .. }
+            | Self::TlsTimeout { .. }
             | Self::Connect { .. } => true,
             // The call may have been obeyed although nothing came back.
             Self::Closed { .. } | Self::Cut { .. } => idempotent,
@@ -138,6 +148,9 @@ impl Explain for NetworkError {
             Self::Refused { .. } => Some("nothing listens there, or a firewall refuses".into()),
             Self::ConnectTimeout { .. } => {
                 Some("the host does not answer, or a firewall on the way drops what is sent".into())
+            }
+            Self::TlsTimeout { .. } => {
+                Some("the connection was made, and nothing there speaks TLS, or not in time".into())
             }
             Self::AnswerTimeout { .. } => {
                 Some("the connection was made, and then nothing came back in time".into())
@@ -165,6 +178,10 @@ impl Explain for NetworkError {
                 "check that this machine may reach the endpoint (curl -v the address), or name a \
                  proxy that may with --proxy; inside a VPC without internet set the profile's \
                  endpoint_type to vpc"
+                    .into(),
+            ),
+            Self::TlsTimeout { .. } => Some(
+                "check the endpoint's port, and look for a firewall or proxy between here and there"
                     .into(),
             ),
             Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => Some(

@@ -44,7 +44,7 @@ impl Connector {
         let mut io = self.net.reach(to, self.within).await?;
         if is_secure {
             let encrypted = timeout_at(deadline, encrypt(io, to.host, &self.net.tls)).await;
-            io = Box::new(encrypted.map_err(|_| Error::Timeout)??);
+            io = Box::new(encrypted.map_err(|_| Error::SilentTls)??);
         }
         Ok(TokioIo::new(io))
     }

@@ -135,6 +135,7 @@ impl Place {
                 DialError::Connect { host, cause }
             }
             net::Error::Timeout => DialError::Timeout { host, within: CONNECT_WITHIN },
+            net::Error::SilentTls => DialError::Silent { host, within: UPGRADE_WITHIN },
             net::Error::Host => DialError::Url("its host is not a name or an address"),
             net::Error::Proxy(fault) => DialError::Proxy(fault),
             net::Error::Tls(fault) => DialError::Tls { host, fault },
@@ -165,8 +166,8 @@ pub async fn connect(place: Place, net: &Net) -> Result<Line, DialError> {
     let mut io = net.reach(to, CONNECT_WITHIN).await.map_err(failed)?;
     if place.secure {
         let encrypted = timeout(UPGRADE_WITHIN, encrypt(io, &place.host, &net.tls)).await;
-        let silent = |_| DialError::Silent { host: place.host.clone(), within: UPGRADE_WITHIN };
-        io = Box::new(encrypted.map_err(silent)?.map_err(failed)?);
+        let encrypted = encrypted.unwrap_or(Err(net::Error::SilentTls));
+        io = Box::new(encrypted.map_err(failed)?);
     }
     Ok(Line { place, io })
 }
