@@ -130,23 +130,6 @@ impl Place {
         Ok(())
     }
 
-    /// Writes a content beside the file, under another name, which goes when it is dropped.
-    ///
-    /// # Errors
-    /// Where that cannot be written.
-    pub fn trial(&self, content: &[u8]) -> Result<NamedTempFile, Error> {
-        let make = || {
-            let mut file = match self.folder().is_dir() {
-                true => self.beside()?,
-                false => tempfile::Builder::new().prefix(PREFIX).tempfile()?,
-            };
-            file.write_all(content)?;
-            file.flush()?;
-            Ok(file)
-        };
-        make().map_err(|problem| self.unwritten(problem))
-    }
-
     fn beside(&self) -> io::Result<NamedTempFile> {
         // Its owner's alone until it is told otherwise.
         tempfile::Builder::new().prefix(PREFIX).tempfile_in(self.folder())

@@ -162,16 +162,3 @@ async fn writers_at_once_lose_nothing() {
     all.sort_unstable();
     assert_eq!(all, (0..16).collect::<Vec<u8>>());
 }
-
-#[test]
-fn a_trial_goes_when_it_is_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = Place::of(&dir.path().join("f")).unwrap();
-    let trial = place.trial(b"x").unwrap();
-    assert_eq!(fs::read(trial.path()).unwrap(), b"x");
-    drop(trial);
-    assert_eq!(entries(dir.path()), Vec::<String>::new());
-    let elsewhere = Place::of(&dir.path().join("none/f")).unwrap();
-    assert!(elsewhere.trial(b"x").unwrap().path().is_file());
-    assert_eq!(entries(dir.path()), Vec::<String>::new());
-}

@@ -150,6 +150,25 @@ const AGENT: &str = "look at the instance's Cloud Assistant agent: installed, ru
                      the service (outbound TCP 443); in the instance: systemctl status aliyun.service";
 
 impl InvocationError {
+    /// Whether the command may not have come to the instance, since that or its agent was not up.
+    pub fn is_undelivered(&self) -> bool {
+        const CODES: [&str; 5] = [
+            "InstanceNotRunning",
+            "ClientNotRunning",
+            "ClientNotOnline",
+            "ClientNotResponse",
+            "DeliveryTimeout",
+        ];
+        match self {
+            Self::Call(_) => self.is_vague(),
+            Self::Ended { result, .. } => {
+                let code = result.error_code.as_deref();
+                code.is_some_and(|code| CODES.contains(&code))
+            }
+            Self::Late { .. } => true,
+        }
+    }
+
     /// Whether more can be found out by looking at the instance and its agent.
     pub fn is_vague(&self) -> bool {
         match self {

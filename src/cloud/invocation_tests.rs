@@ -116,6 +116,9 @@ async fn an_end_that_is_not_a_good_one_is_told_with_all_that_is_known() {
         assert_eq!(error.request_id(), Some("R-1"));
         assert_eq!(error.exit_code(), ExitCode::Target);
         assert_eq!(error.is_vague(), matches!(code, "ExitCodeNonzero" | "SomethingNew"), "{code}");
+        let is_away = ["InstanceNotRunning", "ClientNotRunning", "ClientNotOnline"].contains(&code)
+            || ["ClientNotResponse", "DeliveryTimeout"].contains(&code);
+        assert_eq!(error.is_undelivered(), is_away, "{code}");
     }
     for word in ["Failed", "Error", "Timeout", "Cancelled", "Terminated", "Aborted", "Invalid"] {
         let error = run(&[started(), status(word)], WITHIN).await.1.unwrap_err();

@@ -60,6 +60,17 @@ enum Cause {
     Command { error: InvocationError, finding: Option<Finding> },
 }
 
+impl Failed {
+    /// Whether it may do once the instance is started.
+    pub(super) fn is_of_starting(&self) -> bool {
+        match &self.cause {
+            Cause::Windows => false,
+            Cause::Away => true,
+            Cause::Command { error, .. } => error.is_undelivered(),
+        }
+    }
+}
+
 impl std::error::Error for Failed {}
 
 impl std::fmt::Display for Failed {

@@ -174,8 +174,16 @@ impl Endpoints {
 impl Cloud {
     /// Finds out how to come by credentials, and region and endpoint. Nothing is sent.
     fn open(global: &Global) -> Result<Self> {
+        Self::of(global, || resolve(global, global.profile.as_deref()))
+    }
+
+    /// The same with credentials that are looked for otherwise.
+    fn of(
+        global: &Global,
+        resolve: impl FnOnce() -> std::result::Result<Resolved, credentials::Error>,
+    ) -> Result<Self> {
         let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
-        let resolved = resolve(global, global.profile.as_deref())?;
+        let resolved = resolve()?;
         let Some(region) = resolved.region else { return Err(no_region().into()) };
         let region = Region::parse(&region.value).map_err(|error| SetTo::new(error, &region))?;
         let kind = match &resolved.endpoint_type {
@@ -257,14 +265,18 @@ fn resolve(
     global: &Global,
     profile: Option<&str>,
 ) -> std::result::Result<Resolved, credentials::Error> {
-    credentials::resolve(&Query {
+    credentials::resolve(&query(global, profile))
+}
+
+fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {
+    Query {
         profile,
         region: global.region.as_deref(),
         config: global.config.as_deref(),
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),
-    })
+    }
 }
 
 /// A region or an endpoint that is of no use, and where it was set.

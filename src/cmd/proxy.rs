@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::command::Failed;
 use super::register::{Registration, check_user};
@@ -118,15 +118,32 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         let (args, cache) = (self.args, cache(&self.args.look_up));
         let plan = self.plan.to(found);
         self.look.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
-        let (stays_shut, started) = (Cell::new(false), Notify::new());
-        let (gate, has_begun) = (&self.gate, &self.has_begun);
-        let keeper = Keeper { gate, stays_shut, started, has_begun };
+        let starter = self.starter.as_ref();
+        let keeper = Keeper {
+            gate: &self.gate,
+            is_final: Cell::new(starter.is_none()),
+            stays_shut: Cell::new(false),
+            started: Notify::new(),
+            ready: Notify::new(),
+            has_begun: &self.has_begun,
+        };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
         let (key, signals) = (self.key, &mut self.signals);
         let stop = async {
             let not_registered = async {
+                let register = async |key| {
+                    let registered = register(found, &cache, &args.user, key).await;
+                    match registered {
+                        Err(error) if starter.is_some() && error.is_of_starting() => {
+                            debug!("once the instance is up the key is registered: {error}");
+                            keeper.ready.notified().await;
+                            self::register(found, &cache, &args.user, key).await
+                        }
+                        registered => registered,
+                    }
+                };
                 if let Some(key) = key
-                    && let Err(error) = register(found, &cache, &args.user, key).await
+                    && let Err(error) = register(key).await
                 {
                     keeper.stays_shut.set(true);
                     failed.set(Some(error));
@@ -145,7 +162,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 () = not_registered => {}
             }
         };
-        let starter = self.starter.as_ref();
         let carried = carry_started(starter, found, &plan, &mut self.local, stop, &keeper).await;
         if let Some(signal) = ended_by.get() {
             return Ok(Done::By(signal));
@@ -242,14 +258,22 @@ async fn register(
 /// key cannot be registered: no password is asked for in place of it.
 struct Keeper<'a> {
     gate: &'a Gate,
+    /// Whether there is no other session after this one: the instance need not be started first.
+    is_final: Cell<bool>,
     stays_shut: Cell<bool>,
     started: Notify,
+    ready: Notify,
     has_begun: &'a Cell<bool>,
 }
 
 impl Observer for Keeper<'_> {
+    fn ready(&self) {
+        self.is_final.set(true);
+        self.ready.notify_one();
+    }
+
     fn ended(&self) {
-        if !self.stays_shut.get() {
+        if self.is_final.get() && !self.stays_shut.get() {
             self.gate.open();
         }
     }

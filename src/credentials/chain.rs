@@ -31,6 +31,41 @@ pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
     resolve_from(query, &ProfileFile::read)
 }
 
+/// The same as if one of the files had this content.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_as_if(
+    query: &Query<'_>,
+    file: &Path,
+    content: &[u8],
+) -> Result<Resolved, Error> {
+    resolve_from(query, &|path| match path == file {
+        true => ProfileFile::of(path, content).map(Some),
+        false => ProfileFile::read(path),
+    })
+}
+
+/// What keeps each of these profiles from being used, as far as can be told without asking anybody.
+///
+/// # Errors
+/// When the files cannot be read.
+pub(crate) fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>, Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let env = Environment(query.env);
+    let files = Files::of(query, &env).load(&ProfileFile::read)?;
+    let region = asked_region(query, &env)?.map(|region| region.value);
+    let (now, home) = (query.now, query.home.clone());
+    let reader = Reader { files: &files, env: &env, now, home, region };
+    let problem = |name: &&str| {
+        let found = files.iter().find_map(|file| Some((file, file.get(name)?)));
+        found.and_then(|(file, profile)| reader.profile(file, profile).err())
+    };
+    Ok(names.iter().map(problem).collect())
+}
+
 /// Reads a profile file; `None` if there is none.
 pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Error>;
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::chain::listed;
 use super::modes::{IMDSV1_DISABLED, Mode};
-use super::{MetadataProblem, Source, UriProblem, shell_word};
+use super::{FetchProblem, MetadataProblem, Source, UriProblem, shell_word};
 use crate::cloud::{self, EndpointError};
 use crate::explain::{ExitCode, Explain};
 
@@ -333,12 +333,14 @@ impl Explain for Error {
             ),
             Self::OnTheWay { error, .. } => return error.remedy(),
             Self::Uri { problem, source_of_it, .. } => match &**problem {
-                UriProblem::NoAnswer(problem) => problem.remedy().unwrap_or_else(|| {
-                    format!(
-                        "start what serves it, or correct {}",
-                        source_of_it.setting("credentials_uri")
-                    )
-                }),
+                UriProblem::NoAnswer(problem) if !matches!(problem, FetchProblem::TooLarge(_)) => {
+                    problem.remedy().unwrap_or_else(|| {
+                        format!(
+                            "start what serves it, or correct {}",
+                            source_of_it.setting("credentials_uri")
+                        )
+                    })
+                }
                 _ => format!(
                     "open it with curl: it has to answer 200 with a JSON object of AccessKeyId, \
                      AccessKeySecret, SecurityToken and Expiration; or correct {}",
@@ -406,6 +408,28 @@ impl Explain for Error {
 }
 
 impl Error {
+    /// What is wrong with a profile, in a few words for a list of them.
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::MissingField { field, .. } => format!("lacks {field}"),
+            Self::UnsupportedMode { source_of_it } => {
+                format!("mode {} is not supported", source_of_it.mode())
+            }
+            Self::Malformed { part, .. } => format!("{part} is not one"),
+            Self::BadField { field, problem, .. } => format!("{field} is of no use: {problem}"),
+            Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
+            Self::Cycle { .. } => "source_profile leads in a circle".to_owned(),
+            Self::Expired { .. } => "expired".to_owned(),
+            Self::OnTheWay { way, error } => match way.last() {
+                Some(Source::Profile { name, .. }) => {
+                    format!("profile '{name}': {}", error.in_short())
+                }
+                _ => error.in_short(),
+            },
+            other => other.to_string(),
+        }
+    }
+
     /// The same error of a source, where others take their keys from it: `way`, and by the way from
     /// the first of them to the last.
     pub(super) fn on_the_way(self, mut way: Vec<Source>, source: Source) -> Self {

@@ -3,6 +3,9 @@
 use serde_json::Value;
 
 use super::edit::Entry;
+use super::fetch::Address;
+use super::metadata::is_role;
+use super::{external, mask, modes};
 use crate::cloud::{Endpoint, EndpointType, Region};
 
 /// A mode that can be put together here.
@@ -47,13 +50,9 @@ const fn usually(field: &'static str, value: &'static str) -> Question {
 const KEY: [Question; 2] = [must("access_key_id"), must("access_key_secret")];
 /// The vendor's CLI refuses a profile of a role without a session name.
 const SESSION: Question = usually("ram_session_name", "ecs-bridge");
-const ROLE: [Question; 5] = [
-    must("ram_role_arn"),
-    SESSION,
-    may("external_id"),
-    usually("expired_seconds", "900"),
-    may("sts_region"),
-];
+const SECONDS: Question = usually("expired_seconds", "3600");
+const ROLE: [Question; 5] =
+    [must("ram_role_arn"), SESSION, may("external_id"), SECONDS, may("sts_region")];
 
 /// The region, which every mode is asked for.
 pub(crate) const REGION: Question = must("region_id");
@@ -82,7 +81,7 @@ pub(crate) const MODES: [Mode; 9] = [
             must("oidc_token_file"),
             ROLE[0],
             ROLE[1],
-            usually("expired_seconds", "3600"),
+            SECONDS,
             ROLE[4],
         ],
     },
@@ -126,6 +125,11 @@ pub(crate) fn mode_names() -> String {
 /// A mode by its name, in any case.
 pub(crate) fn mode(name: &str) -> Option<&'static Mode> {
     MODES.iter().find(|mode| mode.name.eq_ignore_ascii_case(name))
+}
+
+/// A profile's mode: as it is written, or as it seems to be.
+pub(crate) fn mode_of(entry: &Entry) -> String {
+    modes::Mode::of(|field| entry.text(field))
 }
 
 /// What a field is called when it is asked for.
@@ -177,7 +181,7 @@ pub(crate) fn shown(field: &str, value: &Value) -> String {
     match field.to_ascii_lowercase().as_str() {
         _ if text.is_empty() => text,
         field if is_secret(field) => tail(&text),
-        "access_key_id" => head(&text),
+        "access_key_id" => mask(&text),
         "process_command" => match text.trim().split_once(char::is_whitespace) {
             Some((program, _)) => format!("{program} …"),
             None => text,
@@ -195,14 +199,6 @@ fn tail(secret: &str) -> String {
     let shown: String =
         if count >= 24 { secret.chars().skip(count - 3).collect() } else { "".into() };
     format!("****{shown}")
-}
-
-/// The beginning and the end of an identifier.
-fn head(id: &str) -> String {
-    match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
-        (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
-        _ => "…".to_owned(),
-    }
 }
 
 /// A URL without the parts of it that may be secret.
@@ -226,7 +222,6 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
     if text.chars().any(char::is_control) {
         return Err("it has a line break or another control character".to_owned());
     }
-    let has_blank = text.contains(char::is_whitespace);
     let is_word = |allowed: &str, least: usize, most: usize| {
         (least..=most).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || allowed.contains(c))
@@ -244,7 +239,7 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
         ),
         "ram_session_name" => (!is_word(".@-_", 2, 64))
             .then_some("it has to have 2 to 64 letters, digits and the characters . @ - _"),
-        "ram_role_name" => (!is_word(".-_", 1, 64))
+        "ram_role_name" => (!is_role(text))
             .then_some("it may have up to 64 letters, digits and the characters . - _"),
         "source_profile" => None,
         "expired_seconds" => {
@@ -268,16 +263,11 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
         "endpoint_type" => {
             EndpointType::parse(text).is_err().then_some("it has to be vpc or internet")
         }
-        "process_command" => shlex::split(text)
-            .is_none_or(|words| words.is_empty())
-            .then_some("it has to be a command line, in which each quote is closed"),
-        "credentials_uri" => {
-            let is_url = ["http://", "https://"].iter().any(|scheme| {
-                let rest = text.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme));
-                rest.is_some() && text.len() > scheme.len()
-            });
-            (!is_url || has_blank).then_some("it has to be a URL, http:// or https://")
-        }
+        "credentials_uri" => Address::parse(text).err(),
+        "process_command" => match external::words(text) {
+            Ok(_) => None,
+            Err(problem) => return Err(problem.to_string()),
+        },
         _ => None,
     };
     match problem {
@@ -306,19 +296,6 @@ fn time(text: &str) -> Option<u64> {
             time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
         }
     }
-}
-
-/// What keeps a profile from being used, as far as the file tells.
-pub(crate) fn problem(entry: &Entry) -> Option<String> {
-    let name = entry.text("mode").unwrap_or_else(|| "AK".to_owned());
-    let questions = match mode(&name) {
-        Some(mode) => mode.questions,
-        None if BROWSER_MODES.iter().any(|known| known.eq_ignore_ascii_case(&name)) => &KEY,
-        None => return Some(format!("mode {name} is not supported")),
-    };
-    let is_missing =
-        |question: &&Question| question.need == Need::Must && entry.text(question.field).is_none();
-    questions.iter().find(is_missing).map(|question| format!("lacks {}", question.field))
 }
 
 #[cfg(test)]
@@ -361,7 +338,10 @@ mod tests {
             ("endpoint_type", "vpc", "vps"),
             ("credentials_uri", "HTTP://127.0.0.1:1/x", "127.0.0.1"),
             ("credentials_uri", "https://x", "https://"),
+            ("credentials_uri", "http://h/p?q", "http://user:LTAI@h/"),
+            ("ram_role_name", "a.b", ".."),
             ("process_command", "get-keys --for 'me'", "a\nb"),
+            ("process_command", "get-keys", "get-keys 'LTAI"),
         ] {
             assert!(check(field, good).is_ok(), "{field}: {good}");
             let problem = check(field, bad).unwrap_err();

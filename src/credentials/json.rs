@@ -73,7 +73,7 @@ pub(super) struct Names {
 }
 
 /// As the service and its metadata write them.
-pub(super) const SERVICE: Names = Names {
+const SERVICE: Names = Names {
     id: "AccessKeyId",
     secret: "AccessKeySecret",
     token: "SecurityToken",
@@ -107,6 +107,36 @@ impl Parts {
         let secret = self.secret.expose_secret();
         let credentials = Credentials::new(&self.id, secret, token, source.clone())?;
         Ok(Lease::taken(credentials, self.until, SystemTime::now()))
+    }
+}
+
+/// Why an answer of a source has no keys in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The answer is not what it should be.
+    #[error("its answer is of no use: {0}")]
+    Unusable(String),
+    /// The answer lacks a part of the key.
+    #[error("its answer has no {0}")]
+    Missing(&'static str),
+    /// `Code` is there and not `Success`.
+    #[error("it says Code '{0}', not 'Success'")]
+    Code(String),
+}
+
+/// The temporary keys of an answer as the service and its metadata write it.
+pub(super) fn answered(body: &[u8]) -> Result<Parts, Unfit> {
+    let fields = object(body).map_err(Unfit::Unusable)?;
+    if let Some(code) = text(&fields, "Code")
+        && !code.eq_ignore_ascii_case("Success")
+    {
+        return Err(Unfit::Code(code.chars().take(100).collect()));
+    }
+    let parts = Parts::of(&fields, &SERVICE).map_err(Unfit::Missing)?;
+    match parts.token {
+        Some(_) => Ok(parts),
+        None => Err(Unfit::Missing(SERVICE.token)),
     }
 }
 

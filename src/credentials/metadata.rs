@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::fetch::{self, Address, Ask, Got, directly, fetch};
-use super::json::{self, Parts, SERVICE};
+use super::json::{self, Parts, Unfit};
 use super::lease::Lease;
 use super::{Error, Source};
 use crate::net::Net;
@@ -59,14 +59,8 @@ pub enum Problem {
     #[error("it answers with HTTP {0}")]
     Status(u16),
     /// The answer is not what it should be.
-    #[error("its answer is of no use: {0}")]
-    Unusable(String),
-    /// The answer lacks a part of the key.
-    #[error("its answer has no {0}")]
-    Missing(&'static str),
-    /// `Code` is there and not `Success`.
-    #[error("it says Code '{0}', not 'Success'")]
-    Code(String),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 impl Metadata {
@@ -93,17 +87,7 @@ impl Metadata {
             404 => return Err(Problem::NoRole(Some(role))),
             status => return Err(Problem::Status(status)),
         }
-        let fields = json::object(&got.body).map_err(Problem::Unusable)?;
-        if let Some(code) = json::text(&fields, "Code")
-            && !code.eq_ignore_ascii_case("Success")
-        {
-            return Err(Problem::Code(code.chars().take(100).collect()));
-        }
-        let parts = Parts::of(&fields, &SERVICE).map_err(Problem::Missing)?;
-        if parts.token.is_none() {
-            return Err(Problem::Missing(SERVICE.token));
-        }
-        Ok(parts)
+        Ok(json::answered(&got.body)?)
     }
 
     /// A token for the questions that follow; none where the service does not know of tokens.
@@ -115,7 +99,7 @@ impl Metadata {
                 let is_sound = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
                 is_sound
                     .then_some(Some(token))
-                    .ok_or_else(|| Problem::Unusable("it is no token".to_owned()))
+                    .ok_or_else(|| Unfit::Unusable("it is no token".to_owned()).into())
             }
             404 | 405 if self.without_token => {
                 tracing::debug!("the metadata service does not know of tokens");

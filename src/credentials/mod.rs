@@ -37,11 +37,12 @@ mod source;
 pub(crate) mod store;
 mod uri;
 
-pub(crate) use chain::in_home;
 pub use chain::resolve;
+pub(crate) use chain::{in_home, problems, resolve_as_if};
 pub use error::Error;
 pub use external::Problem as ExternalProblem;
 pub use fetch::Problem as FetchProblem;
+pub use json::Unfit;
 pub use metadata::Problem as MetadataProblem;
 pub use provider::Provider;
 pub use recipe::Recipe;

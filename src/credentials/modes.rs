@@ -41,7 +41,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    const ALL: [(Self, &'static str); 11] = [
+    pub(super) const ALL: [(Self, &'static str); 11] = [
         (Self::Ak, "AK"),
         (Self::StsToken, "StsToken"),
         (Self::CredentialsUri, "CredentialsURI"),
@@ -65,14 +65,13 @@ impl Mode {
         Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text))
     }
 
-    /// The mode of a profile, as it is written, or as it seems to be.
-    fn of(profile: &Profile) -> String {
-        profile.text("mode").unwrap_or_else(|| Self::guess(profile).to_owned())
+    /// The mode of a profile by what its fields say: as it is written, or as it seems to be.
+    pub(super) fn of(text: impl Fn(&str) -> Option<String>) -> String {
+        text("mode").unwrap_or_else(|| Self::guess(|field| text(field).is_some()).to_owned())
     }
 
     /// What a profile without a mode is, by what it has; as the vendor's tools guess.
-    fn guess(profile: &Profile) -> &'static str {
-        let has = |field| profile.text(field).is_some();
+    fn guess(has: impl Fn(&str) -> bool) -> &'static str {
         let has_keys = has("access_key_id") && has("access_key_secret");
         match () {
             () if has_keys && has("sts_token") => "StsToken",
@@ -106,7 +105,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn new(file: &'a ProfileFile, profile: &'a Profile) -> Self {
-        let written = Mode::of(profile);
+        let written = Mode::of(|field| profile.text(field));
         let mode = Mode::parse(&written).map_or(written, |(_, name)| name.to_owned());
         let (name, path) = (profile.name.clone(), file.path.clone());
         Self { file, profile, source: Source::Profile { name, file: path, mode } }

@@ -228,3 +228,67 @@ fn what_is_wrong_on_the_way_is_told_with_the_way() {
     assert!(why.contains("(mode ChainableRamRoleArn) takes its keys from profile 'q'"), "{why}");
     assert!(error.remedy().unwrap().ends_with("ecs-bridge configure --mode AK --profile q"));
 }
+
+/// What `configure` asks for is what a profile is read by.
+#[test]
+fn each_mode_needs_what_it_is_asked_for_and_no_more() {
+    use super::super::form::{self, Need};
+
+    let names: Vec<_> =
+        form::MODES.iter().map(|mode| mode.name).chain(form::BROWSER_MODES).collect();
+    assert_eq!(names, Mode::ALL.map(|(_, name)| name));
+    let value = |field: &str| match field {
+        "ram_role_arn" => "acs:ram::1:role/r",
+        "oidc_provider_arn" => "acs:ram::1:oidc-provider/p",
+        "credentials_uri" => "http://127.0.0.1/",
+        "expired_seconds" => "900",
+        "source_profile" => "q",
+        "sts_region" => "cn-a",
+        _ => "x1",
+    };
+    for mode in &form::MODES {
+        let with = |fits: &dyn Fn(&form::Question) -> bool| {
+            let fields = mode.questions.iter().filter(|question| fits(question)).map(|question| {
+                let field = question.field;
+                let value = form::check(field, value(field)).unwrap();
+                format!(r#","{field}":{value}"#)
+            });
+            let fields: String = fields.collect();
+            let other = r#"{"name":"q","access_key_id":"i","access_key_secret":"s"}"#;
+            read_with(&format!(r#"{{"name":"p","mode":"{}"{fields}}},{other}"#, mode.name), &[])
+        };
+        let is_must = |question: &form::Question| question.need == Need::Must;
+        assert!(with(&|_| true).is_ok() && with(&is_must).is_ok(), "{}", mode.name);
+        for missing in mode.questions.iter().filter(|question| is_must(question)) {
+            let error = with(&|question| question.field != missing.field).unwrap_err();
+            let field = missing.field;
+            assert!(matches!(error, Error::MissingField { field: f, .. } if f == field), "{error}");
+            assert_eq!(error.in_short(), format!("lacks {field}"));
+        }
+        for question in mode.questions {
+            if let Need::Usually(usual) = question.need {
+                let here = [USUAL_SESSION.to_owned(), USUAL_SECONDS.to_string()];
+                assert!(here.iter().any(|here| here == usual), "{}", question.field);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_profile_is_told_in_a_few_words() {
+    let short = |fields: &str| read(fields).unwrap_err().in_short();
+    assert_eq!(short(r#""mode":"Magic""#), "mode Magic is not supported");
+    assert_eq!(
+        short(&format!(r#""mode":"OAuth",{KEYS},"sts_token":"t","sts_expiration":1"#)),
+        "expired"
+    );
+    let profiles = [chained("p", "q"), r#"{"name":"q","mode":"StsToken"}"#.to_owned()].join(",");
+    assert_eq!(
+        read_with(&profiles, &[]).unwrap_err().in_short(),
+        "profile 'q': lacks access_key_id"
+    );
+    let alone = read_with(&chained("p", "q"), &[]).unwrap_err();
+    assert_eq!(alone.in_short(), "there is no profile 'q'");
+    let circle = read_with(&chained("p", "p"), &[]).unwrap_err();
+    assert_eq!(circle.in_short(), "source_profile leads in a circle");
+}

@@ -83,8 +83,8 @@ impl Source {
     pub fn add_token(&self) -> String {
         match self {
             Self::Profile { name, .. } => format!(
-                "make it a profile of temporary credentials with: ecs-bridge configure --mode StsToken \
-                 --profile {}",
+                "make it a profile of temporary credentials with: ecs-bridge configure --mode \
+                 StsToken --profile {}",
                 shell_word(name)
             ),
             Self::Environment { variable, .. } => {

@@ -6,7 +6,7 @@ use http::Method;
 use tracing::info;
 
 use super::fetch::{self, Address, Ask, fetch};
-use super::json::{self, Parts, SERVICE};
+use super::json::{self, Parts, Unfit};
 use super::lease::Lease;
 use super::{Error, Source};
 use crate::net::Net;
@@ -35,14 +35,8 @@ pub enum Problem {
     #[error("it redirects again and again")]
     Circle,
     /// The answer is not what it should be.
-    #[error("its answer is of no use: {0}")]
-    Unusable(String),
-    /// The answer lacks a part of the key.
-    #[error("its answer has no {0}")]
-    Missing(&'static str),
-    /// `Code` is there and not `Success`.
-    #[error("it says Code '{0}', not 'Success'")]
-    Code(String),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 /// Asks a URI.
@@ -60,18 +54,7 @@ pub(super) async fn ask(address: &Address, source: &Source, net: &Net) -> Result
 }
 
 async fn parts(address: &Address, net: &Net) -> Result<Parts, Problem> {
-    let body = body(address, net).await?;
-    let fields = json::object(&body).map_err(Problem::Unusable)?;
-    if let Some(code) = json::text(&fields, "Code")
-        && !code.eq_ignore_ascii_case("Success")
-    {
-        return Err(Problem::Code(code.chars().take(100).collect()));
-    }
-    let parts = Parts::of(&fields, &SERVICE).map_err(Problem::Missing)?;
-    if parts.token.is_none() {
-        return Err(Problem::Missing(SERVICE.token));
-    }
-    Ok(parts)
+    Ok(json::answered(&body(address, net).await?)?)
 }
 
 async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {

@@ -17,6 +17,8 @@ pub struct Check<'a> {
     pub title: &'static str,
     /// The ids of those without which it makes no sense. They come before it.
     pub needs: &'static [&'static str],
+    /// The ids of those that it only waits for, since they may find out what it can use.
+    pub after: &'static [&'static str],
     /// How long it may take.
     pub within: Duration,
     /// The check itself.
@@ -31,9 +33,12 @@ pub async fn take(
 ) -> Vec<Checked> {
     let mut begun: Vec<(&'static str, &'static str, Shared<LocalBoxFuture<'_, Outcome>>)> =
         Vec::with_capacity(checks.len());
-    for Check { id, title, needs, within, work } in checks {
-        let needed = begun.iter().filter(|(id, ..)| needs.contains(id));
-        let needed: Vec<_> = needed.map(|(id, _, done)| (*id, done.clone())).collect();
+    for Check { id, title, needs, after, within, work } in checks {
+        let among = |ids: &'static [&'static str]| {
+            let those = begun.iter().filter(|(id, ..)| ids.contains(id));
+            those.map(|(id, _, done)| (*id, done.clone())).collect::<Vec<_>>()
+        };
+        let (needed, before) = (among(needs), among(after));
         let titles: Vec<_> = begun.iter().map(|(id, title, _)| (*id, *title)).collect();
         let course = async move {
             for (id, done) in needed {
@@ -43,6 +48,9 @@ pub async fn take(
                     let why = format!("{} failed", title.map_or(because, |(_, title)| title));
                     return Outcome::Skipped { why, because: Some(because) };
                 }
+            }
+            for (_, done) in before {
+                done.await;
             }
             let end = deadline.min(Instant::now() + within);
             timeout_at(end, work).await.unwrap_or_else(|_| late(within))
@@ -70,9 +78,10 @@ fn late(within: Duration) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use tokio::sync::Notify;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::doctor::exit_code;
@@ -84,7 +93,7 @@ mod tests {
         needs: &'static [&'static str],
         work: impl Future<Output = Outcome> + 'a,
     ) -> Check<'a> {
-        Check { id, title: id, needs, within: LIMIT, work: work.boxed_local() }
+        Check { id, title: id, needs, after: &[], within: LIMIT, work: work.boxed_local() }
     }
 
     fn bad() -> Outcome {
@@ -137,6 +146,20 @@ mod tests {
         ];
         take(checks, far(), |one| told.borrow_mut().push(one.id)).await;
         assert_eq!(*told.borrow(), ["a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_only_waited_for_may_fail() {
+        let is_over = Cell::new(false);
+        let slow = async {
+            sleep(Duration::from_secs(5)).await;
+            is_over.set(true);
+            bad()
+        };
+        let later = check("b", &[], async { Outcome::passed(is_over.get().to_string()) });
+        let checks = vec![check("a", &[], slow), Check { after: &["a"], ..later }];
+        let checked = take(checks, far(), |_| {}).await;
+        assert_eq!(checked[1].outcome, Outcome::passed("true"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -74,8 +74,8 @@ async fn profiles_are_set_shown_switched_and_deleted() {
     let table = said(&lab, &["list"]).await;
     assert_eq!(
         table,
-        "  PROFILE  MODE      ACCESS KEY  REGION       STATUS\n\
-         * one      AK        LTAI…001    cn-hangzhou  ok\n  \
+        "PROFILE  MODE      ACCESS KEY  REGION       STATUS\n\
+         one *    AK        LTAI…001    cn-hangzhou  ok\n\
          zwei ü   StsToken  …           cn-beijing   ok\n"
     );
     done(&lab, &["switch", "zwei ü"]).await;
@@ -150,7 +150,7 @@ async fn a_secret_that_others_could_see_is_warned_of_and_not_repeated() {
         let warning = format!("others on this machine could see the value of {option}");
         assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
     }
-    assert!(ended.stderr.contains("it lacks access_key_id, and cannot be used without"));
+    assert!(ended.stderr.contains("it cannot be used as it is: lacks access_key_id"));
     assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
 }
 
@@ -353,7 +353,7 @@ async fn the_file_that_is_read_first_is_changed_where_it_has_a_say() {
     fs::write(&first, ecs).unwrap();
     assert_eq!(said(&lab, &["get", "region_id"]).await, "cn-e\n");
     let table = said(&lab, &["list"]).await;
-    assert!(table.contains("FILE") && table.contains("* ecs "), "{table}");
+    assert!(table.contains("FILE") && table.contains("\necs * "), "{table}");
 
     done(&lab, &["set", "--region", "cn-f"]).await;
     assert_eq!(fs::read_to_string(&first).unwrap(), ecs.replace("cn-e", "cn-f"));

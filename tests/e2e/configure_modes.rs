@@ -28,11 +28,11 @@ async fn each_mode_asks_for_what_it_needs() {
                 ("ARN of the role", arn),
                 ("session [ecs-bridge]", ""),
                 ("External id", "x-1"),
-                ("Seconds that the role is taken for [900]", ""),
+                ("Seconds that the role is taken for [3600]", ""),
                 ("Region of STS", ""),
             ],
             json!({"access_key_id": ID, "access_key_secret": SECRET, "ram_role_arn": arn,
-                "ram_session_name": "ecs-bridge", "external_id": "x-1", "expired_seconds": 900}),
+                "ram_session_name": "ecs-bridge", "external_id": "x-1", "expired_seconds": 3600}),
         ),
         (
             "RamRoleArnWithRoleName",
@@ -61,7 +61,7 @@ async fn each_mode_asks_for_what_it_needs() {
                 ("Region of STS", ""),
             ],
             json!({"source_profile": "work", "ram_role_arn": arn,
-                "ram_session_name": "ecs-bridge", "expired_seconds": 900}),
+                "ram_session_name": "ecs-bridge", "expired_seconds": 3600}),
         ),
         (
             "OIDC",

@@ -42,7 +42,7 @@ async fn a_credentials_uri_that_gives_none_is_told() {
             3,
             "its answer is larger than 64 KiB",
             "",
-            "start what",
+            "open it with curl",
         ),
         uri("a redirect to another host", on().redirect(302, "http://192.0.2.1/testsecret")).fails(
             3,

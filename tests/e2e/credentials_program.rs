@@ -80,7 +80,7 @@ async fn a_program_that_gives_none_is_told() {
 }
 
 /// It says what it waits for, and waits; and so does what it has started.
-const HANGS: &str = "trap '' HUP INT TERM\n(trap '' HUP INT TERM; exec sleep 300) &\n\
+pub(crate) const HANGS: &str = "trap '' HUP INT TERM\n(trap '' HUP INT TERM; exec sleep 300) &\n\
                      echo waiting >&2\nread answer\nsleep 300\n";
 
 /// Nothing of it is left behind: all of it has the stderr that the test reads to its end.

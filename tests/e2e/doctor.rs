@@ -18,8 +18,8 @@ use crate::world::INSTANCE;
 const MARGIN: Duration = Duration::from_secs(8);
 /// What nothing that is shown may hold.
 const SECRETS: [&str; 4] = ["testsecret", "token=", "wss://", "ws://"];
-/// Those that need no TARGET.
-const WITHOUT_TARGET: usize = 11;
+/// The first ones, which need no TARGET. One more is behind that of the instance.
+const WITHOUT_TARGET: usize = 10;
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     let schema = include_str!("../../doctor.schema.json");
@@ -321,10 +321,40 @@ async fn without_a_target_nothing_of_an_instance_is_looked_at() {
     assert!(document["target"].is_null());
     let statuses = statuses(&document);
     for (at, (id, status)) in statuses.iter().enumerate() {
-        let is_passed = at < WITHOUT_TARGET && *id != "tls";
+        let is_passed = (at < WITHOUT_TARGET && *id != "tls") || *id == "session_manager";
         assert_eq!(*status, if is_passed { "passed" } else { "skipped" }, "{id}");
     }
     assert!(lab.cloud.sessions().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_manager_is_looked_at_where_the_instance_is() {
+    let builder = LocalCloud::builder().region("cn-hangzhou").region("cn-beijing");
+    let there = Instance::new("i-bp1there0001").name("far-1").region("cn-beijing");
+    let lab = Lab::with(builder.instance(there), Instance::new(INSTANCE)).await;
+    for args in [&["far-1.cn-beijing"][..], &["far-1", "--regions", "cn-beijing"]] {
+        let ended = Bridge::start(lab.bridge(["doctor", "--json"]).args(args)).end().await;
+        let document = document(&ended);
+        let found = text(one(&document, "session_manager"), "found");
+        assert_eq!(found, "it is switched on in cn-beijing", "{document}");
+    }
+}
+
+/// The service knows it by its agent only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_managed_instance_is_looked_at_as_far_as_it_is_known() {
+    let instance = Instance::new("mi-hz01example").name("far").agent(Agent::newer().quick());
+    let lab = Lab::new(instance.pace(Pace::off())).await;
+    for target in ["mi-hz01example", "far"] {
+        let bridge = Bridge::start(&mut lab.bridge(["doctor", target, "--json"]));
+        let ended = answered(&lab, "SSH-2.0-test\r\n", bridge).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", shown(&ended));
+        let document = document(&ended);
+        assert_eq!(text(one(&document, "running"), "status"), "skipped");
+        assert_eq!(text(one(&document, "agent_online"), "status"), "passed");
+        assert_eq!(text(one(&document, "port"), "found"), "it says SSH-2.0-test");
+    }
+    lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

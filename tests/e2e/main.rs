@@ -15,6 +15,7 @@ mod config_example;
 mod configure;
 mod configure_files;
 mod configure_modes;
+mod configure_sources;
 mod copying;
 mod credentials;
 mod credentials_failing;

@@ -245,7 +245,24 @@ async fn what_cannot_be_done_is_refused_and_changes_nothing() {
         assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.stderr);
         assert!(report.what.contains(what) && !report.fix.is_empty(), "{}", ended.stderr);
         assert_eq!(fs::read_to_string(home.config()).unwrap(), config);
+        assert!(!home.path("other").exists() && !home.own().exists(), "{args:?}");
     }
+
+    // Where all is there already, nobody has to write to it.
+    let frozen = |is_frozen: bool| {
+        let mode = if is_frozen { 0o400 } else { 0o600 };
+        fs::set_permissions(home.config(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::write(home.config(), "Host x\n").unwrap();
+    frozen(true);
+    let ended = home.run(BRIDGE, &["ssh-config", "--write"]).await;
+    assert_eq!((ended.code, home.own().exists()), (Some(3), false), "{}", ended.stderr);
+    frozen(false);
+    home.done(&["ssh-config", "--write"]).await;
+    frozen(true);
+    home.done(&["ssh-config", "--write", "--control-master"]).await;
+    assert!(fs::read_to_string(home.own()).unwrap().contains("ControlMaster"));
+
     let ended = home.run(BRIDGE, &["--proxy", "http://u:hush@p:1", "ssh-config"]).await;
     assert_eq!(ended.code, Some(0));
     assert!(ended.stderr.contains("--proxy is not written down"), "{}", ended.stderr);

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::lab::{BANNER, Bridge, Lab, SOON, refusing};
-use crate::world::{INSTANCE, PATIENCE};
+use crate::world::{INSTANCE, PATIENCE, make_key};
 
 const HELLO: &[u8] = b"SSH-2.0-target\r\n";
 /// How long it takes the instance to run, and then its agent to be there.
@@ -56,6 +56,25 @@ async fn a_stopped_instance_is_started_and_nothing_that_was_said_is_lost() {
     assert_eq!(*runs, "ecs-bridge: i-bp1example0001 runs: its agent is waited for");
     assert!(up.starts_with("ecs-bridge: i-bp1example0001 is up, its agent too, after "), "{up}");
     assert_eq!(count(&lab, "StartInstance"), 1);
+    lab.all_ended().await;
+}
+
+/// The banner passes once the key is there, which cannot be before the instance is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_registered_with_an_instance_that_had_to_be_started() {
+    let slow = Duration::from_millis(500);
+    let lab = Lab::new(instance(InstanceStatus::Stopped).command_time(slow)).await;
+    std::fs::create_dir(lab.dir.path().join(".ssh")).unwrap();
+    make_key(&lab.dir.path().join(".ssh"), "id_ed25519").await;
+    let mut bridge = lab.start(&["--start", "--send-key"]);
+    bridge.send(BANNER).await;
+    let mut far = lab.accept().await;
+    far.write_all(HELLO).await.unwrap();
+    bridge.expect(HELLO).await;
+    assert_eq!(lab.cloud.keys().len(), 1, "{}", bridge.log());
+    drop(far);
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     lab.all_ended().await;
 }
 

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::{Done, Mistake, Plain, Result, home};
-use super::check::{Finding, Renamed, check};
+use super::super::{Done, Mistake, Plain, Result, home, query};
+use super::check::{Finding, check};
 use super::{Change, open, parse_mode, put};
 use crate::cli::{Configure, Global};
 use crate::cloud::Verdict;
 use crate::credentials::edit::{Document, Entry};
 use crate::credentials::form::{self, Mode, Need, Question, REGION};
 use crate::credentials::store::{self, Store};
-use crate::credentials::{Error, in_home, shell_word};
+use crate::credentials::{Error, in_home, resolve_as_if, shell_word};
 use crate::explain::{ExitCode, Explain, Report, printable};
 use crate::prompt::{Answer, Dialogue, Stop};
 use crate::replace::Place;
@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     let store = open(global)?;
     let name = store.name(global.profile.as_deref());
     let before = store.find(&name).map(|found| found.entry);
-    let present = before.as_ref().and_then(|entry| entry.text("mode"));
+    let present = before.as_ref().map(form::mode_of);
     let mode = args.mode.clone().or(present).unwrap_or_else(|| "AK".to_owned());
     let mode = parse_mode(&mode, &name)?;
     let path = store.file_of(&name).to_owned();
@@ -243,24 +243,19 @@ async fn try_out(
     profile: &Profile<'_>,
     changes: &[Change],
 ) -> std::result::Result<Finding, Left> {
+    let path = profile.path;
     let trial = || -> std::result::Result<_, Error> {
-        let place = Place::of(profile.path)?;
-        let content = place.read()?.unwrap_or_default();
-        let path = profile.path;
+        let content = Place::of(path)?.read()?.unwrap_or_default();
         let unusable = |problem| Error::Unusable { path: path.to_owned(), problem };
         let mut document = Document::parse(&content).map_err(unusable)?;
         put(&mut document, path, profile.name, changes)?;
-        Ok(place.trial(document.bytes())?)
+        Ok(document)
     };
-    let file = trial().map_err(|error| Left::Failed(error.into()))?;
+    let document = trial().map_err(|error| Left::Failed(error.into()))?;
     dialogue.say("trying it with one call that changes nothing …")?;
-    let checking = check(global, profile.name, file.path());
-    let mut finding = dialogue.wait_for(checking).await?;
-    finding.failure = finding
-        .failure
-        .map(|error| Renamed::new(error, file.path(), profile.path))
-        .map(|error| Box::new(error) as Box<dyn Explain>);
-    Ok(finding)
+    let query = query(global, Some(profile.name));
+    let resolve = || resolve_as_if(&query, path, document.bytes());
+    Ok(dialogue.wait_for(check(global, resolve)).await?)
 }
 
 /// Says what the call has shown; the exit code, if the profile is not to be written.

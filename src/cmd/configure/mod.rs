@@ -97,6 +97,14 @@ fn put(
         // It was of the token before.
         changes.push(("sts_expiration", None));
     }
+    let new = |field: &str| changes.iter().find(|(name, _)| *name == field).map(|(_, new)| new);
+    let is_other_id = new("access_key_id").is_some_and(|id| id.as_ref() != get("access_key_id"));
+    let mode = new("mode").cloned().flatten().or_else(|| get("mode").cloned());
+    let needs_token = mode.is_some_and(|mode| mode == "StsToken");
+    if is_other_id && !needs_token && new("sts_token").is_none() && get("sts_token").is_some() {
+        // It was of the key before, and would be sent with this one for a role.
+        changes.push(("sts_token", None));
+    }
     if present.is_none() {
         // As the vendor's CLI has it in each profile.
         changes.push(("output_format", Some("json".into())));

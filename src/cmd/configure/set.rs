@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal as _, Read as _};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::{Done, Mistake, Plain, Result};
+use super::super::{Done, Mistake, Plain, Result, query, resolve, until_signal};
 use super::check::check;
 use super::{Change, note, open, parse_mode, put};
 use crate::cli::{ConfigureSet, Global};
-use crate::credentials::{form, shell_word, store};
+use crate::credentials::{form, problems, shell_word, store};
 use crate::explain::{ExitCode, printable};
 
 /// The most that is read of stdin, in bytes.
@@ -45,18 +45,19 @@ pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     }
     let path = store.file_of(&name).to_owned();
     let is_first = store.current().is_none();
-    let problem = store::change(&path, |document| {
+    store::change(&path, |document| {
         put(document, &path, &name, &changes)?;
         if is_first && document.current().is_none() {
             document.set_current(&name);
         }
-        Ok(document.profile(&name).and_then(|entry| form::problem(&entry)))
+        Ok(())
     })
     .await?;
     let shown = printable(&name);
     note(global, &format!("profile '{shown}' is written to {}", path.display()));
-    if let Some(problem) = problem {
-        note(global, &format!("it {problem}, and cannot be used without"));
+    let problem = problems(&query(global, Some(&name)), &[&name])?.pop().flatten();
+    if let Some(problem) = &problem {
+        note(global, &format!("it cannot be used as it is: {}", printable(&problem.in_short())));
     }
     if !is_first && store.current().as_ref() != Some(&name) {
         let word = shell_word(&name);
@@ -65,16 +66,19 @@ pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
             &format!("use it with --profile {word}, or: ecs-bridge configure switch {word}"),
         );
     }
-    if args.check {
-        let finding = check(global, &name, &path).await;
-        if !finding.said.is_empty() {
-            note(global, &finding.said);
-        }
-        if let Some(failure) = finding.failure {
-            return Err(failure);
-        }
+    match args.check {
+        true => until_signal(try_out(global, &name)).await,
+        false => Ok(Done::Normally),
     }
-    Ok(Done::Normally)
+}
+
+/// Tries the profile as it is in the file now.
+async fn try_out(global: &Global, name: &str) -> Result<Done> {
+    let finding = check(global, || resolve(global, Some(name))).await;
+    if !finding.said.is_empty() {
+        note(global, &finding.said);
+    }
+    finding.failure.map_or(Ok(Done::Normally), Err)
 }
 
 /// What the command line asks for.

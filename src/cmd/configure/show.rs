@@ -1,14 +1,14 @@
 //! `configure get` and `configure list`: what the files hold, without what is secret.
 
 use serde_json::{Map, Value, json};
-use unicode_width::UnicodeWidthStr as _;
 
-use super::super::{Done, Mistake, Result, print};
+use super::super::{Done, Mistake, Result, print, query};
 use super::{note, open};
 use crate::cli::{ConfigureGet, ConfigureList, Global};
 use crate::credentials::edit::Entry;
-use crate::credentials::form;
+use crate::credentials::{Error, form, problems};
 use crate::explain::{ExitCode, printable};
+use crate::table::Table;
 
 /// Prints fields of a profile.
 pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
@@ -78,19 +78,23 @@ pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
     let store = open(global)?;
     let current = store.current();
     let profiles = store.profiles();
+    let names: Vec<_> = profiles.iter().map(|found| found.entry.name.as_str()).collect();
+    let problems = problems(&query(global, None), &names)?;
+    let problems = problems.iter().map(|problem| problem.as_ref().map(Error::in_short));
+    let profiles: Vec<_> = profiles.iter().zip(problems).collect();
     if args.json {
         let list: Vec<Value> = profiles
             .iter()
-            .map(|found| {
+            .map(|(found, problem)| {
                 let entry = &found.entry;
                 json!({
                     "name": entry.name,
                     "current": current.as_ref() == Some(&entry.name),
-                    "mode": entry.text("mode"),
+                    "mode": form::mode_of(entry),
                     "access_key_id": id(entry),
                     "region_id": entry.text("region_id"),
                     "file": found.file.path.display().to_string(),
-                    "problem": form::problem(entry),
+                    "problem": problem,
                 })
             })
             .collect();
@@ -101,37 +105,24 @@ pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
         note(global, "there are no profiles; make one with: ecs-bridge configure");
         return Ok(Done::Normally);
     }
-    let mut table =
-        vec![["  PROFILE", "MODE", "ACCESS KEY", "REGION", "STATUS", "FILE"].map(str::to_owned)];
-    for found in &profiles {
-        let entry = &found.entry;
-        let mark = if current.as_ref() == Some(&entry.name) { "*" } else { " " };
-        let text = |field| entry.text(field).unwrap_or_default();
-        table.push([
-            format!("{mark} {}", printable(&entry.name)),
-            printable(&text("mode")),
-            id(entry).unwrap_or_default(),
-            printable(&text("region_id")),
-            printable(&form::problem(entry).unwrap_or_else(|| "ok".to_owned())),
-            found.file.path.display().to_string(),
-        ]);
-    }
     let columns = if store.is_several() { 6 } else { 5 };
-    for row in &table {
-        print(&line(&table, &row[..columns]))?;
+    let head = ["PROFILE", "MODE", "ACCESS KEY", "REGION", "STATUS", "FILE"];
+    let mut table = Table::new(&head[..columns]);
+    for (found, problem) in profiles {
+        let entry = &found.entry;
+        let mark = if current.as_ref() == Some(&entry.name) { " *" } else { "" };
+        let row = [
+            format!("{}{mark}", entry.name),
+            form::mode_of(entry),
+            id(entry).unwrap_or_default(),
+            entry.text("region_id").unwrap_or_default(),
+            problem.unwrap_or_else(|| "ok".to_owned()),
+            found.file.path.display().to_string(),
+        ];
+        table.row(&row[..columns]);
     }
+    print(&table)?;
     Ok(Done::Normally)
-}
-
-/// A row, each of whose cells is as wide as the widest of its column.
-fn line(table: &[[String; 6]], row: &[String]) -> String {
-    let mut line = String::new();
-    for (column, cell) in row.iter().enumerate() {
-        let width = table.iter().map(|row| row[column].width()).max().unwrap_or_default();
-        line.push_str(cell);
-        line.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
-    }
-    line.trim_end().to_owned()
 }
 
 fn id(entry: &Entry) -> Option<String> {
@@ -142,14 +133,6 @@ fn id(entry: &Entry) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_straight_in_any_script() {
-        let row = |name: &str| [name, "AK", "", "", "", ""].map(str::to_owned);
-        let table = [row("a"), row("测试")];
-        assert_eq!(line(&table, &table[0][..2]), "a     AK");
-        assert_eq!(line(&table, &table[1][..2]), "测试  AK");
-    }
 
     #[test]
     fn fields_have_several_names() {

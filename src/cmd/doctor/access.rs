@@ -70,9 +70,10 @@ impl Exam<'_> {
         Outcome::Failed(trouble)
     }
 
-    /// Session Manager is switched on.
+    /// Session Manager is switched on in the region of the instance.
     pub(super) async fn session_manager(&self) -> Outcome {
-        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        let found = self.found.get().map(|found| &found.cloud);
+        let Some(cloud) = found.or(self.cloud.get()) else { return not_known("the endpoint") };
         let region = cloud.client.config().region.to_string();
         match cloud.client.session_manager_enabled().await {
             Ok(Some(true)) => Outcome::passed(format!("it is switched on in {region}")),

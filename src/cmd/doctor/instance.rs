@@ -8,6 +8,7 @@ use crate::cloud::{AgentStatus, InstanceState, Kind};
 use crate::cmd::look::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::cmd::target::{Finder, Found};
 use crate::cmd::{Result, cache};
+use crate::credentials::shell_word;
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::ExitCode;
 use crate::tunnel::error::Finding;
@@ -152,8 +153,9 @@ impl Exam<'_> {
         match is_known {
             Some(_) => Outcome::passed("known to be installed for less than a day"),
             None => Outcome::needless(format!(
-                "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {words}` \
-                 installs it"
+                "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {}` \
+                 installs it",
+                shell_word(words)
             )),
         }
     }

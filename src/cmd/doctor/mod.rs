@@ -133,8 +133,12 @@ impl<'a> Exam<'a> {
             check("clock", "clock", &["endpoint"], 1, self.clock()),
             check("access_key", "access key", &["clock"], 10, self.access_key()),
             check("permission", "permission", &["access_key"], 10, self.permission()),
-            check("session_manager", "Session Manager", &["access_key"], 10, self.session_manager()),
             check("instance", "instance", &["access_key"], 12, self.instance()),
+            // It is switched on for each region, and the instance may be in another one.
+            Check {
+                after: &["instance"],
+                ..check("session_manager", "Session Manager", &["access_key"], 10, self.session_manager())
+            },
             check("running", "running", &["instance"], 1, self.running()),
             check("agent_installed", "agent installed", &["instance"], 10, self.agent_installed()),
             check("agent_online", "agent online", &["running", "agent_installed"], 1, self.agent_online()),
@@ -168,7 +172,8 @@ fn check<'a>(
     seconds: u64,
     work: impl Future<Output = Outcome> + 'a,
 ) -> Check<'a> {
-    Check { id, title, needs, within: Duration::from_secs(seconds), work: work.boxed_local() }
+    let within = Duration::from_secs(seconds);
+    Check { id, title, needs, after: &[], within, work: work.boxed_local() }
 }
 
 /// What a check says that has nothing to look at.

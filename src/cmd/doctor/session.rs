@@ -10,6 +10,7 @@ use crate::cli;
 use crate::cmd::broken::Broken;
 use crate::cmd::session::{Carried, Plan, carry_only};
 use crate::cmd::target::Found;
+use crate::credentials::shell_word;
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::{ExitCode, printable};
 use crate::proto::session::End;
@@ -133,7 +134,7 @@ impl Exam<'_> {
         let fix = format!(
             "see what listens there (on the instance: `ss -ltnp`), or name the port of its SSH \
              server: `ecs-bridge doctor {} PORT`",
-            self.args.target.as_deref().unwrap_or("TARGET")
+            self.args.target.as_deref().map_or_else(|| "TARGET".to_owned(), shell_word)
         );
         let bad = |what: &str, why: String| {
             let trouble = Trouble::plain(what, ExitCode::Target).why(why);

@@ -16,13 +16,15 @@ impl Exam<'_> {
                 return Outcome::passed("nothing is wrong with it");
             }
         };
-        let cloud = match Cloud::open(self.global) {
+        let (region, endpoint) = (resolved.region.clone(), resolved.endpoint.clone());
+        let cloud = match Cloud::of(self.global, || Ok(resolved)) {
             Ok(cloud) => cloud,
             Err(error) => return Outcome::failed(&*error),
         };
         let config = cloud.client.config();
-        let from = resolved.region.map(|region| format!(" ({})", region.origin));
-        let endpoint = match (&self.global.endpoint, resolved.endpoint) {
+        let from = region.map(|region| format!(" ({})", region.origin));
+        let flag = self.global.endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = match (flag, endpoint) {
             (Some(endpoint), _) => format!(" ({})", endpoint_option(endpoint)),
             (None, Some(endpoint)) => format!(" ({})", endpoint.origin),
             (None, None) => String::new(),

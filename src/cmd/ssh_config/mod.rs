@@ -105,8 +105,9 @@ async fn write(global: &Global, file: Option<&Path>, text: &str) -> Result<Done>
             "leave the name out, or give another one",
         ));
     }
-    put(global, &file, Mode::Private, text).await?;
     let include = format!("{}\nInclude {}\n", marks::file_line(&path), include_word(&path));
+    can_put(&config, &include)?;
+    put(global, &file, Mode::Private, text).await?;
     let before = put(global, &config, Mode::Kept, &include).await?;
     if let Some(before) = before.filter(|before| *before != file) {
         // Nothing leads there any more.
@@ -120,6 +121,18 @@ async fn uninstall(global: &Global) -> Result<Done> {
     let included = take_out(global, &config).await?;
     take_out(global, &included.unwrap_or_else(|| config.with_file_name(OWN))).await?;
     Ok(Done::Normally)
+}
+
+/// Finds out whether its part could be put into a file, so that nothing is begun in vain.
+fn can_put(path: &Path, text: &str) -> Result<()> {
+    let place = Place::of(path)?;
+    let old = place.read()?;
+    let new = marks::put(old.as_deref(), text).map_err(|error| damaged(path, error))?;
+    // One that is read-only may have it already.
+    if old != Some(new) {
+        place.probe()?;
+    }
+    Ok(())
 }
 
 /// Puts its part into a file; the file that the part before had included.
