@@ -22,7 +22,7 @@ use crate::cloud::{self, Client, ConnectionType, StartTerminalSession, TerminalS
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, End, Failure, Session};
 use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
-use crate::tunnel::driver::{Observer, Outcome, splice};
+use crate::tunnel::driver::{Notice, Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{NotDialled, SessionError, Target};
 use crate::tunnel::hidden::Hidden;
@@ -260,6 +260,14 @@ struct Watch<'a, O> {
 impl<O: Observer> Observer for Watch<'_, O> {
     fn ready(&self) {
         self.observer.ready();
+    }
+
+    fn reached(&self) {
+        self.observer.reached();
+    }
+
+    fn notice(&self, notice: Notice) {
+        self.observer.notice(notice);
     }
 
     fn carried(&self, sent: u64, delivered: u64) {

@@ -18,7 +18,7 @@ use super::target::Found;
 use crate::cli;
 use crate::cloud::{Client, InstanceState, TerminalSession};
 use crate::explain::{ExitCode, Explain};
-use crate::tunnel::driver::Observer;
+use crate::tunnel::driver::{Notice, Observer};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::Finding;
 use crate::tunnel::rewind::Rewind;
@@ -275,6 +275,14 @@ impl<O: Observer> Observer for Watch<'_, O> {
     fn ready(&self) {
         self.is_open.set(true);
         self.observer.ready();
+    }
+
+    fn reached(&self) {
+        self.observer.reached();
+    }
+
+    fn notice(&self, notice: Notice) {
+        self.observer.notice(notice);
     }
 
     fn carried(&self, sent: u64, delivered: u64) {

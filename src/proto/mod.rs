@@ -5,6 +5,7 @@
 //! caller moves bytes and waits ([`crate::tunnel`] does).
 //!
 //! - [`frame`]: one frame, decoded and encoded.
+//! - [`generation`]: how the agents of an instance differ, by their version.
 //! - [`status`]: what a Status frame says, and the reasons of an end.
 //! - [`session`]: one stream from the upgrade to its end.
 //! - [`pace`]: how fast Input may be sent; `window`: what the far side may count of it within a second;
@@ -18,6 +19,7 @@
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
+pub mod generation;
 pub mod host_key;
 pub mod identification;
 pub mod pace;

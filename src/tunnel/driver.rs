@@ -54,14 +54,36 @@ pub struct Outcome {
     pub sent: u64,
     /// Bytes from the far side that the local side has taken.
     pub delivered: u64,
+    /// Whether anything came from the target after the end of file of the local side.
+    pub output_after_eof: bool,
+    /// Whether the connection has come to an end of its own, so that the local side may be closed
+    /// cleanly. Otherwise it is to be reset.
+    pub complete: bool,
     /// What is wrong with the local side itself, beyond that nobody uses it any more.
     pub local_error: Option<LocalError>,
 }
 
+/// Something in a session that its user should be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The 1.01 sequence of Outputs has a gap: bytes of the target may be lost (PROTOCOL.md, 3). Only
+    /// in a stream that is not SSH, which authenticates its bytes; once a session.
+    OutputGap,
+    /// Nothing has come from the agent for so long after what was sent last; once a session.
+    NoAnswer(Duration),
+}
+
 /// Told what happens while a session is carried.
 pub trait Observer {
-    /// Local bytes flow from now on: the target is taken to be listening.
+    /// Local bytes flow from now on.
     fn ready(&self) {}
+
+    /// The target is taken to be listening: it has spoken, or the agent has had the time to dial it.
+    /// Never before [`Self::ready`].
+    fn reached(&self) {}
+
+    /// Something that the user should be told.
+    fn notice(&self, _notice: Notice) {}
 
     /// So many bytes have been carried in all, from the local side and to it.
     fn carried(&self, _sent: u64, _delivered: u64) {}
@@ -439,6 +461,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             has_output: self.session.has_output(),
             sent: self.sent,
             delivered: delivered_bytes,
+            output_after_eof: self.session.has_output(),
+            complete: !failed && !self.stopping,
             local_error: self.local_error.or(delivered.err()),
         }
     }

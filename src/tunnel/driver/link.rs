@@ -143,6 +143,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Ready => {
                     debug!("the target is taken to be listening");
                     self.observer.ready();
+                    self.observer.reached();
                 }
                 Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
                 Event::Version(version) => debug!("the far side speaks {version}"),
