@@ -11,16 +11,21 @@ pub struct Session {
     #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
     pub connection_type: Option<ConnectionType>,
 
-    /// Break the silence of this side after so many seconds; the service ends a session after 180 s
-    /// of it; 0 = never
+    /// Send a keepalive after this many seconds without outgoing data; 0 = never [default: 50, as far
+    /// as the instance's agent allows]
+    ///
+    /// The agent ends a session after 180 s without a frame from this side. Agents before version
+    /// 4.1065 do not say that the target has closed, and a keepalive can make them connect to it again.
+    /// So, unless this is given, older agents get a frame that does not (3.632 to 4.1064), or, up to
+    /// 3.631 and unless the stream is SSH, none: their idle sessions end after 180 s, and the
+    /// connection is closed.
     #[arg(
         long,
         value_name = "SECS",
         env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
-        default_value_t = 50,
         value_parser = whole::<u64>(0, 86_400)
     )]
-    pub keepalive: u64,
+    pub keepalive: Option<u64>,
 
     /// End the session after so many seconds without a byte in either direction; 0 = never
     #[arg(
@@ -32,8 +37,12 @@ pub struct Session {
     )]
     pub idle_timeout: u64,
 
-    /// Seconds after the agent has joined until a port that does not speak first is taken to be
-    /// connected; older agents drop what comes too early (0 to 10)
+    /// Wait this many seconds after the agent has joined before bytes are sent to a port that does not
+    /// speak first (0 to 10)
+    ///
+    /// Agents up to version 3.630 drop what comes before they have connected to the port, one second
+    /// after joining. From 3.631 on they keep it, and bytes are sent at once. Without the permission
+    /// ecs:DescribeCloudAssistantStatus the version is not known, and this wait holds.
     #[arg(
         long,
         value_name = "SECS",

@@ -1,5 +1,6 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
+mod agent;
 mod broken;
 mod command;
 mod completions;

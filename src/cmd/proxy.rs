@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::agent::AgentVersions;
 use super::command::Failed;
 use super::register::{Registration, check_user};
-use super::session::{Carried, Plan, Witness};
+use super::session::{Ask, Carried, Plan, Witness};
 use super::start::{Starter, carry_started};
 use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
@@ -44,7 +45,8 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         remote_host: args.remote_host.clone(),
         port: args.port,
     };
-    let plan = Plan::new(target, &args.session)?;
+    let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
+    let plan = Plan::new(target, &args.session)?.heeding(&agents, Ask::IfNotSsh);
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,

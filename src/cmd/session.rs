@@ -2,17 +2,19 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
+use futures_util::future::{FusedFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use tracing::debug;
 
+use super::agent::AgentVersions;
 use super::broken::Broken;
 use super::look::look_for_session;
 use super::target::Found;
@@ -20,13 +22,13 @@ use super::{Cloud, Mistake, Result};
 use crate::cli;
 use crate::cloud::{self, Client, ConnectionType, StartTerminalSession, TerminalSession};
 use crate::explain::ExitCode;
-use crate::proto::session::{Config, End, Failure, Session};
+use crate::proto::session::{Config, End, Failure, Keepalive, RemoteEnd, Session};
 use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
 use crate::tunnel::driver::{Notice, Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{NotDialled, SessionError, Target};
 use crate::tunnel::hidden::Hidden;
-use crate::tunnel::wire::{NotRedialled, Redialling, Wire};
+use crate::tunnel::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 
 /// The port on which the far side is known to speak first.
 const SSH: u16 = 22;
@@ -38,9 +40,10 @@ const END_WITHIN: Duration = Duration::from_millis(1300);
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
 /// How long both of these may take together.
 const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
-/// How long after the agent has joined a target that nobody has complained about is taken to be
-/// there: agents dial after a second.
-const PROBE_DELAY: Duration = Duration::from_millis(1500);
+/// How long the close of a WebSocket may take, at most, before that call.
+const CLOSED_WITHIN: Duration = Duration::from_millis(600);
+/// After how much silence of this side a keepalive is sent, unless something else is asked for.
+const KEEPALIVE: Duration = Duration::from_secs(50);
 
 /// What sessions of one kind are to be like.
 #[derive(Clone, Debug)]
@@ -50,9 +53,19 @@ pub(super) struct Plan {
     /// Whether the far side is known to speak first.
     server_first: bool,
     ready_delay: Duration,
-    keepalive: Option<Duration>,
+    keepalive: Keepalive,
     idle_timeout: Option<Duration>,
     linger: Duration,
+    agents: Option<(Rc<AgentVersions>, Ask)>,
+}
+
+/// When the version of the instance's agent is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Beside the call that starts the session.
+    AtOnce,
+    /// Once the stream is known not to be SSH's, for which it changes nothing.
+    IfNotSsh,
 }
 
 impl Plan {
@@ -72,10 +85,32 @@ impl Plan {
             }),
             server_first,
             ready_delay: Duration::from_secs_f64(options.ready_delay),
-            keepalive: seconds(options.keepalive),
+            keepalive: match options.keepalive.map(seconds) {
+                None => Keepalive::ByAgent(KEEPALIVE),
+                Some(None) => Keepalive::Never,
+                Some(Some(after)) => Keepalive::Always(after),
+            },
             idle_timeout: seconds(options.idle_timeout),
             linger: Duration::from_secs(options.linger),
+            agents: None,
         })
+    }
+
+    /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
+    /// nothing.
+    pub(super) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
+        let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
+        Self { agents, ..self }
+    }
+
+    /// What is known of the instance's agent, and what is asked for.
+    fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
+        match &self.agents {
+            Some((agents, ask)) => {
+                (agents.look_up(cloud, &self.target.instance), *ask == Ask::AtOnce)
+            }
+            None => (std::future::pending().boxed_local().shared(), false),
+        }
     }
 
     /// The same for the instance that was found.
@@ -84,17 +119,10 @@ impl Plan {
         Self { target: Target { instance, name, ..self.target.clone() }, ..self.clone() }
     }
 
-    /// The same for a session that is to show that the target can be reached: it waits until the
-    /// agent must have dialled, however soon bytes may flow.
-    pub(super) fn for_probe(&self) -> Self {
-        let ready_delay = self.ready_delay.max(PROBE_DELAY);
-        Self { ready_delay, ..self.clone() }
-    }
-
     /// The same for a session in which nothing is to be said: a target that should speak first and
     /// does not is told like any other.
     pub(super) fn for_listening(&self) -> Self {
-        Self { server_first: false, ..self.for_probe() }
+        Self { server_first: false, ..self.clone() }
     }
 
     fn request(&self) -> StartTerminalSession {
@@ -158,6 +186,13 @@ where
 {
     let mut stop = std::pin::pin!(stop.fuse());
     let carried = carry_only(cloud, plan, local, stop.as_mut(), observer).await;
+    if let (
+        Ok(Carried::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
+        Some((agents, _)),
+    ) = (&carried, &plan.agents)
+    {
+        agents.warn_of_idle_end(cloud, &plan.target.instance);
+    }
     let mut broken = match carried {
         Err(broken) if broken.is_unexplained() => broken,
         carried => return carried,
@@ -187,6 +222,8 @@ where
     W: LocalWrite,
 {
     let mut stop = std::pin::pin!(stop.fuse());
+    let (look_up, is_at_once) = plan.agent(cloud);
+    let agent = is_at_once.then(|| look_up.clone());
     // The way to the gateway is made while the API is asked, if it is known from the last session.
     let line = async {
         let place = cloud.gateway.borrow().clone()?;
@@ -194,7 +231,8 @@ where
     };
     let mut line = std::pin::pin!(line.fuse());
     let started = {
-        let mut started = std::pin::pin!(start(cloud, plan, local, stop.as_mut()));
+        let started = beside(agent.as_ref(), start(cloud, plan, local, stop.as_mut()));
+        let mut started = std::pin::pin!(started);
         let mut early = None;
         let session = loop {
             tokio::select! {
@@ -219,15 +257,18 @@ where
     let closed = Notify::new();
     let watch = Watch { observer, closed: &closed, ended: Cell::new(None) };
     let carried = async {
+        let session = (&session, look_up, is_at_once);
         let carried =
-            dial_and_splice(cloud, plan, &session, line, local, stop.as_mut(), &watch).await;
+            dial_and_splice(cloud, plan, session, line, local, stop.as_mut(), &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
         carried
     };
     let ended = async {
         closed.notified().await;
-        let since = watch.ended.get().unwrap_or_else(Instant::now);
+        let now = Instant::now();
+        let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
+        let since = watch.ended.get().unwrap_or(now).max(earliest);
         end(&cloud.client, &session, since + END_WITHIN).await;
         observer.given_back();
     };
@@ -238,6 +279,19 @@ where
         }
         carried => Ok(carried),
     }
+}
+
+/// Waits for something while the agent's version is looked up, which is not waited for.
+async fn beside<T>(agent: Option<&Shared<AgentLookUp<'_>>>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Some(agent) = agent {
+        tokio::select! {
+            biased;
+            done = work.as_mut() => return done,
+            _ = agent.clone() => {}
+        }
+    }
+    work.await
 }
 
 fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionError {
@@ -312,7 +366,7 @@ async fn start<R, W: LocalWrite>(
 async fn dial_and_splice<R, W>(
     cloud: &Cloud,
     plan: &Plan,
-    session: &TerminalSession,
+    (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
     line: impl Future<Output = Option<Line>>,
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
@@ -327,7 +381,7 @@ where
         dial(url, token, &cloud.net, line.await).await
     };
     let (socket, place) = tokio::select! {
-        dialled = dialled => {
+        dialled = beside(is_at_once.then_some(&agent), dialled) => {
             let request_id = session.request_id.clone();
             dialled.map_err(|error| NotDialled { error, request_id })?
         }
@@ -345,7 +399,7 @@ where
         })
     };
     let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
-    let wire = Wire { socket, redial: &redial, hidden };
+    let wire = Wire { socket, redial: &redial, hidden, agent: agent.boxed_local() };
     Ok(Carried::Ended(splice(wire, core, local, stop, observer).await))
 }
 

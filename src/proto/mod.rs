@@ -9,9 +9,10 @@
 //! - [`status`]: what a Status frame says, and the reasons of an end.
 //! - [`session`]: one stream from the upgrade to its end.
 //! - [`pace`]: how fast Input may be sent; `window`: what the far side may count of it within a second;
-//!   `pings`: what has arrived.
+//!   `pings`: what has arrived, and whether the gateway is still there.
 //! - [`replay`]: what was sent and is not yet acknowledged.
-//! - [`identification`]: SSH's identification line, which must not come twice; [`host_key`]: the host
+//! - [`identification`]: SSH's identification line, which must not come twice; `redial`: the same for
+//!   the greeting of any server; [`host_key`]: the host
 //!   key that a server shows.
 //! - [`timer`]: the deadlines of a session, reduced to one.
 #![deny(clippy::disallowed_methods)]
@@ -24,6 +25,7 @@ pub mod host_key;
 pub mod identification;
 pub mod pace;
 mod pings;
+mod redial;
 pub mod replay;
 pub mod session;
 pub mod status;

@@ -1,8 +1,10 @@
-//! Pings behind what is sent: each answer tells that all before it has arrived, and how late it was.
+//! WebSocket pings: each answer tells that all before it has arrived and how late it was, and that the
+//! gateway is still there.
 //!
 //! A WebSocket ping is answered in its turn (RFC 6455, 5.5.2), so whoever answers has read what came
-//! before. An answer to a later one, or an acknowledgement, will do as well. A far side that does not
-//! answer is not asked for long, and nothing waits for it.
+//! before. An answer to a later one, or an acknowledgement, will do as well. Whether a gateway answers
+//! pings at all is not known (PROTOCOL.md, 6): nothing waits for one that never has, and its silence
+//! means nothing.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +30,16 @@ const UNANSWERED: [usize; 2] = [8, 64];
 const GIVE_UP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// A ping is due after so long without one.
+const EVERY: Duration = Duration::from_secs(20);
+/// After so much silence a gateway that has answered before is taken to be gone.
+const SILENT: Duration = Duration::from_secs(60);
+/// How much longer while something waits to be taken: whoever does not read does not answer either, and
+/// may go on in a moment.
+const NOT_READING: Duration = Duration::from_secs(5);
+/// How long a gateway that has answered before may take to answer once this machine has slept.
+const AFTER_SLEEP: Duration = Duration::from_secs(2);
+
 /// A way is taken to be no longer than this: what takes longer may have been held up.
 const LONGEST: Duration = Duration::from_millis(500);
 /// What a way usually takes is the least of this time and the one before, of so many answers each.
@@ -35,20 +47,28 @@ const LATELY: Duration = Duration::from_secs(10);
 const ANSWERS: u32 = 8;
 
 /// The pings of one socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pings {
     waiting: VecDeque<Ping>,
+    began: Instant,
     /// The number of the last one.
     number: u32,
     /// When it was sent.
     last: Option<Instant>,
     /// The position that was asked about.
     asked: u64,
+    /// The position up to which all has arrived, and when it last grew.
+    arrived: u64,
+    last_arrival: Option<Instant>,
     usual: Usual,
     far: Far,
     /// When something else was last heard, and for how long since the last answer.
     heard: Option<Instant>,
     alive: Duration,
+    /// Since when nothing at all was heard.
+    silent_since: Instant,
+    /// Since when this machine is awake again, until something is heard.
+    awake_since: Option<Instant>,
 }
 
 /// What is known of the far side.
@@ -86,6 +106,76 @@ pub(super) struct Sending {
 }
 
 impl Pings {
+    /// Those of a socket that is there since `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            began: now,
+            number: 0,
+            last: None,
+            asked: 0,
+            arrived: 0,
+            last_arrival: None,
+            usual: Usual::default(),
+            far: Far::default(),
+            heard: None,
+            alive: Duration::ZERO,
+            silent_since: now,
+            awake_since: None,
+        }
+    }
+
+    /// Whether the far side has ever answered.
+    pub(super) fn were_answered(&self) -> bool {
+        self.far != Far::Unknown
+    }
+
+    /// The position up to which all that was sent is known to have arrived.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// When that was last known of more than before.
+    pub(super) fn last_arrival(&self) -> Option<Instant> {
+        self.last_arrival
+    }
+
+    /// When the next sign of life of this side is due.
+    pub(super) fn sign_of_life_at(&self) -> Instant {
+        self.last.unwrap_or(self.began) + EVERY
+    }
+
+    /// A sign of life was given without asking for one.
+    pub(super) fn signed(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// When the gateway is taken to be gone unless something is heard. `waits` says whether there is
+    /// something that it does not take.
+    pub(super) fn gone_at(&self, waits: bool) -> Option<Instant> {
+        let patience = if waits { SILENT + NOT_READING } else { SILENT };
+        self.were_answered().then(|| match self.awake_since {
+            Some(since) => since + AFTER_SLEEP,
+            None => self.silent_since + patience,
+        })
+    }
+
+    /// How that is told.
+    pub(super) fn gone(&self) -> String {
+        match self.awake_since {
+            Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
+            None => {
+                format!("nothing was heard for {} s, not even an answer to pings", SILENT.as_secs())
+            }
+        }
+    }
+
+    /// This machine has slept: whether the gateway is still there is asked at once.
+    pub(super) fn handle_slept(&mut self, now: Instant) {
+        self.awake_since = Some(now);
+        self.last = now.checked_sub(EVERY).or(self.last);
+    }
+
     /// Whether the far side answers, so that what it has not answered may be under way.
     pub(super) fn are_answered(&self) -> bool {
         self.far == Far::Answers
@@ -133,7 +223,9 @@ impl Pings {
             self.far = Far::Answers;
         }
         self.alive = Duration::ZERO;
+        self.note_heard(now);
         let ping = self.waiting.drain(..=known).next_back()?;
+        self.note_arrived(now, ping.position);
         let took = now.saturating_duration_since(ping.at);
         // The first one may have been held up as well as any other.
         let usual = self.usual.least().unwrap_or_default();
@@ -150,6 +242,7 @@ impl Pings {
         let is_covered = |input: u32| up_to.wrapping_sub(input) <= u32::MAX / 2;
         let known = self.waiting.iter().rposition(|ping| ping.input.is_some_and(is_covered))?;
         let arrived = self.waiting.get(known)?.arrived(now, usual);
+        self.note_arrived(now, arrived.position);
         self.waiting.drain(..known);
         // It is answered all the same, and that tells how long the way is.
         self.waiting.front_mut()?.input = None;
@@ -161,8 +254,22 @@ impl Pings {
         self.waiting.iter_mut().for_each(|ping| ping.unread = true);
     }
 
+    fn note_arrived(&mut self, now: Instant, position: u64) {
+        if position > self.arrived {
+            self.arrived = position;
+            self.last_arrival = Some(now);
+        }
+    }
+
+    /// Something has come, or nothing is read, which could not be heard.
+    pub(super) fn note_heard(&mut self, now: Instant) {
+        self.silent_since = now;
+        self.awake_since = None;
+    }
+
     /// The far side has said something else. Whether it answers no more.
     pub(super) fn heard(&mut self, now: Instant) -> bool {
+        self.note_heard(now);
         let heard = self.heard.replace(now);
         let (true, Some(ping)) = (self.are_answered(), self.waiting.front()) else { return false };
         let since = heard.map_or(ping.at, |heard| heard.max(ping.at));
@@ -229,7 +336,7 @@ mod tests {
 
     /// Pings whose first was answered after 100 ms.
     fn answered(now: Instant) -> Pings {
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(now);
         let payload = pings.send(now, 0, None);
         assert!(pings.answer(now + 100 * MS, &payload).is_some());
         assert!(pings.are_answered());
@@ -239,7 +346,7 @@ mod tests {
     #[test]
     fn they_are_sent_behind_what_is_sent_and_not_too_often() {
         let now = Instant::now();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(now);
         assert_eq!(pings.due_at(now, sending(0)), None, "nothing is sent");
         assert_eq!(pings.due_at(now, sending(1)), Some(now), "to know how long the way is");
         pings.send(now, 1, None);
@@ -274,7 +381,7 @@ mod tests {
     #[test]
     fn a_far_side_that_never_answers_is_not_asked_for_long() {
         let now = Instant::now();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(now);
         let mut position = 0;
         while pings.due_at(now, sending(position + 2048)).is_some() {
             position += 2048;
@@ -342,7 +449,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_is_as_good() {
         let now = Instant::now();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(now);
         pings.send(now, 1, Some(1));
         assert_eq!(pings.acknowledged(now, 1), None, "how long the way is is not known");
         let mut pings = answered(now);
@@ -382,7 +489,7 @@ mod tests {
     #[test]
     fn the_first_answer_may_be_late_as_well() {
         let now = Instant::now();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(now);
         let payload = pings.send(now, 5, None);
         assert_eq!(pings.answer(now + 3 * SECOND, &payload).unwrap().late, 3 * SECOND);
         assert_eq!(pings.usual(), LONGEST);

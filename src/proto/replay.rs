@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::frame::FrameType;
+
 /// The most payload bytes that are kept. OpenSSH lets a channel's window of 2 MiB go unanswered.
 pub const REPLAY_CAP: usize = 4 * 1024 * 1024;
 /// The most frames that are kept, since small ones cost more than their bytes.
@@ -15,12 +17,14 @@ pub const REPLAY_FRAMES: usize = 16 * 1024;
 /// That costs nothing unless the peer turns out to have missed it.
 #[derive(Debug, Default)]
 pub struct Replay {
-    kept: VecDeque<Bytes>,
+    kept: VecDeque<(FrameType, Bytes)>,
     bytes: usize,
     /// The sequence of the last frame that was sent; 0 before the first.
     last: u32,
     /// Whatever is up to this sequence has arrived.
     acknowledged: u32,
+    /// Whether the peer has ever acknowledged anything.
+    peer_acknowledges: bool,
 }
 
 /// An acknowledgement that cannot be true.
@@ -32,11 +36,12 @@ pub struct NeverSent;
 pub struct Forgotten;
 
 impl Replay {
-    /// Keeps a frame that is sent for the first time, and gives its sequence: the first one has 1.
-    pub fn push(&mut self, payload: Bytes) -> u32 {
+    /// Keeps an Input or a Resize that is sent for the first time, and gives its sequence: the first
+    /// one has 1.
+    pub fn push(&mut self, kind: FrameType, payload: Bytes) -> u32 {
         self.last = self.last.wrapping_add(1);
         self.bytes += payload.len();
-        self.kept.push_back(payload);
+        self.kept.push_back((kind, payload));
         while self.bytes > REPLAY_CAP || self.kept.len() > REPLAY_FRAMES {
             self.pop();
         }
@@ -58,6 +63,7 @@ impl Replay {
         match up_to.wrapping_sub(self.acknowledged) {
             new if new <= outstanding => {
                 self.acknowledged = up_to;
+                self.peer_acknowledges |= new > 0;
                 let left = usize::try_from(outstanding - new).unwrap_or(usize::MAX);
                 while self.kept.len() > left {
                     self.pop();
@@ -85,7 +91,7 @@ impl Replay {
     }
 
     /// A frame that is kept.
-    pub fn get(&self, sequence: u32) -> Option<&Bytes> {
+    pub fn get(&self, sequence: u32) -> Option<&(FrameType, Bytes)> {
         let back = usize::try_from(self.last.wrapping_sub(sequence)).ok()?;
         let index = self.kept.len().checked_sub(back.checked_add(1)?)?;
         self.kept.get(index)
@@ -94,6 +100,18 @@ impl Replay {
     /// The sequence of the oldest frame that is kept.
     pub fn oldest(&self) -> Option<u32> {
         (!self.kept.is_empty()).then(|| self.last.wrapping_add(1).wrapping_sub(self.kept_frames()))
+    }
+
+    /// Forgets all that was sent: the peer will not ask for it.
+    pub fn forget(&mut self) {
+        self.acknowledged = self.last;
+        self.kept.clear();
+        self.bytes = 0;
+    }
+
+    /// Whether the peer has ever acknowledged anything.
+    pub fn peer_acknowledges(&self) -> bool {
+        self.peer_acknowledges
     }
 
     /// Whether all that was sent has arrived.
@@ -116,7 +134,7 @@ impl Replay {
     }
 
     fn pop(&mut self) {
-        if let Some(payload) = self.kept.pop_front() {
+        if let Some((_, payload)) = self.kept.pop_front() {
             self.bytes -= payload.len();
         }
     }
@@ -129,7 +147,8 @@ mod tests {
     fn replay(frames: u32) -> Replay {
         let mut replay = Replay::default();
         for frame in 1..=frames {
-            assert_eq!(replay.push(Bytes::from(vec![u8::try_from(frame).unwrap(); 3])), frame);
+            let payload = Bytes::from(vec![u8::try_from(frame).unwrap(); 3]);
+            assert_eq!(replay.push(FrameType::INPUT, payload), frame);
         }
         replay
     }
@@ -140,8 +159,8 @@ mod tests {
         assert_eq!(replay.acknowledge(3), Ok(()));
         assert_eq!(replay.bytes(), 6);
         assert_eq!((replay.get(3), replay.get(6)), (None, None));
-        assert_eq!(replay.get(4).unwrap()[..], [4; 3]);
-        assert_eq!(replay.get(5).unwrap()[..], [5; 3]);
+        assert_eq!(replay.get(4).unwrap().1[..], [4; 3]);
+        assert_eq!(replay.get(5).unwrap().1[..], [5; 3]);
         assert_eq!(replay.acknowledge(1), Ok(()), "it came late");
         assert_eq!(replay.acknowledge(6), Err(NeverSent));
         assert_eq!(replay.bytes(), 6);
@@ -170,7 +189,7 @@ mod tests {
         let mut replay = Replay::default();
         let payload = Bytes::from(vec![0; 2048]);
         for _ in 0..5000 {
-            replay.push(payload.clone());
+            replay.push(FrameType::INPUT, payload.clone());
         }
         assert!(replay.bytes() <= REPLAY_CAP);
         assert_eq!(replay.resume_at(1), Err(Forgotten));
@@ -178,7 +197,7 @@ mod tests {
         assert_eq!(replay.acknowledge(5000), Ok(()));
         let mut small = Replay::default();
         for _ in 0..REPLAY_FRAMES + 10 {
-            small.push(Bytes::new());
+            small.push(FrameType::RESIZE, Bytes::new());
         }
         assert_eq!(small.kept.len(), REPLAY_FRAMES);
         assert_eq!(small.resume_at(10), Err(Forgotten));
@@ -189,14 +208,15 @@ mod tests {
     fn the_counter_may_wrap() {
         let mut replay =
             Replay { last: u32::MAX - 2, acknowledged: u32::MAX - 2, ..Replay::default() };
-        let sequences: Vec<_> = (0..5).map(|n| replay.push(Bytes::from(vec![n]))).collect();
+        let sequences: Vec<_> =
+            (0..5).map(|n| replay.push(FrameType::INPUT, Bytes::from(vec![n]))).collect();
         assert_eq!(sequences, [u32::MAX - 1, u32::MAX, 0, 1, 2]);
         assert_eq!(replay.acknowledge(u32::MAX), Ok(()));
         assert_eq!(replay.resume_at(0), Ok(0));
-        assert_eq!(replay.get(1).unwrap()[..], [3]);
+        assert_eq!(replay.get(1).unwrap().1[..], [3]);
         assert_eq!(replay.acknowledge(1), Ok(()));
         assert_eq!(replay.acknowledge(u32::MAX), Ok(()), "behind");
         assert_eq!(replay.acknowledge(3), Err(NeverSent));
-        assert_eq!(replay.get(2).unwrap()[..], [4]);
+        assert_eq!(replay.get(2).unwrap().1[..], [4]);
     }
 }

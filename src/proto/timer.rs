@@ -5,8 +5,10 @@ use std::time::Instant;
 /// One kind of deadline. A session derives each from its state, so that none can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// The far end is taken to be listening (PROTOCOL.md, 5).
+    /// Local bytes may be sent (PROTOCOL.md, 5).
     Ready,
+    /// The target is taken to be listening (PROTOCOL.md, 5).
+    Reached,
     /// The stream has to be open by now (PROTOCOL.md, 5).
     Open,
     /// The pace allows the next frame (PROTOCOL.md, 4).
@@ -15,6 +17,16 @@ pub(super) enum Timer {
     KeepAlive,
     /// Nothing was carried for as long as the user allows.
     Idle,
+    /// The agent has ended a session that may not be kept awake (PROTOCOL.md, 6).
+    AgentIdle,
+    /// The gateway, which has answered pings, is silent.
+    Silent,
+    /// Nothing has come from the agent after what was sent last.
+    NoAnswer,
+    /// What was sent is not acknowledged (PROTOCOL.md, 8): the far side is asked.
+    Unacknowledged,
+    /// What was sent before the local end of file has to have arrived (PROTOCOL.md, 7).
+    Arrival,
     /// After the local end of file, the far side has been quiet for long enough (PROTOCOL.md, 7).
     Linger,
     /// What is still queued at a shutdown has to be gone by now.
@@ -33,15 +45,21 @@ pub(super) enum Timer {
 
 impl Timer {
     /// In the order in which they count when several are due at once.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Ready,
+        Self::Reached,
         Self::Open,
         Self::Pace,
         Self::KeepAlive,
         // What is waited for no longer lets the far side be quiet.
         Self::AskAgain,
         Self::Tail,
+        Self::Silent,
+        Self::Unacknowledged,
+        Self::NoAnswer,
         Self::Idle,
+        Self::AgentIdle,
+        Self::Arrival,
         Self::Linger,
         Self::Flush,
         Self::Told,

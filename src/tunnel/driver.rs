@@ -10,6 +10,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
+use futures_util::future::FusedFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -21,9 +22,10 @@ use super::dial::Socket;
 use super::endpoint::{Endpoint, LocalWrite};
 pub use super::finish::LocalError;
 use super::finish::{Rest, close, is_gone, plain};
-use super::vitals::Vitals;
-use super::wire::{NotRedialled, Redialling, Wire};
-use crate::proto::session::{Disconnect, End, Session};
+use super::sleep::SleepWatch;
+use super::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
+use crate::proto::generation::Generation;
+use crate::proto::session::{Arrived, Disconnect, End, Failure, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);
@@ -31,6 +33,8 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(600);
 const WRITE_WITHIN: Duration = Duration::from_millis(200);
 /// How long the gateway may take to answer the WebSocket's close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(400);
+/// The same where that answer alone tells that what was sent has arrived.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// How long the local side may take nothing at all of what is left for it after the end.
 const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
@@ -117,8 +121,8 @@ where
         redial: wire.redial,
         hidden: wire.hidden,
         redialling: None,
-        vitals: Vitals::new(clock(), SystemTime::now()),
-        ping_due: false,
+        sleep: SleepWatch::new(clock(), SystemTime::now()),
+        agent: Some(wire.agent),
         session,
         local,
         observer,
@@ -148,8 +152,9 @@ struct Driver<'a, 'w, R, W, O> {
     redial: &'w dyn Fn(Bytes) -> Redialling<'w>,
     hidden: super::hidden::Hidden,
     redialling: Option<Redialling<'w>>,
-    vitals: Vitals,
-    ping_due: bool,
+    sleep: SleepWatch,
+    /// The look-up of the agent's generation, until it has answered.
+    agent: Option<AgentLookUp<'w>>,
     session: Session,
     local: &'a mut Endpoint<R, W>,
     observer: &'a O,
@@ -199,6 +204,7 @@ enum Found {
     Flushed(Result<(), WsError>),
     Message(Option<Result<Message, WsError>>),
     Redialled(Box<Result<Socket, NotRedialled>>),
+    Agent(Option<Generation>),
     Read(io::Result<usize>),
     Written(io::Result<usize>),
     FlushedLocal(io::Result<()>),
@@ -210,13 +216,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     async fn run(&mut self, mut shutdown: impl Future<Output = ()> + Unpin) {
         loop {
             let now = clock();
-            self.look_after_the_socket(now);
+            self.maintain_connection(now);
             self.session.handle_timeout(now);
             self.log_events();
             if self.outgoing.is_none() && self.halves.is_some() {
-                let ping = self.session.poll_ping(now).map(Message::Ping);
-                let frame = || self.session.poll_transmit(now).map(Message::Binary);
-                self.outgoing = ping.or_else(frame);
+                self.outgoing = self.next_message(now);
             }
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
@@ -231,9 +235,20 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
             let writing = self.outgoing.is_some() || self.unflushed;
             self.blocked = writing.then(|| self.blocked.unwrap_or(now));
+            self.session.handle_socket(now, self.blocked);
             let found = self.wait(&mut shutdown).await;
             self.handle(found);
         }
+    }
+
+    fn next_message(&mut self, now: Instant) -> Option<Message> {
+        if let Some(ping) = self.session.poll_ping(now) {
+            return Some(Message::Ping(ping));
+        }
+        if self.session.poll_pong(now) {
+            return Some(Message::Pong(Bytes::new()));
+        }
+        self.session.poll_transmit(now).map(Message::Binary)
     }
 
     async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Found {
@@ -247,9 +262,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let ended = self.ended.map(|since| since + WRITE_WITHIN);
         let can_transmit = self.outgoing.is_none() && self.halves.is_some();
         let is_alive = self.ended.is_none() && self.halves.is_some();
-        let alive = is_alive.then(|| self.vitals.deadline());
+        let look = is_alive.then(|| self.sleep.deadline());
         let ping = if can_transmit { self.session.ping_at(clock()) } else { None };
-        let deadlines = [self.session.poll_timeout(can_transmit), ping, broken, ended, alive];
+        let deadlines = [self.session.poll_timeout(can_transmit), ping, broken, ended, look];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
         let outgoing = self.outgoing.is_some();
@@ -279,6 +294,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 None => std::future::pending().await,
             }
         };
+        let asks = self.session.wants_agent();
+        let look_up = &mut self.agent;
+        let agent = async {
+            match look_up {
+                Some(agent) => Found::Agent(agent.await),
+                None => std::future::pending().await,
+            }
+        };
         let (writer, chunk) = (&mut self.local.writer, &self.chunk);
         let unflushed_local = self.unflushed_local;
         let write_local = async {
@@ -299,6 +322,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             found = write_local, if !self.reader_gone => found,
             found = read_far, if reads_far => found,
             found = redialled => found,
+            found = agent, if asks => found,
             read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
                 Found::Read(read)
             }
@@ -338,6 +362,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 self.handle_broken_sink(error);
             }
             Found::Message(message) => self.handle_message(now, message),
+            Found::Agent(generation) => {
+                self.agent = None;
+                if let Some(generation) = generation {
+                    debug!("the agent is of generation {generation}");
+                    self.session.handle_agent(now, generation);
+                }
+            }
             Found::Redialled(redialled) => self.handle_redialled(now, *redialled),
             Found::Read(Ok(0)) => {
                 debug!("end of file from the local side");
@@ -419,8 +450,20 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     }
 
     /// Closes the WebSocket while the local side takes what is left for it.
-    async fn finish(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
-        let failed = matches!(self.session.end(), Some(End::Failed(_)));
+    async fn finish(mut self, mut shutdown: impl FusedFuture<Output = ()> + Unpin) -> Outcome {
+        let mut end = self.session.end().cloned().unwrap_or(End::Local);
+        // By its own end of file: one that is asked to end or has gone does not care.
+        let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
+        if is_of_eof && self.session.arrived() == Arrived::Unknown {
+            self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
+            if self.halves.is_some() && !self.stopping {
+                let bytes = self.session.not_arrived();
+                end = End::Failed(Failure::NotArrived { bytes });
+            }
+        }
+        let failed = matches!(end, End::Failed(_));
+        let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
+        let complete = !failed && !self.stopping && !is_unanswered;
         let (halves, observer) = (&mut self.halves, self.observer);
         let close = async {
             if let Some((sink, stream)) = halves
@@ -439,32 +482,49 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let told = |delivered| observer.carried(self.sent, delivered);
         let deliver = async {
             if self.reader_gone {
-                return Ok(());
+                return (Ok(()), true);
             }
             tokio::select! {
-                delivered = rest.deliver(DELIVER_WITHIN, !failed, told), if !self.stopping => {
-                    return delivered;
+                delivered = rest.deliver(DELIVER_WITHIN, complete, told), if !self.stopping => {
+                    let is_all = delivered.is_ok();
+                    return (delivered, is_all);
                 }
                 () = shutdown, if !self.stopping => {}
                 else => {}
             }
             // Whoever asks for an early end does not wait for a reader that takes its time.
-            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, !failed, told)).await {
-                Ok(Err(LocalError::Stalled(_))) | Err(_) => Ok(()),
-                Ok(delivered) => delivered,
+            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, false, told)).await {
+                Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
+                Ok(delivered) => (delivered, false),
             }
         };
-        let ((), delivered) = tokio::join!(close, deliver);
+        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
         let delivered_bytes = rest.delivered;
         Outcome {
-            end: self.session.end().cloned().unwrap_or(End::Local),
+            end,
             has_output: self.session.has_output(),
             sent: self.sent,
             delivered: delivered_bytes,
-            output_after_eof: self.session.has_output(),
-            complete: !failed && !self.stopping,
+            output_after_eof: self.session.has_output_after_eof(),
+            complete: complete && is_all,
             local_error: self.local_error.or(delivered.err()),
         }
+    }
+
+    /// Closes the WebSocket of a gateway that answers no pings, and waits for its answer: only that
+    /// tells that what was sent has arrived (RFC 6455, 5.5.1), and a session that is ended before may
+    /// take it along. The socket is gone once it has. Whether an early end was asked for meanwhile.
+    async fn wait_for_arrival(&mut self, shutdown: impl Future<Output = ()>) -> bool {
+        let Some((sink, stream)) = &mut self.halves else { return false };
+        debug!("waiting for the gateway to take what was sent");
+        let answered = tokio::select! {
+            answered = timeout(ARRIVES_WITHIN, close(sink, stream, self.peer_closed)) => answered,
+            () = shutdown => return true,
+        };
+        if answered.unwrap_or(false) {
+            self.halves = None;
+        }
+        false
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
 use crate::proto::frame::{Frame, FrameType, Sequence, Version};
-use crate::proto::session::{Config, Failure};
+use crate::proto::session::{Config, Failure, Keepalive};
 use crate::tunnel::hidden::Hidden;
 
 /// More than all the queues on the way to the local side take.
@@ -83,7 +83,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
 
     let mut config = Config::new(1);
-    config.keepalive = Some(Duration::from_millis(10)); // this is how it is noticed
+    config.keepalive = Keepalive::Always(Duration::from_millis(10)); // this is how it is noticed
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
@@ -162,9 +162,14 @@ fn not_yet(_: Bytes) -> Redialling<'static> {
     Box::pin(std::future::pending())
 }
 
+/// An agent that cannot be asked for its version.
+fn unknown() -> AgentLookUp<'static> {
+    std::future::ready(None).boxed_local()
+}
+
 /// A socket without another one behind it.
 fn plain(socket: Socket) -> Wire<'static> {
-    Wire { socket, redial: &never, hidden: Hidden::default() }
+    Wire { socket, redial: &never, hidden: Hidden::default(), agent: unknown() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +211,7 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let wire = Wire { socket, redial: &not_yet, hidden: Hidden::default() };
+        let wire = Wire { socket, redial: &not_yet, hidden: Hidden::default(), agent: unknown() };
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
         splice(wire, session, &mut local, stop, &Nobody).await;
@@ -216,19 +221,76 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_is_silent_is_given_up_after_a_minute() {
+async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    open(&mut gateway, Version::V1_01).await;
     let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
-    let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
+    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let play = async {
+        open(&mut gateway, Version::V1_01).await;
+        // It answers one ping, and the next ones are never read.
+        while !gateway.next().await.unwrap().unwrap().is_ping() {}
+        gateway.flush().await.unwrap();
+        gateway
+    };
+    let (outcome, _gateway) = tokio::join!(splice, play);
     let End::Failed(Failure::Disconnected(Disconnect::Broken(how))) = outcome.end else { panic!() };
     assert!(how.contains("nothing was heard for 60 s"), "{how}");
-    let took = clock() - begin;
-    assert!((Duration::from_secs(60)..Duration::from_secs(62)).contains(&took), "{took:?}");
+    let took = (clock() - begin).as_secs();
+    assert!((80..=82).contains(&took), "{took} s: the first ping after 20 s, and 60 s of silence");
+}
+
+/// Nothing published shows a gateway that answers pings (PROTOCOL.md, 6).
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
+    let (socket, mut gateway) = pair().await;
+    let (_out, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, local);
+    open(&mut gateway, Version::V1_01).await;
+    let (wire, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let stop = tokio::time::sleep(Duration::from_secs(3590));
+    let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
+    assert_eq!(outcome.end, End::Local);
+}
+
+/// What is sent before the local end of file, to a gateway that answers no pings and reads it 30 s later.
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_done_when_the_gateway_has_taken_it() {
+    for is_read in [true, false] {
+        let (socket, mut gateway) = pair().await;
+        let (_out, local) = duplex(1024);
+        let (mut stdin, reader) = duplex(64 * 1024);
+        let mut local = Endpoint::new(reader, local);
+        stdin.write_all(&[7; 20_000]).await.unwrap();
+        drop(stdin);
+        let begin = clock();
+        let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
+        let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+        let play = async {
+            let sequence = Sequence::Single(0);
+            gateway.send(frame(Version::V1_01, FrameType::STATUS, sequence, &[3])).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            let mut read = 0;
+            while is_read && let Some(Ok(message)) = gateway.next().await {
+                if let Message::Binary(message) = message {
+                    read += Frame::decode(message).unwrap().payload.len();
+                }
+            }
+            (read, gateway)
+        };
+        let (outcome, (read, _gateway)) = tokio::join!(splice, play);
+        if is_read {
+            assert_eq!((outcome.end, read), (End::Local, 20_001), "all of it, and a Close");
+        } else {
+            assert_eq!(outcome.end, End::Failed(Failure::NotArrived { bytes: 20_000 }));
+            assert!((clock() - begin).as_secs() < 100);
+        }
+        assert!(!outcome.complete && !outcome.output_after_eof);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +398,7 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let wire = Wire { socket: first, redial, hidden: Hidden::default() };
+    let wire = Wire { socket: first, redial, hidden: Hidden::default(), agent: unknown() };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let output = |input, number, payload: &[u8]| {
@@ -393,7 +455,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let wire = Wire { socket, redial, hidden: Hidden::default() };
+        let wire = Wire { socket, redial, hidden: Hidden::default(), agent: unknown() };
         let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
@@ -412,7 +474,7 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let wire = Wire { socket, redial: &never, hidden: Hidden::default() };
+    let wire = Wire { socket, redial: &never, hidden: Hidden::default(), agent: unknown() };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let written = noise(MUCH);

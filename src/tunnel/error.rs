@@ -200,6 +200,18 @@ impl SessionError {
                 ("the gateway closed the connection before the session was open", AGENT)
             }
             Failure::Disconnected(disconnect) => return (cause_of(disconnect), again()),
+            Failure::Redialled => (
+                "the instance's Cloud Assistant agent does not say that the target has closed: it dials \
+                 it again, and the bytes of another connection would follow (versions before 4.1065)",
+                "connect again, with a shorter idle time in the client or a longer one in the server; \
+                 update the agent (ECS console > Cloud Assistant > ECS Instances), which ends such \
+                 sessions",
+            ),
+            Failure::NotArrived { .. } => (
+                "the gateway took nothing more, or did not say what has arrived, for 60 s after the end \
+                 of the input",
+                "check the result at the target, and send it again if it is incomplete",
+            ),
             Failure::Idle(_) => {
                 ("that is what --idle-timeout asks for", "raise it, or use 0 for never")
             }

@@ -8,6 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -36,26 +37,35 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
-/// Closes a WebSocket, or answers the far side's close.
+/// Closes a WebSocket, or answers the far side's close. Whether all that was sent before has been read,
+/// as far as that can be told.
 pub(super) async fn close(
     sink: &mut SplitSink<Socket, Message>,
     stream: &mut SplitStream<Socket>,
     peer_closed: bool,
-) {
+) -> bool {
     if peer_closed {
         // The library has the answer ready. It refuses what else was on its way, and says so first.
         if sink.flush().await.is_err() {
             let _ = sink.flush().await;
         }
-        return;
+        return false;
     }
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     if sink.send(Message::Close(Some(normal))).await.is_err() {
-        return;
+        return false;
     }
-    while let Some(Ok(message)) = stream.next().await {
-        if message.is_close() {
-            return;
+    loop {
+        match stream.next().await {
+            Some(Ok(message)) if message.is_close() => return true,
+            Some(Ok(_)) => {}
+            // One that is closed with bytes unread is reset, so an end of file is as good.
+            None | Some(Err(WsError::ConnectionClosed)) => return true,
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return true;
+            }
+            Some(Err(WsError::Io(error))) => return error.kind() == io::ErrorKind::UnexpectedEof,
+            Some(Err(_)) => return false,
         }
     }
 }
@@ -70,11 +80,11 @@ pub(super) struct Rest<'a, W> {
 
 impl<W: LocalWrite> Rest<'_, W> {
     /// Waits for the local side to take it, as long as it takes something `within` that time, and
-    /// then tells it of the end if it is a good one.
+    /// then tells it of the end, if the stream is complete.
     pub(super) async fn deliver(
         &mut self,
         within: Duration,
-        good: bool,
+        complete: bool,
         told: impl Fn(u64),
     ) -> Result<(), LocalError> {
         loop {
@@ -87,7 +97,7 @@ impl<W: LocalWrite> Rest<'_, W> {
                     return self.writer.write(&self.chunk).await;
                 }
                 self.writer.flush().await?;
-                if good {
+                if complete {
                     self.writer.shutdown().await?;
                 }
                 Ok(0)

@@ -18,7 +18,7 @@ pub mod gate;
 pub mod hidden;
 pub mod late;
 pub mod rewind;
+mod sleep;
 pub mod socket;
 mod upgrade;
-mod vitals;
 pub mod wire;

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use super::dial::Socket;
 use super::hidden::Hidden;
+use crate::proto::generation::Generation;
 
 /// A way to a gateway: the socket that there is, and how to get another one for the same session.
 pub struct Wire<'a> {
@@ -16,7 +18,13 @@ pub struct Wire<'a> {
     pub redial: &'a dyn Fn(Bytes) -> Redialling<'a>,
     /// What of the gateway's texts is not shown.
     pub hidden: Hidden,
+    /// Tells the generation of the instance's agent, if it can be known. Polled only once that changes
+    /// something.
+    pub agent: AgentLookUp<'a>,
 }
+
+/// A look-up of the agent's generation.
+pub type AgentLookUp<'a> = LocalBoxFuture<'a, Option<Generation>>;
 
 /// A socket that is being made.
 pub type Redialling<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotRedialled>> + 'a>>;

@@ -97,7 +97,7 @@ impl LocalWrite for Ear {
 }
 
 impl Observer for Ear {
-    fn ready(&self) {
+    fn reached(&self) {
         self.0.is_ready.set(true);
         self.0.ready.notify_waiters();
     }

@@ -94,7 +94,7 @@ impl Exam<'_> {
         };
         let options = cli::Session {
             connection_type: self.args.connection_type,
-            keepalive: 50,
+            keepalive: None,
             idle_timeout: 0,
             ready_delay: 1.5,
             linger: 1,

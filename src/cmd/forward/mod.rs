@@ -22,9 +22,10 @@ use self::exec::Program;
 use self::lane::Lane;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
-use super::session::Plan;
+use super::agent::AgentVersions;
+use super::session::{Ask, Plan};
 use super::target::Finder;
-use super::{Cloud, Done, Mistake, Plain, Result};
+use super::{Cloud, Done, Mistake, Plain, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::shutdown::Signals;
@@ -53,7 +54,9 @@ async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
 async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
     Finder::check(&args.instance)?;
     let forwards = forwards(args)?;
-    let plans = forwards.iter().map(|forward| plan(args, forward)).collect::<Result<Vec<_>>>()?;
+    let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
+    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce));
+    let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
     let finder = Finder::new(&Cloud::open(global)?, &args.instance, &args.look_up)?;
@@ -174,7 +177,7 @@ async fn drain(
 /// Finds out whether the target can be reached for a session.
 async fn probe(context: &Rc<Context>, args: &cli::Forward, lane: &Lane) -> Result<()> {
     let permit = context.permit().await;
-    let mut channel = Channel::open(context, &lane.plan.for_probe(), permit);
+    let mut channel = Channel::open(context, &lane.plan, permit);
     channel.ready().await?;
     // It may be the place that another forward's probe waits for.
     if args.warm > 0 && !channel.is_ending() && !context.is_crowded() {

@@ -3,17 +3,24 @@
 use std::time::{Duration, Instant};
 
 use super::link::GIVE_UP;
-use super::{End, Failure, Greeting, Session};
+use super::{Arrived, End, Failure, Greeting, Session};
 use crate::proto::timer::Timer;
 
 /// How long a session may take to open after the upgrade.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
+/// How long after Opened an agent that nobody has heard complain has dialled the target: agents dial
+/// after a second.
+const DIALLED: Duration = Duration::from_millis(1500);
 /// How much longer than after Opened to wait when no progress is told at all.
 pub(super) const UNTOLD: Duration = Duration::from_millis(1500);
 
 impl Session {
     /// A deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.wants_remote() {
+            // What is not read cannot be heard.
+            self.pings.note_heard(now);
+        }
         for timer in Timer::ALL {
             if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
                 self.expire(now, timer);
@@ -39,30 +46,38 @@ impl Session {
             Timer::Flush => self.flush_by,
             _ if !self.is_connected() => None,
             Timer::AskAgain => self.ask_again_at(),
-            Timer::Tail => self.last.as_ref().map(|last| last.by),
+            Timer::Tail => self.tail_by(),
             // The far side has ended the stream, and only what is missing is still waited for.
             _ if self.last.is_some() => None,
             Timer::Told => self.told_by.filter(|_| !self.sync_due),
             Timer::Pace if self.told_by.is_some() => None,
             Timer::Pace if self.resend.is_some() => {
-                let payload = self.resend.and_then(|sequence| self.replay.get(sequence))?;
+                let (_, payload) = self.resend.and_then(|sequence| self.replay.get(sequence))?;
                 self.pace.whole_at(payload.len())
             }
             Timer::Ready if opening => self.ready_at(),
+            Timer::Reached if !self.reached => self.reached_at(),
+            Timer::Silent => self.silent_at(),
+            Timer::Unacknowledged => self.ask_acknowledgement_at(),
+            Timer::NoAnswer => self.no_answer_at(),
+            Timer::AgentIdle => self.agent_idle_at(),
+            Timer::Arrival => self.arrival_by(),
             Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
             Timer::Pace if !opening && !self.local.is_empty() => {
                 self.pace.retry_at(self.local.len())
             }
-            // Once the local side is gone an older agent could take it for a reason to dial again.
-            Timer::KeepAlive if !opening && self.eof.is_none() && !self.keepalive_due => {
-                Some(self.last_sent + self.config.keepalive?)
-            }
+            Timer::KeepAlive => self.keepalive_at(),
             Timer::Idle => Some(self.last_input.max(self.last_output) + self.config.idle_timeout?),
-            // The far side is not quiet as long as something is still to be sent again, either way.
+            // The far side is not quiet as long as something is still to be sent again, either way, or
+            // has not arrived.
             Timer::Linger
-                if self.local.is_empty() && self.resend.is_none() && self.missing.is_none() =>
+                if self.is_sent()
+                    && self.missing.is_none()
+                    && self.arrived() != Arrived::NotYet =>
             {
                 let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
+                let arrival = self.pings.last_arrival().unwrap_or(quiet);
+                let quiet = quiet.max(self.socket_free).max(arrival);
                 // A local side that is busy is looked at again, but not at once and for ever.
                 let least = Duration::from_secs(u64::from(!self.deliver.is_empty()));
                 Some(quiet + self.config.linger.max(least))
@@ -76,13 +91,19 @@ impl Session {
         let busy = !self.deliver.is_empty() || !self.local.is_empty();
         match timer {
             Timer::Ready => self.make_ready(now),
+            Timer::Reached => self.make_reached(now),
+            Timer::Silent => self.handle_silence(now),
+            Timer::Unacknowledged => self.ask_acknowledgement(now),
+            Timer::NoAnswer => self.tell_no_answer(now),
+            Timer::AgentIdle => self.end_idle(),
+            Timer::Arrival => self.handle_not_arrived(),
             Timer::Open => {
                 let waited = now.saturating_duration_since(self.started);
                 let failure = Failure::NotOpened { waited, progress: self.progress };
                 self.finish(End::Failed(failure), true);
             }
             Timer::Pace => {}
-            Timer::KeepAlive => self.keepalive_due = true,
+            Timer::KeepAlive => self.note_keepalive_due(now),
             Timer::Idle | Timer::Linger if busy => self.last_output = now,
             Timer::Idle => {
                 let allowed = self.config.idle_timeout.unwrap_or_default();
@@ -103,20 +124,34 @@ impl Session {
     }
 
     /// When local bytes may flow although the target has not spoken. Where it speaks first that is
-    /// the last resort, since an older agent drops what comes before it has dialled.
+    /// the last resort, since agents of generation A drop what comes before they have dialled. Others
+    /// keep it until then.
     fn ready_at(&self) -> Option<Instant> {
+        let delay = match self.agent {
+            Some(agent) if agent.holds_early_input() => Duration::ZERO,
+            _ => self.config.ready_delay,
+        };
+        self.after_opening(delay, self.config.ready_delay + UNTOLD)
+    }
+
+    /// When the target is taken to be listening although it has not spoken.
+    fn reached_at(&self) -> Option<Instant> {
+        let delay = self.config.ready_delay.max(DIALLED);
+        self.after_opening(delay, delay + UNTOLD)
+    }
+
+    /// So long after Opened, or after the upgrade where no status tells of it.
+    fn after_opening(&self, opened: Duration, untold: Duration) -> Option<Instant> {
         let server_first = match self.greeting {
             Greeting::Nothing => self.config.server_first,
             Greeting::Ssh => true,
             Greeting::Other => false,
         };
-        let told = self.opened.map(|opened| opened + self.config.ready_delay);
+        let told = self.opened.map(|at| at + opened);
         match (told, server_first) {
             (Some(told), true) => Some(told.max(self.opening + OPEN_WITHIN)),
             (Some(told), false) => Some(told),
-            (None, false) if !self.progress => {
-                Some(self.opening + self.config.ready_delay + UNTOLD)
-            }
+            (None, false) if !self.progress => Some(self.opening + untold),
             (None, _) => None,
         }
     }

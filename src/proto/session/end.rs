@@ -27,8 +27,11 @@ pub enum RemoteEnd {
     Close,
     /// The WebSocket was closed normally, with no Status before.
     WebSocket,
-    /// An older agent has dialled the target again: a second SSH identification line came.
+    /// The agent has dialled the target again after it had closed: a second SSH identification line
+    /// came.
     Redialled,
+    /// The agent ends idle sessions, and this one could not be kept open without harm (PROTOCOL.md, 5).
+    Idle,
 }
 
 /// Why a session failed.
@@ -90,6 +93,16 @@ pub enum Failure {
         /// How the last try failed.
         last: String,
     },
+    /// The target had closed, and the agent has dialled it again: the greeting of another connection
+    /// came.
+    #[error("the target closed the connection, and the agent dialled it again")]
+    Redialled,
+    /// What was sent before the local end of file has not arrived in time.
+    #[error("{bytes} bytes that were sent are not known to have arrived")]
+    NotArrived {
+        /// How many.
+        bytes: u64,
+    },
     /// Nothing was carried for as long as the user allows.
     #[error("nothing was carried for {} s", .0.as_secs())]
     Idle(Duration),
@@ -113,7 +126,9 @@ impl Failure {
     pub fn party(&self) -> Party {
         match self {
             Self::Idle(_) => Party::Local,
-            Self::Disconnected(_) | Self::NotResumed { .. } => Party::Network,
+            Self::Disconnected(_) | Self::NotResumed { .. } | Self::NotArrived { .. } => {
+                Party::Network
+            }
             Self::Ended(reason) => match reason.word() {
                 "FlowExceedLimit" | "IdleTimeout" | "SessionTimeout" | "Notified" => Party::Policy,
                 _ => Party::Remote,

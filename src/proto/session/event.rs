@@ -16,6 +16,8 @@ pub enum Event {
     Opened,
     /// Local bytes flow from now on.
     Ready,
+    /// The target is taken to be listening.
+    Reached,
     /// The limit has changed, in bits per second.
     Limit(u64),
     /// The far side speaks a newer version, and so do we.
@@ -49,6 +51,8 @@ pub enum Event {
     HeldUp(Duration),
     /// The far side does not answer pings any more, and nothing waits for it to.
     Unanswered,
+    /// Nothing has come from the agent for so long after what was sent last. Told once.
+    NoAnswer(Duration),
     /// The session has ended; what is queued is still to be delivered.
     Ended(End),
 }

@@ -46,7 +46,9 @@ struct Run<'a> {
     arrived: usize,
     ready: bool,
     eof: bool,
-    frames: i64,
+    agent: Option<Generation>,
+    /// A ping that waits for its answer.
+    ping: Option<Bytes>,
     last_frame: Instant,
     closed: bool,
     limit: u64,
@@ -77,7 +79,11 @@ impl<'a> Run<'a> {
             unix_ms: if flags & 2 == 0 { 1_700_000_000_000 } else { u64::MAX },
             server_first: flags & 1 != 0,
             ready_delay: [1500 * MS, Duration::ZERO, 100 * MS, 10 * SECOND][flags >> 2 & 3],
-            keepalive: some(seconds([50, 0, 1, 86_400], times)),
+            keepalive: match (some(seconds([50, 0, 1, 86_400], times)), times & 64) {
+                (None, _) => Keepalive::Never,
+                (Some(after), 0) => Keepalive::Always(after),
+                (Some(after), _) => Keepalive::ByAgent(after),
+            },
             idle_timeout: some(seconds([0, 1, 60, 31_536_000], times >> 2)),
             linger: seconds([10, 0, 1, 86_400], times >> 4),
             random: ((flags >> 4) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -97,7 +103,8 @@ impl<'a> Run<'a> {
             arrived: 0,
             ready: false,
             eof: false,
-            frames: 0,
+            agent: None,
+            ping: None,
             last_frame: start,
             closed: false,
             limit: DEFAULT_LIMIT,
@@ -240,6 +247,27 @@ impl<'a> Run<'a> {
                 self.turn();
                 self.deliver(usize::MAX);
             }
+            29 => {
+                let all = [Generation::A, Generation::B, Generation::C, Generation::D];
+                let agent = all[usize::from(self.byte()? % 4)];
+                self.session.handle_agent(self.now, agent);
+                self.agent = Some(agent);
+            }
+            30 => {
+                let is_answered = self.byte()? & 1 == 0;
+                if let Some(ping) = self.ping.take().filter(|_| is_answered)
+                    && self.session.is_connected()
+                    && self.session.wants_remote()
+                {
+                    self.session.handle_pong(self.now, &ping);
+                }
+                self.ping = self.session.poll_ping(self.now);
+                self.session.poll_pong(self.now);
+            }
+            31 => {
+                let blocked = self.byte()? & 1 == 0;
+                self.session.handle_socket(self.now, blocked.then_some(self.now));
+            }
             _ => self.turn(),
         }
         Some(())
@@ -346,6 +374,7 @@ impl<'a> Run<'a> {
             1 => self.session.handle_not_reconnected(self.now, "HTTP 403".into(), true),
             _ => {
                 self.session.handle_reconnected(self.now);
+                self.ping = None;
                 self.last_frame = self.now;
             }
         }
@@ -391,6 +420,7 @@ impl<'a> Run<'a> {
         self.deliver(usize::MAX);
         self.frame(0, FrameType::STATUS, 0, 0, &[&[7], &80_000_000_u32.to_be_bytes()[..]].concat());
         self.session.handle_local_eof(self.now);
+        self.session.handle_socket(self.now, None);
         self.eof = true;
         for _ in 0..20_000 {
             if self.session.end.is_some() {
@@ -407,7 +437,8 @@ impl<'a> Run<'a> {
         self.deliver(usize::MAX);
         assert!(self.session.is_finished());
         assert_eq!(self.session.poll_reconnect(self.now + 100 * SECOND), None);
-        if !self.gone && self.session.end() != Some(&End::Remote(RemoteEnd::Redialled)) {
+        let redialled = [End::Remote(RemoteEnd::Redialled), End::Failed(Failure::Redialled)];
+        if !self.gone && !redialled.iter().any(|end| self.session.end() == Some(end)) {
             assert_eq!(self.delivered, self.answered.len(), "not all that came was delivered");
         }
     }

@@ -26,10 +26,7 @@ impl Session {
         match frame.kind {
             FrameType::OUTPUT => self.handle_output(now, frame),
             FrameType::STATUS => self.handle_status(now, &frame),
-            FrameType::CLOSE => {
-                self.handle_told(now, frame.sequence, true);
-                self.handle_end(now, RemoteEnd::Close);
-            }
+            FrameType::CLOSE => self.handle_end(now, RemoteEnd::Close),
             FrameType::SYNC => match frame.sequence {
                 Sequence::Pair { input, .. } => self.handle_sync(input),
                 Sequence::Single(_) => self.tell(Event::Skipped("a Sync of version 1.01".into())),
@@ -81,9 +78,16 @@ impl Session {
             }
         }
         self.last_output = now;
-        self.make_ready(now);
+        self.make_reached(now);
         self.outputs = self.outputs.saturating_add(1);
+        self.output_bytes = self.output_bytes.saturating_add(frame.payload.len());
         self.look_for_ssh(&frame.payload);
+        let greets = self.redial.is_second_greeting(now, &frame.payload);
+        if greets && !self.is_ssh() {
+            return self.finish(End::Failed(Failure::Redialled), true);
+        }
+        self.output_after_eof |= self.eof.is_some() && !frame.payload.is_empty();
+        self.forget_unasked();
         match &mut self.identification {
             None => self.queue(frame.payload),
             Some(identification) => {
@@ -115,7 +119,6 @@ impl Session {
 
     fn handle_status(&mut self, now: Instant, frame: &Frame) {
         let status = Status::parse(&frame.payload);
-        self.handle_told(now, frame.sequence, matches!(status, Status::Ended(_)));
         match status {
             Status::Progress(progress) => {
                 self.progress = true;
@@ -130,6 +133,9 @@ impl Session {
             Status::Limit(limit) => {
                 self.pace.set_limit(now, limit);
                 self.tell(Event::Limit(limit));
+            }
+            Status::Ended(_) if self.is_idle_end(now) => {
+                self.finish(End::Remote(RemoteEnd::Idle), false);
             }
             Status::Ended(reason) if reason.is_normal() => {
                 self.handle_end(now, RemoteEnd::Status(reason));

@@ -59,6 +59,9 @@ impl Session {
             return;
         }
         self.close_due = false;
+        if self.is_idle_end(now) && !self.is_resumable() {
+            return self.finish(End::Remote(RemoteEnd::Idle), false);
+        }
         if !self.is_resumable() || why.is_final() || self.flush_by.is_some() {
             return self.end_without_socket(why);
         }
@@ -99,7 +102,9 @@ impl Session {
             self.trial = Some(Trial { since, tries, connected: now });
         }
         self.link = Link::Up;
-        self.pings = Pings::default();
+        self.pings = Pings::new(now);
+        self.blocked = None;
+        self.socket_free = now;
         self.newest = None;
         self.pace.handle_new_way(now);
         self.tell(Event::Reconnected);
@@ -109,10 +114,19 @@ impl Session {
         self.told_by = self.resend.map(|_| now + TELL_WITHIN);
         self.sync_due = true;
         self.ask_on_another_socket(now);
+        if let Some(unacked) = &mut self.unacked {
+            unacked.restart(now);
+        }
         // It could not be heard, nor could we.
         self.last_output = now;
         self.last_sent = now;
         self.opening = now;
+    }
+
+    /// Whether the far side has said nothing yet that answers the Sync on a new socket.
+    pub(super) fn is_unanswered_since_reconnect(&self, now: Instant) -> bool {
+        let is_new = |trial: &Trial| now.saturating_duration_since(trial.connected) < STEADY;
+        self.trial.as_ref().is_some_and(is_new)
     }
 
     /// No WebSocket could be made: `final_` says that none ever can.
@@ -211,7 +225,7 @@ impl Session {
             return None;
         }
         let sequence = self.resend?;
-        let Some(payload) = self.replay.get(sequence).cloned() else {
+        let Some((kind, payload)) = self.replay.get(sequence).cloned() else {
             // It was acknowledged meanwhile, as all before it: what is left is further on.
             self.resend = self.replay.oldest();
             return self.resend.and_then(|_| self.transmit_again(now));
@@ -223,7 +237,7 @@ impl Session {
         self.newest = None;
         self.last_input = now;
         self.resend = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
-        self.transmit(now, FrameType::INPUT, sequence, payload)
+        self.transmit(now, kind, sequence, payload)
     }
 }
 

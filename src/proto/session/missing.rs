@@ -1,23 +1,21 @@
 //! Outputs that were sent and have not come (PROTOCOL.md, 8): they are asked for, and waited for
-//! before the end is taken for one.
+//! before the end is taken for one. Only an Output beyond the gap tells of one: what the sequences of
+//! Status frames count is not published.
 
 use std::time::{Duration, Instant};
 
 use super::link::GIVE_UP;
 use super::{End, Event, Failure, RemoteEnd, Session};
-use crate::proto::frame::Sequence;
 use crate::proto::status::Reason;
 
 /// How long after a Sync what it asked for may take before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The same once the far side has ended the stream: it may not stay for long.
 const ASK_AGAIN_AT_THE_END: Duration = Duration::from_millis(400);
-/// How long after the last status what is missing may take, and each piece of it after the other.
+/// How long after the end of the stream what is missing may take, and each piece of it after the other.
 const AT_THE_END: Duration = Duration::from_secs(2);
-/// A status further ahead than this tells something else.
-const FARTHEST: u32 = 16 * 1024;
-/// What only statuses know of is asked for so often.
-const ASKED_FOR_NOTHING: u32 = 3;
+/// How long an answer to the Sync on a new socket may take, if the stream ends before it.
+const AFTER_RECONNECT: Duration = Duration::from_secs(5);
 
 /// What is missing from the far side.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +26,8 @@ pub(super) struct Missing {
     pub(super) asked: Instant,
     /// How often that was, for as long as nothing came.
     asks: u32,
-    /// The last Output that is known to have been sent.
+    /// The last Output that has come, beyond the gap.
     got: u32,
-    /// Whether an Output behind it has come. Else a status has told.
-    is_seen: bool,
 }
 
 /// The far side has ended the stream, and something of it is missing.
@@ -39,57 +35,33 @@ pub(super) struct Missing {
 pub(super) struct Last {
     end: RemoteEnd,
     /// When it has to be there.
-    pub(super) by: Instant,
+    by: Instant,
+    /// Whether more may come that is not known to be missing: the socket is new, and the far side has not
+    /// answered the Sync on it.
+    may_be_more: bool,
 }
 
 impl Session {
     /// An Output has come that is not the next one: what is missing is asked for, once.
     pub(super) fn handle_missing(&mut self, now: Instant, got: u32) {
         let missing = self.expect(now, got);
-        missing.is_seen = true;
         if missing.asks == 0 {
             missing.asks = 1;
             self.sync_due = true;
         }
     }
 
-    /// A status or a Close tells how many Outputs were sent before it. Those that have not come are
-    /// missing, since nothing overtakes anything on a socket.
-    pub(super) fn handle_told(&mut self, now: Instant, sequence: Sequence, is_last: bool) {
-        let Sequence::Pair { output, .. } = sequence else { return };
-        let ahead = output.wrapping_sub(self.received);
-        // One that tells nothing has 0, and the greater half of all distances is behind.
-        if output == 0 || ahead == 0 || ahead > u32::MAX / 2 {
-            return;
-        }
-        if ahead > FARTHEST {
-            let what = format!("that a status tells of Output {output}");
-            return self.tell(Event::Skipped(what));
-        }
-        // Who counts in another way would do so from the beginning on.
-        if self.runs_ahead || (self.received == 0 && !is_last) {
-            return;
-        }
-        self.expect(now, output);
-    }
-
     /// The next Output has come.
     pub(super) fn handle_next(&mut self, now: Instant) {
-        let Some(missing) = &mut self.missing else { return };
-        if !missing.is_seen && missing.asks == 0 && !self.asked {
-            // It comes behind the status that told of it although nothing was lost.
-            self.runs_ahead = true;
-            self.missing = None;
-            return self.tell(Event::Skipped("a status that ran ahead".into()));
+        if let Some(last) = &mut self.last {
+            last.by = now + AT_THE_END;
         }
+        let Some(missing) = &mut self.missing else { return };
         let left = missing.got.wrapping_sub(self.received);
         if left == 0 || left > u32::MAX / 2 {
             self.missing = None;
         } else {
             (missing.since, missing.asked, missing.asks) = (now, now, 0);
-        }
-        if let Some(last) = &mut self.last {
-            last.by = now + AT_THE_END;
         }
     }
 
@@ -102,9 +74,14 @@ impl Session {
             };
             return self.finish(End::Failed(Failure::Ended(reason)), false);
         }
+        let may_be_more = self.is_unanswered_since_reconnect(now);
         match &mut self.missing {
+            _ if self.last.is_some() => {}
+            None if may_be_more => {
+                self.local.clear();
+                self.last = Some(Last { end, by: now + AFTER_RECONNECT, may_be_more });
+            }
             None => self.finish(End::Remote(end), false),
-            Some(_) if self.last.is_some() => {}
             Some(missing) => {
                 if missing.asks == 0 {
                     missing.asks = 1;
@@ -112,7 +89,7 @@ impl Session {
                 }
                 // Nobody is left to take it.
                 self.local.clear();
-                self.last = Some(Last { end, by: now + AT_THE_END });
+                self.last = Some(Last { end, by: now + AT_THE_END, may_be_more });
             }
         }
     }
@@ -126,9 +103,10 @@ impl Session {
     /// Ends a stream that was over once what was missing has come.
     pub(super) fn end_if_complete(&mut self) {
         if self.missing.is_none()
-            && let Some(Last { end, .. }) = self.last.take()
+            && let Some(Last { end, may_be_more: false, .. }) = &self.last
         {
-            self.finish(End::Remote(end), false);
+            let end = End::Remote(end.clone());
+            self.finish(end, false);
         }
     }
 
@@ -141,7 +119,16 @@ impl Session {
             }
         } else if let Some(failure) = self.lost() {
             self.finish(End::Failed(failure), true);
+        } else if let Some(Last { end, .. }) = self.last.take() {
+            self.finish(End::Remote(end), false);
         }
+    }
+
+    /// When what is missing has to be there. What is only asked for on a new socket has its time from
+    /// when the Sync is sent.
+    pub(super) fn tail_by(&self) -> Option<Instant> {
+        let last = self.last.as_ref()?;
+        (!last.may_be_more || !self.sync_due).then_some(last.by)
     }
 
     /// That something is missing, as a failure.
@@ -153,20 +140,26 @@ impl Session {
     /// There is another socket, and a Sync is sent on it.
     pub(super) fn ask_on_another_socket(&mut self, now: Instant) {
         match (&mut self.missing, &mut self.last) {
-            (Some(missing), Some(last)) => {
-                missing.since = now;
-                missing.asks = 1;
+            (missing, Some(last)) => {
+                if let Some(missing) = missing {
+                    missing.since = now;
+                    missing.asks = 1;
+                }
                 last.by = now + AT_THE_END;
             }
-            _ => self.missing = None,
+            (missing, None) => *missing = None,
         }
     }
 
     /// A Sync is sent.
     pub(super) fn note_asked(&mut self, now: Instant) {
-        self.asked = true;
         if let Some(missing) = &mut self.missing {
             missing.asked = now;
+        }
+        if let Some(last) = &mut self.last
+            && last.may_be_more
+        {
+            last.by = now + AFTER_RECONNECT;
         }
     }
 
@@ -184,13 +177,6 @@ impl Session {
             (missing.since, missing.asked) = (now, now);
             return;
         }
-        if !missing.is_seen && missing.asks >= ASKED_FOR_NOTHING && self.last.is_none() {
-            self.runs_ahead = true;
-            self.missing = None;
-            // Until now it was waited for, and only from now on is the far side quiet.
-            self.last_output = now;
-            return self.tell(Event::Skipped("a status that tells of what never comes".into()));
-        }
         if now.saturating_duration_since(missing.since) < GIVE_UP {
             missing.asks += 1;
             self.sync_due = true;
@@ -203,7 +189,7 @@ impl Session {
         if self.missing.is_none() {
             self.tell(Event::Missing { expected: self.received.wrapping_add(1), got });
         }
-        let new = Missing { since: now, asked: now, asks: 0, got, is_seen: false };
+        let new = Missing { since: now, asked: now, asks: 0, got };
         let missing = self.missing.get_or_insert(new);
         if got.wrapping_sub(missing.got) <= u32::MAX / 2 {
             missing.got = got;

@@ -12,7 +12,11 @@
 //! `poll_*` until that gives nothing. Memory is bounded: [`Session::local_room`] and
 //! [`Session::wants_remote`] tell when to stop reading, which is how backpressure goes both ways.
 
+#[cfg(test)]
+mod agents;
 mod arrival;
+#[cfg(test)]
+mod arrival_model;
 #[cfg(test)]
 mod arriving;
 mod deadlines;
@@ -21,6 +25,7 @@ mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod incoming;
+mod keepalive;
 mod link;
 mod missing;
 #[cfg(test)]
@@ -43,14 +48,19 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub use self::arrival::Arrived;
+use self::arrival::Unacked;
 pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
+pub use self::keepalive::Keepalive;
 use self::link::{Link, Trial};
 use self::missing::{Last, Missing};
 use super::frame::{Frame, FrameType, Sequence, Version};
+use super::generation::Generation;
 use super::identification::Identification;
 use super::pace::{DEFAULT_LIMIT, Pace};
 use super::pings::Pings;
+use super::redial::RedialWatch;
 use super::replay::Replay;
 
 /// The most bytes from the local side that wait to be sent.
@@ -69,10 +79,11 @@ pub struct Config {
     /// Whether the target is known to speak first, so that local bytes can wait for it. What is
     /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
     pub server_first: bool,
-    /// How long after Opened the target is taken to be dialled, if it has not spoken.
+    /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
+    /// drops earlier Input or whose generation is not known.
     pub ready_delay: Duration,
-    /// After how much silence of ours an empty Input is sent.
-    pub keepalive: Option<Duration>,
+    /// How a session without local bytes is kept open.
+    pub keepalive: Keepalive,
     /// After how much time without payload in either direction the session is ended.
     pub idle_timeout: Option<Duration>,
     /// How long the far side may be quiet after the local end of file before it is taken to be done.
@@ -88,7 +99,7 @@ impl Config {
             unix_ms: unix_ms.max(1),
             server_first: false,
             ready_delay: Duration::from_millis(1500),
-            keepalive: Some(Duration::from_secs(50)),
+            keepalive: Keepalive::ByAgent(Duration::from_secs(50)),
             idle_timeout: None,
             linger: Duration::from_secs(10),
             random: 0,
@@ -113,6 +124,8 @@ pub struct Session {
     opening: Instant,
     version: Version,
     channel_id: Bytes,
+    /// The generation of the agent, once it is known.
+    agent: Option<Generation>,
     pace: Pace,
     pings: Pings,
     link: Link,
@@ -124,10 +137,17 @@ pub struct Session {
     greeting: Greeting,
     eof: Option<Instant>,
     ready: Option<Instant>,
+    /// Whether the target is taken to be listening.
+    reached: bool,
     last_sent: Instant,
     last_input: Instant,
-    frames_sent: i64,
     keepalive_due: bool,
+    /// Since when the socket has taken nothing although there is something for it.
+    blocked: Option<Instant>,
+    /// Since when it has taken everything that there was.
+    socket_free: Instant,
+    unacked: Option<Unacked>,
+    no_answer_told: bool,
     replay: Replay,
     /// The Input that was sent last, unless it was sent again.
     newest: Option<u32>,
@@ -146,15 +166,15 @@ pub struct Session {
     /// How many of the first bytes are those of SSH; past them once that is decided.
     ssh_matched: usize,
     outputs: u64,
+    /// Bytes of Output since the last frame of this side.
+    output_bytes: usize,
+    output_after_eof: bool,
+    redial: RedialWatch,
     last_output: Instant,
     next_sequence: Option<i64>,
     gap_told: bool,
     received: u32,
     missing: Option<Missing>,
-    /// Whether Outputs were ever asked for.
-    asked: bool,
-    /// Whether statuses tell of Outputs that come behind them, or never.
-    runs_ahead: bool,
     /// Bytes of Output that the far side was not told of.
     untold: usize,
     progress: bool,
@@ -178,18 +198,23 @@ impl Session {
             opening: now,
             version: Version::V1_01,
             channel_id: Bytes::new(),
+            agent: None,
             pace: Pace::new(now, DEFAULT_LIMIT),
-            pings: Pings::default(),
+            pings: Pings::new(now),
             link: Link::Up,
             trial: None,
             local: BytesMut::new(),
             greeting: Greeting::Nothing,
             eof: None,
             ready: None,
+            reached: false,
             last_sent: now,
             last_input: now,
-            frames_sent: 0,
             keepalive_due: false,
+            blocked: None,
+            socket_free: now,
+            unacked: None,
+            no_answer_told: false,
             replay: Replay::default(),
             newest: None,
             resend: None,
@@ -201,13 +226,14 @@ impl Session {
             identification: Some(Identification::default()),
             ssh_matched: 0,
             outputs: 0,
+            output_bytes: 0,
+            output_after_eof: false,
+            redial: RedialWatch::default(),
             last_output: now,
             next_sequence: None,
             gap_told: false,
             received: 0,
             missing: None,
-            asked: false,
-            runs_ahead: false,
             last: None,
             untold: 0,
             progress: false,
@@ -245,6 +271,11 @@ impl Session {
     /// Whether anything came from the target.
     pub fn has_output(&self) -> bool {
         self.outputs > 0
+    }
+
+    /// Whether anything came from the target after the local end of file.
+    pub fn has_output_after_eof(&self) -> bool {
+        self.output_after_eof
     }
 
     /// Takes bytes from the local side, as many as [`Self::local_room`] allows.
@@ -298,6 +329,14 @@ impl Session {
         self.pace.handle_unblocked(now);
     }
 
+    /// Since when the socket has taken nothing, if there is something that it has not taken.
+    pub fn handle_socket(&mut self, now: Instant, blocked: Option<Instant>) {
+        if blocked.is_none() && self.blocked.is_some() {
+            self.socket_free = now;
+        }
+        self.blocked = blocked;
+    }
+
     /// The next message for the WebSocket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         if self.end.is_none() && !self.is_connected() {
@@ -314,19 +353,17 @@ impl Session {
                 0 => 0,
                 queued => self.pace.allowance(now, queued),
             };
-            if payload > 0 || self.keepalive_due {
+            if payload > 0 {
                 let payload = self.local.split_to(payload).freeze();
                 self.pace.spend(now, payload.len());
-                if !payload.is_empty() {
-                    self.last_input = now;
-                }
-                let sequence = self.replay.push(payload.clone());
-                self.newest = Some(sequence);
-                if !self.version.is_resumable() {
-                    // Nobody will ask for it again.
-                    let _ = self.replay.acknowledge(sequence);
-                }
-                return self.transmit(now, FrameType::INPUT, sequence, payload);
+                self.last_input = now;
+                self.redial.handle_input();
+                return self.transmit_new(now, FrameType::INPUT, payload);
+            }
+            if std::mem::take(&mut self.keepalive_due)
+                && let Some(message) = self.transmit_keepalive(now)
+            {
+                return Some(message);
             }
         }
         if self.flush_by.is_some() && self.local.is_empty() && self.resend.is_none() {
@@ -359,12 +396,31 @@ impl Session {
         }
     }
 
+    fn make_reached(&mut self, now: Instant) {
+        self.make_ready(now);
+        if !std::mem::replace(&mut self.reached, true) {
+            self.tell(Event::Reached);
+        }
+    }
+
     fn queue(&mut self, bytes: Bytes) {
         if !self.discard && !bytes.is_empty() {
             self.deliver_bytes += bytes.len();
             self.deliver.push_back(bytes);
             self.note_reading();
         }
+    }
+
+    /// An Input or a Resize that is sent for the first time.
+    fn transmit_new(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> Option<Bytes> {
+        let has_payload = kind == FrameType::INPUT && !payload.is_empty();
+        let sequence = self.replay.push(kind, payload.clone());
+        self.newest = Some(sequence);
+        if has_payload {
+            self.note_unacked(now, sequence);
+        }
+        self.forget_unasked();
+        self.transmit(now, kind, sequence, payload)
     }
 
     fn transmit(
@@ -379,12 +435,13 @@ impl Session {
             let sequence = Sequence::Pair { input, output: self.received };
             (self.channel_id.clone(), sequence)
         } else {
-            (Bytes::new(), Sequence::Single(self.frames_sent))
+            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2).
+            (Bytes::new(), Sequence::Single(input.into()))
         };
         self.last_sent = now;
         self.keepalive_due = false;
         self.untold = 0;
-        self.frames_sent += 1;
+        self.output_bytes = 0;
         let frame = Frame {
             kind,
             version: self.version,

@@ -83,7 +83,7 @@ impl Model {
         Self {
             start: now,
             now,
-            keepalive: config.keepalive.unwrap(),
+            keepalive: Duration::from_secs(50),
             session: Session::new(now, config),
             written: 0,
             arrived: 0,
@@ -191,7 +191,7 @@ impl Model {
                 return;
             };
             let frame = Frame::decode(message).unwrap();
-            assert_eq!(frame.sequence, Sequence::Single(self.session.frames_sent - 1));
+            assert_eq!(frame.sequence, Sequence::Single(self.session.replay.last().into()));
             self.last_frame = self.now;
             if frame.kind == FrameType::CLOSE {
                 self.closes += 1;

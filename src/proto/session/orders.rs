@@ -72,7 +72,7 @@ impl Test {
                 continue;
             }
             match self.session.poll_timeout(true).filter(|at| *at <= until) {
-                Some(at) => assert!(at > self.now, "a deadline in the past"),
+                Some(at) => assert!(at > self.now, "a deadline in the past: {:?}", self.session),
                 None => break,
             }
             self.now = self.session.poll_timeout(true).unwrap();

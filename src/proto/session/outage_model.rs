@@ -239,7 +239,8 @@ fn a_gateway_that_answers_no_pings_is_not_waited_for() {
     model.answers = false;
     model.run(22 * SECOND, &Local::Copies);
     assert!(model.share(2 * SECOND) >= 0.985);
-    assert!(model.pings <= 8, "{} pings", model.pings);
+    // The last one asks whether the gateway is still there.
+    assert!(model.pings <= 8 + 1, "{} pings", model.pings);
 }
 
 #[test]
@@ -280,7 +281,10 @@ fn what_is_typed_does_not_wait() {
         }
         let pings = model.pings;
         model.run(60 * SECOND, &Local::Nothing);
-        assert_eq!(model.pings, pings, "an idle stream asks nothing");
+        assert!(
+            model.pings <= pings + 2,
+            "an idle stream asks every 20 s whether anybody is there"
+        );
     }
 }
 

@@ -50,6 +50,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A step that loses nothing but with its socket: what was lost before a Status, and only there, shows
+/// nowhere.
+fn in_order() -> impl Strategy<Value = Step> {
+    step().prop_filter("a socket keeps order", |step| {
+        !matches!(step, Step::LoseUp | Step::LoseDown | Step::SwapUp | Step::SwapDown)
+    })
+}
+
+/// The same within little time: what is on its way at the end is not waited for without end.
+fn at_once(step: Step) -> Step {
+    match step {
+        Step::Tick(ms) => Step::Tick(ms % 20),
+        step => step,
+    }
+}
+
 /// An agent that speaks 1.02, as PROTOCOL.md, 8 has it.
 #[derive(Default)]
 struct Far {
@@ -130,11 +146,10 @@ impl Far {
         }
     }
 
-    /// The last status, which tells how many Outputs there were.
+    /// The last status.
     fn tell_over(&mut self) {
         if self.over {
-            let last = self.acknowledged + u32::try_from(self.kept.len()).unwrap();
-            let sequence = Sequence::Pair { input: self.received, output: last };
+            let sequence = Sequence::Pair { input: 0, output: 0 };
             self.say(FrameType::STATUS, sequence, Bytes::from_static(b"\x05Exit"));
         }
     }
@@ -327,8 +342,8 @@ proptest! {
     #[test]
     fn the_end_is_not_taken_for_one_before_all_has_come(
         random: u64,
-        steps in proptest::collection::vec(step(), 1..100),
-        last in proptest::collection::vec(step(), 0..100),
+        steps in proptest::collection::vec(in_order(), 1..100),
+        last in proptest::collection::vec(in_order().prop_map(at_once), 0..100),
     ) {
         let mut model = Model::new(random);
         for step in &steps {

@@ -3,20 +3,20 @@
 use super::*;
 use crate::proto::status::Reason;
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
 
 /// A session, and the far side as the test plays it.
-struct Test {
+pub(super) struct Test {
     start: Instant,
-    now: Instant,
-    session: Session,
+    pub(super) now: Instant,
+    pub(super) session: Session,
     outputs: i64,
 }
 
 impl Test {
-    fn new(change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut Config)) -> Self {
         let now = Instant::now();
         let mut config = Config::new(1_700_000_000_000);
         change(&mut config);
@@ -24,7 +24,7 @@ impl Test {
     }
 
     /// Lets time pass, deadline by deadline, and gives what was sent.
-    fn pass(&mut self, time: Duration) -> Vec<Frame> {
+    pub(super) fn pass(&mut self, time: Duration) -> Vec<Frame> {
         let until = self.now + time;
         let mut sent = self.sent();
         while let Some(at) = self.session.poll_timeout(true).filter(|at| *at <= until) {
@@ -37,14 +37,20 @@ impl Test {
         sent
     }
 
-    fn sent(&mut self) -> Vec<Frame> {
+    pub(super) fn sent(&mut self) -> Vec<Frame> {
         let now = self.now;
         std::iter::from_fn(|| self.session.poll_transmit(now))
             .map(|message| Frame::decode(message).unwrap())
             .collect()
     }
 
-    fn frame(&mut self, kind: FrameType, version: Version, sequence: Sequence, payload: &[u8]) {
+    pub(super) fn frame(
+        &mut self,
+        kind: FrameType,
+        version: Version,
+        sequence: Sequence,
+        payload: &[u8],
+    ) {
         let frame = Frame {
             kind,
             version,
@@ -57,37 +63,37 @@ impl Test {
         self.session.handle_frame(self.now, frame.encode().unwrap());
     }
 
-    fn output(&mut self, payload: &[u8]) {
+    pub(super) fn output(&mut self, payload: &[u8]) {
         self.frame(FrameType::OUTPUT, Version::V1_01, Sequence::Single(self.outputs), payload);
         self.outputs += 1;
     }
 
-    fn status(&mut self, payload: &[u8]) {
+    pub(super) fn status(&mut self, payload: &[u8]) {
         self.frame(FrameType::STATUS, Version::V1_01, Sequence::Single(0), payload);
     }
 
-    fn local(&mut self, bytes: &[u8]) {
+    pub(super) fn local(&mut self, bytes: &[u8]) {
         self.session.handle_local(self.now, bytes);
     }
 
-    fn delivered(&mut self) -> Vec<u8> {
+    pub(super) fn delivered(&mut self) -> Vec<u8> {
         std::iter::from_fn(|| self.session.poll_deliver()).flatten().collect()
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.session.poll_event()).collect()
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
 }
 
-fn payloads(frames: &[Frame]) -> Vec<u8> {
+pub(super) fn payloads(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(|frame| frame.payload.to_vec()).collect()
 }
 
-fn kinds(frames: &[Frame]) -> Vec<FrameType> {
+pub(super) fn kinds(frames: &[Frame]) -> Vec<FrameType> {
     frames.iter().map(|frame| frame.kind).collect()
 }
 
@@ -193,7 +199,7 @@ fn frames_are_filled_paced_and_numbered_and_the_limit_changes_at_once() {
     let burst = test.sent();
     assert_eq!(burst.iter().map(|frame| frame.payload.len()).collect::<Vec<_>>(), [2048; 4]);
     let numbers: Vec<_> = burst.iter().map(|frame| frame.sequence).collect();
-    assert_eq!(numbers, [0, 1, 2, 3].map(Sequence::Single));
+    assert_eq!(numbers, [1, 2, 3, 4].map(Sequence::Single));
     assert!(burst.iter().all(|frame| frame.channel_id.is_empty()));
     assert_eq!(test.session.local_room(), 4 * 2048);
     assert_eq!(test.pass(80 * MS).len(), 1, "2,048 bytes take 80 ms at 200 kbit/s");
@@ -217,7 +223,7 @@ fn silence_is_broken_every_fifty_seconds_but_not_once_the_local_side_is_done() {
     test.session.handle_local_eof(test.now);
     assert_eq!(test.pass(500 * SECOND), []);
 
-    let mut test = Test::new(|config| config.keepalive = None);
+    let mut test = Test::new(|config| config.keepalive = Keepalive::Never);
     test.output(BANNER);
     assert_eq!(test.pass(1000 * SECOND), []);
 }

@@ -1,38 +1,27 @@
-//! The socket under a splice: what comes from it; that it is dropped when it is no good any more, made
-//! again, asked for a sign of life; and what is logged of a session.
+//! The socket under a splice: what comes from it; that it is dropped when it is no good any more and made
+//! again; and what is logged of a session.
 
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use super::{Driver, Observer};
+use super::{Driver, Notice, Observer};
 use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::plain;
-use crate::tunnel::vitals::Vitals;
 use crate::tunnel::wire::NotRedialled;
 
 impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
-    /// Drops a socket that is no good any more, makes another one, and asks the one that there is
-    /// for a sign of life.
-    pub(super) fn look_after_the_socket(&mut self, now: Instant) {
-        let slept = self.vitals.look(now, SystemTime::now());
-        if slept {
+    /// Drops a socket that is no good any more, and makes another one.
+    pub(super) fn maintain_connection(&mut self, now: Instant) {
+        if self.sleep.has_slept(now, SystemTime::now()) {
             debug!("this machine has slept");
-        }
-        if self.halves.is_some() {
-            let reads_far = self.session.wants_remote();
-            let held_up = self.session.waits_for_arrival();
-            let waits = self.outgoing.is_some() || self.unflushed || held_up;
-            if let Some(how) = self.vitals.broken(now, reads_far, waits) {
-                self.session.handle_disconnect(now, Disconnect::Broken(how));
-            }
+            self.session.handle_slept(now);
         }
         if !self.session.is_connected() {
             if let Some((_, stream)) = self.halves.as_mut().filter(|_| self.peer_closed) {
@@ -47,24 +36,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             self.blocked = None;
             self.sink_broken = None;
             self.peer_closed = false;
-            self.ping_due = false;
         }
         if self.session.end().is_some() {
             self.redialling = None;
         } else if let Some(channel) = self.session.poll_reconnect(now) {
             debug!("making another connection to the gateway");
             self.redialling = Some((self.redial)(channel));
-        }
-        self.ping_due |= self.vitals.ping(now);
-        let can_write = self.halves.is_some() && self.sink_broken.is_none();
-        if can_write && self.outgoing.is_none() && self.session.end().is_none() {
-            // A gateway whose own pings are not read hears at least this.
-            if std::mem::take(&mut self.ping_due) {
-                self.outgoing = Some(match self.session.wants_remote() {
-                    true => Message::Ping(self.session.ping(now)),
-                    false => Message::Pong(Bytes::new()),
-                });
-            }
         }
     }
 
@@ -77,7 +54,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         match redialled {
             Ok(socket) => {
                 self.halves = Some(socket.split());
-                self.vitals = Vitals::new(now, SystemTime::now());
                 self.session.handle_reconnected(now);
             }
             Err(NotRedialled { how, is_final }) => {
@@ -92,7 +68,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         now: Instant,
         message: Option<Result<Message, WsError>>,
     ) {
-        self.vitals.heard(now);
         if let Some(broken) = &mut self.sink_broken {
             broken.quiet_since = None;
         }
@@ -141,16 +116,23 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Progress(progress) => debug!("the session is {progress:?}"),
                 Event::Opened => debug!("the agent has joined"),
                 Event::Ready => {
-                    debug!("the target is taken to be listening");
+                    debug!("local bytes flow");
                     self.observer.ready();
+                }
+                Event::Reached => {
+                    debug!("the target is taken to be listening");
                     self.observer.reached();
                 }
                 Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
                 Event::Version(version) => debug!("the far side speaks {version}"),
-                Event::Gap { expected, got } => warn!(
-                    "Output {got} came where {expected} was due: bytes may have been lost on the \
-                     way (told once)"
-                ),
+                Event::Gap { expected, got } => {
+                    debug!("Output {got} came where {expected} was due");
+                    // SSH authenticates its bytes, and tells what is missing.
+                    if !self.session.is_ssh() {
+                        self.observer.notice(Notice::OutputGap);
+                    }
+                }
+                Event::NoAnswer(after) => self.observer.notice(Notice::NoAnswer(after)),
                 Event::Skipped(what) => debug!("skipped {what}"),
                 Event::Disconnected(why) => {
                     info!("the connection to the gateway was lost ({why}): making another one");

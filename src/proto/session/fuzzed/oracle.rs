@@ -42,16 +42,19 @@ impl Run<'_> {
                 assert_eq!(output, self.received, "a wrong acknowledgement");
                 usize::try_from(input).unwrap_or(usize::MAX)
             } else {
-                assert_eq!(frame.sequence, Sequence::Single(self.frames));
                 assert!(frame.channel_id.is_empty());
-                self.inputs.len() + usize::from(frame.kind == FrameType::INPUT)
+                let Sequence::Single(sequence) = frame.sequence else { panic!("{frame:?}") };
+                usize::try_from(sequence).unwrap_or(usize::MAX)
             };
-            self.frames += 1;
             self.last_frame = self.now;
             match frame.kind {
                 FrameType::INPUT => {
                     assert!(!ended && self.ready, "Input before its time, or after");
                     self.input(sequence, &frame.payload);
+                }
+                FrameType::RESIZE => {
+                    assert!(!ended && self.ready && frame.payload.len() == 4);
+                    self.input(sequence, b"");
                 }
                 FrameType::SYNC => {
                     assert!(!ended && self.resumable && frame.payload.is_empty());
@@ -79,7 +82,7 @@ impl Run<'_> {
             assert_eq!(sequence, self.inputs.len() + 1, "a number is left out");
             let end = self.arrived + payload.len();
             assert_eq!(self.written.get(self.arrived..end), Some(payload), "not what was written");
-            assert!(self.resumable || !self.eof || !payload.is_empty(), "an older agent redials");
+            assert!(self.resumable || !self.eof || !payload.is_empty(), "an agent may redial");
             self.inputs.push(self.arrived..end);
             self.arrived = end;
         }
@@ -109,7 +112,9 @@ impl Run<'_> {
             assert!(!self.end_told, "{event:?} after the end");
             match event {
                 Event::Ready => {
-                    let told = self.opened.map(|at| at + self.config.ready_delay);
+                    let holds = self.agent.is_some_and(Generation::holds_early_input);
+                    let delay = if holds { Duration::ZERO } else { self.config.ready_delay };
+                    let told = self.opened.map(|at| at + delay);
                     let untold = self.start + self.config.ready_delay + UNTOLD;
                     let told = told.or((!self.progress).then_some(untold));
                     let is_time = told.is_some_and(|told| told <= self.now);
@@ -133,7 +138,15 @@ impl Run<'_> {
         }
         let nobody_waits = self.eof || !session.is_connected();
         assert!(!nobody_waits || due.is_some(), "it hangs: {session:?}");
-        if let Some(keepalive) = self.config.keepalive
+        let is_heeded = match self.config.keepalive {
+            Keepalive::Always(after) => Some(after),
+            Keepalive::ByAgent(after) => {
+                let redials = matches!(self.agent, Some(Generation::A | Generation::B));
+                (!redials || session.is_ssh()).then_some(after)
+            }
+            Keepalive::Never => None,
+        };
+        if let Some(keepalive) = is_heeded
             && self.ready
             && !nobody_waits
             && !session.keepalive_due

@@ -1,0 +1,108 @@
+//! A target that was dialled again in the middle of a stream (PROTOCOL.md, 5).
+//!
+//! An agent of generations A to C does not say that the target has closed, and a keepalive can make it
+//! dial again. A server that speaks first then greets again: the same first bytes, soon after a
+//! keepalive, with nothing from the client between them.
+
+use std::time::{Duration, Instant};
+
+/// How long after a keepalive the greeting of a new connection can come.
+const WITHIN: Duration = Duration::from_secs(3);
+/// How many first bytes are compared. Fewer occur by chance.
+const PREFIX: usize = 8;
+
+/// Looks for the greeting of a second connection.
+#[derive(Debug, Default)]
+pub(super) struct RedialWatch {
+    /// The first bytes of the stream.
+    greeting: Vec<u8>,
+    /// Whether an Output has begun with them again: then it proves nothing.
+    repeats: bool,
+    /// Until when a greeting can be the answer to a keepalive.
+    until: Option<Instant>,
+}
+
+impl RedialWatch {
+    /// A keepalive is sent that makes an agent dial a closed target again.
+    pub(super) fn handle_keepalive(&mut self, now: Instant) {
+        self.until = Some(now + WITHIN);
+    }
+
+    /// Bytes of the client are sent: what comes from now on may be the answer to them.
+    pub(super) fn handle_input(&mut self) {
+        self.until = None;
+    }
+
+    /// An Output has come. Whether it is the greeting of a second connection.
+    pub(super) fn is_second_greeting(&mut self, now: Instant, payload: &[u8]) -> bool {
+        if self.greeting.len() < PREFIX {
+            let missing = PREFIX - self.greeting.len();
+            self.greeting.extend(payload.iter().take(missing));
+            return false;
+        }
+        if !payload.starts_with(&self.greeting) {
+            return false;
+        }
+        let is_new = !std::mem::replace(&mut self.repeats, true);
+        is_new && self.until.is_some_and(|until| now <= until)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn greeted(now: Instant) -> RedialWatch {
+        let mut watch = RedialWatch::default();
+        assert!(!watch.is_second_greeting(now, b"220 mail"));
+        assert!(!watch.is_second_greeting(now, b".example ESMTP\r\n"));
+        watch
+    }
+
+    #[test]
+    fn a_greeting_behind_a_keepalive_is_that_of_a_second_connection() {
+        let now = Instant::now();
+        let mut watch = greeted(now);
+        watch.handle_keepalive(now);
+        assert!(watch.is_second_greeting(now + 3 * SECOND, b"220 mail.example ESMTP\r\n"));
+    }
+
+    #[test]
+    fn the_first_bytes_may_come_in_pieces() {
+        let now = Instant::now();
+        let mut watch = RedialWatch::default();
+        for piece in [&b"22"[..], b"", b"0 ma", b"il.example"] {
+            assert!(!watch.is_second_greeting(now, piece));
+        }
+        watch.handle_keepalive(now);
+        assert!(!watch.is_second_greeting(now, b"220 m"), "too short to tell");
+        assert!(watch.is_second_greeting(now, b"220 mail.example"));
+    }
+
+    #[test]
+    fn what_comes_late_or_after_input_or_begins_otherwise_is_not() {
+        let now = Instant::now();
+        let mut watch = greeted(now);
+        watch.handle_keepalive(now);
+        assert!(!watch.is_second_greeting(now + SECOND, b"250 mail"));
+        assert!(!watch.is_second_greeting(now + 4 * SECOND, b"220 mail"));
+        let mut watch = greeted(now);
+        watch.handle_keepalive(now);
+        watch.handle_input();
+        assert!(!watch.is_second_greeting(now + SECOND, b"220 mail"), "it may be the answer");
+        let mut watch = greeted(now);
+        assert!(!watch.is_second_greeting(now + SECOND, b"220 mail"), "there was no keepalive");
+    }
+
+    #[test]
+    fn a_server_that_repeats_itself_is_left_alone() {
+        let now = Instant::now();
+        let mut watch = greeted(now);
+        assert!(!watch.is_second_greeting(now + SECOND, b"220 mail"));
+        watch.handle_keepalive(now + 2 * SECOND);
+        assert!(!watch.is_second_greeting(now + 3 * SECOND, b"220 mail"));
+    }
+}

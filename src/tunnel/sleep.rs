@@ -1,0 +1,63 @@
+//! Whether this machine has slept: few sockets survive that.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// No wait is longer than this, so that a sleep is seen soon after it.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// A wait that took so much longer than it was to take was a sleep.
+const ASLEEP: Duration = Duration::from_secs(30);
+
+/// Compares the clocks before and after each wait.
+#[derive(Debug)]
+pub(super) struct SleepWatch {
+    looked: (Instant, SystemTime),
+}
+
+impl SleepWatch {
+    pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
+        Self { looked: (now, wall) }
+    }
+
+    /// Whether this machine has slept since the last call. Either clock shows it: some stand still
+    /// meanwhile, and others can be set. To be called after each wait, none of which is longer than
+    /// [`Self::deadline`] says.
+    pub(super) fn has_slept(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let (last, last_wall) = std::mem::replace(&mut self.looked, (now, wall));
+        let passed = now.saturating_duration_since(last);
+        let passed = passed.max(wall.duration_since(last_wall).unwrap_or_default());
+        passed > LOOK_EVERY + ASLEEP
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        self.looked.0 + LOOK_EVERY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_sleep_shows_on_either_clock() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        for (monotonic, wall_clock) in [(0, 3600), (3600, 3600), (3600, 0), (51, 51)] {
+            let mut watch = SleepWatch::new(now, wall);
+            let (now, wall) = (now + SECOND * monotonic, wall + SECOND * wall_clock);
+            assert!(watch.has_slept(now, wall));
+            assert!(!watch.has_slept(now, wall), "that was before");
+        }
+    }
+
+    #[test]
+    fn a_wait_and_a_clock_that_was_set_back_are_no_sleep() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut watch = SleepWatch::new(now, wall);
+        assert_eq!(watch.deadline(), now + LOOK_EVERY);
+        assert!(!watch.has_slept(now + 20 * SECOND, wall + 20 * SECOND));
+        assert!(!watch.has_slept(now + 40 * SECOND, wall - 3600 * SECOND));
+        assert!(!watch.has_slept(now + 85 * SECOND, wall - 3555 * SECOND));
+    }
+}
