@@ -101,6 +101,8 @@ pub enum Action {
     StallClient,
     /// The agent stops reading what the target sends.
     StallTarget,
+    /// Whether the gateway answers WebSocket pings from now on ([`crate::Instance::pongs`]).
+    Pongs(bool),
     /// Takes [`Action::Hang`], [`Action::StallClient`] and [`Action::StallTarget`] back.
     Resume,
     /// From now on a resumable agent acknowledges so many Inputs more than it has; 0 takes it back.

@@ -157,8 +157,8 @@ pub struct Instance {
     pub status: InstanceStatus,
     /// Whether its agent is connected. Sessions open only if so.
     pub agent_online: bool,
-    /// What the agent says its version is.
-    pub agent_version: String,
+    /// What the agent says its version is, in place of its own; empty is an agent that was never there.
+    pub agent_version: Option<String>,
     /// Its agent.
     pub agent: Agent,
     /// How long the gateway waits for an agent that does not come.
@@ -173,6 +173,8 @@ pub struct Instance {
     pub idle_timeout: Duration,
     /// How long a session lives at all.
     pub session_timeout: Duration,
+    /// Whether the gateway answers WebSocket pings.
+    pub pongs: bool,
     /// How often the gateway sends a WebSocket ping, if it does.
     pub ping_every: Option<Duration>,
     /// A limit on what the gateway sends, in bits per second.
@@ -186,7 +188,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A running instance with a newer agent and nothing that listens.
+    /// A running instance with an agent of generation D and nothing that listens.
     pub fn new(id: impl Into<String>) -> Self {
         let id = id.into();
         Self {
@@ -197,14 +199,15 @@ impl Instance {
             facts: Facts::default(),
             status: InstanceStatus::Running,
             agent_online: true,
-            agent_version: "2.2.3.900".to_owned(),
-            agent: Agent::newer(),
+            agent_version: None,
+            agent: Agent::d(),
             agent_timeout: Duration::from_secs(20),
             targets: BTreeMap::new(),
             pace: Pace::default(),
             progress: Progress::default(),
             idle_timeout: Duration::from_secs(180),
             session_timeout: Duration::from_secs(3 * 3_600),
+            pongs: true,
             ping_every: None,
             output_limit: None,
             faults: Vec::new(),
@@ -255,7 +258,7 @@ impl Instance {
         self
     }
 
-    /// Its agent ([`Agent::newer`]).
+    /// Its agent ([`Agent::d`]), whose version it reports unless [`Instance::agent_version`] says another.
     #[must_use]
     pub fn agent(mut self, agent: Agent) -> Self {
         self.agent = agent;
@@ -297,6 +300,13 @@ impl Instance {
         self
     }
 
+    /// Whether the gateway answers WebSocket pings (yes). [`crate::LocalCloud::pongs`] switches it for live connections too.
+    #[must_use]
+    pub fn pongs(mut self, answered: bool) -> Self {
+        self.pongs = answered;
+        self
+    }
+
     /// How often the gateway sends a WebSocket ping (never).
     #[must_use]
     pub fn ping_every(mut self, interval: Duration) -> Self {
@@ -323,6 +333,11 @@ impl Instance {
     pub fn frame_fault(mut self, fault: FrameFault) -> Self {
         self.frame_faults.push(fault);
         self
+    }
+
+    /// What DescribeCloudAssistantStatus reports.
+    pub(crate) fn version(&self) -> String {
+        self.agent_version.clone().unwrap_or_else(|| self.agent.version_on(self.os))
     }
 
     /// The agent can be reached, so that a session can open.

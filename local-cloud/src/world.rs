@@ -328,16 +328,35 @@ impl Shared {
 
     /// Another limit on what clients of an instance send. Whether there is one with that id.
     pub(crate) fn set_limit(&self, instance: &str, limit: u64) -> bool {
+        let change = |found: &mut Instance| {
+            found.pace.limit = limit;
+            found.pace.announced = true;
+        };
+        self.change_live(instance, change, &Control::Limit(limit))
+    }
+
+    /// Whether pings of an instance's sessions are answered. Whether there is one with that id.
+    pub(crate) fn pongs(&self, instance: &str, answered: bool) -> bool {
+        let control = Control::Strike(Action::Pongs(answered));
+        self.change_live(instance, |found| found.pongs = answered, &control)
+    }
+
+    /// Changes an instance, and tells the streams of its sessions. Whether there is one with that id.
+    fn change_live(
+        &self,
+        instance: &str,
+        change: impl FnOnce(&mut Instance),
+        control: &Control,
+    ) -> bool {
         let sessions: Vec<String> = {
             let mut world = self.world();
             let Some(found) = world.instances.get_mut(instance) else { return false };
-            found.pace.limit = limit;
-            found.pace.announced = true;
+            change(found);
             let here = world.tickets.iter().filter(|ticket| ticket.instance == instance);
             here.map(|ticket| ticket.id.clone()).collect()
         };
         for session in sessions {
-            self.tell(&session, &Control::Limit(limit));
+            self.tell(&session, control);
         }
         true
     }

@@ -1,7 +1,10 @@
 //! What the futures of one stream share: whose it is, where to send, what may strike, and the socket that it is on.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -80,6 +83,8 @@ pub(crate) struct Link {
     to_agent: Mutex<Mangler>,
     /// Rung when there may be something to send, or room to read more.
     bell: watch::Sender<()>,
+    /// Whether pings are answered.
+    pongs: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +113,7 @@ impl Link {
             to_client: mangler(Way::ToClient),
             to_agent: mangler(Way::ToAgent),
             bell: watch::Sender::new(()),
+            pongs: AtomicBool::new(instance.pongs),
             instance,
         }
     }
@@ -139,6 +145,7 @@ impl Link {
         lock(&self.channel).attached();
         lock(&self.to_client).attached();
         lock(&self.to_agent).attached();
+        switches.pongs(self.pongs.load(Ordering::Relaxed));
         let mut here = lock(&self.attachment);
         here.switches = switches;
         here.number += 1;
@@ -189,6 +196,12 @@ impl Link {
     /// Which progress there was so far.
     pub(crate) fn reached(&self) -> Vec<u8> {
         lock(&self.attachment).progress.clone()
+    }
+
+    /// Whether pings are answered from now on, on this socket and those that follow.
+    pub(crate) fn answer_pings(&self, answered: bool) {
+        self.pongs.store(answered, Ordering::Relaxed);
+        self.switches().pongs(answered);
     }
 
     // ------------------------------------------------------------ numbers

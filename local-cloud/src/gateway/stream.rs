@@ -117,7 +117,8 @@ struct Sockets<'a> {
 
 impl Sockets<'_> {
     async fn attach(&mut self, socket: Socket) {
-        let Socket { io, early, presence } = socket;
+        let Socket { mut io, early, presence } = socket;
+        io.begin_frames();
         let (again, urgent) = self.link.attach(io.switches());
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)

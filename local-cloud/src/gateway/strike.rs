@@ -36,6 +36,7 @@ impl Link {
             Action::Delay(delay) => out.send(Outgoing::Pause(*delay)).await,
             Action::Silence => out.send(Outgoing::Mute).await,
             Action::Vanish => out.send(Outgoing::Vanish).await,
+            Action::Pongs(answered) => self.answer_pings(*answered),
             Action::Hang => self.stall(|stalls| stalls.agent = true),
             Action::StallClient => self.stall(|stalls| stalls.client = true),
             Action::StallTarget => self.stall(|stalls| stalls.target = true),
@@ -80,6 +81,7 @@ impl Link {
                 | Action::StallClient
                 | Action::StallTarget
                 | Action::Resume
+                | Action::Pongs(_)
                 | Action::AckAhead(_)
                 | Action::ForgetOutputs
         );
