@@ -1,6 +1,10 @@
 //! Instances: what they listen on, which agent runs on them, and how the gateway treats their sessions.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use crate::{
     agent::Agent,
@@ -111,6 +115,40 @@ impl Pace {
     }
 }
 
+/// How a gateway treats a WebSocket on which the client sends nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SilentClose {
+    /// After so long.
+    pub after: Duration,
+    /// Whether the client's pings and pongs break the silence, as its frames do.
+    pub pings_count: bool,
+    /// The code of the WebSocket close. 1005 is a close frame without a code, 1006 none at all.
+    pub code: u16,
+}
+
+impl SilentClose {
+    /// A close with 1001 after so long without a frame.
+    #[must_use]
+    pub fn after(after: Duration) -> Self {
+        Self { after, pings_count: false, code: 1001 }
+    }
+
+    /// Pings and pongs break the silence too.
+    #[must_use]
+    pub fn pings_count(mut self) -> Self {
+        self.pings_count = true;
+        self
+    }
+
+    /// With another code.
+    #[must_use]
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = code;
+        self
+    }
+}
+
 /// Whether an instance runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InstanceStatus {
@@ -165,6 +203,8 @@ pub struct Instance {
     pub agent_timeout: Duration,
     /// What listens where, as seen from the instance: no host is the instance itself.
     pub targets: BTreeMap<(Option<String>, u16), SocketAddr>,
+    /// Ports of the instance that answer no dial, as behind a firewall that drops packets.
+    pub unanswering: BTreeSet<u16>,
     /// The limit on what clients send.
     pub pace: Pace,
     /// Which progress the gateway tells of.
@@ -175,6 +215,10 @@ pub struct Instance {
     pub session_timeout: Duration,
     /// Whether the gateway answers WebSocket pings.
     pub pongs: bool,
+    /// Whether the gateway answers a client's WebSocket close, and ends the connection then.
+    pub answers_close: bool,
+    /// Whether the gateway closes a WebSocket on which the client sends nothing.
+    pub silent_close: Option<SilentClose>,
     /// How often the gateway sends a WebSocket ping, if it does.
     pub ping_every: Option<Duration>,
     /// A limit on what the gateway sends, in bits per second.
@@ -203,11 +247,14 @@ impl Instance {
             agent: Agent::d(),
             agent_timeout: Duration::from_secs(20),
             targets: BTreeMap::new(),
+            unanswering: BTreeSet::new(),
             pace: Pace::default(),
             progress: Progress::default(),
             idle_timeout: Duration::from_secs(180),
             session_timeout: Duration::from_secs(3 * 3_600),
             pongs: true,
+            answers_close: true,
+            silent_close: None,
             ping_every: None,
             output_limit: None,
             faults: Vec::new(),
@@ -241,6 +288,13 @@ impl Instance {
     #[must_use]
     pub fn remote(mut self, host: impl Into<String>, port: u16, listener: SocketAddr) -> Self {
         self.targets.insert((Some(host.into()), port), listener);
+        self
+    }
+
+    /// A port that answers no dial, neither with a connection nor with a refusal.
+    #[must_use]
+    pub fn unanswering(mut self, port: u16) -> Self {
+        self.unanswering.insert(port);
         self
     }
 
@@ -304,6 +358,21 @@ impl Instance {
     #[must_use]
     pub fn pongs(mut self, answered: bool) -> Self {
         self.pongs = answered;
+        self
+    }
+
+    /// Whether the gateway answers a client's WebSocket close (yes). Otherwise nothing comes after it, and the TCP connection
+    /// stays for as long as the cloud does.
+    #[must_use]
+    pub fn answers_close(mut self, answers: bool) -> Self {
+        self.answers_close = answers;
+        self
+    }
+
+    /// Closes WebSockets on which the client sends nothing (never).
+    #[must_use]
+    pub fn silent_close(mut self, silent_close: SilentClose) -> Self {
+        self.silent_close = Some(silent_close);
         self
     }
 

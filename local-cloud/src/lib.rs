@@ -169,7 +169,7 @@ pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use faults::{Faults, Wobble};
 pub use fleet::{Boot, Facts};
 pub use frame_fault::{FrameFault, Mangle, Way, Which};
-pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress};
+pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress, SilentClose};
 pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
 pub use restart::Restart;
 pub use resumption::{Resumption, SyncAnswer, SyncNames};

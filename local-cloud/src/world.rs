@@ -225,6 +225,8 @@ pub(crate) struct World {
     pub(crate) issuer: Issuer,
     /// Instances on their way up.
     pub(crate) booting: Vec<BootStep>,
+    /// Connections to the API that were there then are dead.
+    pub(crate) dead_until: Option<Instant>,
 }
 
 impl World {
@@ -237,6 +239,16 @@ impl World {
             self.regions.push(instance.region.clone());
         }
         self.instances.insert(instance.id.clone(), instance);
+    }
+
+    /// The connections to the API that are there now are dead from now on.
+    pub(crate) fn connections_die(&mut self) {
+        self.dead_until = Some(Instant::now());
+    }
+
+    /// Whether a connection that was accepted then is dead.
+    pub(crate) fn is_dead(&self, accepted: Instant) -> bool {
+        self.dead_until.is_some_and(|until| accepted <= until)
     }
 
     /// The HTTP status that an upgrade of this session is refused with now, if it is.

@@ -46,6 +46,7 @@ pub(crate) struct Switches {
     vanished: AtomicBool,
     reset: AtomicBool,
     pongs_off: AtomicBool,
+    hung_up: AtomicBool,
 }
 
 impl Switches {
@@ -67,6 +68,16 @@ impl Switches {
     /// Whether pongs get out from now on.
     pub(crate) fn pongs(&self, answered: bool) {
         self.pongs_off.store(!answered, Ordering::Relaxed);
+    }
+
+    /// The next flush ends what is written, and nothing is written after it.
+    pub(crate) fn hang_up(&self) {
+        self.hung_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing that is written gets out.
+    fn swallows(&self) -> bool {
+        self.is_muted() || self.hung_up.load(Ordering::Relaxed)
     }
 
     /// The connection will end with a reset.
@@ -151,7 +162,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.switches.is_muted() {
+        if self.switches.swallows() {
             return Poll::Ready(Ok(buf.len()));
         }
         let Self { stream, switches, frames, .. } = &mut *self;
@@ -174,6 +185,9 @@ impl AsyncWrite for Io {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.switches.is_muted() {
             return Poll::Ready(Ok(()));
+        }
+        if self.switches.hung_up.load(Ordering::Relaxed) {
+            return self.poll_shutdown(cx);
         }
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),

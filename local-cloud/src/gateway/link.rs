@@ -5,11 +5,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep_until};
 
 use super::{
     channel::Channel,
@@ -37,6 +37,8 @@ pub(crate) struct Stalls {
     pub(crate) agent: bool,
     /// The gateway's reading of the client.
     pub(crate) client: bool,
+    /// The same, until then.
+    pub(crate) client_until: Option<tokio::time::Instant>,
     /// The agent's reading of the target.
     pub(crate) target: bool,
 }
@@ -305,6 +307,16 @@ impl Link {
         }
     }
 
+    /// Whether a Close from the client ends the session. Before the agent has joined, the gateway sees to it.
+    pub(crate) fn obeys_close(&self) -> bool {
+        !self.is_open() || self.instance.agent.generation.ends_on_close()
+    }
+
+    /// Whether the agent has joined.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.opened.borrow()
+    }
+
     /// Returns once the session is opened.
     pub(crate) async fn opened(&self) {
         // The sender lives in self, so this cannot fail.
@@ -319,6 +331,34 @@ impl Link {
     /// The agent's own turn: everything it does waits here.
     pub(crate) async fn agent_may_go(&self) {
         self.may_go(|stalls| stalls.agent).await;
+    }
+
+    /// Returns when the gateway may read the client. For how long it had to wait.
+    pub(crate) async fn client_may_be_read(&self) -> Duration {
+        let begin = tokio::time::Instant::now();
+        let mut stalls = self.stalls.subscribe();
+        loop {
+            let Stalls { client, client_until, .. } = *stalls.borrow_and_update();
+            let until = client_until.filter(|until| *until > tokio::time::Instant::now());
+            match until {
+                None if !client => return begin.elapsed(),
+                Some(until) if !client => tokio::select! {
+                    () = sleep_until(until) => {}
+                    _ = stalls.changed() => {}
+                },
+                // The sender lives in self, so this cannot fail.
+                _ => _ = stalls.changed().await,
+            }
+        }
+    }
+
+    /// Returns when the gateway may no longer read the client.
+    pub(crate) async fn client_stalls(&self) {
+        let stalled = |stalls: &Stalls| {
+            let now = tokio::time::Instant::now();
+            stalls.client || stalls.client_until.is_some_and(|until| until > now)
+        };
+        let _ = self.stalls.subscribe().wait_for(stalled).await;
     }
 
     pub(crate) fn stall(&self, change: impl FnOnce(&mut Stalls)) {

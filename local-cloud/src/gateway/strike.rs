@@ -39,6 +39,10 @@ impl Link {
             Action::Pongs(answered) => self.answer_pings(*answered),
             Action::Hang => self.stall(|stalls| stalls.agent = true),
             Action::StallClient => self.stall(|stalls| stalls.client = true),
+            Action::StallClientFor(time) => {
+                let until = tokio::time::Instant::now() + *time;
+                self.stall(|stalls| stalls.client_until = Some(until));
+            }
             Action::StallTarget => self.stall(|stalls| stalls.target = true),
             Action::Resume => self.stall(|stalls| *stalls = Stalls::default()),
             Action::AckAhead(_) | Action::AskFor(_) | Action::ForgetOutputs => {
@@ -79,6 +83,7 @@ impl Link {
             action,
             Action::Hang
                 | Action::StallClient
+                | Action::StallClientFor(_)
                 | Action::StallTarget
                 | Action::Resume
                 | Action::Pongs(_)
