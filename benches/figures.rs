@@ -61,7 +61,7 @@ impl Bench {
     async fn start() -> Self {
         let server =
             if world::installed("sshd").is_some() { Server::OpenSsh } else { Server::InProcess };
-        let world = World::new(server, Agent::newer()).await.unwrap();
+        let world = World::new(server, Agent::d()).await.unwrap();
         let relay = Relay::start(world.addr).await;
         let instance =
             Instance::new(INSTANCE).target(22, relay.addr).pace(Pace::announced(80_000_000));

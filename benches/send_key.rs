@@ -31,7 +31,7 @@ async fn main() {
     if std::env::args().any(|arg| arg == "--test" || arg == "--list") {
         return;
     }
-    let instance = Instance::new(INSTANCE).agent(Agent::newer()).command_time(INVOCATION);
+    let instance = Instance::new(INSTANCE).agent(Agent::d()).command_time(INVOCATION);
     let world = World::of_registered_keys(LocalCloud::builder(), instance).await;
     let world = world.expect("sshd and curl are installed");
     println!("| what, {RUNS} runs | seconds | beside it |");

@@ -95,12 +95,12 @@ async fn cuts(up: bool) -> String {
 
 /// A thousand logins one after another, and fifty at once.
 async fn logins() {
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
     let world = World::with(Server::OpenSsh, instance).await.expect("sshd is installed");
     let mut names = vec![INSTANCE.to_owned()];
     for number in 1..INSTANCES {
         names.push(format!("i-bp1soak{number}"));
-        let agent = Agent::newer().quick();
+        let agent = Agent::d().quick();
         let other = Instance::new(names.last().unwrap()).agent(agent).target(22, world.addr);
         world.cloud.add_instance(other);
     }
@@ -149,7 +149,7 @@ async fn processes(folder: &Path) -> usize {
 async fn forward() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let instance = Instance::new(INSTANCE)
-        .agent(Agent::newer().quick())
+        .agent(Agent::d().quick())
         .pace(Pace::announced(64_000_000))
         .target(7, listener.local_addr().unwrap());
     tokio::spawn(async move {

@@ -69,7 +69,7 @@ impl Bench {
         let instance = Instance::new(ID)
             .name("web-own")
             .private_address("10.200.0.1".parse().unwrap())
-            .agent(Agent::newer().quick())
+            .agent(Agent::d().quick())
             .pace(Pace::off())
             .target(22, target.local_addr().unwrap());
         let cloud = LocalCloud::builder().tls(Tls::Trusted).instance(instance).fleet(INSTANCES - 1);

@@ -247,7 +247,7 @@ async fn clouds(lab: &Path) -> Vec<(&'static str, LocalCloud)> {
 
 fn plain(sshd: SocketAddr) -> Builder {
     let instance = |id: &str, name: &str| {
-        let agent = Agent::newer().quick();
+        let agent = Agent::d().quick();
         Instance::new(id).name(name).agent(agent).pace(Pace::off()).target(22, sshd)
     };
     let address = |last| Ipv4Addr::new(10, 0, 0, last);
@@ -300,10 +300,7 @@ fn plain(sshd: SocketAddr) -> Builder {
         )
         .instance(instance("i-bp1example0007", "数据库").private_address(address(7)))
         .instance(
-            instance("i-bp1example0008", "windows")
-                .private_address(address(8))
-                .os(Os::Windows)
-                .agent_version("2.1.3.900"),
+            instance("i-bp1example0008", "windows").private_address(address(8)).os(Os::Windows),
         )
         .instance(
             instance("i-2zeexample0001", "db")

@@ -191,6 +191,12 @@ impl LocalCloud {
         self.shared.set_limit(instance, limit)
     }
 
+    /// Whether the gateway answers WebSocket pings of an instance's sessions, from now on: of those that are connected, and of
+    /// those that connect. Whether there is an instance with that id.
+    pub fn pongs(&self, instance: &str, answered: bool) -> bool {
+        self.shared.pongs(instance, answered)
+    }
+
     /// Changes the limit of an instance again and again, taking one after the other of these and beginning anew, until
     /// what this gives is dropped. To be called on a runtime.
     pub fn wobble_limit(&self, instance: &str, limits: &[u64], every: Duration) -> Wobble {

@@ -97,11 +97,15 @@ pub enum Action {
     /// A WebSocket close with this code, and no status before it. 1005 is a close frame without a code, 1006 none
     /// at all, as [`Action::Cut`].
     Close(u16),
-    /// The gateway stops reading what the client sends.
+    /// The gateway stops reading what the client sends, and with it answering its pings.
     StallClient,
+    /// The same for so long, and then it goes on.
+    StallClientFor(Duration),
     /// The agent stops reading what the target sends.
     StallTarget,
-    /// Takes [`Action::Hang`], [`Action::StallClient`] and [`Action::StallTarget`] back.
+    /// Whether the gateway answers WebSocket pings from now on ([`crate::Instance::pongs`]).
+    Pongs(bool),
+    /// Takes [`Action::Hang`], [`Action::StallClient`], [`Action::StallClientFor`] and [`Action::StallTarget`] back.
     Resume,
     /// From now on a resumable agent acknowledges so many Inputs more than it has; 0 takes it back.
     AckAhead(u32),
@@ -143,6 +147,8 @@ pub enum Malformed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiFault {
     pub(crate) action: Option<String>,
+    /// So many calls more are let through.
+    pub(crate) after: u32,
     pub(crate) times: Option<u32>,
     pub(crate) delay: Option<Duration>,
     pub(crate) late: Option<Duration>,
@@ -167,6 +173,7 @@ pub(crate) enum ApiEffect {
         body: String,
     },
     Silent,
+    DeadConnections,
     Cut,
     CutMidway,
 }
@@ -175,6 +182,7 @@ impl ApiFault {
     fn new(action: Option<String>) -> Self {
         Self {
             action,
+            after: 0,
             times: None,
             delay: None,
             late: None,
@@ -199,6 +207,13 @@ impl ApiFault {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// Lets so many calls through before. With [`ApiFault::silent`] the API goes black from the next one on.
+    #[must_use]
+    pub fn after(mut self, calls: u32) -> Self {
+        self.after = calls;
         self
     }
 
@@ -262,6 +277,16 @@ impl ApiFault {
         self
     }
 
+    /// All connections to the API that are there, the call's own included, are dead from now on, as after a sleep: what is sent
+    /// on them is read, and nothing comes. Those that are made later work. Once, unless [`ApiFault::times`] says otherwise
+    /// afterwards.
+    #[must_use]
+    pub fn dead_connections(mut self) -> Self {
+        self.effect = ApiEffect::DeadConnections;
+        self.times = Some(1);
+        self
+    }
+
     /// The connection ends before the first byte of the answer. The call is not carried out.
     #[must_use]
     pub fn cut(mut self) -> Self {
@@ -279,8 +304,15 @@ impl ApiFault {
 
 /// Takes one use of the first fault that fits, and forgets those that are used up.
 pub(crate) fn take_api(faults: &mut Vec<ApiFault>, action: &str) -> Option<ApiFault> {
-    let fits = |fault: &ApiFault| fault.action.as_deref().is_none_or(|wanted| wanted == action);
-    let index = faults.iter().position(fits)?;
+    let strikes = |fault: &mut ApiFault| {
+        if fault.action.as_deref().is_some_and(|wanted| wanted != action) {
+            return false;
+        }
+        let is_let_through = fault.after > 0;
+        fault.after = fault.after.saturating_sub(1);
+        !is_let_through
+    };
+    let index = faults.iter_mut().position(strikes)?;
     let fault = faults[index].clone();
     if !use_up(&mut faults[index].times) {
         faults.remove(index);
@@ -333,6 +365,19 @@ mod tests {
     fn one_for_good_stays() {
         let mut faults = vec![ApiFault::on_any().silent()];
         assert!((0..5).all(|_| take_api(&mut faults, "A").is_some()));
+    }
+
+    #[test]
+    fn one_may_let_calls_through_before() {
+        let mut faults = vec![
+            ApiFault::on("A").silent().after(2),
+            ApiFault::on_any().error(500, "X", "x").after(1),
+        ];
+        let effect = |faults: &mut Vec<_>, action| take_api(faults, action).map(|f| f.effect);
+        assert_eq!(effect(&mut faults, "A"), None);
+        assert!(matches!(effect(&mut faults, "A"), Some(ApiEffect::Error { .. })));
+        assert_eq!(effect(&mut faults, "A"), Some(ApiEffect::Silent));
+        assert!(matches!(effect(&mut faults, "B"), Some(ApiEffect::Error { .. })));
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl<'a> Faults<'a> {
         self.shared.world().api_faults.push(fault);
     }
 
+    /// The connections to the API that are there now are dead from now on, as with [`ApiFault::dead_connections`].
+    pub fn dead_connections(&self) {
+        self.shared.world().connections_die();
+    }
+
     /// For questions to the metadata service and the credentials URI.
     pub fn source(&self, fault: SourceFault) {
         self.shared.world().source_faults.push(fault);

@@ -6,15 +6,14 @@ use std::{
 };
 
 use crate::{
+    agent::build_of,
     builder::Builder,
-    command::Os,
     instance::{Instance, InstanceStatus},
     world::World,
 };
 
-/// The newest agents that do not support sessions yet.
-const LAST_WITHOUT_SESSIONS: [u32; 4] = [2, 2, 3, 256];
-const LAST_WITHOUT_SESSIONS_ON_WINDOWS: [u32; 4] = [2, 1, 3, 256];
+/// The newest build of an agent that does not support sessions yet.
+const LAST_WITHOUT_SESSIONS: [u32; 2] = [3, 256];
 
 /// How an instance is found, beside its id and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,10 +99,10 @@ impl Instance {
         self
     }
 
-    /// What its agent says its version is.
+    /// What its agent says its version is (that of [`Instance::agent`]); empty is an agent that was never there.
     #[must_use]
     pub fn agent_version(mut self, version: impl Into<String>) -> Self {
-        self.agent_version = version.into();
+        self.agent_version = Some(version.into());
         self
     }
 
@@ -114,13 +113,7 @@ impl Instance {
 
     /// Whether the agent's version is one that supports sessions.
     pub(crate) fn supports_sessions(&self) -> bool {
-        let last = match self.os {
-            Os::Linux => LAST_WITHOUT_SESSIONS,
-            Os::Windows => LAST_WITHOUT_SESSIONS_ON_WINDOWS,
-        };
-        let version: Vec<u32> =
-            self.agent_version.split('.').map(|part| part.parse().unwrap_or_default()).collect();
-        version.as_slice() > last.as_slice()
+        build_of(&self.version()).is_some_and(|build| build > LAST_WITHOUT_SESSIONS)
     }
 }
 
@@ -173,6 +166,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Os;
 
     #[test]
     fn an_instance_comes_up_in_its_time() {
@@ -200,7 +194,7 @@ mod tests {
             (Os::Linux, "2.2.3.256", false),
             (Os::Linux, "2.2.3.257", true),
             (Os::Linux, "2.2.3.1000", true),
-            (Os::Linux, "2.1.3.900", false),
+            (Os::Linux, "2.4.3.256", false),
             (Os::Windows, "2.1.3.256", false),
             (Os::Windows, "2.1.3.900", true),
             (Os::Linux, "", false),

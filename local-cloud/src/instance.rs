@@ -1,6 +1,10 @@
 //! Instances: what they listen on, which agent runs on them, and how the gateway treats their sessions.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use crate::{
     agent::Agent,
@@ -111,6 +115,40 @@ impl Pace {
     }
 }
 
+/// How a gateway treats a WebSocket on which the client sends nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SilentClose {
+    /// After so long.
+    pub after: Duration,
+    /// Whether the client's pings and pongs break the silence, as its frames do.
+    pub pings_count: bool,
+    /// The code of the WebSocket close. 1005 is a close frame without a code, 1006 none at all.
+    pub code: u16,
+}
+
+impl SilentClose {
+    /// A close with 1001 after so long without a frame.
+    #[must_use]
+    pub fn after(after: Duration) -> Self {
+        Self { after, pings_count: false, code: 1001 }
+    }
+
+    /// Pings and pongs break the silence too.
+    #[must_use]
+    pub fn pings_count(mut self) -> Self {
+        self.pings_count = true;
+        self
+    }
+
+    /// With another code.
+    #[must_use]
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = code;
+        self
+    }
+}
+
 /// Whether an instance runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InstanceStatus {
@@ -157,14 +195,16 @@ pub struct Instance {
     pub status: InstanceStatus,
     /// Whether its agent is connected. Sessions open only if so.
     pub agent_online: bool,
-    /// What the agent says its version is.
-    pub agent_version: String,
+    /// What the agent says its version is, in place of its own; empty is an agent that was never there.
+    pub agent_version: Option<String>,
     /// Its agent.
     pub agent: Agent,
     /// How long the gateway waits for an agent that does not come.
     pub agent_timeout: Duration,
     /// What listens where, as seen from the instance: no host is the instance itself.
     pub targets: BTreeMap<(Option<String>, u16), SocketAddr>,
+    /// Ports of the instance that answer no dial, as behind a firewall that drops packets.
+    pub unanswering: BTreeSet<u16>,
     /// The limit on what clients send.
     pub pace: Pace,
     /// Which progress the gateway tells of.
@@ -173,6 +213,12 @@ pub struct Instance {
     pub idle_timeout: Duration,
     /// How long a session lives at all.
     pub session_timeout: Duration,
+    /// Whether the gateway answers WebSocket pings.
+    pub pongs: bool,
+    /// Whether the gateway answers a client's WebSocket close, and ends the connection then.
+    pub answers_close: bool,
+    /// Whether the gateway closes a WebSocket on which the client sends nothing.
+    pub silent_close: Option<SilentClose>,
     /// How often the gateway sends a WebSocket ping, if it does.
     pub ping_every: Option<Duration>,
     /// A limit on what the gateway sends, in bits per second.
@@ -186,7 +232,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A running instance with a newer agent and nothing that listens.
+    /// A running instance with an agent of generation D and nothing that listens.
     pub fn new(id: impl Into<String>) -> Self {
         let id = id.into();
         Self {
@@ -197,14 +243,18 @@ impl Instance {
             facts: Facts::default(),
             status: InstanceStatus::Running,
             agent_online: true,
-            agent_version: "2.2.3.900".to_owned(),
-            agent: Agent::newer(),
+            agent_version: None,
+            agent: Agent::d(),
             agent_timeout: Duration::from_secs(20),
             targets: BTreeMap::new(),
+            unanswering: BTreeSet::new(),
             pace: Pace::default(),
             progress: Progress::default(),
             idle_timeout: Duration::from_secs(180),
             session_timeout: Duration::from_secs(3 * 3_600),
+            pongs: true,
+            answers_close: true,
+            silent_close: None,
             ping_every: None,
             output_limit: None,
             faults: Vec::new(),
@@ -241,6 +291,13 @@ impl Instance {
         self
     }
 
+    /// A port that answers no dial, neither with a connection nor with a refusal.
+    #[must_use]
+    pub fn unanswering(mut self, port: u16) -> Self {
+        self.unanswering.insert(port);
+        self
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn status(mut self, status: InstanceStatus) -> Self {
@@ -255,7 +312,7 @@ impl Instance {
         self
     }
 
-    /// Its agent ([`Agent::newer`]).
+    /// Its agent ([`Agent::d`]), whose version it reports unless [`Instance::agent_version`] says another.
     #[must_use]
     pub fn agent(mut self, agent: Agent) -> Self {
         self.agent = agent;
@@ -297,6 +354,28 @@ impl Instance {
         self
     }
 
+    /// Whether the gateway answers WebSocket pings (yes). [`crate::LocalCloud::pongs`] switches it for live connections too.
+    #[must_use]
+    pub fn pongs(mut self, answered: bool) -> Self {
+        self.pongs = answered;
+        self
+    }
+
+    /// Whether the gateway answers a client's WebSocket close (yes). Otherwise nothing comes after it, and the TCP connection
+    /// stays for as long as the cloud does.
+    #[must_use]
+    pub fn answers_close(mut self, answers: bool) -> Self {
+        self.answers_close = answers;
+        self
+    }
+
+    /// Closes WebSockets on which the client sends nothing (never).
+    #[must_use]
+    pub fn silent_close(mut self, silent_close: SilentClose) -> Self {
+        self.silent_close = Some(silent_close);
+        self
+    }
+
     /// How often the gateway sends a WebSocket ping (never).
     #[must_use]
     pub fn ping_every(mut self, interval: Duration) -> Self {
@@ -323,6 +402,11 @@ impl Instance {
     pub fn frame_fault(mut self, fault: FrameFault) -> Self {
         self.frame_faults.push(fault);
         self
+    }
+
+    /// What DescribeCloudAssistantStatus reports.
+    pub(crate) fn version(&self) -> String {
+        self.agent_version.clone().unwrap_or_else(|| self.agent.version_on(self.os))
     }
 
     /// The agent can be reached, so that a session can open.

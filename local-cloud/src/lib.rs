@@ -14,7 +14,7 @@
 //! // Any local listener plays port 22 of the instance.
 //! let sshd = TcpListener::bind("127.0.0.1:0").await?;
 //! let cloud = LocalCloud::builder()
-//!     .instance(Instance::new("i-example").target(22, sshd.local_addr()?).agent(Agent::old()))
+//!     .instance(Instance::new("i-example").target(22, sshd.local_addr()?).agent(Agent::a()))
 //!     .start()
 //!     .await?;
 //!
@@ -158,7 +158,7 @@ mod tls;
 mod world;
 
 pub use account::{AccessKey, KeyState};
-pub use agent::{Agent, DialFailure, Generation};
+pub use agent::{Agent, DialFailure, Generation, Hangup};
 pub use builder::Builder;
 pub use cloud::LocalCloud;
 pub use command::{
@@ -169,7 +169,7 @@ pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use faults::{Faults, Wobble};
 pub use fleet::{Boot, Facts};
 pub use frame_fault::{FrameFault, Mangle, Way, Which};
-pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress};
+pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress, SilentClose};
 pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
 pub use restart::Restart;
 pub use resumption::{Resumption, SyncAnswer, SyncNames};

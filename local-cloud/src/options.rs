@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use local_cloud::{AccessKey, Agent, Builder, Instance, LocalCloud, Metadata, Pace, Role, Tls};
 
 /// A stand-in for Alibaba Cloud's far side of ecs-bridge, with one instance.
@@ -27,9 +27,12 @@ pub(crate) struct Options {
     /// So many instances beside it, named web-00001 and so on.
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     fleet: u32,
-    /// The agent's generation.
-    #[arg(long, value_enum, default_value_t = Generation::New)]
-    agent: Generation,
+    /// The agent: A, B, C, D, resumable (speaks 1.02), or a version such as 2.2.3.857.
+    #[arg(long, default_value = "D", value_name = "AGENT", value_parser = agent)]
+    agent: Agent,
+    /// Answer no WebSocket pings.
+    #[arg(long)]
+    no_pongs: bool,
     /// From the upgrade until the agent joins.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     join_delay: Option<Duration>,
@@ -62,14 +65,6 @@ pub(crate) struct Options {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Generation {
-    Old,
-    New,
-    /// Speaks 1.02: a stream outlives its WebSocket.
-    Resumable,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     host: Option<String>,
@@ -88,6 +83,24 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(Target { host, port, listener })
 }
 
+fn agent(text: &str) -> Result<Agent, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "a" => Ok(Agent::a()),
+        "b" => Ok(Agent::b()),
+        "c" => Ok(Agent::c()),
+        "d" => Ok(Agent::d()),
+        "resumable" => Ok(Agent::resumable()),
+        version if version.split('.').count() == 4 && version.split('.').all(is_number) => {
+            Ok(Agent::of_build(version))
+        }
+        _ => Err("neither A, B, C, D, resumable nor a version of four numbers".to_owned()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
+}
+
 fn access_key(text: &str) -> Result<AccessKey, String> {
     let mut parts = text.splitn(3, ':');
     let (Some(id), Some(secret)) = (parts.next(), parts.next()) else {
@@ -103,11 +116,7 @@ fn access_key(text: &str) -> Result<AccessKey, String> {
 impl Options {
     /// The cloud they describe.
     pub(crate) fn builder(&self) -> Builder {
-        let mut agent = match self.agent {
-            Generation::Old => Agent::old(),
-            Generation::New => Agent::newer(),
-            Generation::Resumable => Agent::resumable(),
-        };
+        let mut agent = self.agent.clone();
         if let Some(delay) = self.join_delay {
             agent = agent.join_delay(delay);
         }
@@ -116,7 +125,8 @@ impl Options {
         }
         let pace = self.limit.map_or_else(Pace::default, Pace::announced);
         let pace = if self.no_pace { pace.enforced(false) } else { pace };
-        let mut instance = Instance::new(&self.instance).agent(agent).pace(pace);
+        let mut instance =
+            Instance::new(&self.instance).agent(agent).pace(pace).pongs(!self.no_pongs);
         if let Some(time) = self.command_time {
             instance = instance.command_time(time);
         }
@@ -169,6 +179,16 @@ mod tests {
         );
         for bad in ["22", "x=127.0.0.1:1", "22=nowhere", "70000=127.0.0.1:1"] {
             assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn agents_have_letters_or_versions() {
+        assert_eq!(agent("c"), Ok(Agent::c()));
+        assert_eq!(agent("Resumable"), Ok(Agent::resumable()));
+        assert_eq!(agent("2.2.3.700"), Ok(Agent::of_build("2.2.3.700")));
+        for bad in ["", "E", "3.700", "2.2.3.x"] {
+            assert!(agent(bad).is_err(), "{bad}");
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Resumption {
     pub linger: Duration,
     /// Whether a WebSocketUrl that has expired still takes up a stream that lives.
     pub outlives_url: bool,
+    /// Whether the sequence of a 1.01 frame counts as its number too.
+    pub strict: bool,
 }
 
 impl Default for Resumption {
@@ -64,6 +66,7 @@ impl Default for Resumption {
             version_grace: Duration::from_secs(1),
             linger: Duration::from_secs(1),
             outlives_url: true,
+            strict: false,
         }
     }
 }
@@ -129,6 +132,15 @@ impl Resumption {
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// Whether Inputs and Resizes have to be numbered without a gap, from 1 on, those of 1.01 by their sequence (no). What comes
+    /// twice is then asked for by Sync as well as what is missing. [`crate::SessionRecord::input_gaps`] and
+    /// [`crate::SessionRecord::duplicate_inputs`] count them.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 

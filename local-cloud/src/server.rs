@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http_body_util::{BodyExt as _, Limited};
@@ -63,6 +63,7 @@ pub(crate) async fn serve(
 
 /// One connection: calls, and perhaps a session in the end.
 async fn connection(shared: Arc<Shared>, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+    let accepted = Instant::now();
     // Without it small frames would be late, but would come.
     let _ = tcp.set_nodelay(true);
     let io = match tls {
@@ -73,7 +74,7 @@ async fn connection(shared: Arc<Shared>, tcp: TcpStream, tls: Option<TlsAcceptor
         },
     };
     let admitted: Mutex<Option<Admission>> = Mutex::new(None);
-    let service = service_fn(|request| route(&shared, request, &admitted));
+    let service = service_fn(|request| route(&shared, request, accepted, &admitted));
     // An error is a client that went away, or a fault that cut it off.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades().await;
     let admission = admitted.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +86,7 @@ async fn connection(shared: Arc<Shared>, tcp: TcpStream, tls: Option<TlsAcceptor
 async fn route(
     shared: &Arc<Shared>,
     mut request: Request<Incoming>,
+    accepted: Instant,
     admitted: &Mutex<Option<Admission>>,
 ) -> Result<Response<Body>, Cut> {
     if request.uri().path() == SESSION_PATH {
@@ -101,5 +103,5 @@ async fn route(
         return sources::answer(shared, part, &parts).await;
     }
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Cut)?.to_bytes();
-    api::answer(shared, parts, body).await
+    api::answer(shared, parts, body, accepted).await
 }

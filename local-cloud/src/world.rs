@@ -225,6 +225,8 @@ pub(crate) struct World {
     pub(crate) issuer: Issuer,
     /// Instances on their way up.
     pub(crate) booting: Vec<BootStep>,
+    /// Connections to the API that were there then are dead.
+    pub(crate) dead_until: Option<Instant>,
 }
 
 impl World {
@@ -237,6 +239,16 @@ impl World {
             self.regions.push(instance.region.clone());
         }
         self.instances.insert(instance.id.clone(), instance);
+    }
+
+    /// The connections to the API that are there now are dead from now on.
+    pub(crate) fn connections_die(&mut self) {
+        self.dead_until = Some(Instant::now());
+    }
+
+    /// Whether a connection that was accepted then is dead.
+    pub(crate) fn is_dead(&self, accepted: Instant) -> bool {
+        self.dead_until.is_some_and(|until| accepted <= until)
     }
 
     /// The HTTP status that an upgrade of this session is refused with now, if it is.
@@ -328,16 +340,35 @@ impl Shared {
 
     /// Another limit on what clients of an instance send. Whether there is one with that id.
     pub(crate) fn set_limit(&self, instance: &str, limit: u64) -> bool {
+        let change = |found: &mut Instance| {
+            found.pace.limit = limit;
+            found.pace.announced = true;
+        };
+        self.change_live(instance, change, &Control::Limit(limit))
+    }
+
+    /// Whether pings of an instance's sessions are answered. Whether there is one with that id.
+    pub(crate) fn pongs(&self, instance: &str, answered: bool) -> bool {
+        let control = Control::Strike(Action::Pongs(answered));
+        self.change_live(instance, |found| found.pongs = answered, &control)
+    }
+
+    /// Changes an instance, and tells the streams of its sessions. Whether there is one with that id.
+    fn change_live(
+        &self,
+        instance: &str,
+        change: impl FnOnce(&mut Instance),
+        control: &Control,
+    ) -> bool {
         let sessions: Vec<String> = {
             let mut world = self.world();
             let Some(found) = world.instances.get_mut(instance) else { return false };
-            found.pace.limit = limit;
-            found.pace.announced = true;
+            change(found);
             let here = world.tickets.iter().filter(|ticket| ticket.instance == instance);
             here.map(|ticket| ticket.id.clone()).collect()
         };
         for session in sessions {
-            self.tell(&session, &Control::Limit(limit));
+            self.tell(&session, control);
         }
         true
     }

@@ -8,7 +8,7 @@ use std::{
 #[test]
 fn it_says_where_it_is_and_ends_on_sigterm() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
-        .args(["--instance", "i-x", "--target", "22=127.0.0.1:2222", "--agent", "old"])
+        .args(["--instance", "i-x", "--target", "22=127.0.0.1:2222", "--agent", "a", "--no-pongs"])
         .args(["--limit", "1638400", "--access-key", "id:secret:token"])
         .args(["--command-time", "1s", "--key-lifetime", "2m", "--shell", "programs"])
         .args(["--role", "acs:ram::1:role/r", "--metadata-role", "r"])

@@ -25,7 +25,7 @@ async fn an_instance_that_cannot_take_commands() {
     let status = call(&cloud, "DescribeCloudAssistantStatus", &[("InstanceId.1", "i-a")]).await;
     let status = &status.json()["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"];
     assert_eq!(status[0]["OSType"], "Windows");
-    assert_eq!(status[0]["CloudAssistantVersion"], "2.1.3.900");
+    assert_eq!(status[0]["CloudAssistantVersion"], "2.1.4.1065");
 
     cloud.update_instance("i-a", |instance| {
         instance.os = Os::Linux;

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 fn quick() -> Instance {
-    Instance::new("i-a").agent(Agent::newer().quick()).pace(Pace::off())
+    Instance::new("i-a").agent(Agent::d().quick()).pace(Pace::off())
 }
 
 /// An instance whose port 22 echoes, and one fault.

@@ -17,8 +17,8 @@ fn quick(agent: Agent) -> Instance {
 }
 
 #[tokio::test]
-async fn both_agents_open_and_echo() {
-    for agent in [Agent::old(), Agent::newer()] {
+async fn every_agent_opens_and_echoes() {
+    for agent in [Agent::a(), Agent::b(), Agent::c(), Agent::d()] {
         let cloud = cloud_with(quick(agent).target(22, greeter().await)).await;
         let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
@@ -34,7 +34,7 @@ async fn both_agents_open_and_echo() {
 
 #[tokio::test]
 async fn large_transfers_come_back_byte_for_byte() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     let data: Vec<u8> = (0..300_000_u32).map(|n| (n * 31 / 7) as u8).collect();
@@ -56,7 +56,7 @@ async fn large_transfers_come_back_byte_for_byte() {
 async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
     // It dials when it is told to, however busy the machine is.
     let late = |agent| quick(agent).fault(Fault::new(Point::Opened, Action::Hang));
-    let cloud = cloud_with(late(Agent::old()).target(22, echo().await)).await;
+    let cloud = cloud_with(late(Agent::a()).target(22, echo().await)).await;
     let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
     client.input(b"early").await;
     client.opened().await;
@@ -69,7 +69,7 @@ async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
     let record = &cloud.sessions()[0];
     assert_eq!((record.dropped_bytes, record.forwarded_bytes), (24, 4));
 
-    let cloud = cloud_with(late(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(late(Agent::d()).target(22, echo().await)).await;
     let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
     client.input(b"early").await;
     client.opened().await;
@@ -86,7 +86,7 @@ async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
 
 #[tokio::test]
 async fn an_old_agent_dials_again_on_the_next_input_even_an_empty_one() {
-    let cloud = cloud_with(quick(Agent::old()).target(22, greeter().await)).await;
+    let cloud = cloud_with(quick(Agent::a()).target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     assert_eq!(client.output(8).await, b"hello 1\n");
@@ -109,30 +109,35 @@ async fn an_old_agent_dials_again_on_the_next_input_even_an_empty_one() {
 
 #[tokio::test]
 async fn a_newer_agent_ends_when_the_target_does() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, greeter().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     client.output(8).await;
     client.input(b"\n").await;
     assert_eq!(client.status().await, (5, "ReadFromTargetPortFailed".to_owned()));
-    assert_eq!(client.next().await, Got::Closed(1000));
-    assert_eq!(client.next().await, Got::Broken, "the socket ends after the handshake");
-    let ended = |s: &local_cloud::SessionRecord| s.live == 0 && s.close_handshake;
-    let record = cloud.wait_for_session(ended, SOON).await.unwrap();
+    assert_eq!(client.next().await, Got::Broken, "the connection ends without a close");
+    drop(client);
+    let record = cloud.wait_for_session(|s| s.live == 0, SOON).await.unwrap();
+    assert_eq!((record.dials, record.close_handshake), (1, false));
     assert_eq!(record.end_reason.as_deref(), Some("ReadFromTargetPortFailed"));
     assert_eq!(record.state, SessionState::Terminated);
 }
 
 #[tokio::test]
 async fn a_port_nobody_listens_on() {
-    for agent in [Agent::old(), Agent::newer()] {
+    for (agent, reason) in [
+        (Agent::a(), "Open_port_failed"),
+        (Agent::b(), "OpenTargetPortFailed"),
+        (Agent::c(), "OpenTargetPortFailed"),
+        (Agent::d(), "OpenTargetPortFailed"),
+    ] {
         let cloud = cloud_with(quick(agent)).await;
         let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
-        assert_eq!(client.status().await, (5, "OpenTargetPortFailed".to_owned()));
+        assert_eq!(client.status().await, (5, reason.to_owned()));
         assert_eq!(client.next().await, Got::Closed(1000));
     }
-    let silent = Agent::old().dial_failure(DialFailure::Silent);
+    let silent = Agent::a().dial_failure(DialFailure::Silent);
     let cloud = cloud_with(quick(silent)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
@@ -144,7 +149,7 @@ async fn a_port_nobody_listens_on() {
 
 #[tokio::test]
 async fn another_host_seen_from_the_instance() {
-    let instance = quick(Agent::newer()).remote("db.internal", 3306, greeter().await);
+    let instance = quick(Agent::d()).remote("db.internal", 3306, greeter().await);
     let cloud = cloud_with(instance).await;
     for (host, port, status) in [
         ("db.internal", "3306", None),
@@ -165,10 +170,9 @@ async fn another_host_seen_from_the_instance() {
 #[tokio::test]
 async fn an_instance_that_is_away_never_opens() {
     let timeout = Duration::from_millis(50);
-    for instance in [
-        quick(Agent::newer()).status(InstanceStatus::Stopped),
-        quick(Agent::newer()).agent_online(false),
-    ] {
+    for instance in
+        [quick(Agent::d()).status(InstanceStatus::Stopped), quick(Agent::d()).agent_online(false)]
+    {
         let cloud = cloud_with(instance.agent_timeout(timeout)).await;
         let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
         assert_eq!(client.status().await.0, 0);
@@ -180,7 +184,7 @@ async fn an_instance_that_is_away_never_opens() {
 
 #[tokio::test]
 async fn without_progress_the_first_frame_is_output() {
-    let instance = quick(Agent::newer()).progress(Progress::none());
+    let instance = quick(Agent::d()).progress(Progress::none());
     let cloud = cloud_with(instance.target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     match client.next().await {
@@ -191,7 +195,7 @@ async fn without_progress_the_first_frame_is_output() {
 
 #[tokio::test]
 async fn too_fast_is_the_end_of_it() {
-    let instance = quick(Agent::newer()).pace(Pace::default());
+    let instance = quick(Agent::d()).pace(Pace::default());
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
@@ -216,7 +220,7 @@ async fn too_fast_is_the_end_of_it() {
 #[tokio::test]
 async fn what_was_paced_and_comes_in_a_heap_counts_only_where_that_is_asked_for() {
     for (pace, over) in [(Pace::default(), false), (Pace::default().strict(), true)] {
-        let cloud = cloud_with(quick(Agent::newer()).pace(pace).target(22, echo().await)).await;
+        let cloud = cloud_with(quick(Agent::d()).pace(pace).target(22, echo().await)).await;
         let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
         for number in 0..14 {
@@ -233,7 +237,7 @@ async fn what_was_paced_and_comes_in_a_heap_counts_only_where_that_is_asked_for(
 
 #[tokio::test]
 async fn within_the_limit_nothing_happens() {
-    let instance = quick(Agent::newer()).pace(Pace::announced(8 * 1_024_000));
+    let instance = quick(Agent::d()).pace(Pace::announced(8 * 1_024_000));
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
@@ -252,7 +256,7 @@ async fn within_the_limit_nothing_happens() {
 
 #[tokio::test]
 async fn a_limit_can_change_at_any_time() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     assert!(cloud.set_limit("i-a", 8_000));
@@ -264,7 +268,7 @@ async fn a_limit_can_change_at_any_time() {
 #[tokio::test]
 async fn silence_ends_a_session_and_pings_do_not_count() {
     let idle = Duration::from_millis(300);
-    let instance = quick(Agent::newer()).progress(Progress::none()).idle_timeout(idle);
+    let instance = quick(Agent::d()).progress(Progress::none()).idle_timeout(idle);
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     // There is no pause between the pings: if they counted, it would not end.
@@ -290,7 +294,7 @@ async fn silence_ends_a_session_and_pings_do_not_count() {
 
 #[tokio::test]
 async fn the_gateway_may_ping() {
-    let instance = quick(Agent::newer()).progress(Progress::none());
+    let instance = quick(Agent::d()).progress(Progress::none());
     let instance = instance.ping_every(Duration::from_millis(20)).target(22, echo().await);
     let cloud = cloud_with(instance).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
@@ -302,7 +306,7 @@ async fn the_gateway_may_ping() {
 #[tokio::test]
 async fn a_session_does_not_live_for_ever() {
     let lifetime = Duration::from_millis(100);
-    let instance = quick(Agent::newer()).progress(Progress::none()).session_timeout(lifetime);
+    let instance = quick(Agent::d()).progress(Progress::none()).session_timeout(lifetime);
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     assert_eq!(client.status().await, (5, "SessionTimeout".to_owned()));
@@ -311,7 +315,7 @@ async fn a_session_does_not_live_for_ever() {
 
 #[tokio::test]
 async fn close_ends_it_and_frees_the_target() {
-    let cloud = cloud_with(quick(Agent::old()).target(22, greeter().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     client.output(8).await;
@@ -327,7 +331,7 @@ async fn close_ends_it_and_frees_the_target() {
 
 #[tokio::test]
 async fn a_socket_that_just_ends_leaves_the_session_open() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, echo().await)).await;
     let (client, started) = Client::open(&cloud, "i-a", 22).await;
     drop(client);
     let gone = |s: &local_cloud::SessionRecord| s.state == SessionState::Disconnected;
@@ -342,7 +346,7 @@ async fn a_socket_that_just_ends_leaves_the_session_open() {
 
 #[tokio::test]
 async fn the_api_ends_a_live_session() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, echo().await)).await;
     let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     call(&cloud, "EndTerminalSession", &[("SessionId", &started.id)]).await;
@@ -354,7 +358,7 @@ async fn the_api_ends_a_live_session() {
 
 #[tokio::test]
 async fn what_a_client_does_wrong_is_noted() {
-    let cloud = cloud_with(quick(Agent::newer()).target(22, echo().await)).await;
+    let cloud = cloud_with(quick(Agent::d()).target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
     client.sequence = 5;
@@ -388,7 +392,7 @@ async fn what_a_client_does_wrong_is_noted() {
 #[tokio::test]
 async fn who_does_not_read_is_not_written_to_without_end() {
     let target = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let instance = quick(Agent::newer()).target(22, target.local_addr().unwrap());
+    let instance = quick(Agent::d()).target(22, target.local_addr().unwrap());
     let cloud = cloud_with(instance).await;
     let (client, _) = Client::open(&cloud, "i-a", 22).await;
     let (mut tcp, _) = soon(target.accept()).await.unwrap();

@@ -100,7 +100,7 @@ async fn who_reconnects_without_the_channel_gets_a_stream_of_its_own() {
     let why = cloud.upgrades()[1].refusal.clone();
     assert_eq!(why.as_deref(), Some("no such channel, or over"));
 
-    for agent in [Agent::old(), Agent::newer()] {
+    for agent in [Agent::a(), Agent::d()] {
         let instance = Instance::new("i-a").agent(agent.quick()).target(22, echo().await);
         let cloud = cloud_with(instance).await;
         let (_client, started) = Client::open(&cloud, "i-a", 22).await;

@@ -246,7 +246,7 @@ async fn frames_that_come_damaged() {
 async fn frames_of_1_01_may_be_struck_as_well() {
     let fault = |nth, mangle| FrameFault::to_client(Which::Nth(nth), mangle);
     let instance = Instance::new("i-a")
-        .agent(Agent::newer().quick())
+        .agent(Agent::d().quick())
         .pace(Pace::off())
         .frame_fault(fault(1, Mangle::Duplicate))
         .frame_fault(fault(2, Mangle::Lose))
@@ -345,7 +345,7 @@ async fn a_limit_that_changes_all_the_time() {
     }
     drop(wobble);
 
-    let instance = quick().agent(Agent::newer().quick()).target(22, echo().await);
+    let instance = quick().agent(Agent::d().quick()).target(22, echo().await);
     let cloud = cloud_with(instance).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;

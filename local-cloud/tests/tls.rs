@@ -34,7 +34,7 @@ async fn connect(cloud: &LocalCloud) -> std::io::Result<TlsStream<TcpStream>> {
 }
 
 async fn cloud(tls: Tls) -> LocalCloud {
-    let instance = Instance::new("i-a").agent(Agent::newer().quick());
+    let instance = Instance::new("i-a").agent(Agent::d().quick());
     let instance = instance.target(22, greeter().await);
     LocalCloud::builder().instance(instance).tls(tls).start().await.unwrap()
 }

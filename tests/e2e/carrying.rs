@@ -83,7 +83,7 @@ async fn stand_still(
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_stops_reading_stops_stdin() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let (mut bridge, mut target) = open(&lab).await;
     let bytes = noise(PLENTY);
     let before = bridge.memory("VmRSS:");
@@ -97,7 +97,7 @@ async fn a_target_that_stops_reading_stops_stdin() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stdout_that_is_not_read_stops_the_target() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let (mut bridge, mut target) = open(&lab).await;
     let bytes = noise(PLENTY);
     let before = bridge.memory("VmRSS:");
@@ -127,7 +127,7 @@ async fn echo(lab: &Lab, len: usize) {
 
 #[tokio::test]
 async fn stdin_and_stdout_may_be_files() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(fast(agent)).await;
         let bytes = noise(300_000);
         let (from, to) = (lab.dir.path().join("from"), lab.dir.path().join("to"));
@@ -144,7 +144,7 @@ async fn stdin_and_stdout_may_be_files() {
 
 #[tokio::test]
 async fn stdin_may_be_nothing() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let mut command = lab.bridge(["proxy", INSTANCE]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let bridge = Bridge::start_as_it_is(&mut command);
@@ -158,7 +158,7 @@ async fn stdin_may_be_nothing() {
 
 #[tokio::test]
 async fn stdin_and_stdout_may_be_one_socket() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut command = lab.bridge(["proxy", INSTANCE, QUIET_PORT]);
     command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
@@ -176,7 +176,7 @@ async fn stdin_and_stdout_may_be_one_socket() {
 /// Pipes are shared with others, who expect them to block: what is left in stdin is for them.
 #[tokio::test]
 async fn pipes_are_left_as_they_were() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let mut shell = crate::world::command("sh", &lab.cloud, lab.dir.path());
     let script = "\"$0\" proxy \"$1\" && exec cat";
     shell.args(["-c", script, env!("CARGO_BIN_EXE_ecs-bridge"), INSTANCE]);

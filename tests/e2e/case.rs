@@ -173,7 +173,7 @@ impl Case {
     }
 
     async fn run(self) {
-        let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+        let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
         let instance = (self.instance)(instance);
         let lab = Lab::with((self.cloud)(LocalCloud::builder()), instance).await;
         for prepare in self.prepare {

@@ -23,7 +23,7 @@ pub(crate) async fn lab(denied: &[&str]) -> Lab {
         key = key.deny(*action);
     }
     let cloud = LocalCloud::builder().access_key(AccessKey::new("testid", "testsecret"));
-    Lab::with(cloud.access_key(key), Instance::new(INSTANCE).agent(Agent::newer().quick())).await
+    Lab::with(cloud.access_key(key), Instance::new(INSTANCE).agent(Agent::d().quick())).await
 }
 
 /// The binary without credentials or a region but those that it is told.

@@ -15,7 +15,7 @@ use crate::lab::{Bridge, Ended, Lab};
 use crate::world::INSTANCE;
 
 async fn lab() -> Lab {
-    Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await
+    Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await
 }
 
 async fn with_stdin(mut command: Command, stdin: &str) -> Ended {

@@ -161,7 +161,7 @@ impl SetUp {
     }
 
     async fn run(mut self) {
-        let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+        let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
         let instance = (self.instance)(instance);
         let lab = Lab::with((self.cloud)(LocalCloud::builder()), instance).await;
         for prepare in self.prepare.drain(..) {
@@ -257,7 +257,7 @@ fn document(ended: &Ended) -> Value {
 }
 
 async fn well() -> Lab {
-    let instance = Instance::new(INSTANCE).name("web-1").agent(Agent::newer().quick());
+    let instance = Instance::new(INSTANCE).name("web-1").agent(Agent::d().quick());
     Lab::new(instance.pace(Pace::off())).await
 }
 
@@ -278,7 +278,7 @@ fn one<'a>(document: &'a Value, id: &str) -> &'a Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_is_well_every_check_says_so() {
     let lab = well().await;
-    for agent in [Agent::newer(), Agent::old(), Agent::resumable()] {
+    for agent in [Agent::d(), Agent::a(), Agent::resumable()] {
         lab.cloud.update_instance(INSTANCE, |instance| instance.agent = agent.quick());
         let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--json"]));
         let ended = answered(&lab, "hello\r\nSSH-2.0-test\r\n", bridge).await;
@@ -343,7 +343,7 @@ async fn session_manager_is_looked_at_where_the_instance_is() {
 /// The service knows it by its agent only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_managed_instance_is_looked_at_as_far_as_it_is_known() {
-    let instance = Instance::new("mi-hz01example").name("far").agent(Agent::newer().quick());
+    let instance = Instance::new("mi-hz01example").name("far").agent(Agent::d().quick());
     let lab = Lab::new(instance.pace(Pace::off())).await;
     for target in ["mi-hz01example", "far"] {
         let bridge = Bridge::start(&mut lab.bridge(["doctor", target, "--json"]));
@@ -375,7 +375,7 @@ async fn what_several_things_are_wrong_with_has_them_all_named() {
     lab.cloud.update_settings(|settings| settings.session_manager_enabled = false);
     lab.cloud.update_instance(INSTANCE, |instance| {
         instance.status = InstanceStatus::Stopped;
-        instance.agent_version = "2.2.3.100".to_owned();
+        instance.agent_version = Some("2.2.3.100".to_owned());
     });
     let ended = Bridge::start(&mut lab.bridge(["doctor", INSTANCE, "--json"])).end().await;
     assert_eq!(ended.code, Some(6));

@@ -33,7 +33,7 @@ async fn the_cause_is_named() {
     let could_not = "could not be established";
     run_all(vec![
         with(unexplained("the agent is too old"), |instance| {
-            instance.agent_version = "2.2.3.256".to_owned();
+            instance.agent_version = Some("2.2.3.256".to_owned());
         })
         .fails(
             6,

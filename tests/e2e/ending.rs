@@ -68,7 +68,7 @@ fn in_order(session: &SessionRecord) -> bool {
 
 #[tokio::test]
 async fn what_comes_after_the_local_end_of_file_is_delivered() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(quick(agent)).await;
         let (mut bridge, mut target) = open(&lab, &["-vv", QUIET_PORT]).await;
         bridge.send(b"a question").await;
@@ -89,7 +89,7 @@ async fn what_comes_after_the_local_end_of_file_is_delivered() {
 
 #[tokio::test]
 async fn the_far_side_s_end_is_ours_once_all_is_delivered() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let (bridge, mut target) = open(&lab, &[]).await;
     let bytes = noise(300_000);
     target.write_all(&bytes).await.unwrap();
@@ -104,7 +104,7 @@ async fn the_far_side_s_end_is_ours_once_all_is_delivered() {
 /// and another identification comes, which is none of this connection's.
 #[tokio::test]
 async fn a_second_identification_is_the_end() {
-    let lab = Lab::new(quick(Agent::old())).await;
+    let lab = Lab::new(quick(Agent::a())).await;
     let bridge = lab.start(&["--keepalive", "1"]);
     for _ in 0..2 {
         lab.accept().await.write_all(b"SSH-2.0-x\r\n").await.unwrap();
@@ -117,7 +117,7 @@ async fn a_second_identification_is_the_end() {
 
 #[tokio::test]
 async fn a_session_without_a_byte_from_the_target_is_told() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let bridge = lab.start(&[]);
     drop(lab.accept().await);
     let ended = bridge.end().await;
@@ -129,7 +129,7 @@ async fn a_session_without_a_byte_from_the_target_is_told() {
 
 #[tokio::test]
 async fn a_signal_ends_it_in_good_order() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         for (signal, code) in SIGNALS {
             let lab = Lab::new(quick(agent.clone())).await;
             let (mut bridge, mut target) = open(&lab, &[]).await;
@@ -156,7 +156,7 @@ async fn a_signal_ends_it_in_good_order() {
 #[tokio::test]
 async fn an_api_that_hangs_does_not_keep_it() {
     for (signal, code) in SIGNALS {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let (bridge, _target) = open(&lab, &[]).await;
         lab.cloud.faults().api(ApiFault::on(END).silent());
         bridge.signal(signal).await;
@@ -177,7 +177,7 @@ async fn nothing_that_hangs_keeps_it() {
     for (action, (signal, code)) in actions.into_iter().zip(SIGNALS) {
         let bytes = Arc::clone(&bytes);
         cases.spawn(async move {
-            let lab = Lab::new(fast(Agent::newer())).await;
+            let lab = Lab::new(fast(Agent::d())).await;
             let (mut bridge, mut target) = open(&lab, &[]).await;
             fill(&mut target, &bytes).await;
             let id = lab.cloud.sessions()[0].id.clone();
@@ -199,7 +199,7 @@ async fn nothing_that_hangs_keeps_it() {
 #[tokio::test]
 async fn a_session_is_ended_with_the_api_even_if_the_gateway_hangs() {
     for action in [Action::Silence, Action::StallClient] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let (mut bridge, _target) = open(&lab, &[]).await;
         let id = lab.cloud.sessions()[0].id.clone();
         assert!(lab.cloud.faults().strike(&id, action));
@@ -215,7 +215,7 @@ async fn a_session_is_ended_with_the_api_even_if_the_gateway_hangs() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_stdout_ends_it_without_spinning() {
-    let lab = Lab::new(fast(Agent::newer())).await;
+    let lab = Lab::new(fast(Agent::d())).await;
     let (mut bridge, mut target) = open(&lab, &[]).await;
     let id = lab.cloud.sessions()[0].id.clone();
     assert!(lab.cloud.faults().strike(&id, Action::StallClient));
@@ -235,7 +235,7 @@ async fn a_closed_stdout_ends_it_without_spinning() {
 
 #[tokio::test]
 async fn a_closed_stdout_ends_it_in_good_order() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let (mut bridge, mut target) = open(&lab, &[]).await;
     bridge.send(b"last words").await;
     drop(bridge.stdout.take());
@@ -250,7 +250,7 @@ async fn a_closed_stdout_ends_it_in_good_order() {
 #[tokio::test]
 async fn what_is_being_started_is_ended_too() {
     for (signal, code) in SIGNALS {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let start = ApiFault::on("StartTerminalSession").delay(Duration::from_millis(600));
         lab.cloud.faults().api(start);
         let bridge = lab.start(&[]);
@@ -267,7 +267,7 @@ async fn what_is_being_started_is_ended_too() {
 
 #[tokio::test]
 async fn a_start_that_is_never_answered_does_not_keep_it() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     lab.cloud.faults().api(ApiFault::on_any().silent());
     let bridge = lab.start(&[]);
     lab.cloud.wait_for(|state| state.calls().count() == 1, PATIENCE).await.unwrap();
@@ -277,8 +277,8 @@ async fn a_start_that_is_never_answered_does_not_keep_it() {
 
 #[tokio::test]
 async fn a_signal_while_it_dials_ends_the_session() {
-    let at_upgrade = quick(Agent::newer()).fault(Fault::new(Point::Upgrade, Action::Silence));
-    let before_open = quick(Agent::newer()).fault(Fault::new(Point::BeforeOpened, Action::Hang));
+    let at_upgrade = quick(Agent::d()).fault(Fault::new(Point::Upgrade, Action::Silence));
+    let before_open = quick(Agent::d()).fault(Fault::new(Point::BeforeOpened, Action::Hang));
     for instance in [at_upgrade, before_open] {
         for (signal, code) in SIGNALS {
             let lab = Lab::new(instance.clone()).await;
@@ -295,7 +295,7 @@ async fn a_signal_while_it_dials_ends_the_session() {
 /// It has failed already, and finds out why: that need not be waited for.
 #[tokio::test]
 async fn a_signal_while_it_looks_for_the_cause_ends_it() {
-    let away = quick(Agent::newer()).agent_online(false).agent_timeout(Duration::ZERO);
+    let away = quick(Agent::d()).agent_online(false).agent_timeout(Duration::ZERO);
     let lab = Lab::new(away).await;
     let look = "DescribeInstanceStatus";
     lab.cloud.faults().api(ApiFault::on(look).silent());
@@ -311,7 +311,7 @@ async fn a_signal_while_it_looks_for_the_cause_ends_it() {
 /// A reader that goes away while nothing is open yet: ssh has given up.
 #[tokio::test]
 async fn a_stdout_that_is_closed_early_ends_it() {
-    let never_open = quick(Agent::newer()).fault(Fault::new(Point::Upgrade, Action::Silence));
+    let never_open = quick(Agent::d()).fault(Fault::new(Point::Upgrade, Action::Silence));
     let lab = Lab::new(never_open).await;
     let mut bridge = lab.start(&[]);
     lab.cloud.wait_for(|state| state.upgrades().count() == 1, PATIENCE).await.unwrap();
@@ -324,7 +324,7 @@ async fn a_stdout_that_is_closed_early_ends_it() {
 /// ssh holds the other ends of its pipes; its stderr is inherited, and ends with the last of both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_an_ssh_that_was_killed() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let world = World::new(Server::InProcess, agent.quick()).await.unwrap();
         let pid_file = world.path("pid");
         let proxy = format!(

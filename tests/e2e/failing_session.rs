@@ -250,8 +250,8 @@ async fn a_target_that_cannot_be_reached_is_told() {
             )
     };
     run_all(vec![
-        no_port("nobody listens, newer agent", Agent::newer()),
-        no_port("nobody listens, older agent", Agent::old()),
+        no_port("nobody listens, newer agent", Agent::d()),
+        no_port("nobody listens, older agent", Agent::a()),
         Case::new("a remote host that does not resolve")
             .args(&["--remote-host", "db.nosuch.internal"])
             .request_id()
@@ -265,7 +265,7 @@ async fn a_target_that_cannot_be_reached_is_told() {
         Case::new("nobody listens, and an agent that does not tell")
             .command(&["proxy", INSTANCE, "2222", "--idle-timeout", "2", "--keepalive", "1"])
             .instance(|instance| {
-                instance.agent(Agent::old().quick().dial_failure(DialFailure::Silent))
+                instance.agent(Agent::a().quick().dial_failure(DialFailure::Silent))
             })
             .request_id()
             // It is idle once it has waited 15 s for a server that speaks first.
@@ -278,7 +278,7 @@ async fn a_target_that_cannot_be_reached_is_told() {
 /// Without a time-out of the user's own, the client decides how long it waits for a banner.
 #[tokio::test]
 async fn an_agent_that_does_not_tell_is_given_up_when_the_client_is() {
-    let agent = Agent::old().quick().dial_failure(DialFailure::Silent);
+    let agent = Agent::a().quick().dial_failure(DialFailure::Silent);
     let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
     let mut bridge =
         Bridge::start(&mut lab.bridge(["proxy", INSTANCE, "2222", "--ready-delay", "0"]));
@@ -377,7 +377,7 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
 async fn a_reset_is_told() {
     let sent = noise(10_000);
     let reset = Fault::new(Point::OutputBytes(10_000), Action::Reset);
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).fault(reset);
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).fault(reset);
     let lab = Lab::new(instance).await;
     let bridge = lab.start(&[]);
     lab.accept().await.write_all(&sent).await.unwrap();
@@ -392,7 +392,7 @@ async fn a_reset_is_told() {
 #[tokio::test]
 async fn a_frame_of_an_unknown_type_is_skipped() {
     let unknown = Fault::new(Point::OutputBytes(5), Action::Send(Malformed::UnknownType));
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).fault(unknown);
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).fault(unknown);
     let lab = Lab::new(instance).await;
     let bridge = lab.start(&[]);
     lab.accept().await.write_all(b"hello, world").await.unwrap();
@@ -405,7 +405,7 @@ async fn a_frame_of_an_unknown_type_is_skipped() {
 #[tokio::test]
 async fn a_message_that_is_too_long_is_not_kept_in_memory() {
     let huge = Fault::new(Point::Opened, Action::Send(Malformed::Huge(64_000_000)));
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::new(instance.fault(huge)).await;
     // It waits a moment for the answer to this call, and can be looked at.
     lab.cloud.faults().api(ApiFault::on("EndTerminalSession").silent());

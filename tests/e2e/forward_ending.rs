@@ -48,7 +48,7 @@ async fn stopped_listening(address: &str) {
 #[tokio::test]
 async fn each_signal_has_its_exit_code() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let mut forward = forward(&lab, &["--grace", "60"]);
         forward.address().await;
         assert_eq!(forward.stop(signal).await.code(), code, "nothing is open");
@@ -58,7 +58,7 @@ async fn each_signal_has_its_exit_code() {
 
 #[tokio::test]
 async fn open_connections_may_come_to_their_own_end() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(quick(agent)).await;
         let mut forward = forward(&lab, &["--grace", "60", "--linger", "1"]);
         let address = forward.address().await;
@@ -85,7 +85,7 @@ async fn open_connections_may_come_to_their_own_end() {
 #[tokio::test]
 async fn after_the_grace_what_is_open_is_closed() {
     for grace in ["0", "1"] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let mut forward = forward(&lab, &["--grace", grace]);
         let (mut client, mut target) = open(&lab, &mut forward).await;
         client.write_all(b"my last words").await.unwrap();
@@ -103,7 +103,7 @@ async fn after_the_grace_what_is_open_is_closed() {
 #[tokio::test]
 async fn a_second_signal_closes_what_is_open_at_once() {
     for (first, second, code) in [("INT", "INT", 130), ("TERM", "INT", 143)] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let mut forward = forward(&lab, &["--grace", "3600"]);
         let address = forward.address().await;
         let (mut client, mut target) = open(&lab, &mut forward).await;
@@ -121,7 +121,7 @@ async fn a_second_signal_closes_what_is_open_at_once() {
 /// Channels that nobody uses are no reason to wait.
 #[tokio::test]
 async fn channels_that_are_kept_ready_end_at_once() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--grace", "3600", "--warm", "1"]);
     forward.address().await;
     let mut warm = lab.accept().await;
@@ -140,8 +140,8 @@ async fn channels_that_are_kept_ready_end_at_once() {
 /// The agent does not join: the connection has a session, and it is not open.
 #[tokio::test]
 async fn a_connection_that_is_being_opened_is_closed_by_the_second_signal() {
-    let agent = Agent::newer().join_delay(Duration::from_secs(3600));
-    let lab = Lab::new(quick(Agent::newer()).agent(agent)).await;
+    let agent = Agent::d().join_delay(Duration::from_secs(3600));
+    let lab = Lab::new(quick(Agent::d()).agent(agent)).await;
     let mut forward = forward(&lab, &["--grace", "3600"]);
     let address = forward.address().await;
     let mut client = forward.connect().await;
@@ -157,7 +157,7 @@ async fn a_connection_that_is_being_opened_is_closed_by_the_second_signal() {
 /// The API may have started a session though its answer has not come yet.
 #[tokio::test]
 async fn a_session_that_is_just_being_started_is_ended_too() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let late = ApiFault::on("StartTerminalSession").delay(Duration::from_millis(500));
     lab.cloud.faults().api(late);
     let mut forward = forward(&lab, &["--grace", "0"]);
@@ -170,7 +170,7 @@ async fn a_session_that_is_just_being_started_is_ended_too() {
 
 #[tokio::test]
 async fn a_connection_that_waits_for_its_turn_is_reset() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--grace", "3600", "--max-connections", "1"]);
     let (_client, _target) = open(&lab, &mut forward).await;
     let mut waits = forward.connect().await;
@@ -186,8 +186,8 @@ async fn a_connection_that_waits_for_its_turn_is_reset() {
 
 #[tokio::test]
 async fn a_signal_during_the_probe_ends_it() {
-    let agent = Agent::newer().join_delay(Duration::from_secs(3600));
-    let lab = Lab::new(quick(Agent::newer()).agent(agent)).await;
+    let agent = Agent::d().join_delay(Duration::from_secs(3600));
+    let lab = Lab::new(quick(Agent::d()).agent(agent)).await;
     let spec = format!("0:localhost:{QUIET_PORT}");
     let forward = Forward::start(&lab, &["-L", &spec, "--grace", "3600"]);
     lab.session(|session| session.live == 1).await;
@@ -199,7 +199,7 @@ async fn a_signal_during_the_probe_ends_it() {
 /// With an API that has gone, the end takes no longer than it may.
 #[tokio::test]
 async fn an_api_that_does_not_answer_holds_the_end_up_no_longer_than_a_moment() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--grace", "0"]);
     let mut open = vec![open(&lab, &mut forward).await, open(&lab, &mut forward).await];
     lab.cloud.faults().api(ApiFault::on("EndTerminalSession").silent());

@@ -13,7 +13,7 @@ use crate::world::{INSTANCE, PATIENCE};
 /// A lab with an echo server behind ports 7 and 8; nothing listens on port 9.
 async fn lab() -> (Lab, Server) {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     (Lab::new(instance.target(7, server.addr).target(8, server.addr)).await, server)
 }
 

@@ -27,12 +27,12 @@ async fn a_target_that_cannot_be_reached_is_told_before_it_is_listened_for() {
             .request_id(),
         // Bytes would flow before the agent has dialled.
         case("the same without a delay", &["-L", "0:localhost:81", "--ready-delay", "0"])
-            .instance(|instance| instance.agent(Agent::newer()))
+            .instance(|instance| instance.agent(Agent::d()))
             .within(5)
             .fails(6, "OpenTargetPortFailed (port 81 of", "on port 81 of the instance", checks)
             .request_id(),
         case("the same by an older agent", &["--local-port", "0", "--remote-port", "81"])
-            .instance(|instance| instance.agent(Agent::old().quick()))
+            .instance(|instance| instance.agent(Agent::a().quick()))
             .fails(6, "OpenTargetPortFailed (port 81 of", "on port 81 of the instance", checks)
             .request_id(),
         case("a name that does not exist", &["-L", "0:nosuch.internal:80"])
@@ -119,7 +119,7 @@ async fn a_forward_that_is_misspelt_is_told_with_what_is_wrong() {
 /// With `--json` the failure is an event, too; the report on stderr is as ever.
 #[tokio::test]
 async fn programs_are_told_of_a_start_that_fails() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let over = Forward::start(&lab, &["-L", "0:localhost:81"]).end().await;
     assert_eq!((over.code(), over.events.len()), (6, 1), "{over:?}");
     let error = over.all("error")[0];
@@ -136,7 +136,7 @@ async fn programs_are_told_of_a_start_that_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_instance_s_own_names_mean_the_instance() {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::new(instance.target(7, server.addr)).await;
     let port = ["--local-port", "0", "--remote-port", "7", "--linger", "0", "--no-probe"];
     for host in ["localhost", "127.0.0.1", "::1", "[::1]"] {
@@ -175,7 +175,7 @@ async fn ends_well(lab: &Lab, forward: Forward) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_refuses_later_resets_that_connection() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let (lab, server, mut forward) = echo(agent, &[]).await;
         let open = echoes(&mut forward).await;
         let targets = |instance: &mut Instance| std::mem::take(&mut instance.targets);
@@ -197,7 +197,7 @@ async fn a_target_that_refuses_later_resets_that_connection() {
 /// linger ends what the client has given up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_refuses_without_a_word_is_left_by_its_client() {
-    let agent = Agent::old().dial_failure(DialFailure::Silent);
+    let agent = Agent::a().dial_failure(DialFailure::Silent);
     let (lab, server, mut forward) = echo(agent, &["--no-probe"]).await;
     let address = server.addr;
     lab.cloud.update_instance(INSTANCE, |instance| instance.targets.clear());
@@ -212,7 +212,7 @@ async fn a_target_that_refuses_without_a_word_is_left_by_its_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_that_is_away_for_a_while_costs_the_connections_of_that_while() {
-    let (lab, _server, mut forward) = echo(Agent::newer(), &[]).await;
+    let (lab, _server, mut forward) = echo(Agent::d(), &[]).await;
     let mut open = echoes(&mut forward).await;
     for fault in [ApiFault::on_any().cut(), ApiFault::on_any().raw(502, "text/html", "<html>")] {
         lab.cloud.faults().api(fault);
@@ -246,7 +246,7 @@ fn write_profile(lab: &Lab, id: &str, secret: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_are_read_again_for_each_session() {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::new(instance.target(7, server.addr)).await;
     write_profile(&lab, "testid", "testsecret");
     let args = ["forward", "--json", "-i", INSTANCE, "-L", "0:localhost:7", "--linger", "0"];

@@ -97,7 +97,7 @@ async fn ends_well(lab: &Lab, mut forward: Forward, connections: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_keeps_a_connection_for_many_requests() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let (lab, _server, mut forward, requests) = web(agent).await;
         let Some(mut curl) = curl(&lab) else { return };
         let url = format!("http://{}", forward.address().await);
@@ -116,7 +116,7 @@ async fn curl_keeps_a_connection_for_many_requests() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_sends_a_body_and_gets_it_back() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let (lab, _server, mut forward, _) = web(agent).await;
         let Some(mut curl) = curl(&lab) else { return };
         let url = format!("http://{}/echo", forward.address().await);
@@ -135,7 +135,7 @@ async fn curl_sends_a_body_and_gets_it_back() {
 /// target has closed (PROTOCOL.md, 7), and a client that waits for it waits for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_takes_an_answer_that_the_server_s_close_ends() {
-    let (lab, _server, mut forward, _) = web(Agent::newer()).await;
+    let (lab, _server, mut forward, _) = web(Agent::d()).await;
     let Some(mut curl) = curl(&lab) else { return };
     let url = format!("http://{}/close", forward.address().await);
     curl.args(["-o", "a", &url, "-o", "b", &url, "-w", "%{num_connects}\n"]);

@@ -18,7 +18,7 @@ use crate::world::{INSTANCE, PATIENCE};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_tells_what_it_has_to() {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::new(instance.target(7, server.addr).remote("db", 8, server.addr)).await;
     let args = ["-L", "0:localhost:7", "-L", "[::1]:0:db:8", "-L", "0:localhost:9"];
     let mut forward = Forward::start(&lab, &[&args[..], &["--no-probe", "--linger", "0"]].concat());
@@ -118,7 +118,7 @@ fn the_schema_takes_what_is_told_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_reads_the_first_line_only_holds_nobody_up() {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::new(instance.target(7, server.addr)).await;
     // A socket for a stdout that is soon full.
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -149,7 +149,7 @@ async fn a_program_that_reads_the_first_line_only_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_closes_its_end_holds_nobody_up_either() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let args = ["forward", "--json", "-i", INSTANCE, "-L", "0:localhost:22", "--no-probe"];
     let mut bridge = Bridge::start(&mut lab.bridge(args));
     let mut stdout = BufReader::new(bridge.stdout.take().unwrap());

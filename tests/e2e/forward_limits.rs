@@ -17,7 +17,7 @@ const START: &str = "StartTerminalSession";
 const TOLD: &str = "--max-connections allows";
 
 fn quick() -> Instance {
-    Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::announced(64_000_000))
+    Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::announced(64_000_000))
 }
 
 /// A lab with an echo server behind port 7, and a forward to it that starts without ado.

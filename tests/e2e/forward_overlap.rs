@@ -11,7 +11,7 @@ use crate::world::INSTANCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_is_dialled_while_the_api_is_asked() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let spec = format!("0:localhost:{QUIET_PORT}");
     let mut forward =
         Forward::start(&lab, &["-vv", "-L", &spec, "--no-probe", "--ready-delay", "0"]);

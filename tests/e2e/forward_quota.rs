@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(100);
 /// A lab with an echo server behind port 7, and a forward to it that starts without ado.
 async fn echo(change: impl FnOnce(Builder) -> Builder, args: &[&str]) -> (Lab, Server, Forward) {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let builder = change(LocalCloud::builder());
     let lab = Lab::with(builder, instance.target(7, server.addr)).await;
     let all = ["-L", "0:localhost:7", "--no-probe", "--ready-delay", "0", "--linger", "0"];

@@ -60,7 +60,7 @@ impl Redis {
 /// A lab whose port is redis-server's, and a forward to it.
 async fn forward(redis: &Redis, agent: Agent) -> (Lab, Forward) {
     // Newer agents hold what comes early.
-    let ready_delay = if agent.generation == Generation::Newer { "0" } else { "1.5" };
+    let ready_delay = if agent.generation == Generation::D { "0" } else { "1.5" };
     // More than enough for 5 MB in a test, and little enough to be felt.
     let instance = Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::announced(64_000_000));
     let lab = Lab::new(instance.remote("cache.internal", 6379, redis.addr)).await;
@@ -88,7 +88,7 @@ async fn redis_benchmark_gets_all_its_answers() {
     let Some(benchmark) = installed("redis-benchmark") else { return };
     let dir = tempfile::tempdir().unwrap();
     let redis = Redis::start(&server, dir.path()).await;
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let (lab, mut forward) = forward(&redis, agent).await;
         let mut command = Command::new(&benchmark);
         command.args(["-h", "127.0.0.1", "-p", &forward.port().await]);
@@ -124,7 +124,7 @@ async fn a_pipelined_value_of_5_mb_comes_back_equal() {
     let dir = tempfile::tempdir().unwrap();
     let redis = Redis::start(&server, dir.path()).await;
     let value = noise(5_000_000);
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let (lab, mut forward) = forward(&redis, agent).await;
         let mut client = forward.connect().await;
         // RESP: four commands, and not one answer waited for in between.

@@ -33,7 +33,7 @@ async fn open(lab: &Lab, forward: &mut Forward) -> (TcpStream, TcpStream) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_does_not_slow_the_others() {
     let server = Server::echo().await;
-    let lab = Lab::new(quick(Agent::newer()).target(7, server.addr)).await;
+    let lab = Lab::new(quick(Agent::d()).target(7, server.addr)).await;
     let mut forward = forward(&lab, &["-L", "0:localhost:7", "--ready-delay", "0"]);
     let addresses = forward.addresses(2).await;
     let mut slow = TcpStream::connect(&addresses[0]).await.unwrap();
@@ -76,9 +76,7 @@ async fn a_slow_reader_does_not_slow_the_others() {
 async fn a_client_that_has_said_all_gets_its_whole_answer() {
     let answer = noise(3_000_000);
     // Where the linger is the end of it, it is to be longer than a busy machine holds an answer up.
-    for (agent, reason, linger) in
-        [(Agent::newer(), "target", "3600"), (Agent::old(), "local", "5")]
-    {
+    for (agent, reason, linger) in [(Agent::d(), "target", "3600"), (Agent::a(), "local", "5")] {
         let lab = Lab::new(quick(agent)).await;
         let mut forward = forward(&lab, &["--linger", linger]);
         let mut client = forward.connect().await;
@@ -105,7 +103,7 @@ async fn a_client_that_has_said_all_gets_its_whole_answer() {
 /// The same where the target thinks before it answers, for less than `--linger`; and in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_after_a_pause_shorter_than_the_linger_is_whole() {
-    tokio::join!(answers_after_a_pause(Agent::newer()), answers_after_a_pause(Agent::old()));
+    tokio::join!(answers_after_a_pause(Agent::d()), answers_after_a_pause(Agent::a()));
 }
 
 async fn answers_after_a_pause(agent: Agent) {
@@ -131,7 +129,7 @@ async fn answers_after_a_pause(agent: Agent) {
 /// What comes later than that has nobody to come to: the session is over.
 #[tokio::test]
 async fn a_target_that_is_silent_for_the_linger_is_taken_to_be_done() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--linger", "1"]);
     let (mut client, mut target) = open(&lab, &mut forward).await;
     client.shutdown().await.unwrap();
@@ -148,7 +146,7 @@ async fn a_target_that_is_silent_for_the_linger_is_taken_to_be_done() {
 /// The target is told of a client's reset without any linger.
 #[tokio::test]
 async fn a_client_s_reset_is_the_end_at_once() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--linger", "3600"]);
     let (client, mut target) = open(&lab, &mut forward).await;
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
@@ -161,7 +159,7 @@ async fn a_client_s_reset_is_the_end_at_once() {
 
 #[tokio::test]
 async fn the_target_s_end_of_file_is_the_client_s() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &[]);
     let (mut client, mut target) = open(&lab, &mut forward).await;
     let bytes = noise(300_000);
@@ -179,7 +177,7 @@ async fn the_target_s_end_of_file_is_the_client_s() {
 /// A target that resets in mid-stream looks to the agent like one that closes.
 #[tokio::test]
 async fn a_target_that_resets_ends_its_connection_only() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &[]);
     let (mut client, target) = open(&lab, &mut forward).await;
     let (mut other, mut others) = open(&lab, &mut forward).await;
@@ -196,7 +194,7 @@ async fn a_target_that_resets_ends_its_connection_only() {
 /// A target that takes nothing stops its client, and loses nothing once it goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_stalls_stops_its_own_client_only() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &[]);
     let (mut client, mut target) = open(&lab, &mut forward).await;
     let (mut other, mut others) = open(&lab, &mut forward).await;
@@ -217,7 +215,7 @@ async fn a_target_that_stalls_stops_its_own_client_only() {
 #[tokio::test]
 async fn a_socket_that_is_cut_resets_its_connection_only() {
     for action in [Action::Cut, Action::Reset, Action::Close(1012)] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let mut forward = forward(&lab, &[]);
         let (mut client, _target) = open(&lab, &mut forward).await;
         let (mut other, mut others) = open(&lab, &mut forward).await;
@@ -239,7 +237,7 @@ async fn a_socket_that_is_cut_resets_its_connection_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_before_a_cut_is_not_taken_for_all() {
     let fault = Fault::new(Point::OutputBytes(100_000), Action::Cut);
-    let lab = Lab::new(quick(Agent::newer()).fault(fault)).await;
+    let lab = Lab::new(quick(Agent::d()).fault(fault)).await;
     let mut forward = forward(&lab, &[]);
     let mut client = forward.connect().await;
     let mut target = lab.accept().await;

@@ -16,7 +16,7 @@ use crate::world::{INSTANCE, run};
 /// A lab with an echo server behind port 7.
 async fn lab() -> (Lab, Server) {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     (Lab::new(instance.target(7, server.addr)).await, server)
 }
 

@@ -15,7 +15,7 @@ use crate::world::{INSTANCE, PATIENCE, noise};
 /// A lab with an echo server behind port 7.
 async fn lab() -> (Lab, Server) {
     let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
     let instance = instance.pace(Pace::announced(64_000_000)).target(7, server.addr);
     (Lab::new(instance).await, server)
 }

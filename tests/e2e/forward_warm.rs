@@ -45,7 +45,7 @@ async fn stops(lab: &Lab, forward: Forward) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_channels_are_open_ahead_and_replaced_as_they_are_used() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(quick(agent)).await;
         let args = ["-L", &quiet(), "--warm", "2", "--linger", "0"];
         let mut forward = Forward::start(&lab, &args);
@@ -83,7 +83,7 @@ async fn two_channels_are_open_ahead_and_replaced_as_they_are_used() {
 /// What an SSH server says at once waits for its client, and comes once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_banner_of_a_target_that_speaks_first_waits_for_its_client() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(quick(agent)).await;
         let mut forward =
             Forward::start(&lab, &["-L", "0:localhost:22", "--warm", "1", "--grace", "0"]);
@@ -106,7 +106,7 @@ async fn the_banner_of_a_target_that_speaks_first_waits_for_its_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_whose_target_has_closed_is_replaced_and_not_handed_out() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let args = ["-L", &quiet(), "--warm", "1", "--linger", "0"];
     let mut forward = Forward::start(&lab, &args);
     let mut target = lab.accept().await;
@@ -131,7 +131,7 @@ async fn a_channel_whose_target_has_closed_is_replaced_and_not_handed_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_are_renewed_before_they_are_stale() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let args = ["-L", &quiet(), "--warm", "1", "--warm-for", "2", "--ready-delay", "0"];
     let mut forward = Forward::start(&lab, &args);
     forward.address().await;
@@ -156,7 +156,7 @@ async fn channels_are_renewed_before_they_are_stale() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_gives_way_to_a_connection_that_waits() {
     let server = Server::echo().await;
-    let lab = Lab::new(quick(Agent::newer()).target(7, server.addr).target(8, server.addr)).await;
+    let lab = Lab::new(quick(Agent::d()).target(7, server.addr).target(8, server.addr)).await;
     let mut args = vec!["-L", "0:localhost:7", "-L", "0:localhost:8", "--warm", "1"];
     args.extend(["--max-connections", "2", "--linger", "0"]);
     let mut forward = Forward::start(&lab, &args);
@@ -181,7 +181,7 @@ async fn a_channel_gives_way_to_a_connection_that_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_forwards_than_places_do_not_wait_for_each_other_for_ever() {
     let server = Server::echo().await;
-    let lab = Lab::new(quick(Agent::newer()).target(7, server.addr).target(8, server.addr)).await;
+    let lab = Lab::new(quick(Agent::d()).target(7, server.addr).target(8, server.addr)).await;
     let mut args = vec!["-L", "0:localhost:7", "-L", "0:localhost:8", "--warm", "1"];
     args.extend(["--max-connections", "1", "--linger", "0"]);
     let mut forward = Forward::start(&lab, &args);
@@ -197,7 +197,7 @@ async fn more_forwards_than_places_do_not_wait_for_each_other_for_ever() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_cannot_be_opened_is_told_and_tried_again() {
-    let lab = Lab::new(quick(Agent::newer())).await;
+    let lab = Lab::new(quick(Agent::d())).await;
     let fault = ApiFault::on("StartTerminalSession").error(
         403,
         "UserBehavior.SessionManagerDisabled",

@@ -22,7 +22,7 @@ const NO_SPACE: &str = "No space left on device";
 const NO_LONGER_THAN: [&str; 2] = ["ulimit -f 0; exec \"$@\"", "ulimit -f 1; exec \"$@\""];
 
 async fn lab() -> Lab {
-    let agent = Agent::newer().quick();
+    let agent = Agent::d().quick();
     Lab::new(Instance::new(INSTANCE).agent(agent).pace(Pace::announced(64_000_000))).await
 }
 

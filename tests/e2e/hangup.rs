@@ -28,7 +28,7 @@ fn quick(agent: Agent) -> Instance {
 /// A lab with an echo server behind port 7.
 async fn echo() -> (Lab, Server) {
     let server = Server::echo().await;
-    (Lab::new(quick(Agent::newer()).target(7, server.addr)).await, server)
+    (Lab::new(quick(Agent::d()).target(7, server.addr)).await, server)
 }
 
 /// The words of a forward that starts and ends without ado.
@@ -77,7 +77,7 @@ async fn a_proxy_whose_ends_are_closed_does_not_spin() {
         // While its socket is away, what answers the end of stdin is waited for.
         let count = if is_resuming { 2 } else { 3 };
         for closed in [Closed::Stdout, Closed::Both, Closed::Stdin].into_iter().take(count) {
-            let agent = if is_resuming { Agent::resumable() } else { Agent::newer() };
+            let agent = if is_resuming { Agent::resumable() } else { Agent::d() };
             let lab = Lab::new(quick(agent)).await;
             let mut bridge = lab.start(&["-v", "--linger", "1", QUIET_PORT]);
             let mut target = lab.accept().await;
@@ -108,7 +108,7 @@ async fn a_proxy_whose_ends_are_closed_does_not_spin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_on_a_terminal_that_goes_unheard_ends() {
     for is_stdin in [true, false] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let mut terminal = Terminal::new();
         let mut command = by(&["setsid"], &lab.bridge(["proxy", INSTANCE, QUIET_PORT]));
         let stdin = if is_stdin { Stdio::from(terminal.end()) } else { Stdio::piped() };
@@ -277,7 +277,7 @@ async fn what_nobody_reads_is_no_failure() {
 async fn descriptors_that_are_not_there_do_no_harm() {
     let hello = &b"hello"[..];
     for (closed, stdout) in [("<&-", hello), (">&-", b""), ("2>&-", hello), ("<&- >&- 2>&-", b"")] {
-        let lab = Lab::new(quick(Agent::newer())).await;
+        let lab = Lab::new(quick(Agent::d())).await;
         let script = format!("exec \"$@\" {closed}");
         let inner = lab.bridge(["-vvv", "proxy", INSTANCE, QUIET_PORT, "--linger", "1"]);
         let bridge = Bridge::start(&mut by(&["sh", "-c", &script, "sh"], &inner));

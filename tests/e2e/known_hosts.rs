@@ -15,7 +15,7 @@ pub(crate) async fn world() -> Option<(World, TempDir)> {
     let sshd = installed("sshd")?;
     let programs = tempfile::tempdir().unwrap();
     let instance = Instance::new(INSTANCE)
-        .agent(Agent::newer().quick())
+        .agent(Agent::d().quick())
         .pace(Pace::announced(64_000_000))
         .shell(programs.path());
     let world = World::with(Server::OpenSsh, instance).await?;

@@ -72,7 +72,7 @@ impl Stage {
     const OPEN: [Self; 2] = [Self::Refused, Self::Resuming];
 
     fn instance(self) -> Instance {
-        let agent = if Self::OPEN.contains(&self) { Agent::resumable() } else { Agent::newer() };
+        let agent = if Self::OPEN.contains(&self) { Agent::resumable() } else { Agent::d() };
         let instance =
             Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::announced(64_000_000));
         match self {

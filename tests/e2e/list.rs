@@ -72,13 +72,13 @@ async fn people_see_a_table() {
     let shown = String::from_utf8(ended.stdout.clone()).unwrap();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let table = "\
-INSTANCE  NAME       STATUS     ADDRESS   AGENT              SESSION MANAGER
-mi-hz01   far-away   Connected  -         online 2.2.3.900   yes
-i-bp1a    Web-1      Running    10.0.0.1  online 2.2.3.900   yes
-i-bp1c    web-2      Stopped    -         offline 2.2.3.900  no: stopped
-i-bp1d    web-3      Running    -         offline 2.1.3.900  no: agent offline
-i-bp1e    web-4[31m  Running    -         online 2.2.3.256   no: agent too old
-i-bp1b    数据库     Running    10.0.0.2  online 2.2.3.900   yes
+INSTANCE  NAME       STATUS     ADDRESS   AGENT               SESSION MANAGER
+mi-hz01   far-away   Connected  -         online 2.2.4.1065   yes
+i-bp1a    Web-1      Running    10.0.0.1  online 2.2.4.1065   yes
+i-bp1c    web-2      Stopped    -         offline 2.2.4.1065  no: stopped
+i-bp1d    web-3      Running    -         offline 2.1.4.1065  no: agent offline
+i-bp1e    web-4[31m  Running    -         online 2.2.3.256    no: agent too old
+i-bp1b    数据库     Running    10.0.0.2  online 2.2.4.1065   yes
 ";
     assert_eq!(shown, table);
     // With several regions, each instance's is told.
@@ -100,7 +100,7 @@ async fn programs_read_an_array() {
         "status": "Running", "host_name": "db", "os": "linux",
         "private_addresses": ["10.0.0.2"], "public_addresses": ["39.1.1.1", "47.1.1.1"],
         "tags": {"env": "prod", "team": ""},
-        "agent": {"online": true, "version": "2.2.3.900", "last_heartbeat": null},
+        "agent": {"online": true, "version": "2.2.4.1065", "last_heartbeat": null},
         "session_manager": true, "reason": null,
     });
     assert_eq!(db, expected);

@@ -29,7 +29,7 @@ const MARGIN: Duration = Duration::from_secs(3);
 /// A lab whose API tells of a gateway that has no address.
 async fn lab() -> Lab {
     let lab =
-        lab_with_key(|instance: Instance| instance.agent(Agent::newer().quick()).pace(Pace::off()));
+        lab_with_key(|instance: Instance| instance.agent(Agent::d().quick()).pace(Pace::off()));
     let lab = lab.await;
     let answer = serde_json::json!({
         "RequestId": "R-1", "SessionId": "s-1", "SecurityToken": TOKEN,

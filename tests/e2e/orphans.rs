@@ -103,7 +103,7 @@ impl Stage {
     fn instance(self) -> Instance {
         let agent = match self {
             Self::Refused | Self::Resuming => Agent::resumable(),
-            _ => Agent::newer(),
+            _ => Agent::d(),
         };
         let instance =
             Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::announced(64_000_000));

@@ -22,7 +22,7 @@ const BETWEEN: usize = 100_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_outlives_a_network_that_is_away_for_a_while() {
     let mut cases = JoinSet::new();
-    for agent in [Agent::old(), Agent::newer(), Agent::resumable()] {
+    for agent in [Agent::a(), Agent::d(), Agent::resumable()] {
         cases.spawn(upload(agent));
     }
     cases.join_all().await;

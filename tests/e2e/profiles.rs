@@ -28,7 +28,7 @@ pub(crate) fn cloud() -> Builder {
 
 /// An instance with an agent that is quick.
 pub(crate) fn instance() -> Instance {
-    Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off())
+    Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off())
 }
 
 /// Writes profiles to where they are looked for. `CLOUD` in them is the cloud's endpoint, `DIR` the

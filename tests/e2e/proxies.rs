@@ -19,7 +19,7 @@ const PASSWORD: &str = "pass/w%rd-of-the-proxy";
 /// A lab whose cloud serves TLS by a name, and trusts one more certificate.
 async fn lab(name: &str, more: &str) -> Lab {
     let cloud = LocalCloud::builder().tls(Tls::Trusted).name(name);
-    let lab = Lab::with(cloud, Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::with(cloud, Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let pem = format!("{}\n{more}", lab.cloud.ca_pem().unwrap());
     std::fs::write(lab.dir.path().join("ca.pem"), pem).unwrap();
     lab
@@ -92,7 +92,7 @@ async fn every_kind_leads_to_a_cloud_without_tls_on_this_machine() {
     {
         for rules in [rules.clone(), rules.login(USER, PASSWORD)] {
             let relay = rules.start().await;
-            let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+            let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
             let url = relay.url(scheme);
             let said = carries(&lab, &mut lab.bridge(["--proxy", &url, "proxy", INSTANCE])).await;
             assert_eq!(said, "");
@@ -220,7 +220,7 @@ async fn forwards_go_through_and_connect_to_the_gateway_ahead() {
 async fn ssh_goes_through(scheme: &str, rules: Rules) {
     let relay = rules.login(USER, PASSWORD).start().await;
     let cloud = LocalCloud::builder().tls(Tls::Trusted).name(NAME);
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
     let Some(world) = World::in_cloud(Server::InProcess, cloud, instance).await else { return };
     std::fs::write(world.path("ca.pem"), world.cloud.ca_pem().unwrap()).unwrap();
     let mut ssh = world.openssh("ssh");

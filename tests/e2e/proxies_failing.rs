@@ -289,7 +289,7 @@ async fn a_gateway_that_the_proxy_does_not_lead_to_is_told() {
 #[tokio::test]
 async fn a_proxy_that_fails_is_not_gone_around() {
     let relay = Rules::http().fault(say("HTTP/1.1 503 Later\r\n\r\n")).start().await;
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let url = relay.url("http");
     let ended = Bridge::start(&mut lab.bridge(["--proxy", &url, "proxy", INSTANCE])).end().await;
     assert_eq!(ended.code, Some(7), "{}", ended.stderr);
@@ -335,7 +335,7 @@ async fn said(lab: &Lab, url: &str, command: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_password_is_shown_nowhere() {
     let cloud = LocalCloud::builder().tls(Tls::Trusted).name(NAME);
-    let lab = Lab::with(cloud, Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::with(cloud, Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     std::fs::write(lab.dir.path().join("ca.pem"), lab.cloud.ca_pem().unwrap()).unwrap();
     let wrong = "user-of-it:hush%40proxy%2F%25@";
     let start = |rules: Rules| rules.login("user-of-it", SECRET).start();

@@ -89,10 +89,10 @@ async fn upload_at_the_default_limit(agent: Agent) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_limit_is_kept_with_an_older_agent() {
-    upload_at_the_default_limit(Agent::old().quick()).await;
+    upload_at_the_default_limit(Agent::a().quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_limit_is_kept_with_a_newer_agent() {
-    upload_at_the_default_limit(Agent::newer().quick()).await;
+    upload_at_the_default_limit(Agent::d().quick()).await;
 }

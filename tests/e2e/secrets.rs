@@ -16,7 +16,7 @@ const ADDRESSES: [&str; 4] = ["token=", "sessionid=", "sessionId=", "session?"];
 async fn lab(instance: Instance) -> Lab {
     let key = AccessKey::new("STS.example", SECRET).token(TOKEN);
     let cloud = LocalCloud::builder().access_key(key).tls(Tls::Trusted);
-    let lab = Lab::with(cloud, instance.agent(Agent::newer().quick())).await;
+    let lab = Lab::with(cloud, instance.agent(Agent::d().quick())).await;
     std::fs::write(lab.dir.path().join("ca.pem"), lab.cloud.ca_pem().unwrap()).unwrap();
     lab
 }

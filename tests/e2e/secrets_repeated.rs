@@ -32,7 +32,7 @@ async fn lab(instance: Instance) -> Lab {
 }
 
 fn newer() -> Instance {
-    Instance::new(INSTANCE).agent(Agent::newer().quick())
+    Instance::new(INSTANCE).agent(Agent::d().quick())
 }
 
 /// Whatever is said has no part of a secret in it, as it is or encoded.

@@ -13,7 +13,7 @@ use crate::world::{INSTANCE, make_key};
 
 /// A lab with `~/.ssh/id_ed25519`, and an instance that has no key plug-in yet.
 pub(crate) async fn lab(change: impl FnOnce(Instance) -> Instance) -> Lab {
-    let lab = Lab::new(change(Instance::new(INSTANCE).agent(Agent::newer().quick()))).await;
+    let lab = Lab::new(change(Instance::new(INSTANCE).agent(Agent::d().quick()))).await;
     std::fs::create_dir(lab.dir.path().join(".ssh")).unwrap();
     make_key(&lab.dir.path().join(".ssh"), "id_ed25519").await;
     lab
@@ -84,7 +84,7 @@ async fn the_usual_key_is_registered_and_what_is_known_is_remembered() {
 async fn what_is_known_of_one_instance_is_not_taken_for_another() {
     let lab = lab(|instance| instance).await;
     assert_eq!(send(&lab, &[]).await.code, Some(0));
-    let other = Instance::new("i-bp1example0002").agent(Agent::newer().quick());
+    let other = Instance::new("i-bp1example0002").agent(Agent::d().quick());
     lab.cloud.add_instance(other);
     let mut command = lab.bridge(["send-key", "-i", "i-bp1example0002"]);
     assert_eq!(Bridge::start(&mut command).end().await.code, Some(0));

@@ -162,7 +162,7 @@ async fn host_keys_are_those_of_one_instance() {
 async fn clouds_and_regions_with_one_memory_keep_apart() {
     let in_regions = |regions: [&str; 2]| {
         let builder = regions.into_iter().fold(LocalCloud::builder(), |all, one| all.region(one));
-        Lab::with(builder, Instance::new(INSTANCE).agent(local_cloud::Agent::newer().quick()))
+        Lab::with(builder, Instance::new(INSTANCE).agent(local_cloud::Agent::d().quick()))
     };
     let regions = ["cn-hangzhou", "cn-beijing"];
     let (one, two) = tokio::join!(in_regions(regions), in_regions(regions));

@@ -8,7 +8,7 @@ use local_cloud::{Agent, CommandKind, Instance, LocalCloud};
 use crate::world::{INSTANCE, World, run, succeed, user};
 
 async fn world(lifetime: Duration, change: impl FnOnce(Instance) -> Instance) -> Option<World> {
-    let instance = change(Instance::new(INSTANCE).agent(Agent::newer().quick()));
+    let instance = change(Instance::new(INSTANCE).agent(Agent::d().quick()));
     World::of_registered_keys(LocalCloud::builder().key_lifetime(lifetime), instance).await
 }
 

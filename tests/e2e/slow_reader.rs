@@ -10,7 +10,7 @@ use crate::lab::{Bridge, Lab, QUIET_PORT, SOON};
 use crate::world::{INSTANCE, noise};
 
 async fn lab() -> Lab {
-    let agent = Agent::newer().quick();
+    let agent = Agent::d().quick();
     Lab::new(Instance::new(INSTANCE).agent(agent).pace(Pace::announced(u64::from(u32::MAX)))).await
 }
 

@@ -372,7 +372,7 @@ async fn odd_names_with_bash() {
 async fn ssh_gets_to_an_instance_with_what_was_written() {
     let Some(sshd) = installed("sshd") else { return };
     let programs = tempfile::tempdir().unwrap();
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).shell(programs.path());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).shell(programs.path());
     let Some(world) = World::of_registered_keys(LocalCloud::builder(), instance).await else {
         return;
     };

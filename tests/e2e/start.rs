@@ -15,7 +15,7 @@ const HELLO: &[u8] = b"SSH-2.0-target\r\n";
 const BOOT: Duration = Duration::from_millis(700);
 
 fn instance(status: InstanceStatus) -> Instance {
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     instance.status(status).boot(BOOT, BOOT)
 }
 

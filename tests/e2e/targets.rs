@@ -18,7 +18,7 @@ pub(crate) const START: &str = "StartTerminalSession";
 
 /// An instance that is quick.
 pub(crate) fn instance(id: &str, name: &str) -> Instance {
-    Instance::new(id).name(name).agent(Agent::newer().quick()).pace(Pace::off())
+    Instance::new(id).name(name).agent(Agent::d().quick()).pace(Pace::off())
 }
 
 /// A lab in which [`INSTANCE`] is called web-1, beside others.

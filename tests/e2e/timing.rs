@@ -52,11 +52,11 @@ async fn what_a_client_says_first_is_not_lost() {
     let instance = |agent: Agent| Instance::new(INSTANCE).agent(agent.dial_delay(AGENTS_DIAL / 4));
     let mut cases = tokio::task::JoinSet::new();
     for (agent, port, bytes) in [
-        (Agent::old(), QUIET_PORT, &b"GET / HTTP/1.0\r\n\r\n"[..]),
-        (Agent::newer(), QUIET_PORT, b"GET / HTTP/1.0\r\n\r\n"),
+        (Agent::a(), QUIET_PORT, &b"GET / HTTP/1.0\r\n\r\n"[..]),
+        (Agent::d(), QUIET_PORT, b"GET / HTTP/1.0\r\n\r\n"),
         // What is said tells that it is no ssh, and that nobody waits for a banner.
-        (Agent::old(), "22", b"GET / HTTP/1.0\r\n\r\n"),
-        (Agent::newer(), "22", b"GET / HTTP/1.0\r\n\r\n"),
+        (Agent::a(), "22", b"GET / HTTP/1.0\r\n\r\n"),
+        (Agent::d(), "22", b"GET / HTTP/1.0\r\n\r\n"),
     ] {
         for progress in [Progress::all(), Progress::none()] {
             let instance = instance(agent.clone()).progress(progress);
@@ -84,7 +84,7 @@ async fn what_a_client_says_first_is_not_lost() {
 /// A target that speaks first has been dialled: its client's bytes need not wait any longer.
 #[tokio::test]
 async fn what_a_client_says_waits_for_the_server_s_identification_and_no_longer() {
-    for agent in [Agent::old(), Agent::newer()] {
+    for agent in [Agent::a(), Agent::d()] {
         let instance = Instance::new(INSTANCE).agent(agent.quick());
         let lab = Lab::new(instance).await;
         // No time is short enough for this: only the banner can let the bytes go.
@@ -101,7 +101,7 @@ async fn what_a_client_says_waits_for_the_server_s_identification_and_no_longer(
 /// The agent dials 3 s after it has joined, and holds what comes before.
 #[tokio::test]
 async fn a_ready_delay_of_0_does_not_wait_for_the_agent_to_dial() {
-    let agent = Agent::newer().join_delay(Duration::ZERO).dial_delay(Duration::from_secs(3));
+    let agent = Agent::d().join_delay(Duration::ZERO).dial_delay(Duration::from_secs(3));
     let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
     let mut bridge = lab.start(&[QUIET_PORT, "--ready-delay", "0"]);
     bridge.send(b"PING").await;
@@ -113,7 +113,7 @@ async fn a_ready_delay_of_0_does_not_wait_for_the_agent_to_dial() {
 /// The default waits for longer than the second after which agents dial.
 #[tokio::test]
 async fn the_default_ready_delay_waits_for_the_agent_to_dial() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d())).await;
     let mut bridge = lab.start(&[QUIET_PORT]);
     bridge.send(b"PING").await;
     let session = lab.session(|session| session.input_bytes > 0).await;
@@ -122,7 +122,7 @@ async fn the_default_ready_delay_waits_for_the_agent_to_dial() {
 
 #[tokio::test]
 async fn keepalives_are_sent_as_often_as_asked_for() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let bridges = [lab.start(&["--keepalive", "1"]), lab.start(&["--keepalive", "0"])];
     for _ in &bridges {
         let mut target = lab.accept().await;
@@ -138,7 +138,7 @@ async fn keepalives_are_sent_as_often_as_asked_for() {
 /// A keepalive keeps a session that the service would end, and payload is as good.
 #[tokio::test]
 async fn a_keepalive_keeps_a_session_open() {
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
     let lab = Lab::new(instance.idle_timeout(Duration::from_secs(3))).await;
     let mut bridge = lab.start(&["--keepalive", "1"]);
     let mut target = lab.accept().await;
@@ -152,7 +152,7 @@ async fn a_keepalive_keeps_a_session_open() {
 /// 100 KB at 200 kbit/s, which nobody has announced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_limit_is_kept() {
-    for agent in [Agent::newer(), Agent::old()] {
+    for agent in [Agent::d(), Agent::a()] {
         let lab = Lab::new(Instance::new(INSTANCE).agent(agent.quick())).await;
         let mut bridge = lab.start(&[]);
         let mut target = lab.accept().await;
@@ -173,7 +173,7 @@ async fn the_default_limit_is_kept() {
 /// At the default limit 4 MB would take longer than a test may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_raised_is_used_at_once() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let mut bridge = lab.start(&[]);
     let mut target = lab.accept().await;
     target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
@@ -191,7 +191,7 @@ async fn a_limit_that_is_raised_is_used_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_lowered_is_kept_at_once() {
     let pace = Pace::announced(1_638_400);
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick()).pace(pace)).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick()).pace(pace)).await;
     let mut bridge = lab.start(&[]);
     let mut target = lab.accept().await;
     target.write_all(b"SSH-2.0-x\r\n").await.unwrap();

@@ -64,7 +64,7 @@ fn profile(endpoint: &str) -> String {
 #[tokio::test]
 async fn a_certificate_given_by_hand_is_trusted_by_the_api_and_the_gateway() {
     for by_variable in [false, true] {
-        let instance = Instance::new(INSTANCE).agent(Agent::newer().quick());
+        let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
         let lab = Lab::with(LocalCloud::builder().tls(Tls::Trusted), instance).await;
         assert!(lab.cloud.endpoint().starts_with("https://"));
         let ca = lab.dir.path().join("ca.pem");

@@ -318,10 +318,10 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 /// Makes a test of each function for every SSH server and every agent.
 macro_rules! everywhere {
     ($($test:ident),+ $(,)?) => {
-        everywhere!(@ in_process_older_agent, InProcess, old, $($test),+);
-        everywhere!(@ in_process_newer_agent, InProcess, newer, $($test),+);
-        everywhere!(@ openssh_older_agent, OpenSsh, old, $($test),+);
-        everywhere!(@ openssh_newer_agent, OpenSsh, newer, $($test),+);
+        everywhere!(@ in_process_older_agent, InProcess, a, $($test),+);
+        everywhere!(@ in_process_newer_agent, InProcess, d, $($test),+);
+        everywhere!(@ openssh_older_agent, OpenSsh, a, $($test),+);
+        everywhere!(@ openssh_newer_agent, OpenSsh, d, $($test),+);
     };
     (@ $module:ident, $server:ident, $agent:ident, $($test:ident),+) => {
         mod $module {

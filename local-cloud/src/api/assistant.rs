@@ -23,11 +23,12 @@ fn describe_cloud_assistant_status(call: &mut Call<'_>) -> Result<Value, ApiErro
         .iter()
         .map(|instance| {
             // Of an agent that was never there nothing was ever heard.
-            let heard = if instance.agent_version.is_empty() { "" } else { now.as_str() };
+            let version = instance.version();
+            let heard = if version.is_empty() { "" } else { now.as_str() };
             json!({
                 "InstanceId": instance.id,
                 "CloudAssistantStatus": instance.reachable().to_string(),
-                "CloudAssistantVersion": instance.agent_version,
+                "CloudAssistantVersion": version,
                 "OSType": instance.os.name(),
                 "SupportSessionManager": instance.supports_sessions(),
                 "LastHeartbeatTime": heard,

@@ -306,7 +306,7 @@ fn describe_managed_instances(call: &mut Call<'_>) -> Result<Value, ApiError> {
                 "IntranetIp": instance.facts.private_addresses.first(),
                 "OsType": instance.os.name().to_ascii_lowercase(),
                 "Connected": instance.reachable(),
-                "AgentVersion": instance.agent_version,
+                "AgentVersion": instance.version(),
                 "Tags": tags.map(|(k, v)| json!({"TagKey": k, "TagValue": v})).collect::<Vec<_>>(),
             })
         })

@@ -19,7 +19,13 @@ mod sign;
 mod sts;
 mod terminal;
 
-use std::{collections::BTreeMap, io, str::FromStr, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    io,
+    str::FromStr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -150,11 +156,15 @@ pub(crate) async fn answer(
     shared: &Arc<Shared>,
     parts: Parts,
     body: Bytes,
+    accepted: Instant,
 ) -> Result<Response<Body>, Cut> {
     let (request, wrong) = Request::new(parts.method, &parts.uri, parts.headers, body);
     let request_id = request_id();
-    let fault = fault::take_api(&mut shared.world().api_faults, request.action());
     shared.note(|state| state.add_call(record(&request, &request_id)));
+    if shared.world().is_dead(accepted) {
+        return std::future::pending().await; // and uses no fault up
+    }
+    let fault = fault::take_api(&mut shared.world().api_faults, request.action());
 
     if let Some(delay) = fault.as_ref().and_then(|fault| fault.delay) {
         tokio::time::sleep(delay).await;
@@ -170,6 +180,10 @@ pub(crate) async fn answer(
     };
     let outcome = match effect {
         ApiEffect::Silent => std::future::pending().await,
+        ApiEffect::DeadConnections => {
+            shared.world().connections_die();
+            std::future::pending().await
+        }
         ApiEffect::Cut => return Err(Cut),
         ApiEffect::Raw { status, content_type, body } => {
             answered(status, None);

@@ -84,14 +84,10 @@ impl Default for Commands {
 }
 
 impl Instance {
-    /// Its system ([`Os::Linux`]), with an agent of a version that fits.
+    /// Its system ([`Os::Linux`]).
     #[must_use]
     pub fn os(mut self, os: Os) -> Self {
         self.os = os;
-        self.agent_version = match os {
-            Os::Linux => "2.2.3.900".to_owned(),
-            Os::Windows => "2.1.3.900".to_owned(),
-        };
         self
     }
 

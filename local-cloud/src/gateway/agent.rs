@@ -1,6 +1,6 @@
 //! The agent on the instance: joins, dials the target, and carries bytes both ways, each generation in its way.
 
-use std::{convert::Infallible, future::pending, io, time::Duration};
+use std::{future::pending, io, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -23,57 +23,115 @@ use super::{
 };
 use crate::{agent::DialFailure, fault::Point};
 
-/// How long the target may take to answer.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the client sends, as it comes to the agent: one after the other.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Input(Bytes),
+    /// Close, or Status 5.
+    Close,
+    /// Of any other type.
+    Other,
+}
 
 /// Lives until it has a reason to end the session.
-pub(crate) async fn run(link: &Link, mut input: mpsc::Receiver<Bytes>) -> Ending {
+pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> Ending {
     let faults = link.points(|at| match at {
         Point::OutputBytes(bytes) => Some(When::once(*bytes)),
         Point::EveryOutputBytes(bytes) => Some(When::every(*bytes)),
         _ => None,
     });
     let mut output = Output { link, faults, sent: 0, not_before: Instant::now() };
-    let generation = link.instance.agent.generation;
-    let opening = open(link);
-    let opened = if !generation.holds_input() || !link.instance.reachable() {
-        dropping(link, &mut input, opening).await
-    } else {
-        opening.await
-    };
-    let mut target = match opened {
+    let agent = &link.instance.agent;
+    let mut held = None;
+    let mut target = match opening(link, &mut received, &mut held).await {
         Ok(target) => target,
         Err(ending) => return ending,
     };
-    let mut first = None;
     loop {
         if let Some(target) = target.take() {
-            carry(&mut output, target, &mut input, first.take()).await;
+            let ending = carry(&mut output, target, &mut received, held.take()).await;
+            if let Some(ending) = ending {
+                return ending;
+            }
             link.agent_may_go().await;
-            if generation.ends_with_target() {
-                return Ending::status(CLOSED, "ReadFromTargetPortFailed");
+            if agent.generation.ends_with_target() {
+                return Ending::target_closed(agent.hangup);
             }
         }
-        // Not a word to the client; the next Input of any kind dials the target again.
-        let next = match input.recv().await {
-            Some(next) => next,
-            None => pending().await,
+        // The client is told nothing; what it sends next makes the agent dial the target again.
+        held = match next(&mut received).await {
+            Received::Close if link.obeys_close() => {
+                link.agent_may_go().await;
+                return Ending::client_closed();
+            }
+            Received::Other if agent.generation.redials_on_input_only() => continue,
+            Received::Close | Received::Other => None,
+            Received::Input(bytes) => Some(bytes),
         };
         link.agent_may_go().await;
         match dial(link).await {
-            Ok(stream) => {
-                target = Some(stream);
-                first = Some(next);
-            }
-            Err(_) if link.instance.agent.dial_failure == DialFailure::Silent => {
-                note_dropped(link, &next);
+            Ok(stream) => target = Some(stream),
+            Err(_)
+                if agent.dial_failure == DialFailure::Silent
+                    || !agent.generation.ends_with_redial() =>
+            {
+                note_dropped(link, &held.take().unwrap_or_default());
             }
             Err(_) => return Ending::status(CLOSED, "ReopenTargetPortFailed"),
         }
     }
 }
 
-/// From the upgrade to the target. No target and no ending: it could not be dialled, and nobody is told.
+/// The next one of the client. That none can come any more is for others to find out.
+async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
+    match received.recv().await {
+        Some(next) => next,
+        None => pending().await,
+    }
+}
+
+/// From the upgrade to the target, with what the client sends meanwhile. Input is dropped, or the first of it is held; what is
+/// behind that waits. No target and no ending: it could not be dialled, and the client is told nothing.
+async fn opening(
+    link: &Link,
+    received: &mut mpsc::Receiver<Received>,
+    held: &mut Option<Bytes>,
+) -> Result<Option<TcpStream>, Ending> {
+    let agent = &link.instance.agent;
+    let holds = agent.generation.holds_input() && link.instance.reachable();
+    let mut opening = pin!(open(link));
+    let mut patience = pin!(patience(link));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return opened,
+            next = next(received), if held.is_none() => match next {
+                Received::Input(bytes) if holds => {
+                    *held = Some(bytes);
+                    patience.set(self::patience(link));
+                }
+                Received::Input(bytes) => note_dropped(link, &bytes),
+                Received::Close if link.obeys_close() => {
+                    if link.is_open() {
+                        link.agent_may_go().await;
+                    }
+                    return Err(Ending::client_closed());
+                }
+                Received::Close | Received::Other => {}
+            },
+            () = &mut patience, if held.is_some() => {
+                return Err(Ending::status(CLOSED, agent.generation.open_failed()));
+            }
+        }
+    }
+}
+
+/// For how long an agent holds Input, once it has joined.
+async fn patience(link: &Link) {
+    link.opened().await;
+    sleep(link.instance.agent.hold).await;
+}
+
+/// From the upgrade to the target.
 async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     let (instance, agent) = (&link.instance, &link.instance.agent);
     let progress = instance.progress;
@@ -97,41 +155,15 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     if link.port.is_none() {
         return Err(Ending::status(CLOSED, "OpenPtyFailed"));
     }
-    let dialling = async {
-        sleep(agent.dial_delay).await;
-        dial(link).await
-    };
-    let dialled = if agent.generation.holds_input() {
-        let late = || io::Error::from(io::ErrorKind::TimedOut);
-        timeout(agent.hold, dialling).await.unwrap_or_else(|_| Err(late()))
-    } else {
-        dialling.await
-    };
-    match dialled {
+    sleep(agent.dial_delay).await;
+    let failed = agent.generation.open_failed();
+    match dial(link).await {
         Ok(stream) => Ok(Some(stream)),
         Err(_) if agent.dial_failure == DialFailure::Silent => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
-            Err(Ending::status(CLOSED, format!("OpenTargetPortFailed: {error}")))
+            Err(Ending::status(CLOSED, format!("{failed}: {error}")))
         }
-        Err(_) => Err(Ending::status(CLOSED, "OpenTargetPortFailed")),
-    }
-}
-
-/// Throws Input away until the target is there, as older agents do.
-async fn dropping<T>(
-    link: &Link,
-    input: &mut mpsc::Receiver<Bytes>,
-    opening: impl Future<Output = T>,
-) -> T {
-    let throwing_away = async {
-        while let Some(bytes) = input.recv().await {
-            note_dropped(link, &bytes);
-        }
-        pending::<Infallible>().await
-    };
-    tokio::select! {
-        opened = opening => opened,
-        never = throwing_away => match never {},
+        Err(_) => Err(Ending::status(CLOSED, failed)),
     }
 }
 
@@ -144,17 +176,21 @@ async fn dial(link: &Link) -> io::Result<TcpStream> {
     let targets = &link.instance.targets;
     let host = link.target_server.clone();
     let port = link.port.unwrap_or_default();
-    let dialled = match targets.get(&(host.clone(), port)) {
-        Some(listener) => timeout(DIAL_TIMEOUT, TcpStream::connect(listener))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-        None if host.is_some() && !targets.keys().any(|(known, _)| *known == host) => {
-            let name = host.unwrap_or_default();
-            let message = format!("lookup {name}: no such host");
-            Err(io::Error::new(io::ErrorKind::HostUnreachable, message))
+    let dialling = async {
+        match targets.get(&(host.clone(), port)) {
+            None if host.is_none() && link.instance.unanswering.contains(&port) => pending().await,
+            Some(listener) => TcpStream::connect(listener).await,
+            None if host.is_some() && !targets.keys().any(|(known, _)| *known == host) => {
+                let name = host.unwrap_or_default();
+                let message = format!("lookup {name}: no such host");
+                Err(io::Error::new(io::ErrorKind::HostUnreachable, message))
+            }
+            None => Err(io::ErrorKind::ConnectionRefused.into()),
         }
-        None => Err(io::ErrorKind::ConnectionRefused.into()),
     };
+    let dialled = timeout(link.instance.agent.dial_timeout, dialling)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     link.note(|session| match &dialled {
         Ok(_) => session.dials += 1,
         Err(_) => session.dial_failures += 1,
@@ -164,37 +200,40 @@ async fn dial(link: &Link) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Carries bytes both ways, until the target has closed.
+/// Carries bytes both ways, until the target has closed, or the client has ended the session.
 async fn carry(
     output: &mut Output<'_>,
     target: TcpStream,
-    input: &mut mpsc::Receiver<Bytes>,
+    received: &mut mpsc::Receiver<Received>,
     first: Option<Bytes>,
-) {
+) -> Option<Ending> {
     let (from, to) = target.into_split();
     let link = output.link;
     tokio::select! {
-        () = output.read(from) => {}
-        never = feed(link, to, input, first) => match never {},
+        () = output.read(from) => None,
+        ending = feed(link, to, received, first) => Some(ending),
     }
 }
 
-/// Input to the target. That it takes no more is for the reading half to find out.
+/// Input to the target, until a Close that is obeyed. That the target takes no more is for the reading half to find out.
 async fn feed(
     link: &Link,
     mut to: OwnedWriteHalf,
-    input: &mut mpsc::Receiver<Bytes>,
-    mut first: Option<Bytes>,
-) -> Infallible {
+    received: &mut mpsc::Receiver<Received>,
+    first: Option<Bytes>,
+) -> Ending {
+    let mut first = first.map(Received::Input);
     loop {
-        let bytes = match first.take() {
-            Some(bytes) => bytes,
-            None => match input.recv().await {
-                Some(bytes) => bytes,
-                None => pending().await,
-            },
+        let next = match first.take() {
+            Some(first) => first,
+            None => next(received).await,
         };
         link.agent_may_go().await;
+        let bytes = match next {
+            Received::Input(bytes) => bytes,
+            Received::Close if link.obeys_close() => return Ending::client_closed(),
+            Received::Close | Received::Other => continue,
+        };
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match to.write(rest).await {

@@ -226,13 +226,32 @@ impl Channel {
         self.ask(now);
     }
 
+    /// Whether the sequences of 1.01 are numbers.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.strict)
+    }
+
+    /// One came that the agent has already.
+    pub(crate) fn duplicate(&mut self, now: Instant) {
+        if self.is_strict() {
+            self.ask_from_next(now);
+        }
+    }
+
     /// Asks for what is missing, if that has not been done just now.
     pub(crate) fn ask(&mut self, now: Instant) {
+        if self.inputs.heard > self.inputs.received {
+            self.ask_from_next(now);
+        }
+    }
+
+    /// Asks for what comes next, if that has not been done just now.
+    fn ask_from_next(&mut self, now: Instant) {
         let wanted = self.inputs.received + 1;
         let just_now = self.inputs.asked.is_some_and(|(asked, at)| {
             asked == wanted && now.saturating_duration_since(at) < ASK_AGAIN
         });
-        if self.inputs.heard >= wanted && !just_now {
+        if !just_now {
             self.inputs.asked = Some((wanted, now));
             self.inputs.ask = Some(self.wanted());
         }

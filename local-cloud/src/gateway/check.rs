@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::frame::{Counters, Frame, kind};
+use super::{
+    ending::CLOSED,
+    frame::{Counters, Frame, kind},
+};
 
 /// What is known when a frame is judged.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +53,9 @@ impl Check {
     pub(crate) fn frame(&mut self, frame: &Frame, facts: Facts<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
         let sync = facts.resumable && frame.kind == kind::SYNC;
-        if !sync && !matches!(frame.kind, kind::INPUT | kind::RESIZE | kind::CLOSE) {
+        // Agents know one status of the client's: Closed.
+        let closed = frame.kind == kind::STATUS && frame.payload.first() == Some(&CLOSED);
+        if !sync && !closed && !matches!(frame.kind, kind::INPUT | kind::RESIZE | kind::CLOSE) {
             wrong.push(format!("a client's frame of type {}", frame.kind));
         }
         match (frame.kind, frame.payload.len()) {

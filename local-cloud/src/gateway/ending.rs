@@ -1,5 +1,7 @@
 //! How a connection ends, and what is left to do for it then.
 
+use crate::agent::Hangup;
+
 /// Status: could not be established.
 pub(crate) const ABORTED: u8 = 2;
 /// Status: the agent has joined.
@@ -18,6 +20,8 @@ pub(crate) enum Goodbye {
     Drain,
     /// The same, behind a WebSocket close of the gateway's own.
     Close(u16),
+    /// The same, behind the end of the TCP connection: without a WebSocket close.
+    HangUp,
 }
 
 /// What ends.
@@ -56,9 +60,23 @@ impl Ending {
         Self { status, ..Self::new(reason, Goodbye::Close(1000), Scope::Session) }
     }
 
+    /// The agent ends it, because its target has closed.
+    pub(crate) fn target_closed(hangup: Hangup) -> Self {
+        let goodbye = match hangup {
+            Hangup::CloseFrame => Goodbye::Close(1000),
+            Hangup::NoCloseFrame => Goodbye::HangUp,
+        };
+        Self { goodbye, ..Self::status(CLOSED, "ReadFromTargetPortFailed") }
+    }
+
     /// The client closed it in the orderly way.
     pub(crate) fn client_closed() -> Self {
         Self::new("ClientClosed", Goodbye::Close(1000), Scope::Session)
+    }
+
+    /// The client has asked for it, by a Close frame.
+    pub(crate) fn is_of_client(&self) -> bool {
+        self.status.is_none() && matches!(self.goodbye, Goodbye::Close(_))
     }
 
     /// The client's socket broke, or was closed without a Close frame. A close with 1000 or 1008 is final.

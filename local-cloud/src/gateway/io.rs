@@ -1,5 +1,5 @@
 //! The socket under a connection, with the switches that faults need: one that swallows what is written, one that lets
-//! nothing be read either, and one that lets the connection end with a reset.
+//! nothing be read either, one that swallows pongs only, and one that lets the connection end with a reset.
 
 use std::{
     io,
@@ -17,6 +17,8 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+
+use super::written::{Next, Written};
 
 /// So many connections whose packets vanish are kept from being closed.
 const MAX_VANISHED: usize = 1_024;
@@ -43,6 +45,8 @@ pub(crate) struct Switches {
     muted: AtomicBool,
     vanished: AtomicBool,
     reset: AtomicBool,
+    pongs_off: AtomicBool,
+    hung_up: AtomicBool,
 }
 
 impl Switches {
@@ -59,6 +63,21 @@ impl Switches {
 
     pub(crate) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Relaxed)
+    }
+
+    /// Whether pongs get out from now on.
+    pub(crate) fn pongs(&self, answered: bool) {
+        self.pongs_off.store(!answered, Ordering::Relaxed);
+    }
+
+    /// The next flush ends what is written, and nothing is written after it.
+    pub(crate) fn hang_up(&self) {
+        self.hung_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing that is written gets out.
+    fn swallows(&self) -> bool {
+        self.is_muted() || self.hung_up.load(Ordering::Relaxed)
     }
 
     /// The connection will end with a reset.
@@ -79,15 +98,26 @@ pub(crate) struct Io {
     stream: Stream,
     switches: Arc<Switches>,
     vanished: Arc<Vanished>,
+    /// The WebSocket frames that are written, once it is one.
+    frames: Option<Written>,
 }
 
 impl Io {
     pub(crate) fn plain(stream: TcpStream, vanished: Arc<Vanished>) -> Self {
-        Self { stream: Stream::Plain(stream), switches: Arc::default(), vanished }
+        Self::new(Stream::Plain(stream), vanished)
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>, vanished: Arc<Vanished>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), switches: Arc::default(), vanished }
+        Self::new(Stream::Tls(Box::new(stream)), vanished)
+    }
+
+    fn new(stream: Stream, vanished: Arc<Vanished>) -> Self {
+        Self { stream, switches: Arc::default(), vanished, frames: None }
+    }
+
+    /// What is written from now on are the frames of a WebSocket.
+    pub(crate) fn begin_frames(&mut self) {
+        self.frames = Some(Written::default());
     }
 
     pub(crate) fn switches(&self) -> Arc<Switches> {
@@ -132,18 +162,32 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.switches.is_muted() {
+        if self.switches.swallows() {
             return Poll::Ready(Ok(buf.len()));
         }
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        let Self { stream, switches, frames, .. } = &mut *self;
+        let pongs = !switches.pongs_off.load(Ordering::Relaxed);
+        let mut frames = frames.as_mut();
+        let next = frames.as_mut().map_or(Next::Write(buf.len()), |frames| frames.next(buf, pongs));
+        let written = match next {
+            Next::LeaveOut(count) => Poll::Ready(Ok(count)),
+            Next::Write(count) => match stream {
+                Stream::Plain(stream) => Pin::new(stream).poll_write(cx, &buf[..count]),
+                Stream::Tls(stream) => Pin::new(stream).poll_write(cx, &buf[..count]),
+            },
+        };
+        if let (Some(frames), Poll::Ready(Ok(count))) = (frames, &written) {
+            frames.done(*count);
         }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.switches.is_muted() {
             return Poll::Ready(Ok(()));
+        }
+        if self.switches.hung_up.load(Ordering::Relaxed) {
+            return self.poll_shutdown(cx);
         }
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),

@@ -1,12 +1,15 @@
 //! What the futures of one stream share: whose it is, where to send, what may strike, and the socket that it is on.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep_until};
 
 use super::{
     channel::Channel,
@@ -34,6 +37,8 @@ pub(crate) struct Stalls {
     pub(crate) agent: bool,
     /// The gateway's reading of the client.
     pub(crate) client: bool,
+    /// The same, until then.
+    pub(crate) client_until: Option<tokio::time::Instant>,
     /// The agent's reading of the target.
     pub(crate) target: bool,
 }
@@ -80,6 +85,8 @@ pub(crate) struct Link {
     to_agent: Mutex<Mangler>,
     /// Rung when there may be something to send, or room to read more.
     bell: watch::Sender<()>,
+    /// Whether pings are answered.
+    pongs: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +115,7 @@ impl Link {
             to_client: mangler(Way::ToClient),
             to_agent: mangler(Way::ToAgent),
             bell: watch::Sender::new(()),
+            pongs: AtomicBool::new(instance.pongs),
             instance,
         }
     }
@@ -139,6 +147,7 @@ impl Link {
         lock(&self.channel).attached();
         lock(&self.to_client).attached();
         lock(&self.to_agent).attached();
+        switches.pongs(self.pongs.load(Ordering::Relaxed));
         let mut here = lock(&self.attachment);
         here.switches = switches;
         here.number += 1;
@@ -189,6 +198,12 @@ impl Link {
     /// Which progress there was so far.
     pub(crate) fn reached(&self) -> Vec<u8> {
         lock(&self.attachment).progress.clone()
+    }
+
+    /// Whether pings are answered from now on, on this socket and those that follow.
+    pub(crate) fn answer_pings(&self, answered: bool) {
+        self.pongs.store(answered, Ordering::Relaxed);
+        self.switches().pongs(answered);
     }
 
     // ------------------------------------------------------------ numbers
@@ -292,6 +307,16 @@ impl Link {
         }
     }
 
+    /// Whether a Close from the client ends the session. Before the agent has joined, the gateway sees to it.
+    pub(crate) fn obeys_close(&self) -> bool {
+        !self.is_open() || self.instance.agent.generation.ends_on_close()
+    }
+
+    /// Whether the agent has joined.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.opened.borrow()
+    }
+
     /// Returns once the session is opened.
     pub(crate) async fn opened(&self) {
         // The sender lives in self, so this cannot fail.
@@ -306,6 +331,34 @@ impl Link {
     /// The agent's own turn: everything it does waits here.
     pub(crate) async fn agent_may_go(&self) {
         self.may_go(|stalls| stalls.agent).await;
+    }
+
+    /// Returns when the gateway may read the client. For how long it had to wait.
+    pub(crate) async fn client_may_be_read(&self) -> Duration {
+        let begin = tokio::time::Instant::now();
+        let mut stalls = self.stalls.subscribe();
+        loop {
+            let Stalls { client, client_until, .. } = *stalls.borrow_and_update();
+            let until = client_until.filter(|until| *until > tokio::time::Instant::now());
+            match until {
+                None if !client => return begin.elapsed(),
+                Some(until) if !client => tokio::select! {
+                    () = sleep_until(until) => {}
+                    _ = stalls.changed() => {}
+                },
+                // The sender lives in self, so this cannot fail.
+                _ => _ = stalls.changed().await,
+            }
+        }
+    }
+
+    /// Returns when the gateway may no longer read the client.
+    pub(crate) async fn client_stalls(&self) {
+        let stalled = |stalls: &Stalls| {
+            let now = tokio::time::Instant::now();
+            stalls.client || stalls.client_until.is_some_and(|until| until > now)
+        };
+        let _ = self.stalls.subscribe().wait_for(stalled).await;
     }
 
     pub(crate) fn stall(&self, change: impl FnOnce(&mut Stalls)) {

@@ -23,6 +23,7 @@ mod stream;
 mod strike;
 mod upgrade;
 mod writer;
+mod written;
 
 pub(crate) use io::{Io, Vanished};
 pub(crate) use stream::Socket;

@@ -34,6 +34,8 @@ pub(crate) enum Outgoing {
     Channel(Action),
     Cut,
     Reset,
+    /// What is written ends, without a WebSocket close.
+    HangUp,
     Close(u16),
     /// The agent has nothing more: a last status, once the client has all that came before.
     Over(Ending),

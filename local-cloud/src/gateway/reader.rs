@@ -9,28 +9,33 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
     sync::mpsc,
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout_at},
 };
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolError};
 
 use super::{
+    agent::Received,
     channel::{Arrival, Channel},
     check::{Check, Facts, version_known},
     ending::{CLOSED, Ending},
     frame::{Counters, Frame, MAX_PAYLOAD, MAX_SHELL_PAYLOAD, kind},
-    link::Link,
+    link::{Link, Urgent},
     pace::{Meter, exceeds},
     points::{Points, When},
+    stream::drain,
 };
 use crate::{fault::Point, frame_fault::Way};
 
 /// Times of creation further apart than this (a year) are taken for this far.
 const MAX_SPAN_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
+/// How long a client's WebSocket close waits for the agent to obey the Close frame before it.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Reads the client, on whatever socket the stream is.
 pub(crate) struct Reader<'a> {
     link: &'a Link,
-    input: mpsc::Sender<Bytes>,
+    agent: mpsc::Sender<Received>,
     faults: Points<u64>,
     check: Check,
     /// Payload by the time it was read.
@@ -44,10 +49,16 @@ pub(crate) struct Reader<'a> {
     /// Input that the agent took.
     bytes: u64,
     last_frame: tokio::time::Instant,
+    /// When the client last broke its silence.
+    last_heard: tokio::time::Instant,
+    /// The agent is handed a Close, which it obeys.
+    is_closing: bool,
+    /// The client's end of the socket is closed, with this code; for so long the agent may still obey its Close.
+    gone: Option<(Option<u16>, tokio::time::Instant)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(link: &'a Link, input: mpsc::Sender<Bytes>) -> Self {
+    pub(crate) fn new(link: &'a Link, agent: mpsc::Sender<Received>) -> Self {
         let faults = link.points(|at| match at {
             Point::InputBytes(bytes) => Some(When::once(*bytes)),
             Point::EveryInputBytes(bytes) => Some(When::every(*bytes)),
@@ -55,7 +66,7 @@ impl<'a> Reader<'a> {
         });
         Self {
             link,
-            input,
+            agent,
             faults,
             check: Check::default(),
             arrived: Meter::default(),
@@ -65,6 +76,9 @@ impl<'a> Reader<'a> {
             waited: Duration::ZERO,
             bytes: 0,
             last_frame: tokio::time::Instant::now(),
+            last_heard: tokio::time::Instant::now(),
+            is_closing: false,
+            gone: None,
         }
     }
 
@@ -72,6 +86,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn attached(&mut self, again: bool) {
         self.check.attached(again);
         self.last_frame = tokio::time::Instant::now();
+        self.last_heard = self.last_frame;
+        self.gone = None;
     }
 
     /// Reads until one of both sides has had enough. It may be dropped at any point: an Input is counted once the agent has it.
@@ -80,20 +96,27 @@ impl<'a> Reader<'a> {
         S: Stream<Item = Result<Message, WsError>> + Unpin,
     {
         loop {
+            if let Some((code, until)) = self.gone {
+                // Answers the close, and lets the agent come to the Close frame that stands before it.
+                let closed = async {
+                    drain(self.link, messages).await;
+                    pending::<()>().await;
+                };
+                let _ = timeout_at(until, closed).await;
+                return Ending::client_gone(code);
+            }
             let idle = self.last_frame + self.link.instance.idle_timeout;
             let swap = self.link.swap_deadline(Way::ToAgent).map(tokio::time::Instant::from_std);
+            let silent = self.link.instance.silent_close;
+            let silent_at = silent.map(|silent| self.last_heard + silent.after);
+            let wake = swap.unwrap_or(idle).min(idle).min(silent_at.unwrap_or(idle));
+            // What piled up meanwhile was not sent all at once.
+            self.waited += self.link.client_may_be_read().await;
             let ending = tokio::select! {
-                message = messages.next() => {
-                    self.link.may_go(|stalls| stalls.client).await;
-                    self.message(message).await
-                }
-                () = sleep_until(swap.unwrap_or(idle).min(idle)) => {
-                    match self.link.overdue(Way::ToAgent) {
-                        Some(message) => self.accept(&message).await,
-                        None if tokio::time::Instant::now() < idle => None,
-                        None => Some(Ending::status(CLOSED, "IdleTimeout")),
-                    }
-                }
+                biased;
+                () = self.link.client_stalls() => None,
+                message = messages.next() => self.message(message).await,
+                () = sleep_until(wake) => self.time_is_up(idle, silent_at).await,
             };
             if let Some(ending) = ending {
                 return ending;
@@ -101,13 +124,54 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whatever of this is due.
+    async fn time_is_up(
+        &mut self,
+        idle: tokio::time::Instant,
+        silent_at: Option<tokio::time::Instant>,
+    ) -> Option<Ending> {
+        let now = tokio::time::Instant::now();
+        if let Some(message) = self.link.overdue(Way::ToAgent) {
+            return self.accept(&message).await;
+        }
+        if now >= idle {
+            return Some(Ending::status(CLOSED, "IdleTimeout"));
+        }
+        if silent_at.is_some_and(|at| now >= at) {
+            self.last_heard = now; // once
+            self.link.befall(match self.link.instance.silent_close.map(|silent| silent.code) {
+                Some(1006) | None => Urgent::Cut("Silent"),
+                Some(code) => Urgent::Close(code),
+            });
+        }
+        None
+    }
+
+    /// The client has broken its silence, by a frame or by something smaller.
+    fn heard(&mut self, is_frame: bool) {
+        if is_frame || self.link.instance.silent_close.is_some_and(|silent| silent.pings_count) {
+            self.last_heard = tokio::time::Instant::now();
+        }
+    }
+
+    /// The client's end of the socket is closed.
+    fn closed(&mut self, code: Option<u16>) -> Option<Ending> {
+        if !self.is_closing {
+            return Some(Ending::client_gone(code));
+        }
+        self.gone = Some((code, tokio::time::Instant::now() + CLOSE_PATIENCE));
+        None
+    }
+
     async fn message(&mut self, message: Option<Result<Message, WsError>>) -> Option<Ending> {
         let link = self.link;
         match message {
             Some(Ok(_)) if link.switches().is_muted() => None,
             Some(Ok(Message::Binary(message))) => {
+                self.heard(true);
                 let ending = self.frame(&message).await;
                 self.last_frame = tokio::time::Instant::now();
+                self.last_heard = self.last_frame;
                 ending
             }
             Some(Ok(Message::Text(_))) => {
@@ -115,23 +179,28 @@ impl<'a> Reader<'a> {
                 Some(Ending::status(CLOSED, "ProcessDataError"))
             }
             Some(Ok(Message::Ping(_))) => {
+                self.heard(false);
                 link.note(crate::session::SessionRecord::ping);
                 None
             }
             Some(Ok(Message::Pong(_))) => {
+                self.heard(false);
                 link.note(|session| session.pongs += 1);
                 None
             }
             Some(Ok(Message::Close(frame))) => {
                 link.note(|session| session.close_handshake = true);
-                Some(Ending::client_gone(frame.map(|frame| frame.code.into())))
+                if !link.instance.answers_close {
+                    link.switches().vanish();
+                }
+                self.closed(frame.map(|frame| frame.code.into()))
             }
             Some(Ok(Message::Frame(_))) => None,
             Some(Err(error)) => {
                 self.broken(&error);
-                Some(Ending::client_gone(None))
+                self.closed(None)
             }
-            None => Some(Ending::client_gone(None)),
+            None => self.closed(None),
         }
     }
 
@@ -237,7 +306,13 @@ impl<'a> Reader<'a> {
                         return Some(Ending::status(CLOSED, "ProcessDataError"));
                     }
                     link.synced();
+                    return None;
                 }
+                self.hand_over(&frame).await;
+            }
+            Counters::V101 { sequence } if numbered && link.look(Channel::is_strict) => {
+                let number = u32::try_from(sequence.max(0)).unwrap_or(u32::MAX);
+                return self.take_numbered(frame, number).await;
             }
             _ if numbered => {
                 let cut = self.deliver(frame, |link| {
@@ -249,15 +324,34 @@ impl<'a> Reader<'a> {
                     return pending().await; // until the cut is seen
                 }
             }
-            _ => {}
+            _ => self.hand_over(&frame).await,
         }
-        (kind == kind::CLOSE).then(Ending::client_closed)
+        None
+    }
+
+    /// Hands the agent something that is no Input. Where it is done, what comes goes nowhere.
+    async fn hand_over(&mut self, frame: &Frame) {
+        let closed = frame.kind == kind::STATUS && frame.payload.first() == Some(&CLOSED);
+        let received = if frame.kind == kind::CLOSE || closed {
+            self.is_closing |= self.link.obeys_close();
+            Received::Close
+        } else {
+            Received::Other
+        };
+        let now = Instant::now();
+        if let Ok(permit) = self.agent.reserve().await {
+            permit.send(received);
+        }
+        self.waited += now.elapsed();
     }
 
     async fn take_numbered(&mut self, frame: Frame, number: u32) -> Option<Ending> {
         let link = self.link;
         match link.look(|channel| channel.arrival(number)) {
-            Arrival::Duplicate => link.note(|session| session.duplicate_inputs += 1),
+            Arrival::Duplicate => {
+                link.change(|channel| channel.duplicate(Instant::now()));
+                link.note(|session| session.duplicate_inputs += 1);
+            }
             Arrival::Gap => {
                 link.change(|channel| channel.gap(number, Instant::now()));
                 link.note(|session| session.input_gaps += 1);
@@ -277,17 +371,18 @@ impl<'a> Reader<'a> {
 
     /// Hands an Input to the agent, and counts it in the same moment. Whether a fault has cut the socket.
     async fn deliver(&mut self, frame: Frame, taken: impl FnOnce(&Link)) -> bool {
-        if frame.kind != kind::INPUT {
-            taken(self.link);
-            return false;
-        }
         let now = Instant::now();
         // Where the agent is done, the rest of what comes goes nowhere.
-        let permit = self.input.reserve().await;
+        let permit = self.agent.reserve().await;
         taken(self.link);
-        self.bytes += u64::try_from(frame.payload.len()).unwrap_or(u64::MAX);
+        let received = if frame.kind == kind::INPUT {
+            self.bytes += u64::try_from(frame.payload.len()).unwrap_or(u64::MAX);
+            Received::Input(frame.payload)
+        } else {
+            Received::Other
+        };
         if let Ok(permit) = permit {
-            permit.send(frame.payload);
+            permit.send(received);
         }
         self.waited += now.elapsed();
         let mut cut = false;

@@ -26,7 +26,8 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Io, agent,
+    Io,
+    agent::{self, Received},
     ending::{Ending, Goodbye, Scope},
     link::{Link, Urgent},
     obey::{clock, obey},
@@ -37,7 +38,7 @@ use super::{
 };
 use crate::world::Shared;
 
-/// So many frames of Input may be on their way to the agent.
+/// So many frames may be on their way to the agent.
 const INPUT_QUEUE: usize = 16;
 /// The largest message that is taken from a client.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -95,9 +96,10 @@ pub(crate) async fn run(
 }
 
 /// Where a stream resumes, the agent's own end waits until the client has what came before it.
-async fn play_agent(link: &Link, input: mpsc::Receiver<Bytes>) -> Ending {
+async fn play_agent(link: &Link, input: mpsc::Receiver<Received>) -> Ending {
     let ending = agent::run(link, input).await;
-    if link.resumable {
+    // What the client has asked for waits for nothing.
+    if link.resumable && ending.status.is_some() {
         link.out.send(Outgoing::Over(ending)).await;
         return pending().await;
     }
@@ -117,7 +119,8 @@ struct Sockets<'a> {
 
 impl Sockets<'_> {
     async fn attach(&mut self, socket: Socket) {
-        let Socket { io, early, presence } = socket;
+        let Socket { mut io, early, presence } = socket;
+        io.begin_frames();
         let (again, urgent) = self.link.attach(io.switches());
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
@@ -188,6 +191,9 @@ impl Sockets<'_> {
                     Wrote::Cut => Ending::cut("Cut"),
                     Wrote::Gone => Ending::unwritable(),
                     Wrote::Close(code) => Ending::closed(code),
+                    Wrote::Over(ending) if ending.goodbye == Goodbye::HangUp => {
+                        Ending { status: None, ..ending }
+                    }
                     Wrote::Over(ending) => {
                         let until = Instant::now() + self.link.instance.agent.resumption.linger;
                         self.link.note(|session| {
@@ -248,13 +254,19 @@ impl Sockets<'_> {
         if ending.goodbye == Goodbye::None || link.switches().is_muted() {
             return; // not a word gets out
         }
+        if !link.instance.answers_close && ending.is_of_client() {
+            link.switches().vanish();
+            return;
+        }
         self.writer.hurry();
         let goodbye = async {
             if let Some((state, text)) = &ending.status {
                 link.out.status(*state, text).await;
             }
-            if let Goodbye::Close(code) = ending.goodbye {
-                link.out.send(Outgoing::Close(code)).await;
+            match ending.goodbye {
+                Goodbye::Close(code) => link.out.send(Outgoing::Close(code)).await,
+                Goodbye::HangUp => link.out.send(Outgoing::HangUp).await,
+                Goodbye::Drain | Goodbye::None => {}
             }
             drain(link, &mut socket.messages).await;
         };
@@ -289,7 +301,7 @@ async fn next_socket(arrivals: &mut mpsc::Receiver<Socket>) -> Socket {
 
 /// Reads what is still under way, so that nothing of what was sent last is lost to a reset, until the client's
 /// side is closed. Whether it was closed as a WebSocket is.
-async fn drain<S>(link: &Link, messages: &mut S) -> bool
+pub(super) async fn drain<S>(link: &Link, messages: &mut S) -> bool
 where
     S: Stream<Item = Result<Message, WsError>> + Unpin,
 {

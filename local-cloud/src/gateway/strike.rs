@@ -36,8 +36,13 @@ impl Link {
             Action::Delay(delay) => out.send(Outgoing::Pause(*delay)).await,
             Action::Silence => out.send(Outgoing::Mute).await,
             Action::Vanish => out.send(Outgoing::Vanish).await,
+            Action::Pongs(answered) => self.answer_pings(*answered),
             Action::Hang => self.stall(|stalls| stalls.agent = true),
             Action::StallClient => self.stall(|stalls| stalls.client = true),
+            Action::StallClientFor(time) => {
+                let until = tokio::time::Instant::now() + *time;
+                self.stall(|stalls| stalls.client_until = Some(until));
+            }
             Action::StallTarget => self.stall(|stalls| stalls.target = true),
             Action::Resume => self.stall(|stalls| *stalls = Stalls::default()),
             Action::AckAhead(_) | Action::AskFor(_) | Action::ForgetOutputs => {
@@ -78,8 +83,10 @@ impl Link {
             action,
             Action::Hang
                 | Action::StallClient
+                | Action::StallClientFor(_)
                 | Action::StallTarget
                 | Action::Resume
+                | Action::Pongs(_)
                 | Action::AckAhead(_)
                 | Action::ForgetOutputs
         );

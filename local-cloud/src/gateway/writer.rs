@@ -126,6 +126,11 @@ impl<'a> Writer<'a> {
             };
             if !self.may_go(&outgoing) {
                 self.held = Some(outgoing);
+            } else if matches!(outgoing, Outgoing::HangUp) {
+                self.link.switches().hang_up();
+                // The flush ends it; where it cannot, the connection is broken already.
+                let _ = sink.flush().await;
+                return Wrote::Gone;
             } else if let Some(wrote) = self.act(outgoing) {
                 return wrote;
             }
@@ -329,7 +334,7 @@ impl<'a> Writer<'a> {
                 self.link.switches().reset();
                 return Some(Wrote::Cut);
             }
-            Outgoing::Cut => return Some(Wrote::Cut),
+            Outgoing::Cut | Outgoing::HangUp => return Some(Wrote::Cut),
             Outgoing::Close(code) => self.put_close(code),
         }
         None

@@ -32,8 +32,8 @@ const AGENTS: [Speaks; 3] = [Speaks::Older, Speaks::Newer, Speaks::Resumable];
 impl Speaks {
     fn agent(self) -> Agent {
         match self {
-            Self::Older => Agent::old(),
-            Self::Newer => Agent::newer(),
+            Self::Older => Agent::a(),
+            Self::Newer => Agent::d(),
             Self::Resumable => Agent::resumable(),
         }
     }
