@@ -17,6 +17,7 @@ mod finish;
 pub mod gate;
 pub mod hidden;
 pub mod late;
+mod reason;
 pub mod rewind;
 pub mod socket;
 mod upgrade;

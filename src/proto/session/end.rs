@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::proto::frame::DecodeError;
-use crate::proto::status::Reason;
+use crate::proto::status::{Reason, ReasonKind};
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +114,12 @@ impl Failure {
         match self {
             Self::Idle(_) => Party::Local,
             Self::Disconnected(_) | Self::NotResumed { .. } => Party::Network,
-            Self::Ended(reason) => match reason.word() {
-                "FlowExceedLimit" | "IdleTimeout" | "SessionTimeout" | "Notified" => Party::Policy,
+            Self::Ended(reason) => match reason.kind() {
+                ReasonKind::FlowExceedLimit
+                | ReasonKind::IdleTimeout
+                | ReasonKind::Timeout
+                | ReasonKind::SessionTimeout
+                | ReasonKind::Notified => Party::Policy,
                 _ => Party::Remote,
             },
             _ => Party::Remote,
