@@ -180,7 +180,7 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
             Message::Close(Some(CloseFrame { code: CloseCode::Policy, reason }))
         },
         || {
-            let text = b"\x05Notified: no more of token-0001";
+            let text = b"\x05FlowExceedLimit: no more of token-0001";
             frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), text)
         },
     ];

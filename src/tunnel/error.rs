@@ -5,9 +5,11 @@ use std::fmt;
 use http::StatusCode;
 
 use super::dial::DialError;
+use super::reason::{AGENT, START, again, is_of_target};
 use crate::cloud::advice::switch_on;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::{Disconnect, Failure};
+use crate::proto::status::ReasonKind;
 use crate::tls::Fault;
 
 /// Where a session leads, for messages.
@@ -95,10 +97,7 @@ impl Finding {
                 "start the instance (ECS console, or `aliyun ecs StartInstance`), or let `proxy \
                  --start` or `forward --start` do it"
             }
-            Self::NotRunning { .. } => {
-                "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect again \
-                 once it has booted"
-            }
+            Self::NotRunning { .. } => START,
             Self::AgentMissing => {
                 "install the agent (ECS console > Cloud Assistant > ECS Instances > Install), and \
                  start it"
@@ -135,37 +134,42 @@ impl Explain for SessionError {
     fn exit_code(&self) -> ExitCode {
         match &self.failure {
             _ if self.finding.is_some() => ExitCode::Target,
-            Failure::Ended(reason) if is_no_target(reason.word()) => ExitCode::Target,
+            _ if self.reason().is_some_and(is_of_target) => ExitCode::Target,
             _ => ExitCode::Session,
         }
     }
-}
-
-/// Whether the reason is that the agent cannot connect to the target.
-fn is_no_target(word: &str) -> bool {
-    matches!(word, "OpenTargetPortFailed" | "ReopenTargetPortFailed")
 }
 
 impl SessionError {
     /// Whether the state of the instance may explain it.
     pub fn did_not_open(&self) -> bool {
         match &self.failure {
-            Failure::NotOpened { .. } | Failure::Aborted(_) => true,
+            Failure::NotOpened { .. } => true,
+            Failure::Aborted(_) => !self.has_no_target(),
             Failure::Disconnected(disconnect) => is_plain_close(disconnect),
-            Failure::Ended(reason) => {
-                let of_agent = ["AgentTimeout", "InitChannelFailed", "OpenChannelFailed"];
-                reason.is_normal() || of_agent.contains(&reason.word())
-            }
+            Failure::Ended(reason) => match reason.kind() {
+                // A session that was open and ended normally has not failed.
+                ReasonKind::Exit
+                | ReasonKind::TargetClosed
+                | ReasonKind::AgentTimeout
+                | ReasonKind::AgentNotJoined => true,
+                kind => kind.is_closed_reason(),
+            },
             _ => false,
         }
     }
 
     /// Whether the agent has joined, and could not connect to the target.
     pub fn has_no_target(&self) -> bool {
-        matches!(&self.failure, Failure::Ended(reason) if is_no_target(reason.word()))
+        self.reason() == Some(ReasonKind::NoTarget)
     }
 
     fn cause_and_remedy(&self) -> (Option<String>, Option<String>) {
+        if let Some(reason) = self.reason()
+            && reason != ReasonKind::Other
+        {
+            return self.of_reason(reason);
+        }
         let (cause, remedy) = match &self.failure {
             Failure::NotOpened { progress: true, .. } => (
                 "the gateway answered, but the instance's Cloud Assistant agent did not join",
@@ -175,7 +179,8 @@ impl SessionError {
                 ("the gateway took the connection and said nothing", AGENT)
             }
             Failure::Aborted(_) => ("the gateway gave up before the session was open", AGENT),
-            Failure::Ended(reason) => return self.of_reason(reason.word()),
+            // Its own words are shown as they came.
+            Failure::Ended(_) => return (None, again()),
             Failure::Malformed(_) | Failure::NotAFrame(_) => (
                 "something between here and the gateway may change the traffic, or the service \
                  speaks a newer protocol",
@@ -218,87 +223,6 @@ impl SessionError {
         };
         (Some(cause.to_owned()), Some(remedy.to_owned()))
     }
-
-    /// The agent could not connect to the target.
-    fn of_no_target(&self) -> (Option<String>, Option<String>) {
-        let port = self.target.port;
-        let is_unknown = matches!(&self.failure, Failure::Ended(reason)
-            if reason.text().contains("no such host"));
-        let (cause, remedy) = match &self.target.remote_host {
-            None => (
-                format!("nothing accepts connections on port {port} of the instance"),
-                "check that the service runs and listens there (on the instance: `ss -ltn`), and \
-                 that the port is right"
-                    .to_owned(),
-            ),
-            Some(host) if is_unknown => (
-                format!("the instance knows no host {host}"),
-                format!(
-                    "check the name (on the instance: `getent hosts {host}`), or give an address"
-                ),
-            ),
-            Some(host) => (
-                format!("nothing accepts connections at {host}:{port}, seen from the instance"),
-                "check that the service runs and listens there, that the instance may reach it \
-                 (security groups), and that host and port are right"
-                    .to_owned(),
-            ),
-        };
-        (Some(cause), Some(remedy))
-    }
-
-    /// Reasons as published code gives them (PROTOCOL.md, 3).
-    fn of_reason(&self, word: &str) -> (Option<String>, Option<String>) {
-        let (cause, remedy) = match word {
-            word if is_no_target(word) => return self.of_no_target(),
-            "" | "Exit" => {
-                ("it was ended before it was open: by the API, or by the gateway", AGENT)
-            }
-            "AgentTimeout" => ("the Cloud Assistant agent did not answer in time", AGENT),
-            "InitChannelFailed" | "OpenChannelFailed" => {
-                ("the Cloud Assistant agent could not join the session", AGENT)
-            }
-            "FlowExceedLimit" => (
-                "the gateway counted more bytes than its rate limit allows",
-                "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
-                 that it was told",
-            ),
-            "IdleTimeout" => (
-                "the service ends a session after 3 minutes without a frame from this side",
-                "connect again; leave --keepalive on (50 s)",
-            ),
-            "SessionTimeout" => ("the service ends every session after 3 hours", "connect again"),
-            "Notified" => (
-                "the session was ended from elsewhere: the console, the API, or an administrator",
-                "connect again if that was not intended",
-            ),
-            "SessionIdDuplicated" => ("another client uses the same session", "connect again"),
-            "SendingDataFailed" | "ReadFromWebsocketFailed" | "ProcessDataError" => {
-                ("the instance's agent and the gateway lost each other", "connect again")
-            }
-            "UserNotExists"
-            | "PasswordNameNotFound"
-            | "HomeDirNotFound"
-            | "HomeDirPermissionDenied"
-            | "ShellCommandNotFound"
-            | "MalformedCommandLine"
-            | "OpenPtyFailed"
-            | "KeyExchangeFailed" => (
-                "the service took this for a shell session",
-                "report it with `-vv` output: ecs-bridge asked for a port",
-            ),
-            _ => return (None, again()),
-        };
-        (Some(cause.to_owned()), Some(remedy.to_owned()))
-    }
-}
-
-const AGENT: &str = "check that the instance runs and that its Cloud Assistant agent is online \
-    (ECS console > Cloud Assistant > ECS Instances); on the instance: `systemctl restart \
-    aliyun.service`";
-
-fn again() -> Option<String> {
-    Some("connect again; with -vv the log says more".to_owned())
 }
 
 /// Whether it is a close that would be the normal end of a session, had it been open.

@@ -17,6 +17,7 @@ mod finish;
 pub mod gate;
 pub mod hidden;
 pub mod late;
+mod reason;
 pub mod rewind;
 mod sleep;
 pub mod socket;

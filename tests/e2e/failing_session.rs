@@ -195,6 +195,31 @@ async fn a_session_that_does_not_open_is_told() {
             "could not join",
             "Cloud Assistant",
         ),
+        opening("the agent did not fetch the order", Action::status(5, "Delivery_Timeout: x"))
+            .fails(
+                6,
+                "the far side ended the session: Delivery_Timeout: x",
+                "it is offline",
+                "online",
+            ),
+        opening("the agent is too old", Action::status(5, "AgentNeedUpgrade")).fails(
+            6,
+            "the far side ended the session: AgentNeedUpgrade",
+            "too old",
+            "update the instance's Cloud Assistant agent",
+        ),
+        opening("an older agent's word", Action::status(5, "Open_port_failed")).fails(
+            6,
+            "the far side ended the session: Open_port_failed",
+            "nothing accepts connections on port 22",
+            "`ss -ltn`",
+        ),
+        opening("ended from elsewhere before it is open", Action::status(5, "Notified")).fails(
+            8,
+            "the far side ended the session: Notified",
+            "ended from elsewhere",
+            "connect again",
+        ),
         opening("closed normally before it is open", Action::Close(1000)).fails(
             8,
             "the connection to the gateway was lost: it was closed with code 1000",
@@ -213,6 +238,13 @@ async fn a_session_that_does_not_open_is_told() {
             "agent of the instance is not online",
             "systemctl restart aliyun.service",
         ),
+        opening("instance and agent are looked at", Action::status(5, "DeliveryTimeout: x"))
+            .prepare(|lab| {
+                let stopped = r#"{"InstanceStatuses":{"InstanceStatus":[{"Status":"Stopped"}]}}"#;
+                let fault = ApiFault::on("DescribeInstanceStatus");
+                lab.cloud.faults().api(fault.raw(200, "application/json", stopped));
+            })
+            .fails(6, "DeliveryTimeout: x", "the instance does not run, it is stopped", "start"),
         Case::new("the agent is offline, and the gateway waits longer than we do")
             .instance(|instance| instance.agent_online(false))
             .request_id()
@@ -230,7 +262,7 @@ async fn a_session_that_does_not_open_is_told() {
                 lab.cloud.faults().api(ApiFault::on("DescribeCloudAssistantStatus").silent());
             })
             .within(3)
-            .fails(8, "AgentTimeout", "gave up before the session was open", "Cloud Assistant"),
+            .fails(8, "AgentTimeout", "did not answer in time", "Cloud Assistant"),
     ])
     .await;
 }
@@ -342,13 +374,6 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
             "",
             "connect again",
         ),
-        after(
-            "ended by an administrator",
-            Action::status(6, "Notified"),
-            "the far side ended the session: Notified",
-            "ended from elsewhere",
-            "connect again",
-        ),
         Case::new("idle for too long")
             .args(&["--keepalive", "0"])
             .instance(|instance| instance.idle_timeout(Duration::from_secs(1)))
@@ -370,6 +395,22 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
             .fails(8, "nothing was carried for 1 s", "--idle-timeout", "raise it"),
     ])
     .await;
+}
+
+/// The API or the console may end a session: that is its end, and it is told.
+#[tokio::test]
+async fn a_session_that_is_ended_from_elsewhere_ends_well_with_a_warning() {
+    let notified = Fault::new(Point::OutputBytes(5), Action::status(6, "Notified: by the API"));
+    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).fault(notified);
+    let lab = Lab::new(instance).await;
+    let bridge = lab.start(&[]);
+    let mut target = lab.accept().await;
+    target.write_all(b"hello").await.unwrap();
+    let ended = bridge.end().await;
+    assert!(ended.stderr.contains("ended from elsewhere"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Notified: by the API"), "{}", ended.stderr);
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), &b"hello"[..]), "{}", ended.stderr);
+    lab.all_ended().await;
 }
 
 /// What a reset overtakes is lost, but nothing else gets in.

@@ -212,8 +212,10 @@ async fn a_stream_that_repeats_the_address_is_not_repeated() {
         bridge.expect(b"hello").await;
         let session = lab.cloud.sessions()[0].clone();
         let token = session.token_header.unwrap();
-        let text =
-            format!("Notified: ?sessionid={}&token={token} or {token}, and no more", session.id);
+        let text = format!(
+            "NoSuchReason: ?sessionid={}&token={token} or {token}, and no more",
+            session.id
+        );
         assert!(lab.cloud.faults().strike(&session.id, Action::status(state, text)));
         let ended = bridge.end().await;
         assert!(ended.stderr.contains("and no more"), "{}", ended.stderr);

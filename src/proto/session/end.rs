@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::proto::frame::DecodeError;
-use crate::proto::status::Reason;
+use crate::proto::status::{Reason, ReasonKind};
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,8 +129,12 @@ impl Failure {
             Self::Disconnected(_) | Self::NotResumed { .. } | Self::NotArrived { .. } => {
                 Party::Network
             }
-            Self::Ended(reason) => match reason.word() {
-                "FlowExceedLimit" | "IdleTimeout" | "SessionTimeout" | "Notified" => Party::Policy,
+            Self::Ended(reason) => match reason.kind() {
+                ReasonKind::FlowExceedLimit
+                | ReasonKind::IdleTimeout
+                | ReasonKind::Timeout
+                | ReasonKind::SessionTimeout
+                | ReasonKind::Notified => Party::Policy,
                 _ => Party::Remote,
             },
             _ => Party::Remote,

@@ -7,10 +7,11 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Driver, Notice, Observer};
 use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
+use crate::proto::status::ReasonKind;
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::plain;
@@ -149,6 +150,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                         info!(
                             "the server closed the connection, and the agent dialled it again: \
                              this is the end of the stream"
+                        );
+                    }
+                    if let End::Remote(RemoteEnd::Status(reason)) = &end
+                        && reason.kind() == ReasonKind::Notified
+                    {
+                        warn!(
+                            "the session was ended from elsewhere: the console, the API, or an \
+                             administrator ({reason})"
                         );
                     }
                     debug!("the session has ended: {end:?}");

@@ -1,0 +1,307 @@
+//! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
+
+use super::error::SessionError;
+use crate::proto::session::Failure;
+use crate::proto::status::{Reason, ReasonKind};
+
+pub(super) const AGENT: &str = "check that the instance runs and that its Cloud Assistant agent is online \
+    (ECS console > Cloud Assistant > ECS Instances); on the instance: `systemctl restart \
+    aliyun.service`";
+
+pub(super) const START: &str = "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect \
+    again once it has booted";
+
+const UPDATE_AGENT: &str = "update the instance's Cloud Assistant agent (ECS console > Cloud \
+    Assistant > ECS Instances), then connect again";
+
+const SHELL: &str = "report it with `-vv` output: ecs-bridge asked for a port";
+
+pub(super) fn again() -> Option<String> {
+    Some("connect again; with -vv the log says more".to_owned())
+}
+
+/// Whether the instance, its agent or the target is what a session cannot be had with.
+pub(super) fn is_of_target(reason: ReasonKind) -> bool {
+    use ReasonKind as Kind;
+    matches!(
+        reason,
+        Kind::NoTarget
+            | Kind::DeliveryTimeout
+            | Kind::InstanceNotExists
+            | Kind::InstanceNotRunning
+            | Kind::AgentNeedUpgrade
+            | Kind::AgentNotOnline
+    )
+}
+
+impl SessionError {
+    /// Why the far side says that it ended or refused the session.
+    pub(super) fn reason(&self) -> Option<ReasonKind> {
+        match &self.failure {
+            Failure::Ended(reason) => Some(reason.kind()),
+            Failure::Aborted(text) if !text.is_empty() => {
+                Some(Reason::parse(text.as_bytes()).kind())
+            }
+            _ => None,
+        }
+    }
+
+    /// The agent could not connect to the target.
+    fn of_no_target(&self) -> (Option<String>, Option<String>) {
+        let port = self.target.port;
+        let is_unknown = self.failure.to_string().contains("no such host");
+        let (cause, remedy) = match &self.target.remote_host {
+            None => (
+                format!("nothing accepts connections on port {port} of the instance"),
+                "check that the service runs and listens there (on the instance: `ss -ltn`), and \
+                 that the port is right"
+                    .to_owned(),
+            ),
+            Some(host) if is_unknown => (
+                format!("the instance knows no host {host}"),
+                format!(
+                    "check the name (on the instance: `getent hosts {host}`), or give an address"
+                ),
+            ),
+            Some(host) => (
+                format!("nothing accepts connections at {host}:{port}, seen from the instance"),
+                "check that the service runs and listens there, that the instance may reach it \
+                 (security groups), and that host and port are right"
+                    .to_owned(),
+            ),
+        };
+        (Some(cause), Some(remedy))
+    }
+
+    /// The cause and the fix of each reason of PROTOCOL.md, 3.
+    pub(super) fn of_reason(&self, reason: ReasonKind) -> (Option<String>, Option<String>) {
+        use ReasonKind as Kind;
+        let (cause, remedy) = match reason {
+            Kind::NoTarget => return self.of_no_target(),
+            Kind::Other => return (None, again()),
+            Kind::Exit => ("it was ended before it was open: by the API, or by the gateway", AGENT),
+            Kind::TargetClosed => (
+                "the target closed the connection before the session was open",
+                "check that the service runs and accepts connections from the instance itself, \
+                 then connect again",
+            ),
+            Kind::Notified => (
+                "the session was ended from elsewhere: the console, the API, or an administrator",
+                "connect again if that was not intended",
+            ),
+            Kind::IdleTimeout => (
+                "the service ends a session after 3 minutes without a frame from this side",
+                "connect again; leave --keepalive on (50 s)",
+            ),
+            Kind::Timeout => (
+                "a time limit of the service was reached: 3 minutes without a frame from this \
+                 side, or 3 hours in all",
+                "connect again; leave --keepalive on (50 s)",
+            ),
+            Kind::SessionTimeout => {
+                ("the service ends every session after 3 hours", "connect again")
+            }
+            Kind::AgentTimeout => ("the Cloud Assistant agent did not answer in time", AGENT),
+            Kind::DeliveryTimeout => (
+                "the order to join the session did not reach the Cloud Assistant agent: it is \
+                 offline",
+                AGENT,
+            ),
+            Kind::AgentNotOnline => {
+                ("the Cloud Assistant agent of the instance is not online", AGENT)
+            }
+            Kind::AgentNotJoined => ("the Cloud Assistant agent could not join the session", AGENT),
+            Kind::AgentSocketClosed => {
+                ("the Cloud Assistant agent's connection to the gateway was closed", AGENT)
+            }
+            Kind::InstanceNotExists => (
+                "there is no such instance in the region",
+                "check the instance's id and the region: `ecs-bridge list` shows the instances",
+            ),
+            Kind::InstanceNotRunning => ("the instance is not running", START),
+            Kind::AgentNeedUpgrade => {
+                ("the instance's Cloud Assistant agent is too old for sessions", UPDATE_AGENT)
+            }
+            Kind::MessageFormatInvalid => (
+                "the instance's Cloud Assistant agent and the gateway do not understand each other",
+                UPDATE_AGENT,
+            ),
+            Kind::ClientClosed => (
+                "for the gateway this side has closed its connection: another client may have \
+                 used the session, or something in between cut the connection",
+                "connect again",
+            ),
+            Kind::GatewayUnreachable => (
+                "the Cloud Assistant agent cannot resolve or reach the gateway's domain",
+                "let the instance reach 100.100.0.0/16 on TCP port 443, and its name server on \
+                 UDP port 53 (security group, firewall and /etc/resolv.conf of the instance)",
+            ),
+            Kind::DuplicateSession => ("another client uses the same session", "connect again"),
+            Kind::FlowExceedLimit => (
+                "the gateway counted more bytes than its rate limit allows",
+                "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
+                 that it was told",
+            ),
+            Kind::AgentConnectionLost => {
+                ("the instance's agent and the gateway lost each other", "connect again")
+            }
+            Kind::DataNotProcessed => (
+                "the instance's agent or the gateway could not process the stream's data",
+                "connect again, and report it with the RequestId if it comes back",
+            ),
+            Kind::TargetBroke => (
+                "the agent's connection to the target broke",
+                "check on the instance that the service still runs, then connect again",
+            ),
+            Kind::UnknownError => (
+                "the agent or the gateway failed, and does not know why",
+                "connect again; if it comes back, restart the agent on the instance \
+                 (`systemctl restart aliyun.service`) and report it with the RequestId",
+            ),
+            Kind::ShellUser => (
+                "the service took this for a shell session, and the shell's user cannot be used",
+                SHELL,
+            ),
+            Kind::ShellHome => (
+                "the service took this for a shell session, and the home directory of the shell's \
+                 user cannot be used",
+                SHELL,
+            ),
+            Kind::ShellCommand => (
+                "the service took this for a shell session, and the shell or its command cannot \
+                 be run",
+                SHELL,
+            ),
+            Kind::ShellTerminal => (
+                "the service took this for a shell session, and the agent cannot open a terminal",
+                SHELL,
+            ),
+            Kind::KeyExchange => (
+                "the agent was told to encrypt a shell session, and waited in vain for a key: \
+                 ecs-bridge does not implement that encryption, and never asks for it",
+                SHELL,
+            ),
+        };
+        (Some(cause.to_owned()), Some(remedy.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::{ExitCode, Explain as _};
+    use crate::tunnel::error::Target;
+
+    fn failed(failure: Failure) -> SessionError {
+        let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
+        let target = Target { instance, name, remote_host, port: 22 };
+        SessionError { failure, target, finding: None, request_id: None }
+    }
+
+    fn ended(reason: &str) -> SessionError {
+        failed(Failure::Ended(Reason::parse(reason.as_bytes())))
+    }
+
+    /// PROTOCOL.md, 3: the reason, a part of its cause, a part of its fix, and whether instance and
+    /// agent are looked at.
+    #[test]
+    fn every_reason_has_a_cause_and_a_fix() {
+        let agent = "Cloud Assistant agent is online";
+        for (reason, cause, fix, is_looked_into) in [
+            ("Exit", "before it was open", agent, true),
+            ("Ok", "before it was open", agent, true),
+            ("Notified", "ended from elsewhere", "connect again", false),
+            ("ReadFromTargetPortFailed", "the target closed", "accepts connections", true),
+            ("Read_port_failed", "the target closed", "accepts connections", true),
+            ("IdleTimeout", "3 minutes", "--keepalive", false),
+            ("Timeout", "time limit of the service", "--keepalive", false),
+            ("SessionTimeout", "3 hours", "connect again", false),
+            ("AgentTimeout", "did not answer in time", agent, true),
+            ("InitChannelFailed", "could not join", agent, true),
+            ("OpenChannelFailed", "could not join", agent, true),
+            ("ServerDomainUnavailable", "resolve or reach", "100.100.0.0/16", false),
+            ("SessionIdDuplicate", "another client", "connect again", false),
+            ("SessionIdDuplicated", "another client", "connect again", false),
+            ("OpenPtyFailed", "cannot open a terminal", "asked for a port", false),
+            ("OpenTargetPortFailed", "nothing accepts connections", "ss -ltn", false),
+            ("Open_port_failed", "nothing accepts connections", "ss -ltn", false),
+            ("ReopenTargetPortFailed", "nothing accepts connections", "ss -ltn", false),
+            ("UserNotExists", "the shell's user", "asked for a port", false),
+            ("ObtainUserIdentityFailed", "the shell's user", "asked for a port", false),
+            ("ObtainUserInfoFailed", "the shell's user", "asked for a port", false),
+            ("ShellCommandNotFound", "the shell or its command", "asked for a port", false),
+            ("ShellCommandPermissionDenied", "the shell or its command", "asked for a port", false),
+            ("HomeDirNotFound", "home directory", "asked for a port", false),
+            ("HomeDirPermissionDenied", "home directory", "asked for a port", false),
+            ("MalformedCommandLine", "the shell or its command", "asked for a port", false),
+            ("PasswordNameNotFound", "the shell's user", "asked for a port", false),
+            ("KeyExchangeFailed", "encrypt a shell session", "asked for a port", false),
+            ("WinptyLoadFailed", "cannot open a terminal", "asked for a port", false),
+            ("WinptyPermissionDenied", "cannot open a terminal", "asked for a port", false),
+            ("DeliveryTimeout", "it is offline", agent, true),
+            ("InstanceNotExists", "no such instance", "ecs-bridge list", true),
+            ("InstanceNotRunning", "not running", "start the instance", true),
+            ("AgentNeedUpgrade", "too old", "update", true),
+            ("AgentNotOnline", "not online", agent, true),
+            ("MessageFormatInvalid", "do not understand each other", "update", true),
+            ("AgentSocketClosed", "was closed", agent, true),
+            ("ClientClosed", "this side has closed", "connect again", true),
+            ("FlowExceedLimit", "rate limit", "-vv", false),
+            ("ProcessDataError", "could not process", "RequestId", false),
+            ("ProcessStdoutDataError", "could not process", "RequestId", false),
+            ("SendingDataFailed", "lost each other", "connect again", false),
+            ("IO_port_failed", "connection to the target broke", "still runs", false),
+            ("ReadFromWebsocketFailed", "lost each other", "connect again", false),
+            ("UnknownError", "does not know why", "systemctl restart", false),
+        ] {
+            for text in [reason.to_owned(), format!("{}: x", reason.to_lowercase())] {
+                let error = ended(&text);
+                assert!(error.why().unwrap().contains(cause), "{text}: {:?}", error.why());
+                assert!(error.remedy().unwrap().contains(fix), "{text}: {:?}", error.remedy());
+                assert_eq!(error.did_not_open(), is_looked_into, "{text}");
+                assert!(error.to_string().contains(&text), "{error}");
+                // The same words where the session was refused with it.
+                let refused = failed(Failure::Aborted(text));
+                assert_eq!((refused.why(), refused.remedy()), (error.why(), error.remedy()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_not_known_is_shown_as_it_came() {
+        let error = ended("Bad\u{1b}[31m luck_in 2031\r\n");
+        assert_eq!(
+            error.to_string(),
+            "the far side ended the session: Bad[31m luck_in 2031 (port 22 of i-1)"
+        );
+        assert_eq!((error.why(), error.remedy()), (None, again()));
+        assert!(!error.did_not_open());
+        let refused = failed(Failure::Aborted("no agent".to_owned()));
+        assert!(refused.why().unwrap().contains("gave up") && refused.did_not_open());
+        let refused = failed(Failure::Aborted(String::new()));
+        assert!(refused.why().unwrap().contains("gave up") && refused.did_not_open());
+    }
+
+    #[test]
+    fn reasons_of_the_instance_have_the_target_s_exit_code() {
+        for (reason, code) in [
+            ("Open_port_failed", ExitCode::Target),
+            ("OpenTargetPortFailed: refused", ExitCode::Target),
+            ("ReopenTargetPortFailed", ExitCode::Target),
+            ("DeliveryTimeout", ExitCode::Target),
+            ("InstanceNotExists", ExitCode::Target),
+            ("InstanceNotRunning", ExitCode::Target),
+            ("AgentNeedUpgrade", ExitCode::Target),
+            ("AgentNotOnline", ExitCode::Target),
+            ("AgentSocketClosed", ExitCode::Session),
+            ("AgentTimeout", ExitCode::Session),
+            ("IO_port_failed", ExitCode::Session),
+            ("what", ExitCode::Session),
+        ] {
+            assert_eq!(ended(reason).exit_code(), code, "{reason}");
+        }
+        assert!(ended("Open_port_failed").has_no_target());
+        let refused = failed(Failure::Aborted("Open_port_failed: x".to_owned()));
+        assert!(refused.has_no_target() && !refused.did_not_open());
+    }
+}
