@@ -401,7 +401,7 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
 #[tokio::test]
 async fn a_session_that_is_ended_from_elsewhere_ends_well_with_a_warning() {
     let notified = Fault::new(Point::OutputBytes(5), Action::status(6, "Notified: by the API"));
-    let instance = Instance::new(INSTANCE).agent(Agent::newer().quick()).fault(notified);
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).fault(notified);
     let lab = Lab::new(instance).await;
     let bridge = lab.start(&[]);
     let mut target = lab.accept().await;
