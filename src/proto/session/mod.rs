@@ -435,8 +435,11 @@ impl Session {
             let sequence = Sequence::Pair { input, output: self.received };
             (self.channel_id.clone(), sequence)
         } else {
-            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2).
-            (Bytes::new(), Sequence::Single(input.into()))
+            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
+            // every frame has a number of its own, the Close too.
+            let is_numbered = matches!(kind, FrameType::INPUT | FrameType::RESIZE);
+            let sequence = i64::from(input) + i64::from(!is_numbered);
+            (Bytes::new(), Sequence::Single(sequence))
         };
         self.last_sent = now;
         self.keepalive_due = false;
