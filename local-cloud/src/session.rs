@@ -81,6 +81,8 @@ pub struct SessionRecord {
     /// How often the target was dialled with success.
     pub dials: u32,
     pub dial_failures: u32,
+    /// How often the agent found that the target had closed.
+    pub target_closes: u32,
     /// Input frames, empty ones included.
     pub input_frames: u64,
     /// Payload bytes of Input.
@@ -171,6 +173,7 @@ impl SessionRecord {
             spoke: None,
             dials: 0,
             dial_failures: 0,
+            target_closes: 0,
             input_frames: 0,
             input_bytes: 0,
             empty_inputs: 0,
