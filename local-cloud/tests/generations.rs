@@ -186,6 +186,9 @@ async fn held_input_blocks_a_close_for_as_long_as_it_is_held() {
         // Input is held: the Close behind it is not read before the session ends because of that.
         let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
+        // It is held from when it comes.
+        tokio::time::sleep(hold * 2).await;
+        client.pinged().await;
         let begin = Instant::now();
         client.input(b"early").await;
         client.send(CLOSE, b"1").await;
@@ -206,20 +209,6 @@ async fn held_input_blocks_a_close_for_as_long_as_it_is_held() {
     client.input(b"more").await;
     cloud.wait_for_session(|s| s.dropped_bytes == 9, SOON).await.unwrap();
     client.pinged().await;
-}
-
-#[tokio::test]
-async fn input_is_held_from_when_it_comes() {
-    // It comes late enough that the dial is done before the agent's patience is, though not by what has passed since Opened.
-    let hold = Duration::from_secs(2);
-    let agent = Agent::d().join_delay(Duration::ZERO).dial_delay(hold + Duration::from_secs(1));
-    let instance = Instance::new("i-a").agent(agent.hold(hold)).pace(Pace::off());
-    let cloud = cloud_with(instance.target(22, echo().await)).await;
-    let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
-    client.opened().await;
-    tokio::time::sleep(hold).await;
-    client.input(b"held").await;
-    assert_eq!(client.output(4).await, b"held");
 }
 
 #[tokio::test]
