@@ -125,7 +125,7 @@ pub struct SessionRecord {
     pub close_handshake: bool,
     /// Bytes that reached the target: those of an Input that comes more than once are forwarded, and counted, once.
     pub forwarded_bytes: u64,
-    /// Bytes that an old agent dropped because they came before the target was dialled.
+    /// Bytes that an agent of generation A dropped because they came before the target was dialled.
     pub dropped_bytes: u64,
     pub output_frames: u64,
     /// Payload bytes of Output.

@@ -1,8 +1,13 @@
-//! Gateways that answer no pings, read nothing for a while, close what is silent, or leave a close unanswered.
+//! Gateways that answer no pings, read nothing for a while, close what is silent, or leave a close unanswered; and agents that end
+//! what is silent.
+#![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in what they share")]
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use futures_util::SinkExt as _;
 use local_cloud::{
@@ -10,7 +15,12 @@ use local_cloud::{
     SilentClose,
 };
 use support::*;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_tungstenite::tungstenite::Message;
 
 const MOMENT: Duration = Duration::from_millis(60);
@@ -221,5 +231,77 @@ async fn a_close_that_is_never_answered() {
         }
         let silence = timeout(MOMENT, client.next()).await;
         assert!(silence.is_err(), "neither a close nor the end of the connection: {silence:?}");
+    }
+}
+
+/// A target that does not stop talking.
+async fn chatter() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                while tcp.write_all(b"and another thing\n").await.is_ok() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+    });
+    addr
+}
+
+/// How a session ends whose client sends pings all the time, and one frame after a while. How long after the frame that was;
+/// nothing, if the frame came too late.
+async fn silence(agent: Agent, kind: u32, idle: Duration) -> Option<Duration> {
+    let instance =
+        Instance::new("i-a").agent(agent.quick()).progress(Progress::none()).idle_timeout(idle);
+    let cloud = cloud_with(instance.target(22, chatter().await)).await;
+    let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
+    let opened = Instant::now();
+    let mut sent = None;
+    loop {
+        if sent.is_none() && opened.elapsed() >= idle / 2 {
+            sent = Some(Instant::now());
+            client.send(kind, if kind == RESIZE { b"\x18\0\x50\0" } else { b"" }).await;
+        }
+        // There is no pause between the pings: if they counted, it would not end.
+        client.ws.send(Message::Ping("x".into())).await.ok()?;
+        match client.next().await {
+            Got::Frame { kind: STATUS, payload, .. } => {
+                assert_eq!(payload, b"\x05IdleTimeout");
+                let record = &cloud.sessions()[0];
+                let came = record.resize_frames + record.empty_inputs == 1;
+                return sent.filter(|_| came).map(|sent| sent.elapsed());
+            }
+            Got::Broken | Got::Closed(_) => panic!("it ended without a word"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_generation_ends_a_session_without_frames_from_the_client() {
+    assert_eq!(Instance::new("i-a").idle_timeout, Duration::from_secs(180));
+    let idle = Duration::from_millis(600);
+    let mut all = JoinSet::new();
+    for agent in [Agent::a(), Agent::b(), Agent::c(), Agent::d()] {
+        for kind in [INPUT, RESIZE] {
+            let agent = agent.clone();
+            all.spawn(async move {
+                // On a busy machine the frame may come too late; then once more.
+                let mut ended = None;
+                for _ in 0..5 {
+                    ended = silence(agent.clone(), kind, idle).await;
+                    if ended.is_some() {
+                        break;
+                    }
+                }
+                let ended = ended.expect("the frame came in time");
+                assert!(ended >= idle, "{:?}: {ended:?} after a frame", agent.generation);
+            });
+        }
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
     }
 }

@@ -1,4 +1,5 @@
 //! An agent of 1.02 that takes the sequences of 1.01 for numbers.
+#![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in what they share")]
 
 mod support;
 
