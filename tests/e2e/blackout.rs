@@ -64,7 +64,7 @@ async fn pass(
 
 #[tokio::test]
 async fn kept_connections_to_the_api_that_went_black_are_replaced() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::newer().quick())).await;
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
     let nat = Nat::to(lab.cloud.addr()).await;
     let leads = format!("0:localhost:{QUIET_PORT}");
     let mut command = lab.bridge(["-v", "forward", "--json", "-i", INSTANCE, "--no-probe"]);
