@@ -206,7 +206,7 @@ async fn a_session_that_does_not_open_is_told() {
             6,
             "the far side ended the session: AgentNeedUpgrade",
             "too old",
-            "update the instance's Cloud Assistant agent",
+            "update the agent to a version later than x.y.3.256",
         ),
         opening("an older agent's word", Action::status(5, "Open_port_failed")).fails(
             6,
