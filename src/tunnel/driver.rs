@@ -3,6 +3,7 @@
 //! The branches of the one `select!` only wait; what they found is handled after it has returned,
 //! so that the order of events is decided in one place and nothing is lost to a cancelled branch.
 
+mod ending;
 mod link;
 
 use std::future::Future;
@@ -10,36 +11,26 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
-use futures_util::future::FusedFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
 use super::dial::Socket;
 use super::endpoint::{Endpoint, LocalWrite};
 pub use super::finish::LocalError;
-use super::finish::{Rest, close, is_gone, plain};
+use super::finish::{is_gone, plain};
 use super::sleep::SleepWatch;
 use super::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 use crate::proto::generation::Generation;
-use crate::proto::session::{Arrived, Disconnect, End, Failure, RemoteEnd, Session};
-use crate::proto::status::ReasonKind;
+use crate::proto::session::{Disconnect, End, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);
 /// How long the last frames may take to be written after that.
 const WRITE_WITHIN: Duration = Duration::from_millis(200);
-/// How long the gateway may take to answer the WebSocket's close.
-const CLOSE_WITHIN: Duration = Duration::from_millis(400);
-/// The same where that answer alone tells that what was sent has arrived.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
-/// How long the local side may take nothing at all of what is left for it after the end.
-const DELIVER_WITHIN: Duration = Duration::from_secs(120);
-/// The same once the process is to end.
-const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 /// How long the socket may take nothing before what it holds is taken to have been held up.
 const HELD_UP: Duration = Duration::from_millis(250);
 /// How long to look for a last word of the far side once it takes nothing more.
@@ -448,87 +439,6 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     fn handle_broken_sink(&mut self, error: WsError) {
         debug!("cannot write to the gateway: {error}");
         self.sink_broken.get_or_insert(BrokenSink { how: plain(error), quiet_since: None });
-    }
-
-    /// Closes the WebSocket while the local side takes what is left for it.
-    async fn finish(mut self, mut shutdown: impl FusedFuture<Output = ()> + Unpin) -> Outcome {
-        let mut end = self.session.end().cloned().unwrap_or(End::Local);
-        // By its own end of file: one that is asked to end or has gone does not care.
-        let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
-        if is_of_eof && self.session.arrived() == Arrived::Unknown {
-            self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
-            if self.halves.is_some() && !self.stopping {
-                let bytes = self.session.not_arrived();
-                end = End::Failed(Failure::NotArrived { bytes });
-            }
-        }
-        let failed = matches!(end, End::Failed(_));
-        let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
-        // A session that was ended from elsewhere is no end of the target's.
-        let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
-            if reason.kind() == ReasonKind::Notified);
-        let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
-        let (halves, observer) = (&mut self.halves, self.observer);
-        let close = async {
-            if let Some((sink, stream)) = halves
-                && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
-            {
-                debug!("the gateway did not answer the close in time");
-            }
-            observer.closed();
-        };
-        let mut rest = Rest {
-            writer: &mut self.local.writer,
-            session: &mut self.session,
-            chunk: self.chunk,
-            delivered: self.delivered,
-        };
-        let told = |delivered| observer.carried(self.sent, delivered);
-        let deliver = async {
-            if self.reader_gone {
-                return (Ok(()), true);
-            }
-            tokio::select! {
-                delivered = rest.deliver(DELIVER_WITHIN, complete, told), if !self.stopping => {
-                    let is_all = delivered.is_ok();
-                    return (delivered, is_all);
-                }
-                () = shutdown, if !self.stopping => {}
-                else => {}
-            }
-            // Whoever asks for an early end does not wait for a reader that takes its time.
-            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, false, told)).await {
-                Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
-                Ok(delivered) => (delivered, false),
-            }
-        };
-        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
-        let delivered_bytes = rest.delivered;
-        Outcome {
-            end,
-            has_output: self.session.has_output(),
-            sent: self.sent,
-            delivered: delivered_bytes,
-            output_after_eof: self.session.has_output_after_eof(),
-            complete: complete && is_all,
-            local_error: self.local_error.or(delivered.err()),
-        }
-    }
-
-    /// Closes the WebSocket of a gateway that answers no pings, and waits for its answer: only that
-    /// tells that what was sent has arrived (RFC 6455, 5.5.1), and a session that is ended before may
-    /// take it along. The socket is gone once it has. Whether an early end was asked for meanwhile.
-    async fn wait_for_arrival(&mut self, shutdown: impl Future<Output = ()>) -> bool {
-        let Some((sink, stream)) = &mut self.halves else { return false };
-        debug!("waiting for the gateway to take what was sent");
-        let answered = tokio::select! {
-            answered = timeout(ARRIVES_WITHIN, close(sink, stream, self.peer_closed)) => answered,
-            () = shutdown => return true,
-        };
-        if answered.unwrap_or(false) {
-            self.halves = None;
-        }
-        false
     }
 }
 

@@ -8,6 +8,7 @@
 #[macro_use]
 mod world;
 
+mod agents;
 mod blackout;
 mod carrying;
 mod case;

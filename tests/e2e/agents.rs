@@ -1,0 +1,240 @@
+//! The four generations of agents, and gateways that answer no pings, through the built binary.
+
+use std::time::Duration;
+
+use local_cloud::{Action, Agent, ApiFault, Fault, Instance, Pace, Point, SessionRecord};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::forward_driver::{Forward, is_silent};
+use crate::lab::{BANNER, Lab, QUIET_PORT};
+use crate::world::{INSTANCE, PATIENCE, noise};
+
+/// The call that tells the agent's version.
+const ASK: &str = "DescribeCloudAssistantStatus";
+
+fn all() -> [Agent; 5] {
+    [Agent::a(), Agent::b(), Agent::c(), Agent::d(), Agent::resumable()]
+}
+
+fn asked(lab: &Lab) -> usize {
+    lab.cloud.calls().iter().filter(|call| call.action == ASK).count()
+}
+
+async fn read_all(target: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let read = timeout(PATIENCE, target.read_exact(&mut bytes)).await;
+    read.expect("it comes in time").expect("all of it comes");
+    bytes
+}
+
+/// 1 MB and an end of file, to a sink, through a gateway that takes nothing for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_through_a_gateway_that_stalls_arrives_whole() {
+    let mut cases = tokio::task::JoinSet::new();
+    for pongs in [true, false] {
+        for agent in all() {
+            cases.spawn(async move {
+                let case = format!("{:?}, pongs {pongs}", agent.generation);
+                let stall = Action::StallClientFor(Duration::from_secs(4));
+                let instance = Instance::new(INSTANCE)
+                    .agent(agent.quick())
+                    .pace(Pace::announced(64_000_000))
+                    .pongs(pongs)
+                    .fault(Fault::new(Point::InputBytes(50_000), stall).times(1));
+                let lab = Lab::new(instance).await;
+                let mut bridge = lab.start(&[QUIET_PORT, "--linger", "1"]);
+                let bytes = noise(1_000_000);
+                let sink = async {
+                    let mut target = lab.accept().await;
+                    let mut read = vec![0; bytes.len()];
+                    let all = timeout(PATIENCE, target.read_exact(&mut read)).await;
+                    (target, matches!(all, Ok(Ok(_))) && read == bytes)
+                };
+                let send = async {
+                    bridge.send(&bytes).await;
+                    drop(bridge.stdin.take());
+                };
+                let ((_target, is_all), ()) = tokio::join!(sink, send);
+                let ended = bridge.end().await;
+                assert!(is_all, "{case}: {ended:?} {:?}", lab.cloud.sessions());
+                assert_eq!(ended.code, Some(0), "{case}: {}", ended.stderr);
+                lab.all_ended().await;
+            });
+        }
+    }
+    cases.join_all().await;
+}
+
+/// The same through one that takes nothing any more: that is no success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_does_not_arrive_is_a_failure() {
+    let mut cases = tokio::task::JoinSet::new();
+    for pongs in [true, false] {
+        cases.spawn(async move {
+            let instance = Instance::new(INSTANCE)
+                .agent(Agent::d().quick())
+                .pace(Pace::announced(64_000_000))
+                .pongs(pongs)
+                .fault(Fault::new(Point::InputBytes(10_000), Action::StallClient));
+            let lab = Lab::new(instance).await;
+            let mut bridge = lab.start(&[QUIET_PORT, "--linger", "1"]);
+            bridge.send(&noise(50_000)).await;
+            drop(bridge.stdin.take());
+            let _target = lab.accept().await;
+            // The gateway has a minute.
+            let status = timeout(PATIENCE * 2, bridge.child.wait()).await.expect("it is given up");
+            assert_eq!(status.unwrap().code(), Some(8), "pongs {pongs}: {}", bridge.log());
+        });
+    }
+    cases.join_all().await;
+}
+
+/// A server that greets, and closes what is idle; a client that keeps its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_keepalive_brings_another_connection_s_bytes() {
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in all() {
+        cases.spawn(async move {
+            let generation = agent.generation;
+            let instance = Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::off());
+            let lab = Lab::new(instance).await;
+            let mut forward = Forward::start(
+                &lab,
+                &["--keepalive", "1", "-L", &format!("0:localhost:{QUIET_PORT}")],
+            );
+            let mut client = forward.connect().await;
+            let serve = async {
+                let mut greetings = 0;
+                loop {
+                    let mut target = lab.accept_if_dialled().await;
+                    greetings += 1;
+                    let greeting = format!("greeting {greetings} of a server\n");
+                    target.write_all(greeting.as_bytes()).await.unwrap();
+                    // It is idle from now on, and closed.
+                }
+            };
+            let read = async {
+                let mut bytes = Vec::new();
+                let mut buffer = [0; 256];
+                while let Ok(count @ 1..) = client.read(&mut buffer).await {
+                    bytes.extend_from_slice(&buffer[..count]);
+                }
+                bytes
+            };
+            let bytes = tokio::select! {
+                never = serve => never,
+                bytes = timeout(Duration::from_secs(6), read) => bytes,
+            };
+            match bytes {
+                // It has ended, by D, or because a second greeting was seen.
+                Ok(bytes) => assert_eq!(bytes, b"greeting 1 of a server\n", "{generation:?}"),
+                Err(_) => {
+                    let session = lab.cloud.sessions().pop().unwrap();
+                    assert_eq!(session.dials, 1, "{generation:?}: {session:?}");
+                }
+            }
+            forward.stop("TERM").await;
+        });
+    }
+    cases.join_all().await;
+}
+
+/// From generation B on Input is kept until the target is dialled, so it is sent at Opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_are_sent_at_opened_to_an_agent_that_keeps_them() {
+    for (agent, keeps) in [(Agent::a(), false), (Agent::b(), true), (Agent::c(), true)] {
+        // It dials late enough for a busy machine.
+        let agent = agent.join_delay(Duration::ZERO).dial_delay(Duration::from_millis(1300));
+        let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
+        let mut bridge = lab.start(&[QUIET_PORT]);
+        bridge.send(b"PING").await;
+        let session = lab.session(|session| session.input_bytes == 4).await;
+        assert_eq!(session.dials == 0, keeps, "{session:?}");
+        assert_eq!(read_all(&mut lab.accept().await, 4).await, b"PING");
+        assert_eq!(lab.cloud.sessions()[0].dropped_bytes, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_s_version_is_asked_for_once_a_day_and_not_for_ssh() {
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+    // On any port.
+    for port in ["22", QUIET_PORT] {
+        let mut bridge = lab.start(&[port]);
+        bridge.send(BANNER).await;
+        let mut target = lab.accept().await;
+        target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+        bridge.expect(b"SSH-2.0-x\r\n").await;
+        read_all(&mut target, BANNER.len()).await;
+        drop(target);
+        bridge.end().await;
+        assert_eq!(asked(&lab), 0, "port {port}");
+    }
+    for round in 0..2 {
+        let mut bridge = lab.start(&[QUIET_PORT]);
+        bridge.send(b"PING").await;
+        read_all(&mut lab.accept().await, 4).await;
+        assert_eq!(bridge.end().await.code, Some(0));
+        assert_eq!(asked(&lab), 1, "round {round}");
+    }
+    lab.all_ended().await;
+}
+
+/// Without the permission, or an answer, everything goes on as with the most careful agent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_not_told_holds_nothing_up() {
+    let refused = ApiFault::on(ASK).error(403, "Forbidden.RAM", "not authorized");
+    for fault in [refused, ApiFault::on(ASK).silent()] {
+        let agent = Agent::a().join_delay(Duration::ZERO).dial_delay(Duration::from_millis(300));
+        let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
+        lab.cloud.faults().api(fault.times(9));
+        let mut forward =
+            Forward::start(&lab, &["-L", &format!("0:localhost:{QUIET_PORT}"), "--once"]);
+        let mut client = forward.connect().await;
+        client.write_all(b"PING").await.unwrap();
+        assert_eq!(read_all(&mut lab.accept().await, 4).await, b"PING");
+        let dropped = |session: &SessionRecord| session.dropped_bytes;
+        assert_eq!(lab.cloud.sessions().iter().map(dropped).sum::<u64>(), 0);
+        drop(client);
+        forward.stop("TERM").await;
+    }
+}
+
+/// Nothing published shows a gateway that answers pings, and an idle ssh is not ended for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_answers_no_pings_keeps_an_idle_session() {
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pongs(false);
+    let lab = Lab::new(instance).await;
+    let mut bridge = lab.start(&[]);
+    let mut target = lab.accept().await;
+    target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+    bridge.expect(b"SSH-2.0-x\r\n").await;
+    // The time-out was 60 s.
+    let ended = timeout(Duration::from_secs(70), bridge.child.wait()).await;
+    assert!(ended.is_err(), "{}", bridge.log());
+    target.write_all(b"still here").await.unwrap();
+    bridge.expect(b"still here").await;
+    drop(target);
+    bridge.end().await.well(b"");
+    lab.all_ended().await;
+}
+
+/// A request, and an agent that falls silent while its gateway lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_falls_silent_is_told_of() {
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+    let mut bridge = lab.start(&[QUIET_PORT]);
+    bridge.send(b"a question").await;
+    let mut target = lab.accept().await;
+    read_all(&mut target, 10).await;
+    // Which it is not for a minute.
+    is_silent(&mut target, Duration::from_secs(30)).await;
+    assert_eq!(bridge.log(), "");
+    bridge.logged("ServerAliveInterval").await;
+    let log = bridge.log();
+    assert!(log.contains("--idle-timeout"), "{log}");
+    drop(target);
+    assert_eq!(bridge.end().await.code, Some(0));
+}
