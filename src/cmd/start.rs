@@ -183,6 +183,8 @@ async fn seen_down(client: &Client, instance: &str, is_open: &Cell<bool>) {
     if !is_open.get() {
         debug!("the session is not open yet: is the instance running?");
         match client.instance_status(instance).await {
+            // It may have opened while the answer was on its way: then the answer is out of date.
+            Ok(Some(_)) if is_open.get() => debug!("the session has opened meanwhile"),
             Ok(Some(status)) if not_running(&status.state).is_some() => return,
             Ok(_) => {}
             Err(error) => debug!("cannot look: {error}"),
