@@ -18,7 +18,6 @@ use super::session::{Ask, Carried, Plan, Witness};
 use super::start::{Starter, carry_started, do_started};
 use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
-use crate::cache::Cache;
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
