@@ -270,7 +270,7 @@ pub struct Proxy {
 
     /// Register a public key with the instance while the session opens: a file, or the key itself
     /// [default: as of send-key]. The server's banner waits for it; a key that was registered less
-    /// than 45 s ago is not sent again
+    /// than 45 s ago is not sent again. If the key plug-in has to be installed, the session opens after that
     #[arg(
         long,
         value_name = "PATH",

@@ -66,6 +66,8 @@
 //! AuthorizedKeysCommandUser nobody
 //! ```
 //!
+//! With [`Instance::sshd`] it gets these lines, and is restarted, when the plug-in is installed.
+//!
 //! It is given the keys that are registered at that moment, if the plug-in was installed. What was asked, invoked and polled, and
 //! when, is in [`LocalCloud::invocations`], [`LocalCloud::keys`] and [`LocalCloud::key_queries`]; a private key that comes in
 //! any parameter of any call is in [`LocalCloud::violations`].
@@ -171,7 +173,7 @@ pub use builder::Builder;
 pub use cloud::LocalCloud;
 pub use command::{
     CommandFault, CommandKind, Commands, Ending, INSTALL_COMMAND, InvocationRecord, KeyPlugin,
-    KeyQueryRecord, KeyRecord, Os, Poll, SEND_KEY_COMMAND,
+    KeyQueryRecord, KeyRecord, Os, Poll, SEND_KEY_COMMAND, Sshd,
 };
 pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use faults::{Faults, Wobble};

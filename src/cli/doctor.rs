@@ -38,6 +38,10 @@ pub struct Doctor {
     #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
     pub connection_type: Option<ConnectionType>,
 
+    /// Also check that temporary keys can work: runs a read-only script on the instance
+    #[arg(long, requires = "target")]
+    pub send_key: bool,
+
     /// Print a JSON document
     #[arg(long)]
     pub json: bool,
@@ -51,5 +55,6 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   ecs-bridge doctor
   ecs-bridge doctor web-1
+  ecs-bridge doctor web-1 --send-key
   ecs-bridge doctor i-bp1example0001 5432 --remote-host db.internal
   ecs-bridge doctor web-1 --json | jq -r '.checks[] | select(.status == \"failed\") | .fix'";

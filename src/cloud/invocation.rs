@@ -170,6 +170,11 @@ impl InvocationError {
         }
     }
 
+    /// Whether the command itself was run in the instance and failed.
+    pub fn is_of_command(&self) -> bool {
+        matches!(self, Self::Ended { result, .. } if result.exit_code.is_some_and(|code| code != 0))
+    }
+
     /// Whether more can be found out by looking at the instance and its agent.
     pub fn is_vague(&self) -> bool {
         match self {

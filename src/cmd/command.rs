@@ -32,6 +32,8 @@ pub(super) enum Step {
     SendKey,
     /// Telling its host keys.
     HostKeys,
+    /// Telling which program its sshd asks for keys.
+    KeyCommand,
 }
 
 impl Step {
@@ -41,6 +43,7 @@ impl Step {
             Self::Install => format!("the key plug-in cannot be installed on {instance}"),
             Self::SendKey => format!("the key cannot be registered with {instance}"),
             Self::HostKeys => format!("the host keys of {instance} cannot be found out"),
+            Self::KeyCommand => format!("the sshd configuration of {instance} cannot be read"),
         }
     }
 }

@@ -6,19 +6,18 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::agent::AgentVersions;
-use super::command::Failed;
 use super::register::{Registration, check_user};
 use super::session::{Ask, Carried, Plan, Witness};
-use super::start::{Starter, carry_started};
+use super::start::{Starter, carry_started, do_started};
 use super::target::{Finder, Found};
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
-use crate::cache::Cache;
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
@@ -130,27 +129,48 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             has_begun: &self.has_begun,
         };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
-        let (key, signals) = (self.key, &mut self.signals);
+        let registration = self.key.map(|key| {
+            let (cloud, instance) = (&found.cloud, found.id.as_str());
+            Registration { cloud, cache: &cache, instance, user: &args.user, key }
+        });
+        let registration = registration.filter(|registration| !registration.is_fresh());
+        // Installing the plug-in restarts sshd, and a connection that sshd has accepted before never
+        // asks for the key: only where the plug-in is known is the session opened meanwhile.
+        let waits = registration.as_ref().is_some_and(|registration| !registration.has_plugin());
+        let (is_opening, is_installed) = (Cell::new(!waits), Cell::new(false));
+        let installed = Notify::new();
+        let signals = &mut self.signals;
         let stop = async {
             let not_registered = async {
-                let register = async |key| {
-                    let registered = register(found, &cache, &args.user, key).await;
-                    match registered {
+                let register = async |registration: &Registration<'_>| -> Result<()> {
+                    let tell = || {
+                        is_installed.set(true);
+                        installed.notify_one();
+                    };
+                    let register = async || registration.register(false, tell).await;
+                    if waits {
+                        do_started(starter, found, &is_installed, register).await?;
+                        return Ok(());
+                    }
+                    match register().await {
                         Err(error) if starter.is_some() && error.is_of_starting() => {
                             debug!("once the instance is up the key is registered: {error}");
                             keeper.ready.notified().await;
-                            self::register(found, &cache, &args.user, key).await
+                            register().await?;
                         }
-                        registered => registered,
+                        registered => drop(registered?),
                     }
+                    Ok(())
                 };
-                if let Some(key) = key
-                    && let Err(error) = register(key).await
+                if let Some(registration) = &registration
+                    && let Err(error) = register(registration).await
                 {
                     keeper.stays_shut.set(true);
                     failed.set(Some(error));
-                    // A session that is being started can only be ended once it is known.
-                    let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
+                    if is_opening.get() {
+                        // A session that is being started can only be ended once it is known.
+                        let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
+                    }
                     return;
                 }
                 // The instance may be gone, and the next one not have the key yet.
@@ -164,12 +184,26 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 () = not_registered => {}
             }
         };
-        let carried = carry_started(starter, found, &plan, &mut self.local, stop, &keeper).await;
+        let mut stop = std::pin::pin!(stop.fuse());
+        if waits {
+            debug!("the session is opened once the key plug-in is installed");
+            tokio::select! {
+                biased;
+                () = stop.as_mut() => {}
+                () = installed.notified() => is_opening.set(true),
+                // ssh is gone.
+                () = self.local.writer.closed() => return Ok(Done::Normally),
+            }
+        }
+        let carried = match is_opening.get() {
+            true => carry_started(starter, found, &plan, &mut self.local, stop, &keeper).await,
+            false => Ok(Carried::Stopped),
+        };
         if let Some(signal) = ended_by.get() {
             return Ok(Done::By(signal));
         }
         if let Some(error) = failed.take() {
-            return Err(error.into());
+            return Err(error);
         }
         if let Carried::Ended(outcome) = carried? {
             ended(&plan.target, outcome)?;
@@ -239,20 +273,6 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
         exit_code: ExitCode::Usage,
     }
     .into())
-}
-
-async fn register(
-    found: &Found,
-    cache: &Cache,
-    user: &str,
-    key: &PublicKey,
-) -> std::result::Result<(), Failed> {
-    let (cloud, instance) = (&found.cloud, found.id.as_str());
-    let registration = Registration { cloud, cache, instance, user, key };
-    if !registration.is_fresh() {
-        registration.register(false).await?;
-    }
-    Ok(())
 }
 
 /// ssh tells its user what there is to tell. The gate opens once the key is registered, so that

@@ -9,6 +9,7 @@ use tracing::{debug, info};
 use super::command::{Failed, INSTALL, Step, TIMEOUT, done, watched};
 use super::{Cloud, Mistake, Result};
 use crate::cache::{Cache, DAY, Topic};
+use crate::cloud::InvocationError;
 use crate::explain::ExitCode;
 use crate::public_key::PublicKey;
 
@@ -59,14 +60,21 @@ impl Registration<'_> {
         fresh
     }
 
+    /// Whether the plug-in is known to be installed.
+    pub(super) fn has_plugin(&self) -> bool {
+        self.cache.get::<()>(&self.of_plugin(), DAY, SystemTime::now()).is_some()
+    }
+
     /// Installs the plug-in, unless that is known to have been done, and registers the key, at the
-    /// same time: 60 seconds at most. `reinstall` forgets what is known.
+    /// same time: 60 seconds at most. `reinstall` forgets what is known. `installed` is called once
+    /// the plug-in is there, which may be before the key is registered.
     ///
     /// # Errors
     /// When either fails: [`Failed`].
     pub(super) async fn register(
         &self,
         reinstall: bool,
+        installed: impl Fn(),
     ) -> std::result::Result<Registered, Failed> {
         let client = &self.cloud.client;
         let (began, mut since) = (Instant::now(), SystemTime::now());
@@ -74,17 +82,18 @@ impl Registration<'_> {
         if reinstall {
             self.cache.forget(&plugin);
         }
-        let is_known = self.cache.get::<()>(&plugin, DAY, since).is_some();
+        let is_known = self.has_plugin();
         let (instance, key) = (self.instance, self.key);
 
         let install = async {
             if is_known {
                 debug!("the key plug-in is known to be installed on {instance}");
+                installed();
                 return Ok(());
             }
-            let run = client.run_command(instance, INSTALL, TIMEOUT);
-            done(client, instance, Step::Install, began, run).await?;
+            self.install(began).await?;
             self.cache.put(&plugin, &(), SystemTime::now());
+            installed();
             Ok(())
         };
         let send = || async {
@@ -113,6 +122,26 @@ impl Registration<'_> {
         let label = client.label(instance);
         info!("the key {} is registered for {} on {label}", key.fingerprint(), self.user);
         Ok(Registered { since, installed: !is_known, request_id })
+    }
+
+    /// Installs the plug-in. One that has failed in the instance is tried once more: where systemd
+    /// listens for sshd the first installation fails although it has done its work.
+    async fn install(&self, began: Instant) -> std::result::Result<(), (Step, InvocationError)> {
+        let (client, instance) = (&self.cloud.client, self.instance);
+        let run = || {
+            let run = client.run_command(instance, INSTALL, TIMEOUT);
+            done(client, instance, Step::Install, began, run)
+        };
+        let first = match run().await {
+            Err(first) if first.1.is_of_command() => first,
+            done => return done.map(drop),
+        };
+        debug!("the installation is tried once more: {}", first.1);
+        match run().await {
+            // There was no time left for it.
+            Err((_, InvocationError::Late { .. })) => Err(first),
+            done => done.map(drop),
+        }
     }
 
     fn of_plugin(&self) -> Topic {

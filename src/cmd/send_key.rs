@@ -23,7 +23,7 @@ pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
     let register = async |found: &Found| {
         let (cloud, instance) = (&found.cloud, found.id.as_str());
         let registration = Registration { cloud, cache: &cache, instance, user, key };
-        Ok((registration.register(args.reinstall).await?, found.clone()))
+        Ok((registration.register(args.reinstall, || {}).await?, found.clone()))
     };
     let (registered, found) = finder.with(register).await?;
 

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::Result;
 use super::broken::Broken;
+use super::command::Failed;
 use super::look::not_running;
 use super::session::{Carried, Plan, Witness, carry};
 use super::target::Found;
@@ -130,6 +131,42 @@ where
     }
 }
 
+/// Does work in an instance. If it turns out that the instance does not run it is started first,
+/// where there is a starter, and the work is done once its agent is there. `is_up` is for the work to
+/// tell that the instance runs.
+///
+/// # Errors
+/// As the work, and when the instance cannot be started or does not come up in time.
+pub(super) async fn do_started<T>(
+    starter: Option<&Starter>,
+    found: &Found,
+    is_up: &Cell<bool>,
+    work: impl AsyncFn() -> std::result::Result<T, Failed>,
+) -> Result<T> {
+    let Some(starter) = starter else { return Ok(work().await?) };
+    let client = &found.cloud.client;
+    tokio::select! {
+        biased;
+        done = work() => match done {
+            Err(error) if error.is_of_starting() => debug!("is the instance up? {error}"),
+            done => return Ok(done?),
+        },
+        () = seen_down(client, &found.id, is_up) => {}
+    }
+    let deadline = Instant::now() + starter.within;
+    loop {
+        come_up(starter, client, &found.id, deadline).await?;
+        match work().await {
+            // The agent is said to be there when it is not any more, or not quite.
+            Err(error) if error.is_of_starting() && Instant::now() < deadline => {
+                debug!("once more: {error}");
+                sleep(LONGEST_PAUSE).await;
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
 /// Whether a failure is that of an instance which is not up, or only just.
 fn is_of_starting(broken: &Broken, was_started: bool) -> bool {
     match broken.finding() {
@@ -146,6 +183,8 @@ async fn seen_down(client: &Client, instance: &str, is_open: &Cell<bool>) {
     if !is_open.get() {
         debug!("the session is not open yet: is the instance running?");
         match client.instance_status(instance).await {
+            // It may have opened while the answer was on its way: then the answer is out of date.
+            Ok(Some(_)) if is_open.get() => debug!("the session has opened meanwhile"),
             Ok(Some(status)) if not_running(&status.state).is_some() => return,
             Ok(_) => {}
             Err(error) => debug!("cannot look: {error}"),

@@ -298,6 +298,57 @@ async fn where_all_is_well_every_check_says_so() {
     assert!(lab.cloud.violations().is_empty(), "{:?}", lab.cloud.violations());
 }
 
+/// A warning is no failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_connects_silently_again_is_warned_of() {
+    let lab = well().await;
+    for (agent, is_warned_of) in [(Agent::a(), true), (Agent::c(), true), (Agent::d(), false)] {
+        lab.cloud.update_instance(INSTANCE, |instance| instance.agent = agent.quick());
+        let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--json"]));
+        let ended = answered(&lab, "SSH-2.0-test\r\n", bridge).await;
+        assert_eq!(ended.code, Some(0), "{}", shown(&ended));
+        let document = document(&ended);
+        let found = text(one(&document, "agent_version"), "found");
+        assert_eq!(found.contains("connects silently again"), is_warned_of, "{found}");
+        assert_eq!(found.contains("update the agent"), is_warned_of, "{found}");
+    }
+}
+
+/// What the instance's sshd tells of its configuration, and what is made of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_that_sshd_asks_for_keys_is_looked_at_if_that_is_asked_for() {
+    let lab = well().await;
+    let sshd = lab.dir.path().join("bin/sshd");
+    std::fs::create_dir(sshd.parent().unwrap()).unwrap();
+    lab.cloud.update_instance(INSTANCE, |instance| {
+        instance.commands.shell = Some(sshd.parent().unwrap().to_owned());
+    });
+    let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--json"]));
+    assert_eq!(answered(&lab, "SSH-2.0-test\r\n", bridge).await.code, Some(0));
+    assert!(lab.cloud.invocations().is_empty(), "nobody asked for it");
+    for (told, status, says) in [
+        ("none", "skipped", "sshd asks no program for keys"),
+        ("/opt/aliyun/keys %u", "passed", "sshd asks /opt/aliyun/keys for keys"),
+        ("/opt/sso/keys %u", "failed", "sshd asks another program for keys: /opt/sso/keys"),
+    ] {
+        let program = format!(
+            "#!/bin/sh\n[ \"$1\" = -T ] || exit 1\necho port 22\n\
+             echo authorizedkeyscommand {told}\necho authorizedkeyscommanduser root\n"
+        );
+        std::fs::write(&sshd, program).unwrap();
+        std::fs::set_permissions(&sshd, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--send-key", "--json"]));
+        let ended = answered(&lab, "SSH-2.0-test\r\n", bridge).await;
+        let document = document(&ended);
+        let check = one(&document, "key_plugin");
+        assert_eq!(text(check, "status"), status, "{check}");
+        assert!(text(check, "found").starts_with(says), "{check}");
+        assert_eq!(ended.code, Some(if status == "failed" { 6 } else { 0 }));
+    }
+    assert_eq!(lab.cloud.invocations().len(), 3);
+    lab.all_ended().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_see_a_line_a_check_and_no_colours_unless_on_a_terminal() {
     let lab = well().await;

@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use local_cloud::{AccessKey, ApiFault, ClockOffset, InstanceStatus, KeyState, Tls};
+use local_cloud::{
+    AccessKey, ApiFault, ClockOffset, CommandFault, CommandKind, Ending, InstanceStatus, KeyState,
+    Tls,
+};
 
 use crate::doctor::{SetUp, run_all};
 use crate::lab::refusing;
@@ -162,6 +165,19 @@ fn of_the_instance() -> Vec<SetUp> {
             "what answers on port 22 is not an SSH server",
             "ss -ltnp",
         ),
+        SetUp::new("a key program of somebody else's, with `--send-key`")
+            .args(&["--send-key"])
+            .instance(|instance| {
+                let told = "authorizedkeyscommand /usr/bin/sss_ssh_authorizedkeys\n";
+                let fault = CommandFault::on(CommandKind::Script);
+                instance.command_fault(fault.ends(Ending::success().output(told)))
+            })
+            .fails(
+                "key_plugin",
+                6,
+                "sshd asks another program for keys: /usr/bin/sss_ssh_authorizedkeys",
+                "ecs-bridge send-key --reinstall -i",
+            ),
         SetUp::new("the port says nothing").says("").within(6).fails(
             "port",
             6,

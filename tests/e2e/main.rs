@@ -76,6 +76,8 @@ mod secrets;
 mod secrets_repeated;
 mod send_key;
 mod send_key_failing;
+#[cfg(target_os = "linux")]
+mod send_key_first;
 mod send_key_memory;
 mod send_key_ssh;
 mod send_key_waiting;

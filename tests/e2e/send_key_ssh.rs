@@ -13,7 +13,7 @@ async fn world(lifetime: Duration, change: impl FnOnce(Instance) -> Instance) ->
 }
 
 /// Whether `ssh … true` is let in, with a ProxyCommand of these options.
-async fn is_let_in(world: &World, options: &str, cache: &str) -> bool {
+pub(crate) async fn is_let_in(world: &World, options: &str, cache: &str) -> bool {
     let proxy = format!(
         "ProxyCommand={} -vvv --log-file {} proxy {options} %h %p",
         env!("CARGO_BIN_EXE_ecs-bridge"),

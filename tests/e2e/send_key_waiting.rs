@@ -86,6 +86,8 @@ async fn known_hosts_ends_with_its_reader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_being_started_is_ended_if_the_key_is_refused() {
     let lab = lab(|instance| instance).await;
+    // Where the plug-in is not known no session is started.
+    assert_eq!(send(&lab, &["--user-name", "admin"]).await.code, Some(0));
     let denied = ApiFault::on("InvokeCommand").error(403, "Forbidden.RAM", "no");
     lab.cloud.faults().api(denied);
     let slow = ApiFault::on("StartTerminalSession").delay(Duration::from_millis(2500));

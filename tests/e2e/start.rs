@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local_cloud::{AccessKey, Agent, Instance, InstanceStatus, LocalCloud, Pace};
+use local_cloud::{AccessKey, Agent, ApiFault, Instance, InstanceStatus, LocalCloud, Pace};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -90,6 +90,40 @@ async fn one_that_runs_costs_no_call_more() {
     lab.all_ended().await;
     let calls: Vec<_> = lab.cloud.calls().into_iter().map(|call| call.action).collect();
     assert_eq!(calls, ["StartTerminalSession", "EndTerminalSession"]);
+}
+
+/// The state of the instance is asked for after 3 s, and answered once the session is open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_out_of_date_does_not_end_a_session_that_is_open() {
+    tokio::join!(
+        a_late_answer_says(InstanceStatus::Stopped),
+        a_late_answer_says(InstanceStatus::Starting),
+    );
+}
+
+async fn a_late_answer_says(state: InstanceStatus) {
+    let lab = Lab::new(instance(InstanceStatus::Running)).await;
+    let answer =
+        format!(r#"{{"InstanceStatuses":{{"InstanceStatus":[{{"Status":"{state:?}"}}]}}}}"#);
+    let late = ApiFault::on("DescribeInstanceStatus").raw(200, "application/json", answer);
+    lab.cloud.faults().api(late.delay(Duration::from_secs(4)));
+    let slow = ApiFault::on("StartTerminalSession").delay(Duration::from_millis(3_100));
+    lab.cloud.faults().api(slow);
+    let mut bridge = lab.start(&["--start", "-vv"]);
+    bridge.send(BANNER).await;
+    let mut far = lab.accept().await;
+    far.write_all(HELLO).await.unwrap();
+    bridge.expect(HELLO).await;
+    bridge.logged("the session has opened meanwhile").await;
+    far.write_all(b"more").await.unwrap();
+    bridge.expect(b"more").await;
+    drop(bridge.stdin.take());
+    drop(far);
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let asked = (count(&lab, "DescribeInstanceStatus"), count(&lab, "StartTerminalSession"));
+    assert_eq!((asked, count(&lab, "StartInstance")), ((1, 1), 0));
+    lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

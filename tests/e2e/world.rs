@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use local_cloud::ssh_server::SshServer;
-use local_cloud::{Agent, Builder, Instance, LocalCloud, Pace};
+use local_cloud::{Agent, Builder, Instance, LocalCloud, Pace, Sshd};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 /// The instance of every world.
@@ -43,6 +45,7 @@ pub(crate) struct World {
 enum Running {
     InProcess(SshServer),
     OpenSsh(JoinSet<()>),
+    Daemon(Child),
 }
 
 impl World {
@@ -96,14 +99,49 @@ impl World {
         let curl = installed("curl")?;
         let instance = instance.pace(Pace::announced(LIMIT));
         let world = Self::in_cloud(Server::OpenSsh, builder, instance).await?;
-        let ask = format!(
-            "AuthorizedKeysFile none\nAuthorizedKeysCommandUser {user}\n\
-             AuthorizedKeysCommand {curl} -sf {url}&user=%u",
-            user = user().await,
-            curl = curl.display(),
-            url = world.cloud.authorized_keys_url(INSTANCE),
-        );
+        let ask = format!("AuthorizedKeysFile none\n{}", ask_cloud(&world.cloud, &curl).await);
         write_sshd_config(world.dir.path(), &ask);
+        Some(world)
+    }
+
+    /// A world whose `sshd` is one process for all connections, and lets nobody in before the key
+    /// plug-in is installed, which configures and restarts it. Then it lets in whom the cloud has
+    /// registered. `change` is for the instance's sshd.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn without_plugin(
+        instance: Instance,
+        change: impl FnOnce(Sshd) -> Sshd,
+    ) -> Option<Self> {
+        let (sshd, curl) = (installed("sshd")?, installed("curl")?);
+        let dir = TempDir::new().unwrap();
+        make_key(dir.path(), "id").await;
+        make_key(dir.path(), "host").await;
+        let (config, pid_file) = (dir.path().join("sshd_config"), dir.path().join("sshd.pid"));
+        let addr = own_address();
+        let listen = format!(
+            "ListenAddress {addr}\nPidFile {}\nAuthorizedKeysFile none",
+            pid_file.display()
+        );
+        write_sshd_config(dir.path(), &listen);
+        let _ = std::fs::create_dir_all("/run/sshd");
+        let mut command = Command::new(sshd);
+        command.args(["-D", "-e", "-f"]).arg(&config).kill_on_drop(true).env_clear();
+        let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let listens = async {
+            while !pid_file.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listens).await.expect("sshd listens in time");
+
+        let instance = instance.pace(Pace::announced(LIMIT)).target(22, addr);
+        let cloud = LocalCloud::builder().instance(instance).start().await.unwrap();
+        let lines = ask_cloud(&cloud, &curl).await;
+        let sshd = change(Sshd::new(config, pid_file, lines));
+        cloud.update_instance(INSTANCE, |instance| instance.commands.sshd = Some(sshd));
+        let host_key = std::fs::read_to_string(dir.path().join("host.pub")).unwrap();
+        let world = Self { cloud, dir, addr, _server: Running::Daemon(daemon) };
+        world.write_config(&host_key).await;
         Some(world)
     }
 
@@ -257,6 +295,24 @@ pub(crate) fn write_sshd_config(dir: &Path, authorized: &str) {
         sftp = sftp_server().display(),
     );
     std::fs::write(dir.join("sshd_config"), text).unwrap();
+}
+
+/// What makes an `sshd` ask a cloud for keys, as the key plug-in does.
+async fn ask_cloud(cloud: &LocalCloud, curl: &Path) -> String {
+    format!(
+        "AuthorizedKeysCommandUser {user}\nAuthorizedKeysCommand {curl} -sf {url}&user=%u",
+        user = user().await,
+        curl = curl.display(),
+        url = cloud.authorized_keys_url(INSTANCE),
+    )
+}
+
+/// An address of this machine that nobody else uses: a server that restarts finds it free again.
+#[cfg(target_os = "linux")]
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    ([127, high, low, NEXT.fetch_add(1, Ordering::Relaxed)], 22_022).into()
 }
 
 /// OpenSSH's server, one process a connection, on a port that was free.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
-use super::{Ending, KeyPlugin, Order, Os, Task, shell};
+use super::{Ending, KeyPlugin, Order, Os, Sshd, Task, shell};
 use crate::{
     instance::{Instance, InstanceStatus},
     world::Shared,
@@ -47,14 +47,16 @@ async fn live(shared: &Shared, task: Task) {
 enum Work {
     /// Nothing that takes longer than it was told to.
     Pretend(Ending),
+    /// Installing the key plug-in into a real sshd, and ending so.
+    Install(Sshd, Ending),
     /// A script, with these programs.
     Script(PathBuf, Vec<u8>),
 }
 
 /// Looks whether the command can reach the instance, as it is now, and what it meets there.
 fn deliver(shared: &Shared, task: &Task) -> Result<Work, Ending> {
-    let world = shared.world();
-    let instance = world.instances.get(&task.instance).ok_or_else(Ending::instance_gone)?;
+    let mut world = shared.world();
+    let instance = world.instances.get_mut(&task.instance).ok_or_else(Ending::instance_gone)?;
     if instance.status != InstanceStatus::Running {
         return Err(Ending::instance_not_running());
     }
@@ -67,14 +69,21 @@ fn deliver(shared: &Shared, task: &Task) -> Result<Work, Ending> {
     Ok(work(shared, instance, &task.order))
 }
 
-fn work(shared: &Shared, instance: &Instance, order: &Order) -> Work {
+fn work(shared: &Shared, instance: &mut Instance, order: &Order) -> Work {
+    if let (Order::Install, KeyPlugin::Missing | KeyPlugin::Installed, Some(sshd)) =
+        (order, &instance.commands.key_plugin, &mut instance.commands.sshd)
+    {
+        let ending = match sshd.use_up_failure() {
+            true => Ending::failed(1).output("restart sshd failed: a job has failed\n"),
+            false => installed(),
+        };
+        return Work::Install(sshd.clone(), ending);
+    }
     match (order, &instance.commands.key_plugin, &instance.commands.shell) {
         (Order::Install, KeyPlugin::Broken { exit_code, output }, _) => {
             Work::Pretend(Ending::failed(*exit_code).output(output.as_bytes()))
         }
-        (Order::Install, ..) => {
-            Work::Pretend(Ending::success().output("config_ecs_instance_connect: installed\n"))
-        }
+        (Order::Install, ..) => Work::Pretend(installed()),
         (Order::SendKey { .. }, ..) => Work::Pretend(Ending::success()),
         (Order::Script { content }, _, Some(programs)) if shared.on_loopback => {
             Work::Script(programs.clone(), content.clone())
@@ -83,6 +92,10 @@ fn work(shared: &Shared, instance: &Instance, order: &Order) -> Work {
             Work::Pretend(Ending::failed(127).output("this instance has no shell\n"))
         }
     }
+}
+
+fn installed() -> Ending {
+    Ending::success().output("config_ecs_instance_connect: installed\n")
 }
 
 async fn carry_out(shared: &Shared, task: &Task, work: Work) -> Ending {
@@ -95,6 +108,13 @@ async fn carry_out(shared: &Shared, task: &Task, work: Work) -> Ending {
         Work::Pretend(ending) => {
             sleep_until(end).await;
             ending
+        }
+        Work::Install(sshd, ending) => {
+            sleep_until(end).await;
+            match sshd.install().await {
+                Ok(_) => ending,
+                Err(error) => Ending::failed(1).output(format!("sshd: {error}\n")),
+            }
         }
         Work::Script(programs, script) => {
             let ending = shell::run(&script, &programs, task.limit, &shared.processes).await;

@@ -8,6 +8,7 @@ mod life;
 mod record;
 mod settings;
 mod shell;
+mod sshd;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) use life::run;
 pub(crate) use record::Log;
 pub use record::{InvocationRecord, KeyQueryRecord, KeyRecord, Poll};
 pub use settings::{Commands, KeyPlugin, Os};
+pub use sshd::Sshd;
 
 /// The script that puts the plug-in for temporary keys onto an instance. It is known by this text and never executed.
 pub const INSTALL_COMMAND: &str =

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::CommandFault;
+use super::{CommandFault, Sshd};
 use crate::instance::Instance;
 
 /// The system of an instance.
@@ -58,6 +58,8 @@ impl KeyPlugin {
 pub struct Commands {
     /// The plug-in for temporary keys.
     pub key_plugin: KeyPlugin,
+    /// The real sshd that installing it configures and restarts.
+    pub sshd: Option<Sshd>,
     /// From the call to the command's end. It is Pending for the first half of it, and Running for the second.
     pub time: Duration,
     /// For so many asks DescribeInvocationResults does not know of a new invocation.
@@ -74,6 +76,7 @@ impl Default for Commands {
     fn default() -> Self {
         Self {
             key_plugin: KeyPlugin::Missing,
+            sshd: None,
             time: Duration::from_millis(20),
             results_empty: 1,
             shell: None,

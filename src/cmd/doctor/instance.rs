@@ -1,16 +1,14 @@
 //! The instance and its agent.
 
-use std::time::SystemTime;
-
 use super::{Exam, not_known, without_target};
-use crate::cache::DAY;
 use crate::cloud::{AgentStatus, InstanceState, Kind};
+use crate::cmd::Result;
+use crate::cmd::agent::{SILENT_REDIAL, UPDATE};
 use crate::cmd::look::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::cmd::target::{Finder, Found};
-use crate::cmd::{Result, cache};
-use crate::credentials::shell_word;
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::ExitCode;
+use crate::proto::generation::{AgentVersion, Generation};
 use crate::tunnel::error::Finding;
 
 impl Exam<'_> {
@@ -119,6 +117,10 @@ impl Exam<'_> {
     pub(super) async fn agent_version(&self) -> Outcome {
         self.agent(|agent| match (too_old(agent), &agent.version) {
             (Some(finding), _) => failed(&finding),
+            (None, Some(version)) if redials(version) => Outcome::passed(format!(
+                "{version} is new enough for sessions. Warning: {SILENT_REDIAL}, so that idle \
+                 sessions of other protocols than SSH are not kept open; {UPDATE}"
+            )),
             (None, Some(version)) => Outcome::passed(format!("{version} is new enough")),
             (None, None) => not_known("its version"),
         })
@@ -140,25 +142,11 @@ impl Exam<'_> {
             (_, Some(agent)) => judge(agent),
         }
     }
+}
 
-    /// Whether keys can be sent. Nothing is run in the instance to find out.
-    pub(super) async fn key_plugin(&self) -> Outcome {
-        let Some(words) = &self.args.target else { return without_target() };
-        let Some(found) = self.found.get() else { return not_known("the instance") };
-        if self.agent.get().is_some_and(AgentStatus::is_windows) {
-            return Outcome::needless("not needed: it is for Linux");
-        }
-        let topic = found.cloud.topic("plugin", &[&found.id]);
-        let is_known = cache(&self.args.look_up).get::<()>(&topic, DAY, SystemTime::now());
-        match is_known {
-            Some(_) => Outcome::passed("known to be installed for less than a day"),
-            None => Outcome::needless(format!(
-                "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {}` \
-                 installs it",
-                shell_word(words)
-            )),
-        }
-    }
+/// Whether agents of this version connect again to a target that has closed.
+fn redials(version: &str) -> bool {
+    AgentVersion::parse(version).map(Generation::of).is_some_and(Generation::redials)
 }
 
 fn of(finding: &Finding) -> Trouble {

@@ -3,6 +3,7 @@
 mod access;
 mod ear;
 mod instance;
+mod keys;
 mod session;
 mod setup;
 mod way;
@@ -122,6 +123,11 @@ impl<'a> Exam<'a> {
     /// that it may take.
     #[rustfmt::skip]
     fn checks(&self) -> Vec<Check<'_>> {
+        // A command is run in the instance only if that is asked for.
+        let (needs, seconds): (&[_], _) = match self.args.send_key {
+            true => (&["agent_online"], 25),
+            false => (&["instance"], 2),
+        };
         vec![
             check("configuration", "configuration", &[], 5, self.configuration()),
             check("credentials", "credentials", &["configuration"], 20, self.credentials()),
@@ -146,7 +152,7 @@ impl<'a> Exam<'a> {
             check("agent_sessions", "agent's sessions", &["agent_version"], 1, self.agent_sessions()),
             check("session", "session", &["session_manager", "agent_online", "agent_sessions"], 25, self.session()),
             check("port", "port", &["session"], 1, self.port()),
-            check("key_plugin", "key plug-in", &["instance"], 2, self.key_plugin()),
+            check("key_plugin", "key plug-in", needs, seconds, self.key_plugin()),
         ]
     }
 
