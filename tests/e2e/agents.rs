@@ -102,7 +102,7 @@ async fn no_keepalive_brings_another_connection_s_bytes() {
             let lab = Lab::new(instance).await;
             let mut forward = Forward::start(
                 &lab,
-                &["--keepalive", "1", "-L", &format!("0:localhost:{QUIET_PORT}")],
+                &["--no-probe", "--keepalive", "1", "-L", &format!("0:localhost:{QUIET_PORT}")],
             );
             let mut client = forward.connect().await;
             let serve = async {
@@ -190,8 +190,10 @@ async fn a_version_that_is_not_told_holds_nothing_up() {
         let agent = Agent::a().join_delay(Duration::ZERO).dial_delay(Duration::from_millis(300));
         let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
         lab.cloud.faults().api(fault.times(9));
-        let mut forward =
-            Forward::start(&lab, &["-L", &format!("0:localhost:{QUIET_PORT}"), "--once"]);
+        let mut forward = Forward::start(
+            &lab,
+            &["--no-probe", "--once", "-L", &format!("0:localhost:{QUIET_PORT}")],
+        );
         let mut client = forward.connect().await;
         client.write_all(b"PING").await.unwrap();
         assert_eq!(read_all(&mut lab.accept().await, 4).await, b"PING");

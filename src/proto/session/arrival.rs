@@ -133,7 +133,7 @@ impl Session {
         let is_acknowledged = self.version.is_resumable() && self.unacked.is_none();
         if position == 0 || is_acknowledged || (is_confirmed && self.asked_for_acknowledgement()) {
             Arrived::Yes
-        } else if self.version.is_resumable() || self.pings.were_answered() {
+        } else if self.pings.were_answered() || self.may_acknowledge() {
             Arrived::NotYet
         } else {
             Arrived::Unknown
@@ -143,6 +143,13 @@ impl Session {
     /// How many payload bytes are not known to have arrived.
     pub fn not_arrived(&self) -> u64 {
         self.pace.position() - self.pings.arrived() + self.local.len() as u64
+    }
+
+    /// Whether an acknowledgement can be waited for: of an agent that has given one before, or was not
+    /// asked yet.
+    fn may_acknowledge(&self) -> bool {
+        let is_resumable = self.version.is_resumable();
+        is_resumable && (self.replay.peer_acknowledges() || !self.asked_for_acknowledgement())
     }
 
     /// An agent of 1.02 whose target is silent acknowledges nothing by itself. Once it was asked, and
