@@ -80,6 +80,7 @@ fn the_schema_takes_what_is_told_and_nothing_else() {
         json!({"time": time, "event": "opened", "connection": 1, "session": "s-1", "waited_ms": 0}),
         json!({"time": time, "event": "closed", "connection": 1, "sent": 0, "received": 1,
                "duration_ms": 2, "reason": "target"}),
+        json!({"time": time, "event": "warning", "connection": 1, "message": "m", "fix": "f"}),
         json!({"time": time, "event": "error", "connection": null, "message": "m", "why": null,
                "fix": "f", "request_id": null}),
     ];
@@ -106,7 +107,8 @@ fn the_schema_takes_what_is_told_and_nothing_else() {
         (2, "waited_ms", json!(-1)),
         (2, "event", json!("closed")),
         (3, "reason", json!("because")),
-        (4, "message", json!("")),
+        (4, "fix", json!(null)),
+        (5, "message", json!("")),
     ] {
         let mut other = examples[index].clone();
         other[name] = value;
