@@ -33,6 +33,14 @@
 //! # }
 //! ```
 //!
+//! # Agents and gateways
+//!
+//! [`Generation`] has a table of what agents do, by the version that DescribeCloudAssistantStatus reports. Gateways differ too:
+//! [`Instance::pongs`] is whether they answer WebSocket pings, and [`LocalCloud::pongs`] and [`Action::Pongs`] switch that while a
+//! session lives; [`Action::StallClientFor`] stops reading the client and goes on later; [`Instance::silent_close`] closes a
+//! WebSocket on which the client sends nothing; [`Instance::answers_close`] leaves a client's close unanswered. The API goes black
+//! with [`ApiFault::silent`] and [`ApiFault::after`]; with [`ApiFault::dead_connections`] only the connections that are there.
+//!
 //! # Commands and temporary keys
 //!
 //! RunCommand and InvokeCommand are taken as strictly as signatures are, and DescribeInvocationResults answers as if the command

@@ -81,6 +81,8 @@ pub struct SessionRecord {
     /// How often the target was dialled with success.
     pub dials: u32,
     pub dial_failures: u32,
+    /// How often the agent found that the target had closed.
+    pub target_closes: u32,
     /// Input frames, empty ones included.
     pub input_frames: u64,
     /// Payload bytes of Input.
@@ -123,7 +125,7 @@ pub struct SessionRecord {
     pub close_handshake: bool,
     /// Bytes that reached the target: those of an Input that comes more than once are forwarded, and counted, once.
     pub forwarded_bytes: u64,
-    /// Bytes that an old agent dropped because they came before the target was dialled.
+    /// Bytes that an agent of generation A dropped because they came before the target was dialled.
     pub dropped_bytes: u64,
     pub output_frames: u64,
     /// Payload bytes of Output.
@@ -171,6 +173,7 @@ impl SessionRecord {
             spoke: None,
             dials: 0,
             dial_failures: 0,
+            target_closes: 0,
             input_frames: 0,
             input_bytes: 0,
             empty_inputs: 0,

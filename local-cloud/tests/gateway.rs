@@ -53,7 +53,7 @@ async fn large_transfers_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
+async fn agent_a_drops_early_input_and_d_holds_it() {
     // It dials when it is told to, however busy the machine is.
     let late = |agent| quick(agent).fault(Fault::new(Point::Opened, Action::Hang));
     let cloud = cloud_with(late(Agent::a()).target(22, echo().await)).await;
@@ -85,7 +85,7 @@ async fn an_old_agent_drops_early_input_and_a_newer_one_holds_it() {
 }
 
 #[tokio::test]
-async fn an_old_agent_dials_again_on_the_next_input_even_an_empty_one() {
+async fn agent_a_dials_again_on_the_next_input_even_an_empty_one() {
     let cloud = cloud_with(quick(Agent::a()).target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
@@ -108,7 +108,7 @@ async fn an_old_agent_dials_again_on_the_next_input_even_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_newer_agent_ends_when_the_target_does() {
+async fn agent_d_ends_when_the_target_does() {
     let cloud = cloud_with(quick(Agent::d()).target(22, greeter().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;

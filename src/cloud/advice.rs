@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::answer::{AnswerError, Refusal};
+use super::ecs::UPDATE_AGENT;
 use super::error::{Context, Kind};
 use super::network::NetworkError;
 use crate::credentials::mask;
@@ -46,7 +47,7 @@ pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
             role(kind, refusal, call)
         }
         kind if kind.is_passing() => passing(kind),
-        kind => session(kind, call),
+        kind => session(kind, refusal, call),
     };
     Advice {
         what: format!("{} was refused: {reason} ({})", call.action, refusal.code),
@@ -330,6 +331,12 @@ fn passing(kind: Kind) -> Words {
             "the service is slow",
             "try again in a moment",
         ),
+        Kind::DispatchFailed => (
+            "the service could not hand the session on to the instance",
+            "the fault is on the service's side, or the instance's Cloud Assistant agent is away",
+            "try again in a moment; if it stays so, check that the instance runs and that its agent \
+             is online (ECS console > Cloud Assistant > ECS Instances)",
+        ),
         _ => (
             "the service is not available",
             "the fault is on the service's side",
@@ -339,7 +346,7 @@ fn passing(kind: Kind) -> Words {
     (reason, why.to_owned(), fix.to_owned())
 }
 
-fn session(kind: Kind, call: &Context) -> Words {
+fn session(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
     let region = &call.region;
     let subject = call.subject.as_deref().unwrap_or("the instance");
     match kind {
@@ -364,7 +371,7 @@ fn session(kind: Kind, call: &Context) -> Words {
         Kind::PortForwardingNotSupported => (
             "the instance does not support port forwarding",
             "its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
-            "update the agent: later than 2.2.3.256 on Linux, 2.1.3.256 on Windows".to_owned(),
+            UPDATE_AGENT.to_owned(),
         ),
         Kind::InstanceNotFound => (
             "there is no such instance",
@@ -373,9 +380,16 @@ fn session(kind: Kind, call: &Context) -> Words {
              profile's region_id)"
                 .to_owned(),
         ),
+        Kind::InstanceNotRunning => (
+            "the instance does not run",
+            format!("'{subject}' is stopped, or not up yet"),
+            "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once \
+             it has booted; `proxy --start` and `forward --start` do it"
+                .to_owned(),
+        ),
         Kind::TooManyInstances => (
             "too many instances in one call",
-            String::new(),
+            "the service takes fewer than the call names".to_owned(),
             "report this, with the output of -vv".to_owned(),
         ),
         Kind::TargetServerInvalid => (
@@ -390,6 +404,25 @@ fn session(kind: Kind, call: &Context) -> Words {
             "it has to be a number from 1 to 65535".to_owned(),
             "correct the port".to_owned(),
         ),
+        Kind::CommandLineInvalid => (
+            "the command is not accepted",
+            match refusal.code.ends_with(".Conflict") {
+                true => "a session has a port or a command, not both",
+                false => "it may have 512 characters at most",
+            }
+            .to_owned(),
+            "leave the port out, or shorten the command".to_owned(),
+        ),
+        Kind::UserNameInvalid => (
+            "the user name is not accepted",
+            "it is longer than the service allows".to_owned(),
+            "give a user with a shorter name".to_owned(),
+        ),
+        Kind::PasswordNameInvalid => (
+            "the name of the password is not accepted",
+            "it is longer than the service allows".to_owned(),
+            "give the secret that holds the Windows user's password a shorter name".to_owned(),
+        ),
         Kind::ConnectionTypeInvalid => (
             "the connection type is not accepted",
             format!("region {region} may not have the one that was asked for"),
@@ -398,8 +431,8 @@ fn session(kind: Kind, call: &Context) -> Words {
         Kind::SecurityGroupDenied => (
             "a security group forbids it",
             format!("a rule of the groups of '{subject}' stands against this connection"),
-            "let the instance reach the Session Manager service (outbound TCP 443), and the target \
-             port from the instance, in its security group's rules"
+            "allow the port in the inbound rules of the instance's security group; the agent itself \
+             needs outbound TCP 443 to 100.100.0.0/16, and UDP 53"
                 .to_owned(),
         ),
         Kind::RegionNotFound => (

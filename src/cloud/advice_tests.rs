@@ -1,5 +1,6 @@
 use super::*;
 use crate::credentials::Source;
+use crate::explain::ExitCode;
 
 fn call() -> Context {
     Context {
@@ -101,11 +102,22 @@ fn what_the_session_needs_is_said() {
         ("UserBehavior.SessionManagerDisabled", &["switched off", "--RegionId cn-beijing"][..]),
         ("SessionCount.ExceedLimit", &["100", "20", "EndTerminalSession"]),
         ("InvalidInstance.NotFound", &["i-bp1", "region cn-beijing", "--region"]),
-        ("PortForwarding.NotSupported", &["2.2.3.256"]),
+        ("PortForwarding.NotSupported", &["3.256"]),
+        ("InvalidInstance.NotRunning", &["does not run", "start the instance"]),
         ("InvalidTargetServer.Malformed", &["128", "--remote-host"]),
         ("PortNumber.Invalid", &["65535"]),
         ("InvalidParameter.ConnectionType", &["--connection-type"]),
-        ("InvalidOperation.SecurityGroupRuleDenied", &["security group"]),
+        ("InvalidOperation.ConnectionTypeUnsupported", &["--connection-type"]),
+        ("InvalidCommandLine.Conflict", &["a port or a command"]),
+        ("InvalidCommandLine.LengthLimitExceeded", &["512 characters"]),
+        ("InvalidInstanceIds.CountLimitExceeded", &["too many instances"]),
+        ("Username.ExceedLimit", &["user name"]),
+        ("InvalidPasswordName.LengthLimitExceeded", &["password"]),
+        ("InternalError.Dispatch", &["hand the session on", "agent is online"]),
+        (
+            "InvalidOperation.SecurityGroupRuleDenied",
+            &["security group", "inbound", "100.100.0.0/16", "53"],
+        ),
         ("InvalidRegionId.NotFound", &["'cn-beijing'", "DescribeRegions"]),
         ("RegionId.ApiNotSupported", &["cn-beijing"]),
         ("Operation.Forbidden", &["i-bp1"]),
@@ -124,4 +136,66 @@ fn what_the_session_needs_is_said() {
             assert!(all.contains(part), "{code}: {part} in {all}");
         }
     }
+}
+
+/// Every code of API.md's tables and lists, and what a call that gets it is worth: its exit code, and
+/// whether it is made again.
+const CODES: [(&str, ExitCode, bool); 41] = [
+    ("InvalidAccessKeyId.NotFound", ExitCode::Credentials, false),
+    ("InvalidAccessKeyId.Inactive", ExitCode::Credentials, false),
+    ("SignatureDoesNotMatch", ExitCode::Credentials, false),
+    ("IncompleteSignature", ExitCode::Credentials, false),
+    ("InvalidSecurityToken.Expired", ExitCode::Credentials, false),
+    ("InvalidSecurityToken.Malformed", ExitCode::Credentials, false),
+    ("InvalidSecurityToken.MismatchWithAccessKey", ExitCode::Credentials, false),
+    ("MissingSecurityToken", ExitCode::Credentials, false),
+    ("InvalidTimeStamp.Expired", ExitCode::Credentials, false),
+    ("InvalidTimeStamp.Format", ExitCode::Credentials, false),
+    ("Forbidden.RAM", ExitCode::Permission, false),
+    ("NoPermission", ExitCode::Permission, false),
+    ("Forbidden.RiskControl", ExitCode::Permission, false),
+    ("UserBehavior.SessionManagerDisabled", ExitCode::Target, false),
+    ("SessionCount.ExceedLimit", ExitCode::Target, false),
+    ("PortForwarding.NotSupported", ExitCode::Target, false),
+    ("InvalidInstance.NotFound", ExitCode::Target, false),
+    ("InvalidInstance.NotRunning", ExitCode::Target, false),
+    ("InstanceIds.ExceedLimit", ExitCode::Target, false),
+    ("InvalidTargetServer.Malformed", ExitCode::Target, false),
+    ("InvalidTargetServer.LengthLimitExceeded", ExitCode::Target, false),
+    ("PortNumber.Invalid", ExitCode::Target, false),
+    ("InvalidParameter.ConnectionType", ExitCode::Target, false),
+    ("InvalidOperation.SecurityGroupRuleDenied", ExitCode::Target, false),
+    ("InvalidRegionId.NotFound", ExitCode::Target, false),
+    ("RegionId.ApiNotSupported", ExitCode::Target, false),
+    ("Operation.Forbidden", ExitCode::Target, false),
+    ("InvalidCommandLine.Conflict", ExitCode::Target, false),
+    ("InvalidCommandLine.LengthLimitExceeded", ExitCode::Target, false),
+    ("InvalidInstanceIds.CountLimitExceeded", ExitCode::Target, false),
+    ("Username.ExceedLimit", ExitCode::Target, false),
+    ("InvalidOperation.ConnectionTypeUnsupported", ExitCode::Target, false),
+    ("InvalidPasswordName.LengthLimitExceeded", ExitCode::Target, false),
+    ("InternalError.Dispatch", ExitCode::Network, true),
+    ("Throttling", ExitCode::Network, true),
+    ("Throttling.Api", ExitCode::Network, true),
+    ("ServiceUnavailable", ExitCode::Network, true),
+    ("InternalError", ExitCode::Network, true),
+    ("InternalErrorOfSomeKind", ExitCode::Network, true),
+    ("SignatureNonceUsed", ExitCode::Network, true),
+    ("IdempotentProcessing", ExitCode::Network, true),
+];
+
+#[test]
+fn every_code_has_words_of_its_own() {
+    let generic = words(&refusal("Brand.New"));
+    for (code, exit_code, is_tried_again) in CODES {
+        let kind = Kind::of_code(code);
+        assert_ne!(kind, Kind::OtherCode, "{code}");
+        assert_eq!((kind.exit_code(), kind.is_passing()), (exit_code, is_tried_again), "{code}");
+        let (what, why, fix) = words(&refusal(code));
+        assert!(what.contains(code) && !why.is_empty() && !fix.is_empty(), "{what}\n{why}\n{fix}");
+        assert_ne!(what.replace(code, "Brand.New"), generic.0, "{code}");
+        assert_ne!(fix, generic.2, "{code}");
+    }
+    // An instance that does not run is one that exists.
+    assert_ne!(Kind::of_code("InvalidInstance.NotRunning"), Kind::InstanceNotFound);
 }

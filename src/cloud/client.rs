@@ -4,11 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::error::{Context, Error};
 use super::network::{NetworkError, seconds};
+use super::pool::Http;
 use super::sign::{Params, SignatureVersion};
 use super::transport::{self, Attempt, Problem};
 use super::{Endpoint, Kind, Region};
@@ -37,6 +41,9 @@ pub struct Config {
     pub proxies: Proxies,
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
+    /// The time for the answer of one try to begin, once there is a connection: 5 s. After that the
+    /// next try is made, over a new connection; an answer to the first is still welcome.
+    pub answer_timeout: Duration,
     /// The time for a whole call, all tries and pauses included: 15 s. The credentials for it are
     /// there before it begins.
     pub call_timeout: Duration,
@@ -65,6 +72,7 @@ impl Config {
             tls,
             proxies: Proxies::none(),
             connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(15),
             backoff: Duration::from_millis(200),
             max_tries: 4,
@@ -93,7 +101,7 @@ pub struct Named {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<Config>,
-    http: transport::Http,
+    http: Http,
 }
 
 /// One call of the API, the same in all its tries.
@@ -214,61 +222,127 @@ impl Client {
         }
     }
 
-    /// Makes a call, in several tries if need be, within the time for it.
+    /// Makes a call, in several tries if need be, within the time for it. A try whose answer does not
+    /// begin in time has another one beside it, over a new connection; the first answer counts.
     async fn call_as(
         &self,
         call: &Call,
         credentials: Option<&Credentials>,
         unwanted: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<Answer, Error> {
-        let mut maybe_obeyed = false;
         let deadline = Instant::now() + self.config.call_timeout;
         let fail = |failure, tries| self.failed(call, credentials, failure, tries);
+        let mut running = FuturesUnordered::new();
+        let mut late = Arc::new(Notify::new());
         let mut tries = 0;
+        let mut next_try = Some(Instant::now());
+        let mut maybe_obeyed = false;
+        // Why the try before failed, and what is said once nothing runs any more.
         let mut last: Option<transport::Failure> = None;
+        let mut given_up: Option<Error> = None;
         loop {
-            tries += 1;
-            let nonce = random_hex().map_err(|problem| fail((problem, None), 0))?;
-            let attempt = Attempt { number: tries, nonce: &nonce, credentials };
-            let attempt = transport::once(&self.http, &self.config, call, attempt);
-            let failure = match timeout_at(deadline, attempt).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(failure)) => failure,
-                Err(_) => return Err(self.cut_off(call, credentials, last, tries)),
-            };
-            tracing::debug!(action = call.action, tries, "failed: {}", describe(&failure.0));
-            let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
-                return Err(fail(failure, tries));
-            };
-            if tries >= self.config.max_tries {
-                return Err(fail(failure, tries));
+            if next_try.is_some_and(|at| at <= Instant::now()) {
+                (next_try, tries, late) = (None, tries + 1, Arc::new(Notify::new()));
+                let nonce = random_hex().map_err(|problem| fail((problem, None), tries - 1))?;
+                running.push(self.attempt(call, credentials, tries, nonce, late.clone()));
             }
-            let chosen = match backoff(self.config.backoff, tries) {
-                Ok(pause) => pause,
-                Err(problem) => return Err(fail((problem, None), tries)),
-            };
-            let pause = chosen.max(asked_pause);
-            let left = deadline.saturating_duration_since(Instant::now());
-            if pause >= left {
-                let note = if asked_pause > chosen {
-                    format!(
-                        "the service asks to wait {}, which is more than is left of the {} for a call",
-                        seconds(asked_pause),
-                        seconds(self.config.call_timeout)
-                    )
-                } else {
-                    format!("the {} for a call are over", seconds(self.config.call_timeout))
-                };
-                return Err(fail(failure, tries).with_note(note));
-            }
-            maybe_obeyed |= may_have_been_obeyed(&failure.0);
             tokio::select! {
                 biased;
-                () = &mut *unwanted, if !maybe_obeyed => return Err(fail(failure, tries)),
-                () = sleep(pause) => {}
+                Some((number, answered)) = running.next() => {
+                    let failure = match answered {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => failure,
+                    };
+                    let action = call.action;
+                    tracing::debug!(action, number, "failed: {}", describe(&failure.0));
+                    let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
+                        return Err(fail(failure, tries));
+                    };
+                    maybe_obeyed |= may_have_been_obeyed(&failure.0);
+                    if number == tries {
+                        next_try = None;
+                        match self.pause(tries, asked_pause, deadline) {
+                            Ok(pause) => {
+                                next_try = Some(Instant::now() + pause);
+                                last = Some(failure);
+                            }
+                            Err(note) => {
+                                let error = fail(failure, tries);
+                                given_up = Some(match note {
+                                    Some(note) => error.with_note(note),
+                                    None => error,
+                                });
+                            }
+                        }
+                    }
+                    if running.is_empty()
+                        && let Some(error) = given_up.take()
+                    {
+                        return Err(error);
+                    }
+                }
+                () = &mut *unwanted, if next_try.is_some() && !maybe_obeyed => {
+                    let stopped = || (Problem::Credentials(Arc::new(credentials::Error::Stopped)), None);
+                    return Err(fail(last.unwrap_or_else(stopped), tries));
+                }
+                () = late.notified() => {
+                    let after = seconds(self.config.answer_timeout);
+                    tracing::debug!(action = call.action, tries, "no answer within {after} yet");
+                    if call.idempotent
+                        && let Ok(pause) = self.pause(tries, Duration::ZERO, deadline)
+                    {
+                        maybe_obeyed = true;
+                        next_try = Some(Instant::now() + pause);
+                    }
+                }
+                () = sleep_until(next_try.unwrap_or(deadline)), if next_try.is_some() => {}
+                () = sleep_until(deadline) => {
+                    return Err(match given_up {
+                        Some(error) => error,
+                        None => self.cut_off(call, credentials, last, tries),
+                    });
+                }
             }
-            last = Some(failure);
         }
+    }
+
+    /// One try of a call, with its number.
+    async fn attempt(
+        &self,
+        call: &Call,
+        credentials: Option<&Credentials>,
+        number: u32,
+        nonce: String,
+        late: Arc<Notify>,
+    ) -> (u32, Result<Answer, transport::Failure>) {
+        let attempt = Attempt { number, nonce: &nonce, credentials, late: &late };
+        (number, transport::once(&self.http, &self.config, call, attempt).await)
+    }
+
+    /// The pause after so many tries if there may be another one, or what is to be said of why not.
+    fn pause(
+        &self,
+        tries: u32,
+        asked: Duration,
+        deadline: Instant,
+    ) -> Result<Duration, Option<String>> {
+        if tries >= self.config.max_tries {
+            return Err(None);
+        }
+        // That there are no random numbers is the next try's to say.
+        let chosen = backoff(self.config.backoff, tries).unwrap_or(self.config.backoff);
+        let pause = chosen.max(asked);
+        if pause < deadline.saturating_duration_since(Instant::now()) {
+            return Ok(pause);
+        }
+        let within = seconds(self.config.call_timeout);
+        Err(Some(match asked > chosen {
+            true => format!(
+                "the service asks to wait {}, which is more than is left of the {within} for a call",
+                seconds(asked)
+            ),
+            false => format!("the {within} for a call are over"),
+        }))
     }
 
     /// The error of a call whose time ended in the middle of a try.

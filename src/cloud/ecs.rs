@@ -10,6 +10,7 @@ use super::client::{Answer, Call, Client, random_hex};
 use super::error::Error;
 use super::sign::Params;
 use super::transport::Problem;
+use crate::proto::generation::{AgentVersion, Generation};
 
 const VERSION: &str = "2014-05-26";
 
@@ -117,13 +118,20 @@ pub struct InstanceStatus {
     pub state: InstanceState,
 }
 
+/// The last version of the agent that does not support sessions, whatever the platform.
+const LAST_WITHOUT_SESSIONS: AgentVersion = AgentVersion::new(3, 256);
+
+/// What to do about an agent that is not later than that.
+pub(crate) const UPDATE_AGENT: &str = "update the agent to a version later than x.y.3.256 (x.y is the \
+    platform: 2.2 for Linux, 2.1 for Windows), in the ECS console > Cloud Assistant > ECS Instances";
+
 /// What `DescribeCloudAssistantStatus` says of the agent in an instance. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentStatus {
     /// `CloudAssistantStatus`: whether the agent is installed and in touch.
     pub online: Option<bool>,
-    /// `CloudAssistantVersion`, such as `2.2.3.256`.
+    /// `CloudAssistantVersion`, such as `2.2.3.256`; only the last two numbers can be compared.
     pub version: Option<String>,
     /// `OSType`: `Linux`, `Windows` or `FreeBSD`.
     pub os_type: Option<String>,
@@ -141,11 +149,16 @@ impl AgentStatus {
 
     /// Whether it is one that takes part in sessions: as the service says, or else by its version.
     pub fn can_have_sessions(&self) -> Option<bool> {
-        self.supports_sessions.or_else(|| {
-            let last = if self.is_windows() { [2, 1, 3, 256] } else { [2, 2, 3, 256] };
-            let parts = self.version.as_deref()?.split('.').map(|part| part.parse::<u32>().ok());
-            Some(parts.collect::<Option<Vec<_>>>()?.as_slice() > last.as_slice())
-        })
+        self.supports_sessions.or_else(|| Some(self.number()? > LAST_WITHOUT_SESSIONS))
+    }
+
+    /// How it treats early Input and a target that closes. `None` if its version cannot be read.
+    pub fn generation(&self) -> Option<Generation> {
+        self.number().map(Generation::of)
+    }
+
+    fn number(&self) -> Option<AgentVersion> {
+        AgentVersion::parse(self.version.as_deref()?)
     }
 }
 
@@ -380,9 +393,15 @@ mod tests {
         for (os, version, supports, can) in [
             ("linux", "2.2.3.256", None, Some(false)),
             ("linux", "2.2.3.257", None, Some(true)),
-            ("linux", "2.2.4", None, Some(true)),
-            ("linux", "2.1.3.900", None, Some(false)),
-            ("windows", "2.1.3.900", None, Some(true)),
+            ("linux", "2.2.4.1", None, Some(true)),
+            ("linux", "2.4.3.200", None, Some(false)),
+            ("linux", "2.1.3.900", None, Some(true)),
+            ("windows", "2.1.3.256", None, Some(false)),
+            ("windows", "2.1.3.257", None, Some(true)),
+            ("windows", "2.2.3.200", None, Some(false)),
+            ("freebsd", "2.3.3.256", None, Some(false)),
+            ("freebsd", "2.3.3.300", None, Some(true)),
+            ("linux", "2.2.4", None, None),
             ("linux", "2.2.3.256", Some(true), Some(true)),
             ("linux", "new", None, None),
         ] {
@@ -395,6 +414,22 @@ mod tests {
             assert_eq!(agent.can_have_sessions(), can, "{agent:?}");
         }
         assert_eq!(AgentStatus::default().can_have_sessions(), None);
+    }
+
+    #[test]
+    fn generations_are_told_by_versions() {
+        for (version, generation) in [
+            (Some("2.2.3.578"), Some(Generation::A)),
+            (Some("2.1.3.631"), Some(Generation::B)),
+            (Some("2.4.3.857"), Some(Generation::C)),
+            (Some("2.2.4.1065"), Some(Generation::D)),
+            (Some("new"), None),
+            (None, None),
+        ] {
+            let version = version.map(str::to_owned);
+            let agent = AgentStatus { version, ..AgentStatus::default() };
+            assert_eq!(agent.generation(), generation, "{agent:?}");
+        }
     }
 
     #[test]

@@ -44,13 +44,21 @@ pub enum Kind {
     PortForwardingNotSupported,
     /// `InvalidInstance.NotFound`.
     InstanceNotFound,
-    /// `InstanceIds.ExceedLimit`.
+    /// `InvalidInstance.NotRunning`.
+    InstanceNotRunning,
+    /// `InstanceIds.ExceedLimit`, `InvalidInstanceIds.CountLimitExceeded`.
     TooManyInstances,
     /// `InvalidTargetServer.*`.
     TargetServerInvalid,
     /// `PortNumber.Invalid`.
     PortInvalid,
-    /// `InvalidParameter.ConnectionType`.
+    /// `InvalidCommandLine.*`.
+    CommandLineInvalid,
+    /// `Username.*`.
+    UserNameInvalid,
+    /// `InvalidPasswordName.*`.
+    PasswordNameInvalid,
+    /// `InvalidParameter.ConnectionType`, `InvalidOperation.ConnectionTypeUnsupported`.
     ConnectionTypeInvalid,
     /// `InvalidOperation.SecurityGroupRuleDenied`.
     SecurityGroupDenied,
@@ -64,6 +72,8 @@ pub enum Kind {
     Throttled,
     /// `ServiceUnavailable`, `InternalError*`.
     ServiceUnavailable,
+    /// `InternalError.Dispatch`: the service could not hand a session on.
+    DispatchFailed,
     /// `SignatureNonceUsed`.
     NonceUsed,
     /// `IdempotentProcessing`: the first try is still at work.
@@ -108,9 +118,13 @@ impl Kind {
             "UserBehavior.SessionManagerDisabled" => Self::SessionManagerDisabled,
             "SessionCount.ExceedLimit" => Self::SessionQuota,
             "PortForwarding.NotSupported" => Self::PortForwardingNotSupported,
+            "InvalidInstance.NotRunning" => Self::InstanceNotRunning,
             "InstanceIds.ExceedLimit" => Self::TooManyInstances,
             "PortNumber.Invalid" => Self::PortInvalid,
-            "InvalidParameter.ConnectionType" => Self::ConnectionTypeInvalid,
+            "InvalidParameter.ConnectionType" | "InvalidOperation.ConnectionTypeUnsupported" => {
+                Self::ConnectionTypeInvalid
+            }
+            "InternalError.Dispatch" => Self::DispatchFailed,
             "InvalidOperation.SecurityGroupRuleDenied" => Self::SecurityGroupDenied,
             "RegionId.ApiNotSupported" => Self::RegionNotSupported,
             "Operation.Forbidden" => Self::OperationForbidden,
@@ -129,6 +143,10 @@ impl Kind {
             _ if family("InvalidTimeStamp") => Self::ClockWrong,
             _ if family("Forbidden") || family("NoPermission") => Self::PermissionMissing,
             _ if family("InvalidInstance") || family("InvalidInstanceId") => Self::InstanceNotFound,
+            _ if family("InvalidInstanceIds") => Self::TooManyInstances,
+            _ if family("InvalidCommandLine") => Self::CommandLineInvalid,
+            _ if family("Username") => Self::UserNameInvalid,
+            _ if family("InvalidPasswordName") => Self::PasswordNameInvalid,
             _ if family("InvalidTargetServer") => Self::TargetServerInvalid,
             _ if family("InvalidRegionId") => Self::RegionNotFound,
             _ if family("Throttling") => Self::Throttled,
@@ -143,7 +161,23 @@ impl Kind {
     pub fn is_passing(self) -> bool {
         matches!(
             self,
-            Self::Throttled | Self::ServiceUnavailable | Self::NonceUsed | Self::StillProcessing
+            Self::Throttled
+                | Self::ServiceUnavailable
+                | Self::DispatchFailed
+                | Self::NonceUsed
+                | Self::StillProcessing
+        )
+    }
+
+    /// Whether a look at the instance may show more. An instance that does not run has a code of its
+    /// own, or none that is documented.
+    pub fn is_of_instance(self) -> bool {
+        matches!(
+            self,
+            Self::InstanceNotRunning
+                | Self::OperationForbidden
+                | Self::DispatchFailed
+                | Self::OtherCode
         )
     }
 
@@ -162,7 +196,7 @@ impl Kind {
         )
     }
 
-    fn exit_code(self) -> ExitCode {
+    pub(super) fn exit_code(self) -> ExitCode {
         match self {
             kind if kind.is_credentials() => ExitCode::Credentials,
             Self::ClockWrong
@@ -175,7 +209,11 @@ impl Kind {
             | Self::SessionQuota
             | Self::PortForwardingNotSupported
             | Self::InstanceNotFound
+            | Self::InstanceNotRunning
             | Self::TooManyInstances
+            | Self::CommandLineInvalid
+            | Self::UserNameInvalid
+            | Self::PasswordNameInvalid
             | Self::TargetServerInvalid
             | Self::PortInvalid
             | Self::ConnectionTypeInvalid
@@ -185,6 +223,7 @@ impl Kind {
             | Self::OperationForbidden => ExitCode::Target,
             Self::Throttled
             | Self::ServiceUnavailable
+            | Self::DispatchFailed
             | Self::NonceUsed
             | Self::StillProcessing
             | Self::Network

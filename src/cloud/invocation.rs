@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::client::Client;
 use super::command::{Invocation, InvocationResult, InvocationStatus};
+use super::ecs::UPDATE_AGENT;
 use super::error::{Error, Kind};
 use crate::explain::{ExitCode, Explain, printable};
 
@@ -172,8 +173,11 @@ impl InvocationError {
     /// Whether more can be found out by looking at the instance and its agent.
     pub fn is_vague(&self) -> bool {
         match self {
-            Self::Call(error) => matches!(error.kind(), Kind::OtherCode | Kind::OperationForbidden),
-            Self::Ended { result, .. } => words(result).is_none(),
+            Self::Call(error) => error.kind().is_of_instance(),
+            // A command that has run has failed for a reason of its own, such as the system's kind.
+            Self::Ended { result, .. } => {
+                words(result).is_none() || result.error_code.as_deref() == Some("ExitCodeNonzero")
+            }
             Self::Late { .. } => true,
         }
     }
@@ -194,10 +198,7 @@ fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
         "ClientNetworkBlocked" => {
             ("the instance's Cloud Assistant agent cannot reach the service", AGENT)
         }
-        "ClientNeedUpgrade" => (
-            "the instance's Cloud Assistant agent is too old",
-            "update the agent: later than 2.2.3.256 on Linux",
-        ),
+        "ClientNeedUpgrade" => ("the instance's Cloud Assistant agent is too old", UPDATE_AGENT),
         "DeliveryTimeout" => (
             "the service could not hand the command to the instance's Cloud Assistant agent in time",
             AGENT,
@@ -206,13 +207,18 @@ fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
             "the command took too long in the instance, and was ended there",
             "try again; look whether the instance is short of CPU, memory or disk",
         ),
+        "ExitCodeNonzero" => (
+            "the command ran in the instance and failed",
+            "try again; what the command said is also in the ECS console, under Cloud Assistant",
+        ),
         "AccountNotExists" => (
             "the instance has no such user",
             "give another user: --user-name with send-key, the user of ssh otherwise",
         ),
         "SecurityGroupRuleDenied" => (
             "a rule of the instance's security groups stands against it",
-            "let the instance reach the service (outbound TCP 443) in its security group's rules",
+            "let the instance reach the service in its security group's rules: outbound TCP 443 to \
+             100.100.0.0/16, and UDP 53",
         ),
         _ => return None,
     })

@@ -101,7 +101,7 @@ async fn an_end_that_is_not_a_good_one_is_told_with_all_that_is_known() {
         ("ExecutionTimeout", "too long"),
         ("AccountNotExists", "no such user"),
         ("SecurityGroupRuleDenied", "security groups"),
-        ("ExitCodeNonzero", "exit code 3"),
+        ("ExitCodeNonzero", "ran in the instance and failed"),
         ("SomethingNew", "the service says"),
     ] {
         let fields = format!(

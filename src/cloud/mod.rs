@@ -22,6 +22,7 @@ pub(crate) mod fuzzed;
 mod invocation;
 mod knock;
 mod network;
+mod pool;
 mod probe;
 #[cfg(test)]
 mod scripted;
@@ -34,6 +35,7 @@ mod wire;
 pub use answer::AnswerError;
 pub use client::{Client, Config, Named};
 pub use command::{Invocation, InvocationResult, InvocationStatus};
+pub(crate) use ecs::UPDATE_AGENT;
 pub use ecs::{
     AgentStatus, ConnectionType, InstanceState, InstanceStatus, StartTerminalSession,
     TerminalSession,

@@ -1,21 +1,21 @@
 //! One try of a call: sign, send, read the answer within its bounds.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::answer::{self, AnswerError, Bad, Raw, Refusal, Scrub};
 use super::client::{Call, Config};
 use super::network::NetworkError;
+use super::pool::Http;
 use super::sign::{self, Key, Request, SignatureVersion, Stamp};
 use super::wire::Connector;
 use crate::credentials::{self, Credentials};
@@ -46,23 +46,13 @@ pub(super) enum Problem {
 /// A problem, and the `RequestId` of the answer if there was one.
 pub(super) type Failure = (Problem, Option<String>);
 
-/// Speaks HTTP with the API, over connections that are kept for a while.
-pub(super) type Http = hyper_util::client::legacy::Client<Connector, Full<Bytes>>;
-
-/// How long a connection is kept that nothing uses.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// The HTTP client for an endpoint. It follows no redirect: that would carry the signature to another
 /// host.
 pub(super) fn build(config: &Config) -> Result<Http, Problem> {
     if config.endpoint.uses_tls() || config.proxies.needs_tls() {
         config.tls.client_config().map_err(Problem::Tls)?;
     }
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build(Connector::new(config));
-    Ok(client)
+    Ok(Http::new(Connector::new(config)))
 }
 
 /// One try of a call.
@@ -74,6 +64,8 @@ pub(super) struct Attempt<'a> {
     pub(super) nonce: &'a str,
     /// Whose call it is; nobody's if it is not signed.
     pub(super) credentials: Option<&'a Credentials>,
+    /// Told when the answer does not begin in time.
+    pub(super) late: &'a Notify,
 }
 
 /// Sends a call once. Dropping the future ends everything.
@@ -83,7 +75,7 @@ pub(super) async fn once(
     call: &Call,
     attempt: Attempt<'_>,
 ) -> Result<(Value, Option<String>), Failure> {
-    let Attempt { number, nonce, credentials } = attempt;
+    let Attempt { number, nonce, credentials, late } = attempt;
     let secret = credentials.map(|credentials| credentials.access_key_secret().expose_secret());
     let token = credentials.and_then(Credentials::security_token).map(|t| t.expose_secret());
     let authority = config.endpoint.authority();
@@ -133,7 +125,8 @@ pub(super) async fn once(
     }
 
     let endpoint = config.endpoint.to_string();
-    let mut response = http.request(sent).await.map_err(|e| {
+    let answer = http.request(sent, config.answer_timeout, late).await;
+    let mut response = answer.map_err(|e| {
         let (host, within) = (config.endpoint.host(), config.connect_timeout);
         (Problem::Network(NetworkError::before_answer(&e, host, &endpoint, within)), None)
     })?;

@@ -36,11 +36,7 @@ impl Broken {
     /// Whether a look at the instance may show more than it says by itself.
     pub(super) fn is_unexplained(&self) -> bool {
         match self {
-            // No code is documented for an instance that does not run.
-            Self::Start { error, finding } => {
-                let is_vague = matches!(error.kind(), Kind::OperationForbidden | Kind::OtherCode);
-                is_vague && finding.is_none()
-            }
+            Self::Start { error, finding } => error.kind().is_of_instance() && finding.is_none(),
             Self::Dial(_) => false,
             Self::Session(error) => error.did_not_open(),
         }

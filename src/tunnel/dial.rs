@@ -1,17 +1,18 @@
 //! From a WebSocket URL to a WebSocket: TCP or a proxy, TLS, upgrade (PROTOCOL.md, 1).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tracing::debug;
 
 use super::hidden::Hidden;
-use super::upgrade;
+use super::upgrade::{self, NoUpgrade};
 use crate::cloud::sign::encode;
 use crate::explain::printable;
 use crate::net::{self, Destination, Io, Net, encrypt, innermost};
@@ -25,6 +26,8 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long TLS and the upgrade may take together.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
+/// How old a connection that was made ahead may be: what lies between forgets idle ones.
+const FRESH: Duration = Duration::from_secs(2);
 /// How much of a refusal is shown, in characters.
 const SHOWN: usize = 200;
 /// The longest message that is taken; frames of a port session carry about 2 KiB.
@@ -149,6 +152,17 @@ impl Place {
 pub struct Line {
     place: Place,
     io: Box<dyn Io>,
+    /// When it was made, by the clock that stands still while the machine sleeps, and by the one that
+    /// does not.
+    made: (Instant, SystemTime),
+    /// What TLS has left of the time for it and the upgrade.
+    upgrade_within: Duration,
+}
+
+impl Line {
+    fn age(&self) -> Duration {
+        self.made.0.elapsed().max(self.made.1.elapsed().unwrap_or_default())
+    }
 }
 
 /// Connects to a gateway whose URL is still to come, so that the way is there when it does.
@@ -164,16 +178,20 @@ pub async fn connect(place: Place, net: &Net) -> Result<Line, DialError> {
     };
     let failed = |error| place.failed(error);
     let mut io = net.reach(to, CONNECT_WITHIN).await.map_err(failed)?;
+    let deadline = Instant::now() + UPGRADE_WITHIN;
     if place.secure {
-        let encrypted = timeout(UPGRADE_WITHIN, encrypt(io, &place.host, &net.tls)).await;
+        let encrypted = timeout_at(deadline, encrypt(io, &place.host, &net.tls)).await;
         let encrypted = encrypted.unwrap_or(Err(net::Error::SilentTls));
         io = Box::new(encrypted.map_err(failed)?);
     }
-    Ok(Line { place, io })
+    let upgrade_within = deadline.saturating_duration_since(Instant::now());
+    Ok(Line { place, io, made: (Instant::now(), SystemTime::now()), upgrade_within })
 }
 
-/// Opens the WebSocket of a session, over a connection that is there already if it leads to the
-/// same place. `url` and `token` are those of StartTerminalSession.
+/// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
+///
+/// A connection that was made ahead is used if it leads to the same place and is not older than 2 s.
+/// If it turns out to be closed before a byte of the answer has come, another one is made, once.
 ///
 /// # Errors
 /// See [`DialError`]; every step has its time-out. Dropping the future closes what was opened.
@@ -181,19 +199,30 @@ pub async fn dial(
     url: &SecretString,
     token: &SecretString,
     net: &Net,
-    line: Option<Line>,
+    ahead: Option<Line>,
 ) -> Result<(Socket, Place), DialError> {
     let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
     let (url, place) = address(url.expose_secret())?;
-    let line = match line.filter(|line| line.place == place) {
-        Some(line) => line,
-        None => connect(place.clone(), net).await?,
-    };
-    let host = place.host.clone();
-    let dialled = timeout(UPGRADE_WITHIN, upgrade(url, token, line.io, &host, &hidden)).await;
-    match dialled {
-        Ok(socket) => Ok((socket?, place)),
-        Err(_) => Err(DialError::Silent { host, within: UPGRADE_WITHIN }),
+    if let Some(line) = ahead.filter(|line| line.place == place) {
+        let age = line.age();
+        if age > FRESH {
+            debug!("the connection that was made ahead is {age:.1?} old: making another one");
+        } else {
+            match upgrade(&url, token, line, &hidden).await {
+                Ok(socket) => return Ok((socket, place)),
+                Err(NotUpgraded::Closed(error)) => {
+                    debug!(
+                        "the connection that was made ahead is closed ({error}): making another one"
+                    );
+                }
+                Err(NotUpgraded::Failed(error)) => return Err(error),
+            }
+        }
+    }
+    let line = connect(place.clone(), net).await?;
+    match upgrade(&url, token, line, &hidden).await {
+        Ok(socket) => Ok((socket, place)),
+        Err(NotUpgraded::Closed(error) | NotUpgraded::Failed(error)) => Err(error),
     }
 }
 
@@ -235,17 +264,27 @@ fn rename_session_id(url: &str) -> String {
     format!("{before}{}?{query}", if has_path { "" } else { "/" })
 }
 
+/// Why a connection did not become a WebSocket.
+enum NotUpgraded {
+    /// It was closed before a byte of the answer had come.
+    Closed(DialError),
+    /// Something else.
+    Failed(DialError),
+}
+
+/// Makes a WebSocket of a connection, in the time that is left for it.
 async fn upgrade(
-    url: Uri,
+    url: &Uri,
     token: &SecretString,
-    io: Box<dyn Io>,
-    host: &str,
+    line: Line,
     hidden: &Hidden,
-) -> Result<Socket, DialError> {
-    let host = host.to_owned();
+) -> Result<Socket, NotUpgraded> {
+    use NotUpgraded::{Closed, Failed};
+
+    let host = line.place.host;
     let mut request = url
         .into_client_request()
-        .map_err(|_| DialError::Url("it does not make an HTTP request"))?;
+        .map_err(|_| Failed(DialError::Url("it does not make an HTTP request")))?;
     let headers = request.headers_mut();
     let mut token = HeaderValue::from_str(token.expose_secret())
         .unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -257,25 +296,31 @@ async fn upgrade(
         .write_buffer_size(16 * 1024)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    match upgrade::upgrade(request, io, config).await {
-        Ok(socket) => Ok(socket),
-        Err(WsError::Http(response)) => {
+    let upgraded = timeout(line.upgrade_within, upgrade::upgrade(request, line.io, config)).await;
+    let NoUpgrade { error, is_answered } = match upgraded {
+        Ok(Ok(socket)) => return Ok(socket),
+        Ok(Err(no)) => no,
+        Err(_) => return Err(Failed(DialError::Silent { host, within: UPGRADE_WITHIN })),
+    };
+    // A gateway that cuts the connection here is not one that speaks something else.
+    let cause = match error {
+        WsError::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
             // A page that repeats the request would show what opens the session. A part of it would,
             // too, so this comes before it is cut.
             let text = hidden.in_text(&String::from_utf8_lossy(body));
             let text = text.chars().take(SHOWN).collect::<String>();
             let text = printable(&text.replace(['\r', '\n'], " "));
-            Err(DialError::Refused { host, status: response.status(), text })
+            return Err(Failed(DialError::Refused { host, status: response.status(), text }));
         }
-        Err(WsError::Protocol(ProtocolError::HandshakeIncomplete)) => {
-            let cause = "it closed the connection instead of answering".to_owned();
-            Err(DialError::Connect { host, cause })
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            "it closed the connection instead of answering".to_owned()
         }
-        // A gateway that cuts the connection here is not one that speaks something else.
-        Err(WsError::Io(error)) => Err(DialError::Connect { host, cause: innermost(&error) }),
-        Err(error) => Err(DialError::Upgrade { host, cause: error.to_string() }),
-    }
+        WsError::Io(error) => innermost(&error),
+        error => return Err(Failed(DialError::Upgrade { host, cause: error.to_string() })),
+    };
+    let error = DialError::Connect { host, cause };
+    Err(if is_answered { Failed(error) } else { Closed(error) })
 }
 
 #[cfg(test)]
@@ -331,3 +376,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dial_tests.rs"]
+mod scripted;

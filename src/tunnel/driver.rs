@@ -25,7 +25,8 @@ use super::finish::{Rest, close, is_gone, plain};
 use super::sleep::SleepWatch;
 use super::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 use crate::proto::generation::Generation;
-use crate::proto::session::{Arrived, Disconnect, End, Failure, Session};
+use crate::proto::session::{Arrived, Disconnect, End, Failure, RemoteEnd, Session};
+use crate::proto::status::ReasonKind;
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);
@@ -463,7 +464,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         }
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
-        let complete = !failed && !self.stopping && !is_unanswered;
+        // A session that was ended from elsewhere is no end of the target's.
+        let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
+            if reason.kind() == ReasonKind::Notified);
+        let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
         let (halves, observer) = (&mut self.halves, self.observer);
         let close = async {
             if let Some((sink, stream)) = halves

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::dial::DialError;
 use super::reason::{AGENT, START, again, is_of_target};
+use crate::cloud::UPDATE_AGENT;
 use crate::cloud::advice::switch_on;
 use crate::explain::{ExitCode, Explain};
 use crate::proto::session::{Disconnect, Failure};
@@ -103,9 +104,7 @@ impl Finding {
                  start it"
             }
             Self::AgentOffline => AGENT,
-            Self::AgentTooOld { .. } => {
-                "update the agent: later than 2.2.3.256 on Linux, 2.1.3.256 on Windows"
-            }
+            Self::AgentTooOld { .. } => UPDATE_AGENT,
             Self::AgentWithoutSessions { .. } => {
                 "update the agent, and see that the instance's system is one that Session Manager \
                  supports"

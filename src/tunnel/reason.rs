@@ -1,6 +1,7 @@
 //! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
 
 use super::error::SessionError;
+use crate::cloud::UPDATE_AGENT;
 use crate::proto::session::Failure;
 use crate::proto::status::{Reason, ReasonKind};
 
@@ -10,9 +11,6 @@ pub(super) const AGENT: &str = "check that the instance runs and that its Cloud 
 
 pub(super) const START: &str = "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect \
     again once it has booted";
-
-const UPDATE_AGENT: &str = "update the instance's Cloud Assistant agent (ECS console > Cloud \
-    Assistant > ECS Instances), then connect again";
 
 const SHELL: &str = "report it with `-vv` output: ecs-bridge asked for a port";
 

@@ -21,33 +21,56 @@ use crate::net::Io;
 /// The most that an answer's head may have, in bytes. Gateways say a few hundred.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// Makes a WebSocket of a connection. An answer that is none is [`Error::Http`], with what has come
-/// of its body.
+/// Why there is no WebSocket.
+#[derive(Debug)]
+pub(super) struct NoUpgrade {
+    /// What is wrong. An answer that is none is [`Error::Http`], with what has come of its body.
+    pub(super) error: Error,
+    /// Whether a byte of an answer has come.
+    pub(super) is_answered: bool,
+}
+
+/// Makes a WebSocket of a connection.
 pub(super) async fn upgrade(
     request: Request,
     mut io: Box<dyn Io>,
     config: WebSocketConfig,
-) -> Result<Socket, Error> {
+) -> Result<Socket, NoUpgrade> {
+    let mut read = Vec::with_capacity(1024);
+    match exchange(request, &mut io, &mut read).await {
+        Ok(rest) => {
+            Ok(WebSocketStream::from_partially_read(io, rest, Role::Client, Some(config)).await)
+        }
+        Err(error) => Err(NoUpgrade { error, is_answered: !read.is_empty() }),
+    }
+}
+
+/// Asks for the upgrade and reads the answer; gives what came behind it.
+async fn exchange(
+    request: Request,
+    io: &mut Box<dyn Io>,
+    read: &mut Vec<u8>,
+) -> Result<Vec<u8>, Error> {
     let (request, key) = generate_request(request)?;
     io.write_all(&request).await?;
     io.flush().await?;
-    let mut read = Vec::with_capacity(1024);
-    let (response, rest) = loop {
-        if io.read_buf(&mut read).await? == 0 {
+    let (response, head) = loop {
+        if io.read_buf(read).await? == 0 {
             return Err(Error::Protocol(ProtocolError::HandshakeIncomplete));
         }
-        if let Some((head, response)) = Response::try_parse(&read)? {
-            break (response, read.split_off(head));
+        if let Some((head, response)) = Response::try_parse(read)? {
+            break (response, head);
         }
         if read.len() > MAX_HEAD {
             return Err(Error::Capacity(CapacityError::TooManyHeaders));
         }
     };
+    let rest = read[head..].to_vec();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::Http(Box::new(response.map(|_| Some(rest)))));
     }
     check(response.headers(), &key).map_err(Error::Protocol)?;
-    Ok(WebSocketStream::from_partially_read(io, rest, Role::Client, Some(config)).await)
+    Ok(rest)
 }
 
 fn check(headers: &HeaderMap, key: &str) -> Result<(), ProtocolError> {
@@ -105,7 +128,11 @@ mod tests {
             }
         });
         let request = "ws://h/session?token=t".into_client_request().unwrap();
-        upgrade(request, Box::new(near), WebSocketConfig::default()).await
+        let upgraded = upgrade(request, Box::new(near), WebSocketConfig::default()).await;
+        upgraded.map_err(|no| {
+            assert!(no.is_answered, "{:?}", no.error);
+            no.error
+        })
     }
 
     fn switching(connection: &str) -> String {

@@ -35,12 +35,7 @@ async fn the_cause_is_named() {
         with(unexplained("the agent is too old"), |instance| {
             instance.agent_version = Some("2.2.3.256".to_owned());
         })
-        .fails(
-            6,
-            could_not,
-            "too old: version 2.2.3.256",
-            "later than 2.2.3.256 on Linux",
-        ),
+        .fails(6, could_not, "too old: version 2.2.3.256", "later than x.y.3.256"),
         unexplained("Session Manager has been switched off meanwhile")
             .prepare(|lab| {
                 let fault = ApiFault::on("DescribeCloudAssistantSettings");

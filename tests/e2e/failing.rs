@@ -308,7 +308,7 @@ async fn an_api_that_fails_is_told() {
             "tried 4 times",
             "try again",
         ),
-        api("taken and never answered", on_start().silent()).calls(START, 1).within(15).fails(
+        api("taken and never answered", on_start().silent()).calls(START, 3).within(15).fails(
             7,
             "is silent: no answer within 15 s",
             "nothing came back",

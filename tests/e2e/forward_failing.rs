@@ -33,7 +33,7 @@ async fn a_target_that_cannot_be_reached_is_told_before_it_is_listened_for() {
             .request_id(),
         case("the same by an older agent", &["--local-port", "0", "--remote-port", "81"])
             .instance(|instance| instance.agent(Agent::a().quick()))
-            .fails(6, "OpenTargetPortFailed (port 81 of", "on port 81 of the instance", checks)
+            .fails(6, "Open_port_failed (port 81 of", "on port 81 of the instance", checks)
             .request_id(),
         case("a name that does not exist", &["-L", "0:nosuch.internal:80"])
             .fails(
@@ -175,7 +175,8 @@ async fn ends_well(lab: &Lab, forward: Forward) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_refuses_later_resets_that_connection() {
-    for agent in [Agent::d(), Agent::a()] {
+    for (agent, reason) in [(Agent::d(), "OpenTargetPortFailed"), (Agent::a(), "Open_port_failed")]
+    {
         let (lab, server, mut forward) = echo(agent, &[]).await;
         let open = echoes(&mut forward).await;
         let targets = |instance: &mut Instance| std::mem::take(&mut instance.targets);
@@ -183,7 +184,7 @@ async fn a_target_that_refuses_later_resets_that_connection() {
         lab.cloud.update_instance(INSTANCE, |instance| kept = Some(targets(instance)));
         forward.refused().await;
         let error = forward.told(2, "error").await;
-        assert!(text(&error, "message").contains("OpenTargetPortFailed"), "{error}");
+        assert!(text(&error, "message").contains(reason), "{error}");
         assert!(text(&error, "why").contains("port 7 of the instance"), "{error}");
         // The service comes up again.
         lab.cloud.update_instance(INSTANCE, |instance| instance.targets = kept.take().unwrap());

@@ -64,8 +64,10 @@ async fn two_channels_are_open_ahead_and_replaced_as_they_are_used() {
             if connection == 1 {
                 assert_eq!(number(&opened, "waited_ms"), 0, "the probe's channel was ready");
             }
-            drop((client, target));
+            // The target is there to the end: an agent of generation A would dial it again for the Close.
+            drop(client);
             forward.told(connection, "closed").await;
+            drop(target);
             targets.push(lab.accept().await);
             assert_eq!(lab.cloud.sessions().len(), 2 + usize::try_from(connection).unwrap());
         }

@@ -8,6 +8,7 @@
 #[macro_use]
 mod world;
 
+mod blackout;
 mod carrying;
 mod case;
 mod completions;

@@ -217,6 +217,44 @@ async fn forwards_go_through_and_connect_to_the_gateway_ahead() {
     }
 }
 
+/// A proxy or a gateway may close what is idle at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_the_gateway_that_is_closed_before_it_is_used_is_made_anew() {
+    let relay = Rules::http().start().await;
+    let lab = lab(NAME, "").await;
+    let spec = format!("0:localhost:{QUIET_PORT}");
+    let mut command = lab.bridge(["-vv", "--ca-file", "ca.pem", "--proxy"]);
+    command.arg(relay.url("http"));
+    command.args(["forward", "--json", "-i", INSTANCE, "--no-probe", "-L", &spec]);
+    let mut forward = Forward::run(&mut command);
+    let mut clients = Vec::new();
+    for at in 0..2 {
+        if at == 1 {
+            // The gateway is connected to meanwhile, and the connection is closed.
+            let slow = ApiFault::on("StartTerminalSession").delay(Duration::from_millis(1_500));
+            lab.cloud.faults().api(slow);
+        }
+        let before = relay.connections();
+        let mut client = forward.connect().await;
+        if at == 1 {
+            forward.bridge.logged("connected to the gateway ahead of the session: true").await;
+            (before..relay.connections()).for_each(|connection| relay.cut(connection));
+        }
+        client.write_all(b"ping").await.unwrap();
+        let mut target = lab.accept().await;
+        let mut got = [0; 4];
+        target.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"ping");
+        clients.push((client, target));
+    }
+    drop(clients);
+    let over = forward.stop("TERM").await;
+    let said = &over.ended.stderr;
+    assert!(said.contains("making another one"), "{said}");
+    assert_eq!(lab.cloud.upgrades().len(), 2);
+    lab.all_ended().await;
+}
+
 async fn ssh_goes_through(scheme: &str, rules: Rules) {
     let relay = rules.login(USER, PASSWORD).start().await;
     let cloud = LocalCloud::builder().tls(Tls::Trusted).name(NAME);

@@ -35,6 +35,8 @@ pub(crate) struct Rules {
     /// From which connection on, counted from 0.
     fault: Option<(usize, Fault)>,
     stalls: watch::Sender<bool>,
+    /// The connections that are closed, counted from 0.
+    cut: watch::Sender<Vec<usize>>,
 }
 
 impl Rules {
@@ -151,7 +153,11 @@ impl Rules {
         let (near, far) = (tokio::io::split(stream), upstream.into_split());
         let up = pass(near.0, far.1, self.stalls.subscribe());
         let down = pass(far.0, near.1, self.stalls.subscribe());
-        tokio::try_join!(up, down).map(|_| ())
+        let mut cut = self.cut.subscribe();
+        tokio::select! {
+            passed = async { tokio::try_join!(up, down) } => passed.map(|_| ()),
+            _ = cut.wait_for(|cut| cut.contains(&number)) => Ok(()),
+        }
     }
 
     /// The target of a CONNECT; `None` if it was refused for its login.
@@ -276,6 +282,11 @@ impl Relay {
     /// From now on nothing passes, or everything again.
     pub(crate) fn stall(&self, stalls: bool) {
         self.rules.stalls.send_replace(stalls);
+    }
+
+    /// Closes a connection, counted from 0.
+    pub(crate) fn cut(&self, number: usize) {
+        self.rules.cut.send_modify(|cut| cut.push(number));
     }
 
     /// The targets that were asked for, in order.

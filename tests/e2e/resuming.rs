@@ -5,8 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use local_cloud::{
-    Action, Agent, Fault, FrameFault, Instance, Mangle, Pace, Point, Restart, Resumption,
-    SessionRecord, Which,
+    Action, Agent, Fault, FrameFault, Instance, Mangle, Pace, Point, Restart, SessionRecord, Which,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -216,46 +215,5 @@ async fn forwards_go_on_as_well() {
     drop(stream);
     let over = forward.stop("TERM").await;
     assert_eq!(over.code(), 143);
-    lab.all_ended().await;
-}
-
-/// A session of which the third Output and some that follow are lost: the last one, and what is sent
-/// in its place.
-async fn last_lost(losses: u64) -> (Lab, crate::lab::Ended) {
-    let lose = |nth| FrameFault::to_client(Which::Nth(nth), Mangle::Lose);
-    // A busy machine needs longer than the second for which a gateway stays.
-    let agent = Agent::resumable().quick().resumption(Resumption::default().linger(PATIENCE));
-    let instance = instance().agent(agent);
-    let instance = (3..3 + losses).map(lose).fold(instance, Instance::frame_fault);
-    let lab = Lab::new(instance).await;
-    let mut bridge = lab.start(&[]);
-    let mut target = lab.accept().await;
-    for said in [&b"SSH-2.0-x\r\n"[..], b"the last but one"] {
-        target.write_all(said).await.unwrap();
-        bridge.expect(said).await;
-    }
-    target.write_all(b"the last").await.unwrap();
-    drop(target);
-    (lab, bridge.end().await)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_lost_last_is_missed() {
-    for losses in [1, 2] {
-        let (lab, ended) = last_lost(losses).await;
-        ended.well(b"the last");
-        assert_eq!(lab.cloud.sessions()[0].mangled_frames, losses);
-        lab.all_ended().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_lost_last_for_good_is_told() {
-    let (lab, ended) = last_lost(50).await;
-    assert_eq!(ended.code, Some(8), "{}", ended.stderr);
-    ended.said(b"");
-    let report = ended.report().unwrap();
-    assert!(report.what.contains("Output 3 did not come, and 3 was sent"), "{report:?}");
-    assert!(report.fix.contains("connect again"), "{report:?}");
     lab.all_ended().await;
 }

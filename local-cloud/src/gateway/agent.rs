@@ -54,6 +54,7 @@ pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> 
                 return ending;
             }
             link.agent_may_go().await;
+            link.note(|session| session.target_closes += 1);
             if agent.generation.ends_with_target() {
                 return Ending::target_closed(agent.hangup);
             }

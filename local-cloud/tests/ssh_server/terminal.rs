@@ -5,6 +5,9 @@ use tokio::time::timeout;
 
 use crate::lab::{Lab, PATIENCE, finish};
 
+/// What the shell shows when it waits for a line, once it is told to.
+const PROMPT: &str = "ready> ";
+
 #[tokio::test]
 async fn a_command_on_a_terminal() {
     let lab = Lab::new().await;
@@ -24,7 +27,7 @@ async fn a_command_on_a_terminal() {
 
 #[tokio::test]
 async fn an_interactive_shell_that_follows_the_window() {
-    let lab = Lab::with(|builder| builder.shell("/bin/sh").env("PS1", "")).await;
+    let lab = Lab::with(|builder| builder.shell("/bin/sh")).await;
     let (mut pty, pts) = pty_process::open().unwrap();
     pty.resize(pty_process::Size::new(31, 97)).unwrap();
     let mut ssh = pty_process::Command::new("ssh").args(lab.ssh(["127.0.0.1"]).as_std().get_args());
@@ -32,17 +35,27 @@ async fn an_interactive_shell_that_follows_the_window() {
     let mut child = ssh.spawn(pts).unwrap();
     let mut seen = String::new();
 
+    // Nothing is typed before the shell asks for it: settings of the terminal that change meanwhile may throw it away.
+    while !seen.ends_with("# ") && !seen.ends_with("$ ") {
+        read(&mut pty, &mut seen).await;
+    }
+    type_in(&mut pty, "PS1='rea''dy> '\n").await;
+    until(&mut pty, &mut seen, PROMPT).await;
     type_in(&mut pty, "stty size; echo FIRST''END\n").await;
     assert!(until(&mut pty, &mut seen, "FIRSTEND").await.contains("31 97"));
+    until(&mut pty, &mut seen, PROMPT).await;
     pty.resize(pty_process::Size::new(42, 123)).unwrap();
     // The shell is told by a signal, some time.
     type_in(&mut pty, "until stty size | grep -q '42 123'; do :; done; echo SECOND''END\n").await;
     until(&mut pty, &mut seen, "SECONDEND").await;
+    until(&mut pty, &mut seen, PROMPT).await;
     // ^C reaches the command, not the shell; which is sure to be the command's turn only when the
     // command itself says so.
     type_in(&mut pty, "sh -c 'echo NOW\"\"SLEEPING; exec sleep 1000'\n").await;
     until(&mut pty, &mut seen, "NOWSLEEPING").await;
+    // It throws away what is typed right behind it, up to the shell's next prompt.
     type_in(&mut pty, "\x03").await;
+    until(&mut pty, &mut seen, PROMPT).await;
     type_in(&mut pty, "echo THIRD''END; sleep 1000 & exit 8\n").await;
     until(&mut pty, &mut seen, "THIRDEND").await;
     let status = timeout(PATIENCE, child.wait()).await.expect("the client hangs").unwrap();
@@ -56,14 +69,18 @@ async fn type_in(pty: &mut pty_process::Pty, text: &str) {
 
 /// Reads the terminal until it says this; gives all that it said since the last time.
 async fn until(pty: &mut pty_process::Pty, seen: &mut String, what: &str) -> String {
-    let mut buffer = [0; 4096];
     loop {
         if let Some(at) = seen.find(what) {
             let rest = seen.split_off(at + what.len());
             return std::mem::replace(seen, rest);
         }
-        let reading = timeout(PATIENCE, pty.read(&mut buffer)).await;
-        let read = reading.unwrap_or_else(|_| panic!("no {what} in {seen:?}")).unwrap();
-        seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        read(pty, seen).await;
     }
+}
+
+async fn read(pty: &mut pty_process::Pty, seen: &mut String) {
+    let mut buffer = [0; 4096];
+    let reading = timeout(PATIENCE, pty.read(&mut buffer)).await;
+    let read = reading.unwrap_or_else(|_| panic!("nothing follows {seen:?}")).unwrap();
+    seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
 }

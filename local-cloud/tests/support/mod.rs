@@ -382,6 +382,15 @@ impl Client {
         }
     }
 
+    /// Sends a WebSocket ping, and waits for its pong: nothing else may come before it.
+    pub async fn pinged(&mut self) {
+        self.ws.send(Message::Ping("x".into())).await.unwrap();
+        match self.next().await {
+            Got::Other(Message::Pong(_)) => {}
+            other => panic!("no pong but {other:?}"),
+        }
+    }
+
     /// The next frame, which is a status.
     pub async fn status(&mut self) -> (u8, String) {
         match self.next().await {

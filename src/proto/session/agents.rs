@@ -150,7 +150,7 @@ fn an_idle_session_that_may_not_be_kept_open_ends_like_any_other() {
         // An agent that says nothing is not waited for.
         let mut test = begin();
         let sent = test.pass(5 * SECOND);
-        assert_eq!((test.session.end(), kinds(&sent)), (idle, vec![FrameType::CLOSE]));
+        assert_eq!((test.session.end(), sent), (idle, Vec::new()));
 
         // What breaks before that, or in the middle of something, has broken.
         let mut test = greeted(Some(agent), Keepalive::ByAgent(50 * SECOND));
@@ -195,7 +195,7 @@ fn a_second_greeting_behind_a_keepalive_is_no_part_of_the_stream() {
         test.output(b"5.7.1-db greeting 2\n");
         assert_eq!(test.session.end(), Some(&End::Failed(Failure::Redialled)));
         assert_eq!(test.delivered(), b"");
-        assert_eq!(kinds(&test.sent()), [FrameType::CLOSE]);
+        assert_eq!(test.sent(), [], "a Close could make it dial once more");
     }
     // Agents that do not redial on the keepalive may say what they like.
     for agent in [Generation::C, Generation::D] {

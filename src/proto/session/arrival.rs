@@ -158,7 +158,7 @@ impl Session {
             Some(blocked) => eof.max(blocked),
             None if self.is_sent() && self.arrived() == Arrived::NotYet => {
                 let arrival = self.pings.last_arrival();
-                eof.max(self.last_input).max(self.socket_free).max(arrival.unwrap_or(eof))
+                eof.max(self.last_input).max(self.taken.1).max(arrival.unwrap_or(eof))
             }
             None => return None,
         };

@@ -77,7 +77,7 @@ impl Session {
             {
                 let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
                 let arrival = self.pings.last_arrival().unwrap_or(quiet);
-                let quiet = quiet.max(self.socket_free).max(arrival);
+                let quiet = quiet.max(self.taken.1).max(arrival);
                 // A local side that is busy is looked at again, but not at once and for ever.
                 let least = Duration::from_secs(u64::from(!self.deliver.is_empty()));
                 Some(quiet + self.config.linger.max(least))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{End, Greeting, RemoteEnd, Session};
+use super::{End, Failure, Greeting, RemoteEnd, Session};
 use crate::proto::frame::FrameType;
 use crate::proto::generation::Generation;
 
@@ -115,6 +115,18 @@ impl Session {
     pub(super) fn agent_idle_at(&self) -> Option<Instant> {
         let quiet = (self.last_sent + ENDED_BY).max(self.last_output + NOT_IDLE);
         self.is_left_to_agent().then_some(quiet)
+    }
+
+    /// Whether the agent ends the session at a Close. A and B ignore it, and dial a target again that
+    /// has closed.
+    pub(super) fn heeds_close(&self, end: &End) -> bool {
+        let redials =
+            *end == End::Remote(RemoteEnd::Redialled) || *end == End::Failed(Failure::Redialled);
+        match self.agent {
+            Some(Generation::A | Generation::B) => false,
+            Some(Generation::C | Generation::D) => true,
+            None => !redials,
+        }
     }
 
     pub(super) fn end_idle(&mut self) {

@@ -104,7 +104,6 @@ impl Session {
         self.link = Link::Up;
         self.pings = Pings::new(now);
         self.blocked = None;
-        self.socket_free = now;
         self.newest = None;
         self.pace.handle_new_way(now);
         self.tell(Event::Reconnected);

@@ -144,8 +144,8 @@ pub struct Session {
     keepalive_due: bool,
     /// Since when the socket has taken nothing although there is something for it.
     blocked: Option<Instant>,
-    /// Since when it has taken everything that there was.
-    socket_free: Instant,
+    /// How many payload bytes it has taken, and when it took the last of them.
+    taken: (u64, Instant),
     unacked: Option<Unacked>,
     no_answer_told: bool,
     replay: Replay,
@@ -212,7 +212,7 @@ impl Session {
             last_input: now,
             keepalive_due: false,
             blocked: None,
-            socket_free: now,
+            taken: (0, now),
             unacked: None,
             no_answer_told: false,
             replay: Replay::default(),
@@ -331,8 +331,9 @@ impl Session {
 
     /// Since when the socket has taken nothing, if there is something that it has not taken.
     pub fn handle_socket(&mut self, now: Instant, blocked: Option<Instant>) {
-        if blocked.is_none() && self.blocked.is_some() {
-            self.socket_free = now;
+        let position = self.pace.position();
+        if blocked.is_none() && position > self.taken.0 {
+            self.taken = (position, now);
         }
         self.blocked = blocked;
     }
@@ -435,8 +436,11 @@ impl Session {
             let sequence = Sequence::Pair { input, output: self.received };
             (self.channel_id.clone(), sequence)
         } else {
-            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2).
-            (Bytes::new(), Sequence::Single(input.into()))
+            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
+            // every frame has a number of its own, the Close too.
+            let is_numbered = matches!(kind, FrameType::INPUT | FrameType::RESIZE);
+            let sequence = i64::from(input) + i64::from(!is_numbered);
+            (Bytes::new(), Sequence::Single(sequence))
         };
         self.last_sent = now;
         self.keepalive_due = false;
@@ -464,7 +468,7 @@ impl Session {
             let rest = identification.rest();
             self.queue(Bytes::from_static(rest));
         }
-        self.close_due = tell && self.is_connected();
+        self.close_due = tell && self.is_connected() && self.heeds_close(&end);
         self.end = Some(end.clone());
         self.tell(Event::Ended(end));
     }

@@ -191,7 +191,9 @@ impl Model {
                 return;
             };
             let frame = Frame::decode(message).unwrap();
-            assert_eq!(frame.sequence, Sequence::Single(self.session.replay.last().into()));
+            let is_close = frame.kind == FrameType::CLOSE;
+            let number = i64::from(self.session.replay.last()) + i64::from(is_close);
+            assert_eq!(frame.sequence, Sequence::Single(number));
             self.last_frame = self.now;
             if frame.kind == FrameType::CLOSE {
                 self.closes += 1;

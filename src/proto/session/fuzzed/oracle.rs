@@ -44,7 +44,8 @@ impl Run<'_> {
             } else {
                 assert!(frame.channel_id.is_empty());
                 let Sequence::Single(sequence) = frame.sequence else { panic!("{frame:?}") };
-                usize::try_from(sequence).unwrap_or(usize::MAX)
+                let is_close = frame.kind == FrameType::CLOSE;
+                usize::try_from(sequence - i64::from(is_close)).unwrap_or(usize::MAX)
             };
             self.last_frame = self.now;
             match frame.kind {
