@@ -32,7 +32,7 @@ async fn open(lab: &Lab, forward: &mut Forward) -> (TcpStream, TcpStream) {
 }
 
 /// Waits until it does not listen any more: it has heard of the signal.
-async fn stopped_listening(address: &str) {
+pub(crate) async fn stopped_listening(address: &str) {
     let refused = async {
         loop {
             match TcpStream::connect(address).await {
