@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use local_cloud::{Instance, LocalCloud, Pace, Tls};
+use local_cloud::{Agent, Instance, LocalCloud, Pace, Progress, Tls};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,42 +40,75 @@ async fn main() {
     let instance = Instance::new(INSTANCE).target(9000, target.addr);
     let instance = instance.pace(Pace::announced(80_000_000));
     let cloud = LocalCloud::builder().tls(Tls::Trusted).instance(instance).start().await.unwrap();
+    first_byte(5).await;
     println!("| what | ecs-bridge forward | straight to the target |");
     println!("|---|---|---|");
 
-    first_byte(&cloud, &target, 9).await;
     throughput(&cloud, &target).await;
     cloud.shutdown().await;
 }
 
-/// From connect to the answer's first byte, where the client speaks first.
-async fn first_byte(cloud: &LocalCloud, target: &Target, runs: usize) {
+/// From connect to the answer's first byte, where the client speaks first: by agent, and by whether the
+/// gateway tells how far the session has come. All kinds side by side: what is measured are waits.
+async fn first_byte(runs: usize) {
+    let target = Target::start().await;
     let mut straight = Vec::new();
     for _ in 0..runs {
         straight.push(ask(target.addr).await);
     }
-    let forward = Forward::start(cloud, &[]).await;
-    let (mut cold, mut after_dial) = (Vec::new(), Vec::new());
+    println!(
+        "| first byte of a client-first connection, {runs} runs | cold | cold, from the agent's dial | just \
+         after `Forwarding …` | with `--warm 1` |"
+    );
+    println!("|---|---|---|---|---|");
+    let agents = [("A", Agent::a()), ("B", Agent::b()), ("D", Agent::d())];
+    let kinds = agents.iter().flat_map(|agent| {
+        [("with Opened", Progress::default()), ("without any status", Progress::none())]
+            .map(|progress| (agent.clone(), progress))
+    });
+    let rows = kinds.map(|((name, agent), (told, progress))| async move {
+        let row = first_byte_row(agent, progress, runs).await;
+        format!("| agent {name}, {told} | {row} |")
+    });
+    for row in futures_util::future::join_all(rows).await {
+        println!("{row}");
+    }
+    println!("\nStraight to the target: {}\n", spread(straight));
+}
+
+async fn first_byte_row(agent: Agent, progress: Progress, runs: usize) -> String {
+    let target = Target::start().await;
+    let instance = Instance::new(INSTANCE).agent(agent).progress(progress);
+    let instance = instance.target(9000, target.addr).pace(Pace::announced(80_000_000));
+    let cloud = LocalCloud::builder().tls(Tls::Trusted).instance(instance).start().await.unwrap();
+    let (mut cold, mut after_dial, mut told, mut warm) = (vec![], vec![], vec![], vec![]);
     for _ in 0..runs {
-        let took = ask(forward.addr).await;
+        // As soon as it listens, which is long before it has found the target.
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let starting = Forward::spawn(&cloud, &format!("{}:localhost:9000", free.port()), &[]);
+        let took = loop {
+            if let Ok(stream) = TcpStream::connect(free).await {
+                break ask_over(stream).await;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
         after_dial.push(target.dialled().elapsed());
         cold.push(took);
+        drop(starting);
     }
-    let straight = spread(straight);
-    println!(
-        "| first byte of a client-first connection, cold, {runs} runs | {} | {straight} |",
-        spread(cold)
-    );
-    println!("| the same, from when the agent has dialled | {} | |", spread(after_dial));
-
-    let forward = Forward::start(cloud, &["--warm", "1"]).await;
-    let mut warm = Vec::new();
     for _ in 0..runs {
-        // Until the next channel is ready: the agent's second, and what goes before and after it.
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        warm.push(ask(forward.addr).await);
+        let forward = Forward::start(&cloud, &[]).await;
+        told.push(ask(forward.addr).await);
     }
-    println!("| the same with `--warm 1` | {} | |", spread(warm));
+    let forward = Forward::start(&cloud, &["--warm", "1"]).await;
+    for _ in 0..runs {
+        warm.push(ask(forward.addr).await);
+        // Until the next channel is ready: at the latest 3 s after the upgrade.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+    }
+    drop(forward);
+    cloud.shutdown().await;
+    [cold, after_dial, told, warm].map(spread).join(" | ")
 }
 
 /// One download beside twenty at once, and the memory of the process meanwhile.
@@ -118,7 +151,13 @@ async fn throughput(cloud: &LocalCloud, target: &Target) {
 
 async fn ask(addr: SocketAddr) -> Duration {
     let start = Instant::now();
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let stream = TcpStream::connect(addr).await.unwrap();
+    ask_over(stream).await;
+    start.elapsed()
+}
+
+async fn ask_over(mut stream: TcpStream) -> Duration {
+    let start = Instant::now();
     stream.write_all(b"?").await.unwrap();
     let answer = timeout(Duration::from_secs(20), stream.read_u8()).await;
     assert_eq!(answer.unwrap().unwrap(), b'!');
@@ -196,6 +235,17 @@ struct Forward {
 
 impl Forward {
     async fn start(cloud: &LocalCloud, args: &[&str]) -> Self {
+        let (mut child, dir) = Self::spawn(cloud, "0:localhost:9000", args);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).await.unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let addr = event["address"].as_str().unwrap().parse().unwrap();
+        Self { addr, child, _stdout: stdout, _dir: dir }
+    }
+
+    /// The process and its folder.
+    fn spawn(cloud: &LocalCloud, spec: &str, args: &[&str]) -> (Child, TempDir) {
         let dir = TempDir::new().unwrap();
         let ca: PathBuf = dir.path().join("ca.pem");
         std::fs::write(&ca, cloud.ca_pem().unwrap()).unwrap();
@@ -204,14 +254,8 @@ impl Forward {
             std::env::var_os(name).map(|value| command.env(name, value));
         }
         command.arg("--ca-file").arg(&ca).args(["forward", "--json", "-i", INSTANCE]);
-        command.args(["-L", "0:localhost:9000"]).args(args);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).await.unwrap();
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let addr = event["address"].as_str().unwrap().parse().unwrap();
-        Self { addr, child, _stdout: stdout, _dir: dir }
+        command.args(["-L", spec]).args(args);
+        (command.stdout(Stdio::piped()).spawn().unwrap(), dir)
     }
 
     /// Resident, in MB.

@@ -368,7 +368,7 @@ pub struct Forward {
     pub warm: usize,
 
     /// Renew such a channel after so many seconds; shorter than what the target lets a connection
-    /// be silent for
+    /// be silent for. Without --warm: end the probe's session after so long if no connection used it
     #[arg(
         long,
         value_name = "SECS",
@@ -377,7 +377,8 @@ pub struct Forward {
     )]
     pub warm_for: u64,
 
-    /// How long open connections may go on after the signal to end, in seconds
+    /// How long open connections may go on after the signal to end, in seconds. TCP connections that
+    /// are still open then are reset
     #[arg(
         long,
         value_name = "SECS",
@@ -386,7 +387,8 @@ pub struct Forward {
     )]
     pub grace: u64,
 
-    /// Listen without trying first whether the target can be reached
+    /// Listen without trying first whether the target can be reached. Otherwise the first connection
+    /// uses the session that the probe opened
     #[arg(long)]
     pub no_probe: bool,
 

@@ -17,6 +17,7 @@ use super::register::{Registration, check_user};
 use super::session::{Ask, Carried, Plan, Witness};
 use super::start::{Starter, carry_started, do_started};
 use super::target::{Finder, Found};
+use super::warning::Warning;
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
@@ -26,7 +27,7 @@ use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
 use crate::target::is_id;
-use crate::tunnel::driver::{LocalError, Observer, Outcome};
+use crate::tunnel::driver::{LocalError, Notice, Observer, Outcome};
 use crate::tunnel::endpoint::{self, Endpoint, LocalWrite};
 use crate::tunnel::error::Target;
 use crate::tunnel::gate::Gate;
@@ -127,6 +128,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             started: Notify::new(),
             ready: Notify::new(),
             has_begun: &self.has_begun,
+            target: &plan.target,
         };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
         let registration = self.key.map(|key| {
@@ -219,7 +221,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
         warn!("{target} took the connection and closed it without a word");
     }
     if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
-        warn!("{target} did not answer what was sent within --linger");
+        warn!("{}", Warning::of_silence(target));
     }
     match outcome.local_error.take() {
         Some(error) => Err(LocalFailure(error).into()),
@@ -286,12 +288,17 @@ struct Keeper<'a> {
     started: Notify,
     ready: Notify,
     has_begun: &'a Cell<bool>,
+    target: &'a Target,
 }
 
 impl Observer for Keeper<'_> {
     fn ready(&self) {
         self.is_final.set(true);
         self.ready.notify_one();
+    }
+
+    fn notice(&self, notice: Notice) {
+        warn!("{}", Warning::of_notice(notice, self.target));
     }
 
     fn ended(&self) {

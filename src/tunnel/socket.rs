@@ -33,18 +33,39 @@ pub enum ReadHalf {
 #[derive(Debug)]
 pub enum WriteHalf {
     /// Of a TCP connection.
-    Tcp(tcp::OwnedWriteHalf),
+    Tcp(TcpWriteHalf),
     /// Of a connection to a unix socket.
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
 }
 
-/// The halves of a TCP connection, on which small writes do not wait.
+/// The half of a TCP connection that takes bytes. Dropped, it sends no end of file.
+#[derive(Debug)]
+pub struct TcpWriteHalf(Option<tcp::OwnedWriteHalf>);
+
+impl TcpWriteHalf {
+    fn get(&mut self) -> io::Result<&mut tcp::OwnedWriteHalf> {
+        self.0.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for TcpWriteHalf {
+    fn drop(&mut self) {
+        if let Some(writer) = self.0.take() {
+            // Dropped as it is, it would send an end of file, and the program would see only that.
+            writer.forget();
+        }
+    }
+}
+
+/// The halves of a TCP connection, on which small writes do not wait. However it comes to its end
+/// except by [`close`], the end of this process included, it is reset.
 pub fn tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
     // It only makes it quicker.
     let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     let (reader, writer) = stream.into_split();
-    (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
+    (ReadHalf::Tcp(reader), WriteHalf::Tcp(TcpWriteHalf(Some(writer))))
 }
 
 /// The halves of a connection to a unix socket.
@@ -57,19 +78,19 @@ pub fn unix(stream: UnixStream) -> (ReadHalf, WriteHalf) {
 /// Ends a connection with a reset, so that its program does not take what it got for all. A unix
 /// socket knows no reset: it is closed.
 pub fn reset(reader: ReadHalf, writer: WriteHalf) {
-    if let WriteHalf::Tcp(writer) = writer {
-        let socket = socket2::SockRef::from(writer.as_ref());
-        // Where it fails the connection has gone already.
-        let _ = socket.set_linger(Some(Duration::ZERO));
-        // Dropped as it is, the half would send an end of file, and the program would see only that.
-        writer.forget();
-    }
-    drop(reader);
+    drop((reader, writer));
 }
 
-/// Reads what still comes, for a second at most: a connection that is closed with bytes unread is
-/// reset, and may lose what it has not read itself.
-pub async fn drain(reader: &mut ReadHalf) {
+/// Closes a connection that was told of the end. What still comes is read before, for a second at
+/// most: a connection that is closed with bytes unread is reset, and may lose what it has not read
+/// itself.
+pub async fn close(mut reader: ReadHalf, mut writer: WriteHalf) {
+    if let WriteHalf::Tcp(writer) = &mut writer
+        && let Ok(writer) = writer.get()
+    {
+        // Where it fails the connection has gone already.
+        let _ = socket2::SockRef::from(writer.as_ref()).set_linger(None);
+    }
     let mut buffer = [0; 4096];
     let read_on = async { while matches!(reader.read(&mut buffer).await, Ok(1..)) {} };
     let _ = timeout(LINGER, read_on).await;
@@ -96,7 +117,7 @@ impl AsyncWrite for WriteHalf {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Tcp(io) => Pin::new(io).poll_write(cx, bytes),
+            Self::Tcp(io) => Pin::new(io.get()?).poll_write(cx, bytes),
             #[cfg(unix)]
             Self::Unix(io) => Pin::new(io).poll_write(cx, bytes),
         }
@@ -104,7 +125,7 @@ impl AsyncWrite for WriteHalf {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Tcp(io) => Pin::new(io).poll_flush(cx),
+            Self::Tcp(io) => Pin::new(io.get()?).poll_flush(cx),
             #[cfg(unix)]
             Self::Unix(io) => Pin::new(io).poll_flush(cx),
         }
@@ -112,7 +133,7 @@ impl AsyncWrite for WriteHalf {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tcp(io) => Pin::new(io.get()?).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
         }
@@ -124,7 +145,10 @@ impl LocalWrite for WriteHalf {
     /// still read.
     async fn closed(&mut self) {
         let closed = match self {
-            Self::Tcp(io) => io.ready(Interest::ERROR).await,
+            Self::Tcp(io) => match io.get() {
+                Ok(io) => io.ready(Interest::ERROR).await,
+                Err(error) => Err(error),
+            },
             #[cfg(unix)]
             Self::Unix(io) => hung_up(io).await,
         };

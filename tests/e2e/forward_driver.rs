@@ -162,7 +162,10 @@ impl Over {
     fn check(&self) {
         let mut connections = BTreeMap::<u64, Vec<&str>>::new();
         for event in &self.events {
-            if let Some(number) = event["connection"].as_u64() {
+            if let Some(number) = event["connection"].as_u64()
+                // It may come at any time in between.
+                && text(event, "event") != "warning"
+            {
                 connections.entry(number).or_default().push(text(event, "event"));
             }
         }

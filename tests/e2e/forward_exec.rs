@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, Server, read, rest};
+use crate::forward_driver::{Forward, Server, is_reset, read, rest};
 use crate::lab::{Bridge, Lab, SOON, connected};
 use crate::world::{INSTANCE, PATIENCE};
 
@@ -109,7 +109,7 @@ async fn what_is_still_open_when_the_program_ends_is_closed() {
     bridge.send(b"go\n").await;
     let ended = timeout(SOON, bridge.end()).await.expect("it ends with the program");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(rest(&mut client).await.unwrap_or_default(), b"");
+    is_reset(&mut client).await;
     lab.all_ended().await;
 }
 

@@ -41,8 +41,10 @@ mod forward_json;
 mod forward_limits;
 mod forward_openssh;
 mod forward_overlap;
+mod forward_probe;
 mod forward_quota;
 mod forward_redis;
+mod forward_resets;
 mod forward_streams;
 #[cfg(target_os = "linux")]
 mod forward_terminal;

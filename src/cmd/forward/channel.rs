@@ -11,12 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tracing::debug;
 
 use super::context::{Context, Phase};
-use super::report::Bytes;
+use super::report::{Bytes, Number};
 use crate::cloud::TerminalSession;
 use crate::cmd::Result;
 use crate::cmd::session::{Carried, Plan, Witness};
-use crate::tunnel::driver::Observer;
+use crate::cmd::warning::Warning;
+use crate::proto::session::End;
+use crate::tunnel::driver::{Notice, Observer};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite as _};
+use crate::tunnel::error::Target;
 use crate::tunnel::late::{Attach, Late, late};
 use crate::tunnel::socket::{ReadHalf, WriteHalf};
 
@@ -28,12 +31,23 @@ pub(super) type Local = Endpoint<Late<ReadHalf>, Late<WriteHalf>>;
 pub(super) enum Stage {
     /// The session is being opened.
     Opening,
-    /// The target is taken to be listening.
+    /// Bytes of the local side flow.
     Ready,
+    /// The target is taken to be listening.
+    Reached,
     /// The session is over, or is being ended.
     Ending,
     /// It has finished.
     Over,
+}
+
+/// What a probe has found out of a session that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// The target is taken to be listening.
+    Reached,
+    /// The session was given up before that could be told: its connection has gone.
+    Unknown,
 }
 
 /// How a channel went, and its local side, if it ever had one.
@@ -68,11 +82,19 @@ pub(super) struct Attached {
 /// What a channel's task and its user both see.
 struct State {
     stage: watch::Sender<Stage>,
-    /// When the target was taken to be listening, if it ever was.
+    /// Since when bytes of the local side flow, if they ever did.
     ready: Cell<Option<Instant>>,
+    /// When the target was taken to be listening, if it ever was.
+    reached: Cell<Option<Instant>>,
+    /// The probe that waits for the target to be reached.
+    probe: RefCell<Option<oneshot::Sender<Result<Probed>>>>,
+    target: Target,
     session: RefCell<Option<String>>,
     counters: RefCell<Option<Rc<Cell<Bytes>>>>,
-    attached: Cell<bool>,
+    /// The connection that has the channel.
+    connection: Cell<Option<Number>>,
+    /// What is to be told of it once it has one.
+    notices: RefCell<Vec<Notice>>,
     /// Whether the session was connected, and is closed now.
     closed: Cell<bool>,
     context: Rc<Context>,
@@ -81,14 +103,38 @@ struct State {
 impl Channel {
     /// Begins to open a channel. `permit` is held until its session is ended.
     pub(super) fn open(context: &Rc<Context>, plan: &Plan, permit: OwnedSemaphorePermit) -> Self {
+        Self::begin(context, plan, permit, None)
+    }
+
+    /// The same for a probe, which is told whether the target was reached. A failure before is the
+    /// probe's, and not that of the connection that has the channel by then.
+    pub(super) fn probe(
+        context: &Rc<Context>,
+        plan: &Plan,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Result<Probed>>) {
+        let (probe, probed) = oneshot::channel();
+        (Self::begin(context, plan, permit, Some(probe)), probed)
+    }
+
+    fn begin(
+        context: &Rc<Context>,
+        plan: &Plan,
+        permit: OwnedSemaphorePermit,
+        probe: Option<oneshot::Sender<Result<Probed>>>,
+    ) -> Self {
         let (attach, local) = late();
         let (sender, stage) = watch::channel(Stage::Opening);
         let state = Rc::new(State {
             stage: sender,
             ready: Cell::default(),
+            reached: Cell::default(),
+            probe: RefCell::new(probe),
+            target: plan.target.clone(),
             session: RefCell::default(),
             counters: RefCell::default(),
-            attached: Cell::new(false),
+            connection: Cell::default(),
+            notices: RefCell::default(),
             closed: Cell::new(false),
             context: Rc::clone(context),
         });
@@ -109,20 +155,9 @@ impl Channel {
         *self.stage.borrow()
     }
 
-    /// Waits until the target is taken to be listening.
-    ///
-    /// # Errors
-    /// When the channel failed before.
-    pub(super) async fn ready(&mut self) -> Result<()> {
-        let reached = self.stage.wait_for(|stage| *stage == Stage::Ready);
-        tokio::select! {
-            biased;
-            Ok(_) = reached => Ok(()),
-            finished = &mut self.done => match finished {
-                Ok(finished) => finished.result.map(|_| ()),
-                Err(_) => Ok(()),
-            },
-        }
+    /// Whether a probe still waits for what it tells.
+    pub(super) fn is_probing(&self) -> bool {
+        self.state.probe.borrow().is_some()
     }
 
     /// How it went, once it is over. One that is ending gets no local side any more: what the target
@@ -151,21 +186,25 @@ impl Channel {
     pub(super) fn attach(
         self,
         (reader, writer): (ReadHalf, WriteHalf),
+        connection: Number,
         counters: Rc<Cell<Bytes>>,
     ) -> std::result::Result<Attached, (ReadHalf, WriteHalf)> {
         let attach = if self.is_ending() { None } else { self.attach };
         let Some(attach) = attach else { return Err((reader, writer)) };
         attach.attach(reader, writer)?;
-        self.state.attached.set(true);
+        self.state.connection.set(Some(connection));
         self.state.counters.replace(Some(counters));
+        for notice in self.state.notices.take() {
+            self.state.notice(notice);
+        }
         let Self { state, stage, done, wanted, .. } = self;
         Ok(Attached { state, stage, done, _wanted: wanted })
     }
 
     /// For how long the target has been taken to be listening.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        let ready = self.state.ready.get();
-        ready.map(|ready| now.saturating_duration_since(ready)).unwrap_or_default()
+        let reached = self.state.reached.get();
+        reached.map(|reached| now.saturating_duration_since(reached)).unwrap_or_default()
     }
 
     /// Whether it is of no use any more: the far side has ended the session, or it did not open.
@@ -207,7 +246,7 @@ async fn run(
             () = async {
                 // The sender goes with the channel's user, who may have given it a local side.
                 let _ = unwanted.await;
-                if state.attached.get() {
+                if state.connection.get().is_some() {
                     std::future::pending::<()>().await;
                 }
             } => {}
@@ -229,13 +268,56 @@ async fn run(
         }
     };
     state.stage.send_replace(Stage::Ending);
+    let result = state.tell_probe(result);
     Finished { result, local, stopped: stopped.get() }
+}
+
+impl State {
+    /// Tells the probe how a session has ended before its target was reached. Its failure is not told
+    /// a second time.
+    fn tell_probe(&self, result: Result<Carried>) -> Result<Carried> {
+        let Some(probe) = self.probe.take() else { return result };
+        let probed = match &result {
+            Err(_) => {
+                let told = probe.send(result.map(|_| Probed::Reached));
+                // It waits no more, and the failure is still to be told.
+                return told
+                    .map_or_else(|back| back.map(|_| Carried::Stopped), |()| Ok(Carried::Stopped));
+            }
+            Ok(Carried::Ended(outcome))
+                if self.ready.get().is_some() || matches!(outcome.end, End::Remote(_)) =>
+            {
+                Probed::Reached
+            }
+            Ok(_) => Probed::Unknown,
+        };
+        let _ = probe.send(Ok(probed));
+        result
+    }
 }
 
 impl Observer for State {
     fn ready(&self) {
         self.ready.set(Some(Instant::now()));
         self.stage.send_replace(Stage::Ready);
+    }
+
+    fn reached(&self) {
+        self.reached.set(Some(Instant::now()));
+        self.stage.send_replace(Stage::Reached);
+        if let Some(probe) = self.probe.take() {
+            let _ = probe.send(Ok(Probed::Reached));
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        match self.connection.get() {
+            Some(number) => {
+                let warning = Warning::of_notice(notice, &self.target);
+                self.context.reporter.warned(number, &warning);
+            }
+            None => self.notices.borrow_mut().push(notice),
+        }
     }
 
     fn carried(&self, sent: u64, received: u64) {

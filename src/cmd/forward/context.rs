@@ -237,6 +237,16 @@ impl Context {
         });
     }
 
+    /// Whether a phase was reached.
+    pub(super) fn has_reached(&self, phase: Phase) -> bool {
+        *self.phase.borrow() >= phase
+    }
+
+    /// Ends the channels that are kept for connections, on every lane.
+    pub(super) fn clear_lanes(&self) {
+        self.lanes.borrow().iter().for_each(|lane| lane.clear());
+    }
+
     /// Waits for a phase. Cancel-safe.
     pub(super) async fn reached(&self, phase: Phase) {
         let mut phases = self.phase.subscribe();

@@ -1,6 +1,6 @@
 //! One forward at work: its connections, and the channels that are kept ready for them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::channel::{Attached, Channel, Finished, Stage};
+use super::channel::{Attached, Channel, Finished, Probed, Stage};
 use super::context::{Context, Phase};
-use super::report::{Bytes, Event, Number, Reason};
+use super::report::{Event, Number, Reason};
 use crate::cmd::Result;
 use crate::cmd::session::{Carried, Plan};
+use crate::cmd::warning::Warning;
 use crate::explain::ExitCode;
 use crate::proto::session::End;
+use crate::tunnel::driver::Outcome;
 use crate::tunnel::socket::{self, ReadHalf, WriteHalf};
 
 /// How much longer than asked for a channel is kept that has no successor yet.
@@ -30,24 +32,61 @@ pub(super) struct Lane {
     warm: RefCell<VecDeque<Channel>>,
     /// Something has changed that the keeper of the warm channels may act on.
     changed: Notify,
+    /// A probe has opened a channel, which a connection that waits may take.
+    offered: Notify,
 }
 
 impl Lane {
     pub(super) fn new(plan: Plan, address: String) -> Self {
-        Self { plan, address, warm: RefCell::default(), changed: Notify::new() }
+        Self {
+            plan,
+            address,
+            warm: RefCell::default(),
+            changed: Notify::new(),
+            offered: Notify::new(),
+        }
     }
 
-    /// Adds a channel that is ready.
-    pub(super) fn keep(&self, channel: Channel) {
-        self.warm.borrow_mut().push_back(channel);
+    /// Finds out whether the target can be reached. The session is the first connection's, which may
+    /// take it before that is known.
+    ///
+    /// # Errors
+    /// When its session fails before the target was reached.
+    pub(super) async fn probe(&self, context: &Rc<Context>) -> Result<()> {
+        loop {
+            let permit = context.permit().await;
+            let (channel, probed) = Channel::probe(context, &self.plan, permit);
+            self.warm.borrow_mut().push_back(channel);
+            self.offered.notify_waiters();
+            match probed.await {
+                Ok(Ok(Probed::Reached)) => break,
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(Probed::Unknown)) if !context.has_reached(Phase::Taken) => {
+                    debug!("the connection that had the probe's session has gone: probing again");
+                }
+                // All is about to end.
+                Ok(Ok(Probed::Unknown)) | Err(_) => std::future::pending().await,
+            }
+        }
+        // It may be the place that another forward's probe waits for.
+        if context.is_crowded() {
+            self.give_way();
+        }
+        Ok(())
+    }
+
+    /// Ends the channels that are kept for connections.
+    pub(super) fn clear(&self) {
+        self.warm.borrow_mut().clear();
     }
 
     /// Takes the channel that has come farthest.
-    fn take(&self) -> Option<Channel> {
+    pub(super) fn take(&self) -> Option<Channel> {
         let mut warm = self.warm.borrow_mut();
         // The youngest: the target has had the least time to lose its patience with it.
         let find = |stage| warm.iter().rposition(|channel| channel.stage() == stage);
-        let found = find(Stage::Ready).or_else(|| find(Stage::Opening))?;
+        let found =
+            find(Stage::Reached).or_else(|| find(Stage::Ready)).or_else(|| find(Stage::Opening))?;
         self.changed.notify_one();
         warm.remove(found)
     }
@@ -55,20 +94,21 @@ impl Lane {
     /// Ends a channel that is kept ready, for a connection that waits. Tells whether there was one.
     pub(super) fn give_way(&self) -> bool {
         let mut warm = self.warm.borrow_mut();
-        let found = warm.iter().rposition(|channel| !channel.is_ending());
+        let found = warm.iter().rposition(|channel| !channel.is_ending() && !channel.is_probing());
         found.and_then(|found| warm.remove(found)).is_some()
     }
 
-    /// Carries one connection to its end, and tells of it. Gives the exit code that it is worth.
+    /// Carries one connection to its end, over a channel that it has taken already if there was one, and
+    /// tells of it. Gives the exit code that it is worth.
     pub(super) async fn connect(
         &self,
         context: &Rc<Context>,
         number: Number,
         halves: (ReadHalf, WriteHalf),
+        channel: Option<Channel>,
     ) -> ExitCode {
         let began = Instant::now();
-        let counters = context.reporter.counters(number);
-        let Some(mut attached) = self.attach(context, halves, &counters).await else {
+        let Some(mut attached) = self.attach(context, number, halves, channel).await else {
             tell_closed(context, number, began, Reason::Stopped);
             return ExitCode::Ok;
         };
@@ -96,9 +136,20 @@ impl Lane {
                 error.exit_code()
             }
             Ok(carried) => {
-                tell_closed(context, number, began, reason(&carried, stopped));
-                if let Some((mut reader, _writer)) = halves {
-                    socket::drain(&mut reader).await;
+                let is_complete = matches!(&carried, Carried::Ended(outcome) if outcome.complete);
+                let reason = reason(&carried, stopped);
+                if reason == Reason::Local
+                    && !is_complete
+                    && let Carried::Ended(Outcome { sent: 1.., delivered: 0, .. }) = &carried
+                {
+                    let warning = Warning::of_silence(&self.plan.target);
+                    context.reporter.warned(number, &warning);
+                }
+                tell_closed(context, number, began, reason);
+                match halves {
+                    Some((reader, writer)) if is_complete => socket::close(reader, writer).await,
+                    Some((reader, writer)) => socket::reset(reader, writer),
+                    None => {}
                 }
                 ExitCode::Ok
             }
@@ -109,44 +160,49 @@ impl Lane {
     async fn attach(
         &self,
         context: &Rc<Context>,
+        number: Number,
         mut halves: (ReadHalf, WriteHalf),
-        counters: &Rc<Cell<Bytes>>,
+        mut taken: Option<Channel>,
     ) -> Option<Attached> {
+        let counters = context.reporter.counters(number);
         loop {
-            let channel = match self.take() {
+            let channel = match taken.take().or_else(|| self.take()) {
                 Some(channel) => channel,
                 None => tokio::select! {
-                    permit = context.permit_for_connection() => {
-                        Channel::open(context, &self.plan, permit)
-                    }
+                    biased;
+                    () = self.offered.notified() => continue,
                     () = context.reached(Phase::Draining) => {
                         socket::reset(halves.0, halves.1);
                         return None;
                     }
+                    permit = context.permit_for_connection() => {
+                        Channel::open(context, &self.plan, permit)
+                    }
                 },
             };
-            match channel.attach(halves, Rc::clone(counters)) {
+            match channel.attach(halves, number, Rc::clone(&counters)) {
                 Ok(attached) => return Some(attached),
                 Err(back) => halves = back,
             }
         }
     }
 
-    /// Keeps `count` channels ready until the forward is stopped, each for so long.
+    /// Keeps `count` channels ready until the forward is stopped or its only connection is there, each
+    /// for so long; and the one of the probe, which may be one of them, for no longer.
     pub(super) async fn keep_warm(&self, context: &Rc<Context>, count: usize, warm_for: Duration) {
         let mut pause = Pause::default();
-        loop {
+        while !context.has_reached(Phase::Taken) {
             let next = self.refill(context, count, warm_for, &mut pause);
             let mut stages: Vec<_> = self.warm.borrow().iter().map(Channel::watch).collect();
             tokio::select! {
-                () = context.reached(Phase::Draining) => break,
+                () = context.reached(Phase::Taken) => break,
                 () = self.changed.notified() => {}
                 () = context.freed.notified() => {}
                 () = Channel::changed(&mut stages), if !stages.is_empty() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }
-        self.warm.borrow_mut().clear();
+        self.clear();
     }
 
     /// Replaces what is over or stale, and tells when to look again.
@@ -161,7 +217,9 @@ impl Lane {
         let mut warm = self.warm.borrow_mut();
         warm.retain_mut(|channel| {
             let outcome = channel.outcome();
-            if let Some(outcome) = &outcome {
+            if let Some(outcome) = &outcome
+                && count > 0
+            {
                 pause.note(now, channel.since, warm_for, &self.address, outcome);
             }
             outcome.is_none()
@@ -175,9 +233,9 @@ impl Lane {
             warm.push_back(Channel::open(context, &self.plan, permit));
             fresh += 1;
         }
-        // A stale channel goes once its successor is ready.
-        let ready = |channel: &&Channel| channel.stage() == Stage::Ready;
-        if warm.iter().filter(is_fresh).filter(ready).count() >= count {
+        // A stale channel goes once the target was reached for its successor.
+        let reached = |channel: &&Channel| channel.stage() == Stage::Reached;
+        if warm.iter().filter(is_fresh).filter(reached).count() >= count {
             warm.retain(|channel| is_fresh(&channel));
         }
         let until = |channel: &Channel| {
@@ -185,8 +243,8 @@ impl Lane {
             left(warm_for).or_else(|| left(warm_for + OVERDUE))
         };
         // One that is still being opened tells when it is.
-        let ready = warm.iter().filter(ready);
-        let stale = ready.filter_map(until).min().map(|left| now + left);
+        let reached = warm.iter().filter(reached);
+        let stale = reached.filter_map(until).min().map(|left| now + left);
         let next = [stale, pause.until.filter(|until| *until > now)].into_iter().flatten().min();
         next.unwrap_or(now + warm_for)
     }

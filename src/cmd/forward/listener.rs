@@ -133,12 +133,14 @@ impl Listener {
                 address: &lane.address,
                 peer: &peer,
             });
+            let channel = lane.take();
             if once {
                 taken = true;
                 context.advance(Phase::Taken);
             }
             let (lane, context) = (Rc::clone(lane), Rc::clone(context));
-            connections.spawn_local(async move { lane.connect(&context, number, halves).await });
+            connections
+                .spawn_local(async move { lane.connect(&context, number, halves, channel).await });
         }
         // Nobody can connect any more, and a socket's file goes.
         drop(self);

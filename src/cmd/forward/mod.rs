@@ -12,11 +12,10 @@ mod report;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::timeout;
 use tracing::debug;
 
-use self::channel::Channel;
 use self::context::{Context, Phase};
 use self::exec::Program;
 use self::lane::Lane;
@@ -34,6 +33,9 @@ use crate::tunnel::error::Target;
 
 /// How long the clean-up of sessions may take once they are told to end.
 const CLEAN_UP: Duration = Duration::from_secs(3);
+
+/// The tasks that accept connections and keep channels ready; one gives an exit code that is the command's.
+type Accepting = JoinSet<Option<ExitCode>>;
 
 /// Runs the command until a signal comes, or what it was started for is done.
 pub(super) async fn run(global: &Global, args: &cli::Forward) -> Result<Done> {
@@ -88,22 +90,64 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     ended
 }
 
-/// From the probe to the end of what the command was started for.
+/// From the probe to the end of what the command was started for, and of the connections.
 async fn work(
     context: &Rc<Context>,
     args: &cli::Forward,
     lanes: Vec<(Rc<Lane>, Listener)>,
     signals: &mut Signals,
 ) -> Result<Done> {
+    let addresses: Vec<_> = lanes.iter().map(|(_, listener)| listener.address()).collect();
+    // One task a forward accepts; they and the connections end with this function or before.
+    let mut accepting = JoinSet::new();
+    let mut probed = Vec::new();
+    for (lane, listener) in lanes {
+        probed.push(Rc::clone(&lane));
+        let (context, once) = (Rc::clone(context), args.once);
+        accepting.spawn_local(async move { listener.accept(&context, &lane, once).await });
+    }
+    // No connection is taken before the probes are begun: the first is to have their session.
+    let ended = serve_lanes(context, args, probed, &addresses, &mut accepting, signals).await;
+    let grace = match &ended {
+        Ok(_) if args.command.is_empty() => Duration::from_secs(args.grace),
+        // The program is over, or nothing can be forwarded.
+        _ => Duration::ZERO,
+    };
+    drain(context, grace, accepting, signals).await;
+    ended
+}
+
+/// The same until the connections have to come to their ends.
+async fn serve_lanes(
+    context: &Rc<Context>,
+    args: &cli::Forward,
+    lanes: Vec<Rc<Lane>>,
+    addresses: &[String],
+    accepting: &mut Accepting,
+    signals: &mut Signals,
+) -> Result<Done> {
     if !args.no_probe {
-        let probes = lanes.iter().map(|(lane, _)| probe(context, args, lane));
-        tokio::select! {
-            probed = futures_util::future::try_join_all(probes) => { probed?; }
-            signal = signals.next() => return Ok(Done::By(signal)),
+        let probes =
+            futures_util::future::try_join_all(lanes.iter().map(|lane| lane.probe(context)));
+        let mut probes = std::pin::pin!(probes);
+        loop {
+            tokio::select! {
+                // A failure of the probe goes before the end of the connection that had its session.
+                biased;
+                probed = &mut probes => {
+                    probed?;
+                    break;
+                }
+                signal = signals.next() => return Ok(Done::By(signal)),
+                Some(ended) = accepting.join_next() => {
+                    if let Some(done) = done(ended) {
+                        return Ok(done);
+                    }
+                }
+            }
         }
     }
-    let addresses: Vec<_> = lanes.iter().map(|(_, listener)| listener.address()).collect();
-    for (lane, _) in &lanes {
+    for lane in &lanes {
         context.reporter.tell(&Event::Listening {
             address: &lane.address,
             instance: &lane.plan.target.instance,
@@ -112,56 +156,51 @@ async fn work(
             remote_port: lane.plan.target.port,
         });
     }
-
-    // One task a forward accepts; they and the connections end with this function or before.
-    let mut accepting = JoinSet::new();
-    for (lane, listener) in lanes {
-        if args.warm > 0 {
-            let (lane, context) = (Rc::clone(&lane), Rc::clone(context));
-            let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
-            accepting.spawn_local(async move {
-                lane.keep_warm(&context, count, warm_for).await;
-                None
-            });
-        }
-        let (context, once) = (Rc::clone(context), args.once);
-        accepting.spawn_local(async move { listener.accept(&context, &lane, once).await });
+    let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
+    for lane in lanes {
+        let context = Rc::clone(context);
+        accepting.spawn_local(async move {
+            lane.keep_warm(&context, count, warm_for).await;
+            None
+        });
     }
     let live = context.reporter.clone();
-    let mut program = Program::start(&args.command, &addresses)?;
-    let ended = {
-        let mut live = std::pin::pin!(live.keep_live());
-        loop {
-            tokio::select! {
-                () = &mut live => {}
-                signal = signals.next() => match &program {
-                    // The program decides what a signal means, and its end is ours.
-                    Some(program) => program.signal(signal),
-                    None => break Done::By(signal),
-                },
-                code = exec::ended(&mut program) => break Done::Code(code?),
-                Some(ended) = accepting.join_next() => match ended {
-                    Ok(Some(ExitCode::Ok)) => break Done::Normally,
-                    Ok(Some(code)) => break Done::Code(code as u8),
-                    _ => {}
-                },
-            }
+    let mut program = Program::start(&args.command, addresses)?;
+    let mut live = std::pin::pin!(live.keep_live());
+    loop {
+        tokio::select! {
+            () = &mut live => {}
+            signal = signals.next() => match &program {
+                // The program decides what a signal means, and its end is ours.
+                Some(program) => program.signal(signal),
+                None => return Ok(Done::By(signal)),
+            },
+            code = exec::ended(&mut program) => return Ok(Done::Code(code?)),
+            Some(ended) = accepting.join_next() => if let Some(done) = done(ended) {
+                return Ok(done);
+            },
         }
-    };
-    drain(context, args, accepting, signals).await;
-    Ok(ended)
+    }
+}
+
+/// What the end of an accepting task means for the command: with `--once`, that it is over.
+fn done(ended: std::result::Result<Option<ExitCode>, JoinError>) -> Option<Done> {
+    match ended {
+        Ok(Some(ExitCode::Ok)) => Some(Done::Normally),
+        Ok(Some(code)) => Some(Done::Code(code as u8)),
+        _ => None,
+    }
 }
 
 /// Lets open connections come to their ends for a while; a second signal cuts that short.
 async fn drain(
     context: &Context,
-    args: &cli::Forward,
-    mut accepting: JoinSet<Option<ExitCode>>,
+    grace: Duration,
+    mut accepting: Accepting,
     signals: &mut Signals,
 ) {
     context.advance(Phase::Draining);
-    let grace =
-        if args.command.is_empty() { Duration::from_secs(args.grace) } else { Duration::ZERO };
+    context.clear_lanes();
     let drained = async { while accepting.join_next().await.is_some() {} };
     tokio::select! {
         _ = timeout(grace, drained) => {}
@@ -172,18 +211,6 @@ async fn drain(
     if timeout(CLEAN_UP, closed).await.is_err() {
         debug!("some connections could not be closed in time");
     }
-}
-
-/// Finds out whether the target can be reached for a session.
-async fn probe(context: &Rc<Context>, args: &cli::Forward, lane: &Lane) -> Result<()> {
-    let permit = context.permit().await;
-    let mut channel = Channel::open(context, &lane.plan, permit);
-    channel.ready().await?;
-    // It may be the place that another forward's probe waits for.
-    if args.warm > 0 && !channel.is_ending() && !context.is_crowded() {
-        lane.keep(channel);
-    }
-    Ok(())
 }
 
 fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::lines::Lines;
+use crate::cmd::warning::Warning;
 use crate::explain::{Explain, Report, printable};
 use crate::logging;
 
@@ -45,6 +46,8 @@ pub(super) enum Event<'a> {
     Opened { connection: Number, session: &'a str, waited_ms: u64 },
     /// It is over. Every connection that was accepted comes to this.
     Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
+    /// Something is amiss with it, and it goes on or has come to its end.
+    Warning { connection: Number, message: &'a str, fix: &'a str },
     /// It failed, or the command did.
     Error {
         connection: Option<Number>,
@@ -184,7 +187,15 @@ impl Reporter {
         }
     }
 
-    /// Tells people something that is not an event.
+    /// Warns of something about one connection.
+    pub(super) fn warned(&self, connection: Number, warning: &Warning) {
+        let Warning { message, fix } = warning;
+        let message = printable(message);
+        self.tell(&Event::Warning { connection, message: &message, fix });
+        self.note(&format!("warning: connection {connection}: {message}\n  fix: {fix}"));
+    }
+
+    /// Tells people something that is not an event, or not only.
     pub(super) fn note(&self, text: &str) {
         match self.0.style {
             Style::Quiet | Style::Json { quiet: true, .. } => {}
@@ -246,7 +257,7 @@ fn for_people(event: &Event<'_>) -> Option<String> {
             let through = through.unwrap_or_default();
             Some(format!("Forwarding {address} → {instance}{through}:{remote_port}"))
         }
-        Event::Accepted { .. } | Event::Error { .. } => None,
+        Event::Accepted { .. } | Event::Warning { .. } | Event::Error { .. } => None,
         Event::Opened { connection, waited_ms, .. } => {
             Some(format!("connection {connection}: opened after {}", seconds(*waited_ms)))
         }

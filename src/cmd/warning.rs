@@ -1,0 +1,77 @@
+//! Warnings about one session, in the same words for every command.
+
+use std::fmt;
+
+use crate::tunnel::driver::Notice;
+use crate::tunnel::error::Target;
+
+/// Something that the user should be told of a session that goes on, or has not failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    /// What happened.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) fix: &'static str,
+}
+
+impl Warning {
+    /// What a session has noticed.
+    pub(super) fn of_notice(notice: Notice, target: &Target) -> Self {
+        match notice {
+            Notice::OutputGap => Self {
+                message: format!(
+                    "bytes of {target} may be missing: the agent's sequence of Outputs has a gap"
+                ),
+                fix: "check what was received, and connect again; if it comes again, look at the \
+                      network between here and the gateway, and at the version of the agent",
+            },
+            Notice::NoAnswer(after) => Self {
+                message: format!(
+                    "nothing has come from {target} for {} s since something was sent to it",
+                    after.as_secs()
+                ),
+                fix: "the agent may be gone although the gateway is there: --idle-timeout ends a \
+                      session without traffic, and ssh's ServerAliveInterval notices a server that \
+                      does not answer",
+            },
+        }
+    }
+
+    /// The end of file came from the local side, and nothing from the target after it.
+    pub(super) fn of_silence(target: &Target) -> Self {
+        Self {
+            message: format!("{target} did not answer what was sent within --linger"),
+            fix: "raise --linger where the target needs longer; one that waits for an end of file \
+                  never answers: it cannot be passed on",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  fix: {}", self.message, self.fix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_notice_names_its_target_and_what_to_do() {
+        let target = Target { instance: "i-1".into(), name: None, remote_host: None, port: 5432 };
+        let no_answer = Warning::of_notice(Notice::NoAnswer(Duration::from_secs(60)), &target);
+        assert_eq!(
+            no_answer.message,
+            "nothing has come from port 5432 of i-1 for 60 s since something was sent to it"
+        );
+        for option in ["--idle-timeout", "ServerAliveInterval"] {
+            assert!(no_answer.fix.contains(option));
+        }
+        let gap = Warning::of_notice(Notice::OutputGap, &target);
+        assert!(gap.message.contains("port 5432 of i-1"), "{gap}");
+        assert!(Warning::of_silence(&target).to_string().contains("\n  fix: raise --linger"));
+    }
+}
