@@ -102,7 +102,7 @@ async fn no_keepalive_brings_another_connection_s_bytes() {
             let lab = Lab::new(instance).await;
             let mut forward = Forward::start(
                 &lab,
-                &["--no-probe", "--keepalive", "1", "-L", &format!("0:localhost:{QUIET_PORT}")],
+                &["--grace", "0", "--keepalive", "1", "-L", &format!("0:localhost:{QUIET_PORT}")],
             );
             let mut client = forward.connect().await;
             let serve = async {
@@ -192,7 +192,7 @@ async fn a_version_that_is_not_told_holds_nothing_up() {
         lab.cloud.faults().api(fault.times(9));
         let mut forward = Forward::start(
             &lab,
-            &["--no-probe", "--once", "-L", &format!("0:localhost:{QUIET_PORT}")],
+            &["--grace", "0", "--once", "-L", &format!("0:localhost:{QUIET_PORT}")],
         );
         let mut client = forward.connect().await;
         client.write_all(b"PING").await.unwrap();
