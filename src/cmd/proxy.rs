@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::agent::AgentVersions;
 use super::register::{Registration, check_user};
 use super::session::{Ask, Carried, Plan, Witness};
-use super::start::{Starter, carry_started, do_started};
+use super::start::{Starter, carry_started_by, do_started};
 use super::target::{Finder, Found};
 use super::warning::Warning;
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
@@ -140,7 +140,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         // asks for the key: only where the plug-in is known is the session opened meanwhile.
         let waits = registration.as_ref().is_some_and(|registration| !registration.has_plugin());
         let (is_opening, is_installed) = (Cell::new(!waits), Cell::new(false));
-        let installed = Notify::new();
+        let (installed, up_by) = (Notify::new(), Cell::new(None));
         let signals = &mut self.signals;
         let stop = async {
             let not_registered = async {
@@ -151,7 +151,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     };
                     let register = async || registration.register(false, tell).await;
                     if waits {
-                        do_started(starter, found, &is_installed, register).await?;
+                        do_started(starter, &up_by, found, &is_installed, register).await?;
                         return Ok(());
                     }
                     match register().await {
@@ -198,7 +198,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             }
         }
         let carried = match is_opening.get() {
-            true => carry_started(starter, found, &plan, &mut self.local, stop, &keeper).await,
+            true => {
+                let local = &mut self.local;
+                carry_started_by(starter, &up_by, found, &plan, local, stop, &keeper).await
+            }
             false => Ok(Carried::Stopped),
         };
         if let Some(signal) = ended_by.get() {

@@ -56,6 +56,20 @@ impl Starter {
             self.told.replace(text);
         }
     }
+
+    /// Starts an instance, and waits until its agent is there, until `deadline`, which the first call
+    /// sets. A further call is for one that is up for all that is known, but did not answer.
+    async fn bring_up(&self, found: &Found, deadline: &Cell<Option<Instant>>) -> Result<()> {
+        let by = match deadline.get() {
+            Some(by) => {
+                sleep(LONGEST_PAUSE).await;
+                by
+            }
+            None => Instant::now() + self.within,
+        };
+        deadline.set(Some(by));
+        come_up(self, &found.cloud.client, &found.id, by).await
+    }
 }
 
 /// Carries a session as [`carry`] does. If it turns out that the instance does not run it is started
@@ -75,6 +89,24 @@ where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
+    let deadline = Cell::new(None);
+    carry_started_by(starter, &deadline, found, plan, local, stop, observer).await
+}
+
+/// The same with an instance that [`do_started`] may have started, which has set `deadline` then.
+pub(super) async fn carry_started_by<R, W>(
+    starter: Option<&Starter>,
+    deadline: &Cell<Option<Instant>>,
+    found: &Found,
+    plan: &Plan,
+    local: &mut Endpoint<R, W>,
+    stop: impl Future<Output = ()>,
+    observer: &impl Witness,
+) -> Result<Carried>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
     let Some(starter) = starter else {
         return Ok(carry(&found.cloud, plan, local, stop, observer).await?);
     };
@@ -84,12 +116,12 @@ where
         is_stopped.set(true);
     };
     let mut stop = std::pin::pin!(stop.fuse());
-    let observer = Watch { observer, is_open: &is_open };
     let reader = Rewind::new(&mut local.reader, &is_open);
     let mut local = Endpoint::new(reader, &mut local.writer);
     let client = &found.cloud.client;
 
     let is_down = Cell::new(false);
+    let observer = Watch { observer, is_open: &is_open, is_down: &is_down };
     let down = async {
         seen_down(client, &found.id, &is_open).await;
         is_down.set(true);
@@ -101,28 +133,18 @@ where
         }
     };
     let mut carried = carry(&found.cloud, plan, &mut local, until, &observer).await;
-    let mut deadline = None;
     loop {
         let again = match &carried {
             _ if is_stopped.get() || is_open.get() => false,
             Ok(_) => is_down.get(),
-            Err(broken) => is_of_starting(broken, deadline.is_some()),
+            Err(broken) => is_of_starting(broken, deadline.get().is_some()),
         };
-        if !again || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if !again || deadline.get().is_some_and(|by| Instant::now() >= by) {
             return Ok(carried?);
         }
         is_down.set(false);
-        let began_again = deadline.is_some();
-        let by = *deadline.get_or_insert_with(|| Instant::now() + starter.within);
-        let up = async {
-            if began_again {
-                // It is up for all that is known, and what is to answer is not.
-                sleep(LONGEST_PAUSE).await;
-            }
-            come_up(starter, client, &found.id, by).await
-        };
         tokio::select! {
-            up = up => up?,
+            up = starter.bring_up(found, deadline) => up?,
             () = stop.as_mut() => return Ok(Carried::Stopped),
             () = local.writer.closed() => return Ok(Carried::Stopped),
         }
@@ -133,12 +155,13 @@ where
 
 /// Does work in an instance. If it turns out that the instance does not run it is started first,
 /// where there is a starter, and the work is done once its agent is there. `is_up` is for the work to
-/// tell that the instance runs.
+/// tell that the instance runs; `deadline` is set to when it has to be up, if it is started.
 ///
 /// # Errors
 /// As the work, and when the instance cannot be started or does not come up in time.
 pub(super) async fn do_started<T>(
     starter: Option<&Starter>,
+    deadline: &Cell<Option<Instant>>,
     found: &Found,
     is_up: &Cell<bool>,
     work: impl AsyncFn() -> std::result::Result<T, Failed>,
@@ -148,19 +171,25 @@ pub(super) async fn do_started<T>(
     tokio::select! {
         biased;
         done = work() => match done {
-            Err(error) if error.is_of_starting() => debug!("is the instance up? {error}"),
+            // One that runs is not started: its agent is away, and that is to be told.
+            Err(error) if error.is_of_starting() && !is_up.get() => {
+                if !is_down(client, &found.id).await {
+                    return Err(error.into());
+                }
+            }
             done => return Ok(done?),
         },
         () = seen_down(client, &found.id, is_up) => {}
     }
-    let deadline = Instant::now() + starter.within;
     loop {
-        come_up(starter, client, &found.id, deadline).await?;
+        starter.bring_up(found, deadline).await?;
         match work().await {
             // The agent is said to be there when it is not any more, or not quite.
-            Err(error) if error.is_of_starting() && Instant::now() < deadline => {
+            Err(error)
+                if error.is_of_starting()
+                    && deadline.get().is_some_and(|by| Instant::now() < by) =>
+            {
                 debug!("once more: {error}");
-                sleep(LONGEST_PAUSE).await;
             }
             done => return Ok(done?),
         }
@@ -177,20 +206,32 @@ fn is_of_starting(broken: &Broken, was_started: bool) -> bool {
     }
 }
 
-/// Waits until it is seen that an instance does not run whose session does not open.
-async fn seen_down(client: &Client, instance: &str, is_open: &Cell<bool>) {
+/// Waits until it is seen that an instance does not run which is waited for: its session does not
+/// open, or it does not do its work.
+async fn seen_down(client: &Client, instance: &str, is_up: &Cell<bool>) {
     sleep(LOOK_AFTER).await;
-    if !is_open.get() {
-        debug!("the session is not open yet: is the instance running?");
-        match client.instance_status(instance).await {
-            // It may have opened while the answer was on its way: then the answer is out of date.
-            Ok(Some(_)) if is_open.get() => debug!("the session has opened meanwhile"),
-            Ok(Some(status)) if not_running(&status.state).is_some() => return,
-            Ok(_) => {}
-            Err(error) => debug!("cannot look: {error}"),
+    if !is_up.get() {
+        debug!("nothing has come of it yet: is the instance running?");
+        let is_down = is_down(client, instance).await;
+        // It may have come up while the answer was on its way: then the answer is out of date.
+        match is_up.get() {
+            true => debug!("the instance has come up meanwhile"),
+            false if is_down => return,
+            false => {}
         }
     }
     std::future::pending().await
+}
+
+/// Whether an instance is known not to run.
+async fn is_down(client: &Client, instance: &str) -> bool {
+    match client.instance_status(instance).await {
+        Ok(status) => status.is_some_and(|status| not_running(&status.state).is_some()),
+        Err(error) => {
+            debug!("cannot look at the instance: {error}");
+            false
+        }
+    }
 }
 
 /// Starts an instance, and waits until its agent is there.
@@ -308,10 +349,15 @@ impl Explain for NotUp {
 struct Watch<'a, O> {
     observer: &'a O,
     is_open: &'a Cell<bool>,
+    /// Whether the session is being ended, since its instance does not run.
+    is_down: &'a Cell<bool>,
 }
 
 impl<O: Observer> Observer for Watch<'_, O> {
     fn ready(&self) {
+        if self.is_down.get() {
+            return;
+        }
         self.is_open.set(true);
         self.observer.ready();
     }
@@ -344,5 +390,25 @@ impl<O: Witness> Witness for Watch<'_, O> {
 
     fn given_back(&self) {
         self.observer.given_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session of an instance that does not run may open while it is being ended. It is followed by
+    /// another one all the same.
+    #[test]
+    fn a_session_that_is_being_ended_does_not_count_as_open() {
+        struct Silent;
+        impl Observer for Silent {}
+        let (is_open, is_down) = (Cell::new(false), Cell::new(true));
+        let watch = Watch { observer: &Silent, is_open: &is_open, is_down: &is_down };
+        watch.ready();
+        assert!(!is_open.get());
+        is_down.set(false);
+        watch.ready();
+        assert!(is_open.get());
     }
 }

@@ -168,7 +168,7 @@ fn of_the_instance() -> Vec<SetUp> {
         SetUp::new("a key program of somebody else's, with `--send-key`")
             .args(&["--send-key"])
             .instance(|instance| {
-                let told = "authorizedkeyscommand /usr/bin/sss_ssh_authorizedkeys\n";
+                let told = "effective authorizedkeyscommand /usr/bin/sss_ssh_authorizedkeys\n";
                 let fault = CommandFault::on(CommandKind::Script);
                 instance.command_fault(fault.ends(Ending::success().output(told)))
             })

@@ -27,6 +27,7 @@ mod credentials_program;
 mod credentials_renewal;
 mod dialogue;
 mod doctor;
+mod doctor_keys;
 mod doctor_look;
 mod doctor_table;
 mod ending;

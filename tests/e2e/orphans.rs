@@ -59,11 +59,13 @@ enum Stage {
     /// With an agent of 1.02 whose socket is gone: the gateway refuses, or says nothing.
     Refused,
     Resuming,
+    /// The key plug-in is being installed, and no session opened.
+    Installing,
     /// The key is being registered, and the server's banner waits.
     Registering,
 }
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     Stage::Asking,
     Stage::AskingAgain,
     Stage::Dialling,
@@ -75,6 +77,7 @@ const STAGES: [Stage; 12] = [
     Stage::Downloading,
     Stage::Refused,
     Stage::Resuming,
+    Stage::Installing,
     Stage::Registering,
 ];
 
@@ -167,6 +170,12 @@ impl Stage {
                 assert!(cloud.faults().strike(&cloud.sessions()[0].id, Action::Cut));
                 seen(world, |state| state.upgrades().count() == 2).await;
             }
+            Self::Installing => {
+                let polled = |asked: &InvocationRecord| {
+                    asked.kind == CommandKind::Install && asked.polls.len() > 1
+                };
+                cloud.wait_for_invocation(polled, PATIENCE).await.unwrap();
+            }
             Self::Registering => {
                 session(world, |session| session.output_bytes > 0).await;
                 let polled = |asked: &InvocationRecord| {
@@ -192,7 +201,10 @@ fn asked(state: &State, action: &str) -> usize {
 
 /// The ssh of a world, on a terminal, with a ProxyCommand that tells its process.
 fn ssh(world: &World, stage: Stage, death: Death) -> Command {
-    let args = if stage == Stage::Registering { "--send-key id.pub" } else { "" };
+    let args = match stage {
+        Stage::Installing | Stage::Registering => "--send-key id.pub",
+        _ => "",
+    };
     let own_session = if death == Death::TerminalOfBoth { "" } else { "setsid" };
     let proxy = format!(
         "ProxyCommand=sh -c 'echo $$ > pid; exec {own_session} {bridge} -vvv --log-file log proxy %h %p \
@@ -217,7 +229,11 @@ async fn dies(stage: Stage, death: Death) {
     if let Some(fault) = stage.api(&gateway) {
         world.cloud.faults().api(fault);
     }
-    world.cloud.faults().command(INSTANCE, CommandFault::on(CommandKind::SendKey).takes(LONG));
+    let slow = match stage {
+        Stage::Installing => CommandKind::Install,
+        _ => CommandKind::SendKey,
+    };
+    world.cloud.faults().command(INSTANCE, CommandFault::on(slow).takes(LONG));
 
     let mut terminal = Terminal::new();
     let mut ssh = terminal.start(&ssh(&world, stage, death), stage.command().1);
@@ -246,6 +262,7 @@ async fn check(world: &World, stage: Stage) {
         Stage::Asking | Stage::AskingAgain => {
             assert_eq!(calls.len(), 1, "{stage:?}");
         }
+        Stage::Installing => assert!(world.cloud.sessions().is_empty(), "{stage:?}"),
         Stage::Dialling => assert!(ends("s-1"), "{stage:?}: the session is left"),
         _ => {
             let sessions = world.cloud.sessions();

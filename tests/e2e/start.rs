@@ -114,7 +114,7 @@ async fn a_late_answer_says(state: InstanceStatus) {
     let mut far = lab.accept().await;
     far.write_all(HELLO).await.unwrap();
     bridge.expect(HELLO).await;
-    bridge.logged("the session has opened meanwhile").await;
+    bridge.logged("the instance has come up meanwhile").await;
     far.write_all(b"more").await.unwrap();
     bridge.expect(b"more").await;
     drop(bridge.stdin.take());

@@ -10,8 +10,9 @@ use tokio::{
 
 use crate::instance::Instance;
 
-/// The option of sshd_config that the plug-in adds, as sshd compares it.
-const OPTION: &str = "authorizedkeyscommand";
+/// Options of sshd_config that keep the plug-in from adding its own, as sshd compares them.
+const OPTIONS: [&str; 3] =
+    ["authorizedkeyscommand", "authorizedkeyscommanduser", "authorizedkeyscommandrunas"];
 /// How long a restarted sshd may take until it listens again.
 const RESTARTED_WITHIN: Duration = Duration::from_secs(20);
 /// Between two looks at the file that tells that it does.
@@ -19,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A real OpenSSH sshd, run by a test, that plays an instance's.
 ///
-/// Installing the key plug-in appends the lines to the configuration file, unless that has an AuthorizedKeysCommand already, and
-/// then restarts sshd (SIGHUP to the process in the pid file). As on an instance, a connection that was accepted before keeps the
+/// Installing the key plug-in appends the lines to the configuration file, unless that has an AuthorizedKeysCommand (or a user for
+/// one) already, whoever's it is, and then restarts sshd (SIGHUP to the process in the pid file). As on an instance, a connection that was accepted before keeps the
 /// old configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sshd {
@@ -87,7 +88,7 @@ impl Sshd {
 
 fn sets_command(line: &str) -> bool {
     let word = line.trim_start().split(|c: char| c.is_whitespace() || c == '=').next();
-    word.is_some_and(|word| word.eq_ignore_ascii_case(OPTION))
+    word.is_some_and(|word| OPTIONS.iter().any(|option| word.eq_ignore_ascii_case(option)))
 }
 
 impl Instance {
@@ -109,7 +110,9 @@ mod tests {
             ("AuthorizedKeysCommand /bin/true", true),
             ("  authorizedkeyscommand=/bin/true", true),
             ("#AuthorizedKeysCommand /bin/true", false),
-            ("AuthorizedKeysCommandUser root", false),
+            ("AuthorizedKeysCommandUser root", true),
+            ("AuthorizedKeysCommand none", true),
+            ("AuthorizedKeysFile none", false),
             ("", false),
         ] {
             assert_eq!(sets_command(line), found, "{line}");

@@ -14,7 +14,9 @@ use crate::credentials::shell_word;
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::{ExitCode, Explain as _, printable};
 
-/// What the instance runs if it is asked for. It reads, and changes nothing.
+/// What the instance runs if it is asked for. It reads, and changes nothing. It prints the
+/// AuthorizedKeysCommand that holds for root, as far as sshd tells it, and the lines about it that are
+/// included and that are written in the file to which the key plug-in adds its own.
 const SCRIPT: &str = r#"#!/bin/sh
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 settings() {
@@ -23,16 +25,28 @@ settings() {
 }
 settings=$(settings)
 # sshd tells nothing where the folder is missing that only its running service makes.
-[ -n "$settings" ] || settings=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null)
-if [ -z "$settings" ]; then
+if [ -z "$settings" ] && [ ! -r /etc/ssh/sshd_config ]; then
     echo 'sshd has no configuration'
     exit 1
 fi
-printf '%s\n' "$settings" | grep -i '^[[:blank:]]*authorizedkeyscommand[[:blank:]=]'
+if [ -n "$settings" ]; then
+    found=$(printf '%s\n' "$settings" | grep -i '^authorizedkeyscommand ')
+    printf 'effective %s\n' "${found:-authorizedkeyscommand none}"
+fi
+lines() {
+    grep -i '^[[:blank:]]*authorizedkeyscommand' "$@" 2>/dev/null
+}
+cat /etc/ssh/sshd_config.d/*.conf 2>/dev/null | lines | sed 's/^/included /'
+lines /etc/ssh/sshd_config | sed 's/^/written /'
 exit 0
 "#;
-/// What paths of the plug-in's programs have in them.
-const PLUGIN: [&str; 3] = ["ecs_instance_connect", "aliyun", "acs"];
+/// What the plug-in's program has in its path. The vendor's plug-in, and some of its images, call it
+/// by timeout(1) or directly.
+const PLUGIN: [&str; 3] = ["ecs_config_instance_connect", "ecs_instance_connect", "aliyun"];
+/// Without this one a setting does not count: it is what sshd runs.
+const COMMAND: &str = "authorizedkeyscommand";
+/// How much of a command is shown, in characters.
+const SHOWN: usize = 120;
 
 impl Exam<'_> {
     /// Whether keys can be sent. Nothing is run in the instance to find out, unless that is asked for.
@@ -65,74 +79,171 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
     let work = done(client, instance, Step::KeyCommand, began, run);
     let output = match watched(client, instance, Step::KeyCommand, true, work).await {
         Ok((result, _)) => result.output,
-        Err(error) if error.exit_code() == ExitCode::Permission => return Outcome::failed(&error),
+        // Nobody needs this permission to open sessions.
+        Err(error) if error.exit_code() == ExitCode::Permission => {
+            return Outcome::needless(format!("not looked at: {error}"));
+        }
         Err(error) => return Outcome::Unknown(Trouble::of(&error)),
     };
-    match program(&output) {
-        None => Outcome::needless(format!(
-            "sshd asks no program for keys; temporary keys need the key plug-in, and `ecs-bridge \
-             send-key --reinstall -i {target}` installs it"
+    let trouble = |what: String, why: &str, fix: String| {
+        Outcome::Failed(Trouble::plain(what, ExitCode::Target).why(why).fix(fix))
+    };
+    let install = format!("ecs-bridge send-key --reinstall -i {target}");
+    match KeyCommand::of(&output) {
+        KeyCommand::Missing => Outcome::needless(format!(
+            "sshd asks no program for keys; temporary keys need the key plug-in, and `{install}` \
+             installs it"
         )),
-        Some(program) if is_of_plugin(program) => {
-            Outcome::passed(format!("sshd asks {} for keys", printable(program)))
+        KeyCommand::Plugin(command) => {
+            Outcome::passed(format!("sshd asks the key plug-in: {}", shown(command)))
         }
-        Some(program) => {
-            let what = format!("sshd asks another program for keys: {}", printable(program));
-            let why = "sshd_config has an AuthorizedKeysCommand of its own. The key plug-in does \
-                       not replace it, though its installation succeeds: temporary keys never work";
-            let fix = format!(
+        KeyCommand::Other(command) => trouble(
+            format!("sshd asks another program for keys: {}", shown(command)),
+            "sshd has an AuthorizedKeysCommand of somebody else's. The key plug-in does not replace \
+             it, though its installation succeeds: temporary keys never work",
+            format!(
                 "log in with a key that this program knows; or remove AuthorizedKeysCommand from \
-                 sshd_config, restart sshd, and run: ecs-bridge send-key --reinstall -i {target}"
-            );
-            Outcome::Failed(Trouble::plain(what, ExitCode::Target).why(why).fix(fix))
+                 sshd_config, restart sshd, and run: {install}"
+            ),
+        ),
+        KeyCommand::KeptOut(line) => trouble(
+            format!("sshd_config keeps the key plug-in out: {}", shown(line)),
+            "the key plug-in changes nothing where /etc/ssh/sshd_config has such a line, though its \
+             installation succeeds: temporary keys never work",
+            format!("remove the line from /etc/ssh/sshd_config, and run: {install}"),
+        ),
+        KeyCommand::NotForRoot => trouble(
+            "sshd does not ask the key plug-in for root's keys".to_owned(),
+            "the plug-in's AuthorizedKeysCommand is at the end of /etc/ssh/sshd_config: there it is \
+             part of a Match block that does not hold for root, or behind another one",
+            "move AuthorizedKeysCommand and AuthorizedKeysCommandUser above the first Match in \
+             /etc/ssh/sshd_config, and restart sshd"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What the configuration of an sshd means for temporary keys.
+#[derive(Debug, PartialEq, Eq)]
+enum KeyCommand<'a> {
+    /// It has no AuthorizedKeysCommand, and the plug-in's can be added.
+    Missing,
+    /// It has the plug-in's.
+    Plugin(&'a str),
+    /// It has another one.
+    Other(&'a str),
+    /// It has none that holds, and a line for which the plug-in does not add its own.
+    KeptOut(&'a str),
+    /// It has the plug-in's, which does not hold.
+    NotForRoot,
+}
+
+impl<'a> KeyCommand<'a> {
+    /// From what the script prints.
+    fn of(output: &'a str) -> Self {
+        let of = |origin: &str| {
+            let lines = output.lines().filter_map(move |line| line.strip_prefix(origin));
+            lines.map(str::trim).collect::<Vec<_>>()
+        };
+        let (effective, included, written) = (of("effective "), of("included "), of("written "));
+        // sshd takes the first, and reads what is included first, as distributions have it.
+        let lines = match effective.is_empty() {
+            true => [&*included, &*written].concat(),
+            false => effective,
+        };
+        let effective = lines.iter().find_map(|line| command(line)).filter(|value| !is_none(value));
+        match effective {
+            Some(command) if is_of_plugin(command) => Self::Plugin(command),
+            Some(command) => Self::Other(command),
+            None if written.iter().any(|line| is_of_plugin(line)) => Self::NotForRoot,
+            None => written.first().map_or(Self::Missing, |line| Self::KeptOut(line)),
         }
     }
 }
 
-/// The path of the program in the first line of what the script prints: sshd takes the first, too.
-fn program(output: &str) -> Option<&str> {
+/// The value of a line, if it is an AuthorizedKeysCommand.
+fn command(line: &str) -> Option<&str> {
     let is_gap = |c: char| c.is_whitespace() || c == '=';
-    let (_, value) = output.lines().next()?.trim().split_once(is_gap)?;
-    let value = value.trim_start_matches(is_gap).trim_start_matches('"');
-    let path = value.split(|c: char| c.is_whitespace() || c == '"').next()?;
-    Some(path).filter(|path| !path.is_empty() && !path.eq_ignore_ascii_case("none"))
+    let (keyword, value) = line.split_once(is_gap)?;
+    let value = value.trim_start_matches(is_gap).trim_matches('"');
+    (keyword.eq_ignore_ascii_case(COMMAND) && !value.is_empty()).then_some(value)
 }
 
-fn is_of_plugin(program: &str) -> bool {
-    let program = program.to_ascii_lowercase();
-    PLUGIN.iter().any(|part| program.contains(part))
+fn is_none(value: &str) -> bool {
+    value.eq_ignore_ascii_case("none")
+}
+
+fn is_of_plugin(command: &str) -> bool {
+    PLUGIN.iter().any(|part| command.contains(part))
+}
+
+fn shown(text: &str) -> String {
+    printable(text).chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OWN: &str = "/usr/bin/timeout 5s /usr/local/share/aliyun-assist/plugin/\
+                       config_ecs_instance_connect/ecs_config_instance_connect %u %f";
+    const OTHER: &str = "/usr/bin/sss_ssh_authorizedkeys %u";
+
     #[test]
-    fn the_program_is_read_as_sshd_reads_it() {
-        for (output, path) in [
-            ("authorizedkeyscommand none\n", None),
-            ("", None),
-            ("AuthorizedKeysCommand", None),
-            (
-                "authorizedkeyscommand /usr/bin/sss_ssh_authorizedkeys %u\n",
-                Some("/usr/bin/sss_ssh_authorizedkeys"),
-            ),
-            ("  AuthorizedKeysCommand=\"/opt/a b\" %u", Some("/opt/a")),
-            ("AuthorizedKeysCommand = /opt/x\nAuthorizedKeysCommand /opt/y", Some("/opt/x")),
+    fn what_sshd_tells_counts() {
+        let effective = |value: &str| format!("effective authorizedkeyscommand {value}\n");
+        let (own, other, none) = (effective(OWN), effective(OTHER), effective("none"));
+        assert_eq!(KeyCommand::of(&own), KeyCommand::Plugin(OWN));
+        assert_eq!(KeyCommand::of(&other), KeyCommand::Other(OTHER));
+        assert_eq!(KeyCommand::of(&none), KeyCommand::Missing);
+        // The plug-in's was added behind one that is included.
+        let behind = format!("{other}written AuthorizedKeysCommand {OWN}\n");
+        assert_eq!(KeyCommand::of(&behind), KeyCommand::Other(OTHER));
+        let in_match = format!("{none}written AuthorizedKeysCommand {OWN}\n");
+        assert_eq!(KeyCommand::of(&in_match), KeyCommand::NotForRoot);
+        for line in [
+            "AuthorizedKeysCommand none",
+            "AuthorizedKeysCommandUser nobody",
+            "AuthorizedKeysCommand /opt/for/others",
         ] {
-            assert_eq!(program(output), path, "{output}");
+            let output = format!("{none}written   {line}\n");
+            assert_eq!(KeyCommand::of(&output), KeyCommand::KeptOut(line));
         }
     }
 
     #[test]
-    fn programs_of_the_plug_in_are_known_by_their_paths() {
-        for (path, is_its) in [
-            ("/usr/local/share/aliyun-assist/plugin/x", true),
-            ("/usr/bin/ecs_instance_connect", true),
-            ("/opt/ACS/keys", true),
-            ("/usr/bin/sss_ssh_authorizedkeys", false),
+    fn where_sshd_tells_nothing_the_files_are_read_as_it_reads_them() {
+        for (output, found) in [
+            ("", KeyCommand::Missing),
+            ("written AuthorizedKeysCommand", KeyCommand::KeptOut("AuthorizedKeysCommand")),
+            ("written \tAuthorizedKeysCommand=\"/opt/a b\"", KeyCommand::Other("/opt/a b")),
+            (
+                "written AuthorizedKeysCommand = /opt/x\nwritten AuthorizedKeysCommand /opt/y",
+                KeyCommand::Other("/opt/x"),
+            ),
+            (
+                "included authorizedkeyscommand /opt/x\nwritten AuthorizedKeysCommand /aliyun",
+                KeyCommand::Other("/opt/x"),
+            ),
+            (
+                "written AuthorizedKeysCommandUser root\nwritten AuthorizedKeysCommand /opt/x",
+                KeyCommand::Other("/opt/x"),
+            ),
         ] {
-            assert_eq!(is_of_plugin(path), is_its, "{path}");
+            assert_eq!(KeyCommand::of(output), found, "{output}");
+        }
+    }
+
+    #[test]
+    fn the_program_of_the_plug_in_is_known_however_it_is_called() {
+        for (command, is_its) in [
+            (OWN, true),
+            ("/usr/bin/ecs_config_instance_connect --uid %U", true),
+            ("/usr/local/share/aliyun-assist/plugin/x", true),
+            (OTHER, false),
+            ("/opt/acs/keys", false),
+        ] {
+            assert_eq!(is_of_plugin(command), is_its, "{command}");
         }
     }
 }
