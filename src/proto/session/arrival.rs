@@ -118,7 +118,7 @@ impl Session {
 
     /// When the gateway is taken to be gone.
     pub(super) fn silent_at(&self) -> Option<Instant> {
-        let waits = self.blocked.is_some() || self.waits_for_arrival();
+        let waits = self.blocked.is_some() || self.pings.arrived() < self.pace.position();
         self.pings.gone_at(waits).filter(|_| self.wants_remote())
     }
 
@@ -233,7 +233,10 @@ impl Session {
             let asked = self.unacked?.asked.filter(|_| self.replay.peer_acknowledges())?;
             return Some(asked + ANSWER_WITHIN);
         }
-        (self.last_input > self.last_output).then(|| self.last_input + ASK_AFTER)
+        // What the gateway has not taken nobody can answer.
+        let is_gone = self.is_sent() && self.arrived() != Arrived::NotYet;
+        let since = self.last_input.max(self.pings.last_arrival().unwrap_or(self.last_input));
+        (self.last_input > self.last_output && is_gone).then(|| since + ASK_AFTER)
     }
 
     pub(super) fn tell_no_answer(&mut self, now: Instant) {
