@@ -21,6 +21,14 @@ fn far(fault: &'static str, action: Action, at: Point, load: Load) -> Row {
     Row::new(fault, change, [Whole; 3]).load(load).within(100)
 }
 
+fn far_for(fault: &'static str, action: Action) -> Row {
+    let change = move |scene: Scene| {
+        let stall = Fault::new(Point::InputBytes(50_000), action.clone()).times(1);
+        scene.instance(|instance| instance.pongs(false).fault(stall))
+    };
+    Row::new(fault, change, [Whole; 3]).within(20)
+}
+
 fn near(fault: &'static str, load: Load) -> Row {
     Row::new(fault, |scene| scene, [Whole; 3]).load(load).within(100)
 }
@@ -28,6 +36,15 @@ fn near(fault: &'static str, load: Load) -> Row {
 pub(super) fn rows() -> Vec<Row> {
     let (down, up) = (Point::OutputBytes(50_000), Point::InputBytes(50_000));
     vec![
+        Row::new(
+            "the gateway answers no pings",
+            |scene| scene.instance(|instance| instance.pongs(false)),
+            [Whole; 3],
+        ),
+        far_for(
+            "the gateway takes nothing for 4 s, and answers no pings",
+            Action::StallClientFor(Duration::from_secs(4)),
+        ),
         near(
             "the local side takes nothing for a minute of 20 MB",
             Load::Down { len: PLENTY, wait: STALL },
