@@ -228,15 +228,18 @@ impl Session {
         if self.no_answer_told || is_busy || self.ready.is_none() {
             return None;
         }
+        // What the gateway has not taken nobody can answer.
+        let is_taken = self.pings.arrived() >= self.pace.position() || !self.pings.were_answered();
+        if !self.is_sent() || !is_taken {
+            return None;
+        }
+        let since = self.last_input.max(self.pings.last_arrival().unwrap_or(self.last_input));
         if self.version.is_resumable() {
             // One that has never acknowledged anything may have its own way.
             let asked = self.unacked?.asked.filter(|_| self.replay.peer_acknowledges())?;
-            return Some(asked + ANSWER_WITHIN);
+            return Some((asked + ANSWER_WITHIN).max(since + ASK_AFTER));
         }
-        // What the gateway has not taken nobody can answer.
-        let is_gone = self.is_sent() && self.arrived() != Arrived::NotYet;
-        let since = self.last_input.max(self.pings.last_arrival().unwrap_or(self.last_input));
-        (self.last_input > self.last_output && is_gone).then(|| since + ASK_AFTER)
+        (self.last_input > self.last_output).then(|| since + ASK_AFTER)
     }
 
     pub(super) fn tell_no_answer(&mut self, now: Instant) {

@@ -174,3 +174,26 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
     assert!(test.session.resend.is_some(), "it waits for an answer");
     assert_eq!(test.session.end(), None);
 }
+
+#[test]
+fn an_agent_that_does_not_acknowledge_is_asked_after_a_minute_and_told_of() {
+    let syncs = |test: &mut Test| {
+        let kinds = test.kinds();
+        kinds.into_iter().filter(|(kind, _)| *kind == FrameType::SYNC).count()
+    };
+    let mut test = Test::open();
+    test.inputs(2);
+    test.output(2, 2, b"answer");
+    assert_eq!(test.delivered(), b"answer");
+    test.inputs(1);
+    test.pass(59 * SECOND);
+    assert_eq!(syncs(&mut test), 0);
+    test.pass(SECOND);
+    assert_eq!(syncs(&mut test), 1);
+    test.pass(9 * SECOND);
+    let no_answer = |event: &Event| matches!(event, Event::NoAnswer(_));
+    assert!(!std::iter::from_fn(|| test.session.poll_event()).any(|event| no_answer(&event)));
+    test.pass(SECOND);
+    assert!(std::iter::from_fn(|| test.session.poll_event()).any(|event| no_answer(&event)));
+    assert_eq!(test.session.end(), None);
+}
