@@ -399,7 +399,13 @@ where
         })
     };
     let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
-    let wire = Wire { socket, redial: &redial, hidden, agent: agent.boxed_local() };
+    let wire = Wire {
+        socket,
+        redial: &redial,
+        hidden,
+        agent: agent.boxed_local(),
+        agent_is_asked: is_at_once,
+    };
     Ok(Carried::Ended(splice(wire, core, local, stop, observer).await))
 }
 

@@ -115,6 +115,7 @@ where
         redialling: None,
         sleep: SleepWatch::new(clock(), SystemTime::now()),
         agent: Some(wire.agent),
+        agent_is_asked: wire.agent_is_asked,
         session,
         local,
         observer,
@@ -147,6 +148,8 @@ struct Driver<'a, 'w, R, W, O> {
     sleep: SleepWatch,
     /// The look-up of the agent's generation, until it has answered.
     agent: Option<AgentLookUp<'w>>,
+    /// Whether it has begun.
+    agent_is_asked: bool,
     session: Session,
     local: &'a mut Endpoint<R, W>,
     observer: &'a O,
@@ -286,7 +289,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 None => std::future::pending().await,
             }
         };
-        let asks = self.session.wants_agent();
+        self.agent_is_asked |= self.session.wants_agent();
+        let asks = self.agent_is_asked;
         let look_up = &mut self.agent;
         let agent = async {
             match look_up {

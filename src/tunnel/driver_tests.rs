@@ -163,6 +163,36 @@ fn not_yet(_: Bytes) -> Redialling<'static> {
     Box::pin(std::future::pending())
 }
 
+/// One look-up may hold what others wait for, so it is polled although the stream has no use for it.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_has_begun_comes_to_its_end() {
+    let (socket, mut gateway) = pair().await;
+    let (_out, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = Endpoint::new(reader, local);
+    let lock = Arc::new(tokio::sync::Mutex::new(()));
+    let held = Arc::clone(&lock).lock_owned().await;
+    let agent = async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(held);
+        Some(Generation::D)
+    };
+    let wire = plain(socket);
+    let wire = Wire { agent: agent.boxed_local(), agent_is_asked: true, ..wire };
+    let stop = tokio::time::sleep(Duration::from_secs(5));
+    let session = Session::new(clock(), Config::new(1));
+    let splice = splice(wire, session, &mut local, stop, &Nobody);
+    let others = async {
+        let ssh = b"SSH-2.0-x\r\n";
+        let output = frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), ssh);
+        gateway.send(output).await.unwrap();
+        let begin = clock();
+        let _lock = lock.lock().await;
+        (clock() - begin).as_secs()
+    };
+    assert_eq!(tokio::join!(splice, others).1, 1);
+}
+
 /// An agent that cannot be asked for its version.
 fn unknown() -> AgentLookUp<'static> {
     std::future::ready(None).boxed_local()
@@ -170,7 +200,13 @@ fn unknown() -> AgentLookUp<'static> {
 
 /// A socket without another one behind it.
 fn plain(socket: Socket) -> Wire<'static> {
-    Wire { socket, redial: &never, hidden: Hidden::default(), agent: unknown() }
+    Wire {
+        socket,
+        redial: &never,
+        hidden: Hidden::default(),
+        agent: unknown(),
+        agent_is_asked: false,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +248,13 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let wire = Wire { socket, redial: &not_yet, hidden: Hidden::default(), agent: unknown() };
+        let wire = Wire {
+            socket,
+            redial: &not_yet,
+            hidden: Hidden::default(),
+            agent: unknown(),
+            agent_is_asked: false,
+        };
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
         splice(wire, session, &mut local, stop, &Nobody).await;
@@ -402,7 +444,13 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let wire = Wire { socket: first, redial, hidden: Hidden::default(), agent: unknown() };
+    let wire = Wire {
+        socket: first,
+        redial,
+        hidden: Hidden::default(),
+        agent: unknown(),
+        agent_is_asked: false,
+    };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let output = |input, number, payload: &[u8]| {
@@ -459,7 +507,13 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let wire = Wire { socket, redial, hidden: Hidden::default(), agent: unknown() };
+        let wire = Wire {
+            socket,
+            redial,
+            hidden: Hidden::default(),
+            agent: unknown(),
+            agent_is_asked: false,
+        };
         let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
@@ -478,7 +532,13 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let wire = Wire { socket, redial: &never, hidden: Hidden::default(), agent: unknown() };
+    let wire = Wire {
+        socket,
+        redial: &never,
+        hidden: Hidden::default(),
+        agent: unknown(),
+        agent_is_asked: false,
+    };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
     let written = noise(MUCH);

@@ -18,9 +18,11 @@ pub struct Wire<'a> {
     pub redial: &'a dyn Fn(Bytes) -> Redialling<'a>,
     /// What of the gateway's texts is not shown.
     pub hidden: Hidden,
-    /// Tells the generation of the instance's agent, if it can be known. Polled only once that changes
-    /// something.
+    /// Tells the generation of the instance's agent, if it can be known.
     pub agent: AgentLookUp<'a>,
+    /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
+    /// has begun is polled to its end: others may wait for the same answer.
+    pub agent_is_asked: bool,
 }
 
 /// A look-up of the agent's generation.
