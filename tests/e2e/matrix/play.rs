@@ -33,10 +33,13 @@ const TAIL: usize = 64;
 const MARGIN: Duration = Duration::from_secs(20);
 /// So many cells are played at once.
 const AT_ONCE: usize = 8;
+/// The same of those that wait for most of their time.
+const WAITING_AT_ONCE: usize = 20;
 
 /// Plays every cell of some rows, and says of each one that is not as promised which it is.
 pub(super) async fn all(rows: Vec<Row>) {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let for_waiting = Arc::new(Semaphore::new(WAITING_AT_ONCE));
     let mut running = JoinSet::new();
     for row in rows {
         let row = Arc::new(row);
@@ -45,15 +48,12 @@ pub(super) async fn all(rows: Vec<Row>) {
                 if cell == Cell::NotPlayed {
                     continue;
                 }
-                let (row, permits) = (Arc::clone(&row), Arc::clone(&permits));
+                let waits = row.within >= 30;
+                let permits = Arc::clone(if waits { &for_waiting } else { &permits });
+                let row = Arc::clone(&row);
                 running.spawn(async move {
                     let name = format!("{}: {by:?}, {speaks:?}", row.fault);
-                    // Those that do nothing but wait do not keep the others from playing.
-                    let permit = (row.within < 30).then(|| permits.acquire());
-                    let _permit = match permit {
-                        Some(permit) => Some(permit.await.unwrap()),
-                        None => None,
-                    };
+                    let _permit = permits.acquire().await.unwrap();
                     let played = tokio::spawn(async move { play(&row, by, speaks, cell).await });
                     (name, played.await.unwrap_or_else(|panic| Err(panic.to_string())))
                 });
