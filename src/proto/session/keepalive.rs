@@ -65,7 +65,7 @@ impl Session {
         (is_due && self.may_keep_awake()).then(|| self.last_sent + after)
     }
 
-    /// Whether no keepalive may be sent, so that the agent ends a session that is silent.
+    /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent.
     fn may_keep_awake(&self) -> bool {
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
         let is_asked_for = matches!(self.config.keepalive, Keepalive::Always(_));
