@@ -249,3 +249,65 @@ async fn an_agent_that_falls_silent_is_told_of() {
     drop(target);
     assert_eq!(bridge.end().await.code, Some(0));
 }
+
+/// Idle sessions of agents that dial again without a word are not kept open: after 180 s the local
+/// connection ends cleanly, and so does the next one; the reason is told once. Agent D's are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_session_of_an_old_agent_ends_cleanly_and_is_told_of_once() {
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in [Agent::a(), Agent::b(), Agent::d()] {
+        cases.spawn(async move {
+            let is_kept = agent == Agent::d();
+            let case = format!("{:?}", agent.generation);
+            let lab = Lab::new(Instance::new(INSTANCE).agent(agent.quick())).await;
+            let mut forward =
+                Forward::start(&lab, &["--grace", "0", "-L", &format!("0:localhost:{QUIET_PORT}")]);
+            let mut pool = Vec::new();
+            for _ in 0..2 {
+                let mut client = forward.connect().await;
+                client.write_all(b"PING").await.unwrap();
+                let mut target = lab.accept().await;
+                assert_eq!(read_all(&mut target, 4).await, b"PING", "{case}");
+                target.write_all(b"PONG").await.unwrap();
+                assert_eq!(read_all(&mut client, 4).await, b"PONG", "{case}");
+                pool.push((client, target));
+            }
+            let end = tokio::time::Instant::now() + Duration::from_secs(200);
+            for (client, target) in &mut pool {
+                let read = tokio::time::timeout_at(end, client.read(&mut [0; 8])).await;
+                if is_kept {
+                    assert!(read.is_err(), "{case}: {read:?}");
+                    target.write_all(b"more").await.unwrap();
+                    assert_eq!(read_all(client, 4).await, b"more", "{case}");
+                } else {
+                    assert_eq!(read.expect("it ends").expect("it ends cleanly"), 0, "{case}");
+                }
+            }
+            let told = forward.bridge.log().matches("an idle session ended after 180 s").count();
+            assert_eq!(told, usize::from(!is_kept), "{case}: {}", forward.bridge.log());
+            forward.stop("TERM").await;
+        });
+    }
+    cases.join_all().await;
+}
+
+/// The same of one that resumes: it is asked for an acknowledgement first, and told of if none comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_acknowledges_nothing_any_more_is_asked_and_told_of() {
+    let hang = Fault::new(Point::InputBytes(20), Action::Hang);
+    let instance = Instance::new(INSTANCE).agent(Agent::resumable().quick()).fault(hang);
+    let lab = Lab::new(instance).await;
+    let mut bridge = lab.start(&[QUIET_PORT]);
+    bridge.send(b"a question").await;
+    let mut target = lab.accept().await;
+    read_all(&mut target, 10).await;
+    target.write_all(b"an answer").await.unwrap();
+    bridge.expect(b"an answer").await;
+    bridge.send(b"and another question").await;
+    is_silent(&mut target, Duration::from_secs(45)).await;
+    assert_eq!(bridge.log(), "");
+    lab.session(|session| !session.client_syncs.is_empty()).await;
+    bridge.logged("ServerAliveInterval").await;
+    bridge.signal("TERM").await;
+    bridge.end().await;
+}
