@@ -40,7 +40,7 @@ async fn ten_sessions_share_one_connection(world: &World) {
 async fn a_local_forward_carries_connections(world: &World) {
     let echo = Echo::start().await;
     let port = free_port().await;
-    let forward = format!("127.0.0.1:{port}:{}", echo.addr);
+    let forward = format!("{ADDRESS}:{port}:{}", echo.addr);
     let mut ssh = hold_open(world.openssh("ssh").args(["-L", &forward])).await;
     let mut connections = JoinSet::new();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn a_local_forward_carries_connections(world: &World) {
 async fn a_dynamic_forward_carries_connections(world: &World) {
     let echo = Echo::start().await;
     let port = free_port().await;
-    let mut ssh = hold_open(world.openssh("ssh").args(["-D", &format!("127.0.0.1:{port}")])).await;
+    let mut ssh = hold_open(world.openssh("ssh").args(["-D", &format!("{ADDRESS}:{port}")])).await;
     let mut stream = connect(port).await;
     // SOCKS5 (RFC 1928): no authentication, then CONNECT to an IPv4 address.
     stream.write_all(&[5, 1, 0]).await.unwrap();
@@ -81,7 +81,7 @@ async fn hold_open(ssh: &mut Command) -> Child {
 }
 
 async fn connect(port: u16) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", port)).await.unwrap()
+    TcpStream::connect((ADDRESS, port)).await.unwrap()
 }
 
 /// What is sent comes back, and the end of file too.
@@ -99,9 +99,12 @@ async fn echoes(mut stream: TcpStream) {
     assert!(back == bytes, "{} bytes came back", back.len());
 }
 
-/// A port that was free a moment ago: ssh cannot be asked which one it took.
+/// Where only ssh listens in these tests, so that nobody takes a port that was free a moment ago: ssh cannot be
+/// asked which one it took.
+const ADDRESS: &str = "127.0.77.9";
+
 async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    TcpListener::bind((ADDRESS, 0)).await.unwrap().local_addr().unwrap().port()
 }
 
 /// A server that sends back what it gets.

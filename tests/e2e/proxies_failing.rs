@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use local_cloud::{Agent, Instance, LocalCloud, Tls};
-use tokio::net::TcpListener;
 
 use crate::case::{Case, run_all};
-use crate::lab::{Bridge, Lab};
+use crate::lab::{Bridge, Lab, refusing};
 use crate::relay::{Fault, NAME, Relay, Rules};
 use crate::world::INSTANCE;
 
@@ -65,7 +64,7 @@ async fn an_http_proxy_that_makes_no_way_is_told() {
     let socks = Rules::socks().start().await;
     let (tls, _) = Rules::http().tls();
     let (tls, plain) = (tls.start().await, Rules::http().start().await);
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_held, refusing) = refusing();
     let check = "scheme, address and port in --proxy";
     run_all(vec![
         through("nobody listens", format!("http://{refusing}")).within(15).fails(

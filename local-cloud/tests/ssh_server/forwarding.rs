@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::lab::{Lab, PATIENCE, ended, finish, line, noise};
@@ -38,8 +38,11 @@ async fn through(stream: impl AsyncRead + AsyncWrite, data: &[u8]) -> Vec<u8> {
     back
 }
 
+/// Where only ssh listens in these tests, so that nobody takes a port that was free a moment ago.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 78, 1);
+
 async fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = TcpListener::bind((ADDRESS, 0)).await.unwrap();
     listener.local_addr().unwrap().port()
 }
 
@@ -68,13 +71,13 @@ async fn a_local_forwarding_with_half_close() {
 async fn a_dynamic_forwarding() {
     let lab = Lab::new().await;
     let port = free_port().await;
-    let socks = format!("127.0.0.1:{port}");
+    let socks = format!("{ADDRESS}:{port}");
     let mut ssh = lab.ssh(["-o", "ExitOnForwardFailure=yes", "-D", &socks, "127.0.0.1"]);
     let mut child = ssh.arg("echo ready; cat").stdin(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(line(&mut stdout).await, "ready");
 
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let mut stream = TcpStream::connect((ADDRESS, port)).await.unwrap();
     // SOCKS 5: no authentication; connect to this name and port.
     stream.write_all(b"\x05\x01\x00").await.unwrap();
     let mut reply = [0; 2];
@@ -110,9 +113,12 @@ async fn a_remote_forwarding() {
 #[tokio::test]
 async fn no_forwarding_off_the_machine_or_to_nobody() {
     let lab = Lab::new().await;
+    // Bound and not listened on: connections to it are refused.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     for (target, reason) in [
         ("192.0.2.1:80", "administratively prohibited"),
-        (&format!("127.0.0.1:{}", free_port().await), "connect failed"),
+        (&held.local_addr().unwrap().to_string(), "connect failed"),
     ] {
         let output = finish(lab.ssh(["-W", target, "127.0.0.1"])).await;
         assert!(!output.status.success());

@@ -5,6 +5,7 @@
 
 use proptest::prelude::*;
 
+use super::fuzzed::byte_at;
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ impl Model {
         let answered = self.answered;
         self.answered += bytes;
         // No two begin alike, as though the target had been dialled again.
-        let payload: Vec<u8> = (answered..self.answered).map(|at| (at % 251) as u8).collect();
+        let payload: Vec<u8> = (answered..self.answered).map(byte_at).collect();
         self.frame(FrameType::OUTPUT, &payload);
     }
 

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::fuzzed::byte_at;
 use super::*;
 
 /// One thing that happens.
@@ -71,11 +72,6 @@ struct Model {
     closes: usize,
 }
 
-/// A byte of either stream, so that a byte out of place is seen.
-fn byte(index: usize) -> u8 {
-    (index % 251) as u8
-}
-
 impl Model {
     fn new(server_first: bool) -> Self {
         let now = Instant::now();
@@ -103,7 +99,7 @@ impl Model {
         match *step {
             Step::Local(bytes) => {
                 let bytes = bytes.min(self.session.local_room());
-                let chunk: Vec<u8> = (self.written..self.written + bytes).map(byte).collect();
+                let chunk: Vec<u8> = (self.written..self.written + bytes).map(byte_at).collect();
                 self.session.handle_local(self.now, &chunk);
                 self.written += bytes;
             }
@@ -112,7 +108,7 @@ impl Model {
                 self.eof = true;
             }
             Step::Output(bytes) if self.session.wants_remote() => {
-                let payload = (self.answered..self.answered + bytes).map(byte).collect();
+                let payload = (self.answered..self.answered + bytes).map(byte_at).collect();
                 self.frame(FrameType::OUTPUT, self.outputs, payload);
                 self.answered += bytes;
                 self.outputs += 1;
@@ -175,7 +171,7 @@ impl Model {
     fn deliver(&mut self, pieces: usize) {
         for bytes in std::iter::from_fn(|| self.session.poll_deliver()).take(pieces) {
             for &got in &bytes[..] {
-                assert_eq!(got, byte(self.delivered), "delivered byte {}", self.delivered);
+                assert_eq!(got, byte_at(self.delivered), "delivered byte {}", self.delivered);
                 self.delivered += 1;
             }
         }
@@ -203,7 +199,7 @@ impl Model {
             assert!(frame.payload.len() <= crate::proto::frame::MAX_PAYLOAD);
             assert!(!frame.payload.is_empty() || !self.eof, "a keepalive after the end of file");
             for &got in &frame.payload[..] {
-                assert_eq!(got, byte(self.arrived), "arrived byte {}", self.arrived);
+                assert_eq!(got, byte_at(self.arrived), "arrived byte {}", self.arrived);
                 self.arrived += 1;
             }
             self.sent.push((self.now, frame.payload.len()));

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::fuzzed::byte_at;
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -83,10 +84,6 @@ struct Far {
     out: Vec<Frame>,
 }
 
-fn byte(index: usize) -> u8 {
-    (index % 251) as u8
-}
-
 impl Far {
     fn say(&mut self, kind: FrameType, sequence: Sequence, payload: Bytes) {
         self.out.push(Frame {
@@ -101,7 +98,7 @@ impl Far {
     }
 
     fn answer(&mut self, bytes: usize) {
-        let payload: Bytes = (self.answered..self.answered + bytes).map(byte).collect();
+        let payload: Bytes = (self.answered..self.answered + bytes).map(byte_at).collect();
         self.answered += bytes;
         self.kept.push_back(payload.clone());
         let number = self.acknowledged + u32::try_from(self.kept.len()).unwrap();
@@ -123,7 +120,7 @@ impl Far {
                 self.received = input;
                 self.asked = false;
                 for &got in &frame.payload[..] {
-                    assert_eq!(got, byte(self.arrived), "arrived byte {}", self.arrived);
+                    assert_eq!(got, byte_at(self.arrived), "arrived byte {}", self.arrived);
                     self.arrived += 1;
                 }
             }
@@ -197,7 +194,7 @@ impl Model {
         match step {
             Step::Local(bytes) => {
                 let bytes = (*bytes).min(self.session.local_room());
-                let chunk: Vec<u8> = (self.written..self.written + bytes).map(byte).collect();
+                let chunk: Vec<u8> = (self.written..self.written + bytes).map(byte_at).collect();
                 self.session.handle_local(self.now, &chunk);
                 self.written += bytes;
             }
@@ -227,7 +224,12 @@ impl Model {
             Step::Deliver(pieces) => {
                 for bytes in std::iter::from_fn(|| self.session.poll_deliver()).take(*pieces) {
                     for &got in &bytes[..] {
-                        assert_eq!(got, byte(self.delivered), "delivered byte {}", self.delivered);
+                        assert_eq!(
+                            got,
+                            byte_at(self.delivered),
+                            "delivered byte {}",
+                            self.delivered
+                        );
                         self.delivered += 1;
                     }
                 }
