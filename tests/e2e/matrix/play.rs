@@ -34,7 +34,7 @@ const MARGIN: Duration = Duration::from_secs(20);
 /// So many cells are played at once.
 const AT_ONCE: usize = 8;
 /// The same of those that wait for most of their time.
-const WAITING_AT_ONCE: usize = 20;
+const WAITING_AT_ONCE: usize = 10;
 
 /// Plays every cell of some rows, and says of each one that is not as promised which it is.
 pub(super) async fn all(rows: Vec<Row>) {
@@ -178,7 +178,7 @@ async fn raw(row: &Row, scene: Scene, by: By, cell: Cell, load: Load) -> Result<
                 let args = ["forward", "--json", "-i", INSTANCE, "-L", &listen, "--no-probe"];
                 let mut command = lab.bridge(args);
                 common(command.args(["--grace", "0"]));
-                forward(&lab, &mut command, bytes, &expected, reader_waits, row.stays).await
+                forward(&lab, &mut command, bytes, &expected, reader_waits, row).await
             }
         }
     };
@@ -222,7 +222,7 @@ async fn forward(
     bytes: &[u8],
     expected: &[u8],
     waits: Duration,
-    stays: bool,
+    row: &Row,
 ) -> Result<Got, String> {
     let mut forward = Forward::run(command);
     let mut got = Got::default();
@@ -238,7 +238,7 @@ async fn forward(
     if let Some(error) = forward.so_far("error").first() {
         got.said = told(error);
     }
-    if !stays {
+    if !row.stays {
         lab.cloud.faults().clear();
         lab.cloud.update_access_key("testid", |key| key.state = local_cloud::KeyState::Active);
         let mut stream = TcpStream::connect(forward.address().await).await.unwrap();
@@ -250,6 +250,10 @@ async fn forward(
         }
         drop(stream);
         forward.told(2, "closed").await;
+    }
+    if !row.unknown {
+        // Once it is asked to stop, EndTerminalSession has a moment and no more.
+        lab.all_ended().await;
     }
     let over = forward.stop("TERM").await;
     got.said.push_str(&over.ended.stderr);
@@ -333,6 +337,8 @@ async fn ssh(row: &Row, scene: Scene, by: By, cell: Cell) -> Result<(), String> 
                 }
                 forward.told(2, "closed").await;
             }
+            // Once it is asked to stop, EndTerminalSession has a moment and no more.
+            world.check().await;
             forward.stop("TERM").await;
             got
         }
