@@ -15,7 +15,7 @@
 //! - [`tunnel`]: the async half of a session: dial, splice.
 //! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
 //! - [`proto`]: the rules of the stream, as a pure machine.
-//! - [`target`]: which instance is meant. [`table`]: rows for people.
+//! - [`target`]: which instance is meant. [`terminal`]: that of the process. [`table`]: rows for people.
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
 //! - [`prompt`]: questions on a terminal. [`replace`]: files of the user's that are changed.
@@ -46,6 +46,7 @@ pub mod spec;
 mod ssh_config;
 pub mod table;
 pub mod target;
+pub mod terminal;
 pub mod tls;
 pub mod tunnel;
 

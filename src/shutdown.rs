@@ -29,43 +29,64 @@ mod platform {
     use super::{Signal, io};
     use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-    /// Takes over the signals that ask the process to end, from when it is made.
+    /// Takes over the signals that ask the process to end, from when it is made. One that is not taken
+    /// over keeps the disposition that the process was started with.
     #[derive(Debug)]
     pub struct Signals {
-        /// Nothing where the process is to outlive its terminal.
         hangup: Option<Stream>,
-        interrupt: Stream,
-        terminate: Stream,
+        interrupt: Option<Stream>,
+        terminate: Option<Stream>,
     }
 
     impl Signals {
-        /// Starts to listen.
+        /// Starts to listen. An ignored SIGHUP stays ignored: the process is to outlive its terminal.
+        /// SIGINT and SIGTERM are taken over all the same: a shell starts background commands of a
+        /// script with SIGINT ignored, and the script stops them with it.
         ///
         /// # Errors
         /// When the system does not allow it.
         pub fn new() -> io::Result<Self> {
-            let outlives = hangup_is_ignored();
             Ok(Self {
-                hangup: (!outlives).then(|| signal(SignalKind::hangup())).transpose()?,
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
+                hangup: unless_ignored(SignalKind::hangup(), ignored())?,
+                interrupt: Some(signal(SignalKind::interrupt())?),
+                terminate: Some(signal(SignalKind::terminate())?),
+            })
+        }
+
+        /// The same, but each signal that is ignored stays ignored: sftp starts ssh, and with it the
+        /// ProxyCommand, with SIGINT ignored, and needs both after Ctrl-C.
+        ///
+        /// # Errors
+        /// When the system does not allow it.
+        pub fn inherited() -> io::Result<Self> {
+            let ignored = ignored();
+            Ok(Self {
+                hangup: unless_ignored(SignalKind::hangup(), ignored)?,
+                interrupt: unless_ignored(SignalKind::interrupt(), ignored)?,
+                terminate: unless_ignored(SignalKind::terminate(), ignored)?,
             })
         }
 
         /// Waits for the next one. Cancel-safe.
         pub async fn next(&mut self) -> Signal {
-            let hangup = async {
-                match &mut self.hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                _ = hangup => Signal::Hangup,
-                _ = self.interrupt.recv() => Signal::Interrupt,
-                _ = self.terminate.recv() => Signal::Terminate,
+                () = received(&mut self.hangup) => Signal::Hangup,
+                () = received(&mut self.interrupt) => Signal::Interrupt,
+                () = received(&mut self.terminate) => Signal::Terminate,
             }
         }
+    }
+
+    async fn received(stream: &mut Option<Stream>) {
+        match stream {
+            Some(stream) => drop(stream.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn unless_ignored(kind: SignalKind, ignored: u64) -> io::Result<Option<Stream>> {
+        let bit = 1_u64 << (kind.as_raw_value() - 1);
+        (ignored & bit == 0).then(|| signal(kind)).transpose()
     }
 
     /// Makes a file that may not grow any further (`ulimit -f`) an error like that of a full disk, where
@@ -76,18 +97,15 @@ mod platform {
         let _ = signal(kind);
     }
 
-    /// Whether whoever started the process has had SIGHUP ignored, as nohup does: an ssh that was
-    /// started so stays when its terminal goes, and needs us. Only Linux tells.
-    fn hangup_is_ignored() -> bool {
-        const OF_HANGUP: u64 = 1;
-
+    /// The signals that are ignored, since whoever started the process had them ignored: bit N-1 is
+    /// that of signal N. Only Linux tells without unsafe code; elsewhere none is said to be.
+    fn ignored() -> u64 {
         if !cfg!(target_os = "linux") {
-            return false;
+            return 0;
         }
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-        ignored.is_some_and(|bits| bits & OF_HANGUP != 0)
+        ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
     }
 }
 
@@ -111,6 +129,14 @@ mod platform {
         /// When the system does not allow it.
         pub fn new() -> io::Result<Self> {
             Ok(Self { close: ctrl_close()?, interrupt: ctrl_c()?, terminate: ctrl_break()? })
+        }
+
+        /// The same.
+        ///
+        /// # Errors
+        /// When the system does not allow it.
+        pub fn inherited() -> io::Result<Self> {
+            Self::new()
         }
 
         /// Waits for the next one. Cancel-safe.

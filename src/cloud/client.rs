@@ -198,10 +198,8 @@ impl Client {
             // Nothing was sent.
             () = &mut unwanted => Err(Arc::new(credentials::Error::Stopped)),
         };
-        let credentials = credentials.map_err(|problem| {
-            let context = Context::of(&self.config, call.action, call.subject.clone(), None);
-            Error::new(Problem::Credentials(problem), context, None, 0)
-        })?;
+        let credentials = credentials
+            .map_err(|problem| self.without_credentials(problem, call.action, &call.subject))?;
         let refused = match self.call_as(call, Some(&credentials), &mut unwanted).await {
             Err(error) if error.kind() == Kind::TokenExpired => error,
             answered => return answered,
@@ -220,6 +218,25 @@ impl Client {
                 Err(refused.with_note(note))
             }
         }
+    }
+
+    /// Gets the credentials that calls will be signed with.
+    ///
+    /// # Errors
+    /// When there are none, in the words of a call of `action`.
+    pub async fn obtain_credentials(&self, action: &'static str) -> Result<(), Error> {
+        let obtained = self.config.credentials.get().await;
+        obtained.map(drop).map_err(|problem| self.without_credentials(problem, action, &None))
+    }
+
+    fn without_credentials(
+        &self,
+        problem: Arc<credentials::Error>,
+        action: &'static str,
+        subject: &Option<String>,
+    ) -> Error {
+        let context = Context::of(&self.config, action, subject.clone(), None);
+        Error::new(Problem::Credentials(problem), context, None, 0)
     }
 
     /// Makes a call, in several tries if need be, within the time for it. A try whose answer does not

@@ -18,6 +18,7 @@ mod session;
 mod ssh_config;
 mod start;
 mod target;
+mod waiting;
 mod warning;
 
 use std::cell::RefCell;

@@ -17,6 +17,7 @@ use super::register::{Registration, check_user};
 use super::session::{Ask, Carried, Plan, Witness};
 use super::start::{Starter, carry_started_by, do_started};
 use super::target::{Finder, Found};
+use super::waiting::telling;
 use super::warning::Warning;
 use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
 use crate::cli::{self, Global};
@@ -27,6 +28,7 @@ use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
 use crate::target::is_id;
+use crate::terminal;
 use crate::tunnel::driver::{LocalError, Notice, Observer, Outcome};
 use crate::tunnel::endpoint::{self, Endpoint, LocalWrite};
 use crate::tunnel::error::Target;
@@ -51,11 +53,16 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,
     };
-    let signals =
-        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+    let signals = Signals::inherited()
+        .map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
         .map_err(|error| Plain(format!("cannot use stdin and stdout: {error}")))?;
-    let finder = Finder::new(&Cloud::open(global)?, &args.target, &args.look_up)?;
+    let cloud = Cloud::open(global)?;
+    let asks = cloud.client.config().credentials.recipe().runs_a_program();
+    if !asks {
+        terminal::leave();
+    }
+    let finder = Finder::new(&cloud, &args.target, &args.look_up)?;
 
     let (gate, writer) = Gate::new(local.writer);
     let look = Look::default();
@@ -66,25 +73,27 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
             logging::tell(&format!("ecs-bridge: {text}"));
         }
     });
-    let has_begun = Cell::new(false);
+    let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));
     let key = key.as_ref();
-    let mut run = Run { args, starter, plan, key, gate, look, signals, local, has_begun };
-    let found = match run.unless_ended(finder.find()).await {
-        Ok(found) => found?,
-        Err(done) => return Ok(done),
-    };
-    match run.carry(&found).await {
-        // What a session has taken from the local side is gone.
-        Err(error) if error.is_unknown_instance() && !run.has_begun.get() => {
-            match run.unless_ended(finder.again(&found)).await {
-                Ok(Ok(Some(found))) => run.carry(&found).await,
-                Ok(Ok(None)) => Err(error),
-                Ok(Err(error)) => Err(error),
-                Err(done) => Ok(done),
-            }
+    let opened = Rc::clone(&is_open);
+    let mut run = Run { args, starter, plan, key, gate, look, signals, local, has_begun, opened };
+    if asks {
+        // The program may ask on the terminal, which is left afterwards.
+        match run.unless_ended(cloud.client.obtain_credentials("StartTerminalSession")).await {
+            Ok(obtained) => obtained?,
+            Err(done) => return Ok(done),
         }
-        done => done,
+        terminal::leave();
     }
+    let tell = || {
+        if !quiet && !is_open.get() {
+            let (port, instance) = (args.port, &args.target);
+            logging::tell(&format!(
+                "ecs-bridge: waiting for a session to port {port} of {instance}"
+            ));
+        }
+    };
+    telling(tell, run.find_and_carry(&finder)).await
 }
 
 /// The command at work.
@@ -99,9 +108,31 @@ struct Run<'a, R, W> {
     local: Endpoint<R, W>,
     /// Whether there was a session.
     has_begun: Cell<bool>,
+    /// Whether one was open.
+    opened: Rc<Cell<bool>>,
 }
 
 impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
+    /// Finds the instance, and carries a session with it to its end.
+    async fn find_and_carry(&mut self, finder: &Finder) -> Result<Done> {
+        let found = match self.unless_ended(finder.find()).await {
+            Ok(found) => found?,
+            Err(done) => return Ok(done),
+        };
+        match self.carry(&found).await {
+            // What a session has taken from the local side is gone.
+            Err(error) if error.is_unknown_instance() && !self.has_begun.get() => {
+                match self.unless_ended(finder.again(&found)).await {
+                    Ok(Ok(Some(found))) => self.carry(&found).await,
+                    Ok(Ok(None)) => Err(error),
+                    Ok(Err(error)) => Err(error),
+                    Err(done) => Ok(done),
+                }
+            }
+            done => done,
+        }
+    }
+
     /// Waits for something that there may soon be no use for any more.
     async fn unless_ended<T>(
         &mut self,
@@ -128,6 +159,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             started: Notify::new(),
             ready: Notify::new(),
             has_begun: &self.has_begun,
+            opened: &self.opened,
             target: &plan.target,
         };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
@@ -291,12 +323,14 @@ struct Keeper<'a> {
     started: Notify,
     ready: Notify,
     has_begun: &'a Cell<bool>,
+    opened: &'a Cell<bool>,
     target: &'a Target,
 }
 
 impl Observer for Keeper<'_> {
     fn ready(&self) {
         self.is_final.set(true);
+        self.opened.set(true);
         self.ready.notify_one();
     }
 

@@ -261,7 +261,12 @@ async fn come_up(
                     lacks.set("it is still being stopped");
                     starter.tell(format!("{label} is being stopped: it is started after that"));
                 }
-                _ => lacks.set("it is still starting"),
+                _ => {
+                    lacks.set("it is still starting");
+                    if !is_started {
+                        starter.tell(format!("{label} is starting"));
+                    }
+                }
             }
             pause.wait().await;
         }

@@ -1,7 +1,9 @@
 //! A program of the user's own that prints credentials.
 //!
-//! It is run without a shell, without stdin and in a process group of its own, which is ended as a
-//! whole when its time is over or nobody waits for it any more. What it writes to stderr goes where
+//! It is run without a shell and without stdin. Where this process is in the foreground of a terminal, the
+//! program is so too: it may ask there (`/dev/tty`), for a code of a second factor, say. Elsewhere it has a
+//! process group of its own. It is ended, with what it has started, when its time is over or nobody waits
+//! for it any more. What it writes to stderr goes where
 //! this program's stderr goes, and nowhere else.
 
 use std::process::{ExitStatus, Stdio};
@@ -15,11 +17,14 @@ use tokio::time::timeout;
 use super::json::{self, Names, Parts};
 use super::lease::Lease;
 use super::{Error, Source};
+use crate::terminal::Foreground;
 
 /// How long the program may take.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How long its stdout may stay open once it has ended: what it has left behind may hold it.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long after the program this process may take to notice Ctrl-C itself.
+const INTERRUPT: Duration = Duration::from_secs(1);
 /// The most that it may print, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -89,8 +94,8 @@ impl Problem {
                 "run process_command by hand; what it says is on stderr, above".to_owned()
             }
             Self::Timeout { .. } => {
-                "run process_command by hand; it may wait for an answer, but it \
-                                     has neither stdin nor the terminal here"
+                "run process_command by hand; it may wait for an answer: it can ask on the \
+                                     terminal (/dev/tty) where there is one, and it has no stdin"
                     .to_owned()
             }
             Self::TooMuch { .. } | Self::Unusable { .. } => {
@@ -132,14 +137,17 @@ async fn output(words: &[String]) -> Result<SecretString, Problem> {
     let program = program.clone();
     let mut command = Command::new(&program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let foreground = Foreground::get();
     #[cfg(unix)]
-    command.process_group(0);
+    if foreground.is_none() {
+        command.process_group(0);
+    }
     let spawned = command.spawn();
     let child = spawned.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
-    let mut group = Group(child);
+    let mut group = Group { child, foreground };
 
     let mut printed = Vec::new();
-    let Some(stdout) = group.0.stdout.take() else { return Err(Problem::NotACommand) };
+    let Some(stdout) = group.child.stdout.take() else { return Err(Problem::NotACommand) };
     let mut stdout = stdout.take(MAX_OUTPUT + 1);
     let status = {
         // What cannot be read any more shows in what it has printed.
@@ -150,9 +158,9 @@ async fn output(words: &[String]) -> Result<SecretString, Problem> {
                 if read.is_ok_and(|length| length as u64 > MAX_OUTPUT) {
                     return Err(Problem::TooMuch { program });
                 }
-                group.0.wait().await
+                group.child.wait().await
             }
-            status = group.0.wait() => {
+            status = group.child.wait() => {
                 let _ = timeout(DRAIN, reading).await;
                 status
             }
@@ -160,6 +168,10 @@ async fn output(words: &[String]) -> Result<SecretString, Problem> {
     };
     let status = status.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
     if !status.success() {
+        if group.foreground.is_some() && was_interrupted(status) {
+            // Ctrl-C was for this process too, which ends by it.
+            tokio::time::sleep(INTERRUPT).await;
+        }
         return Err(Problem::Failed { program, status });
     }
     if printed.len() as u64 > MAX_OUTPUT {
@@ -193,22 +205,68 @@ fn parts(output: &str) -> Result<Parts, String> {
     Ok(parts)
 }
 
+/// Whether Ctrl-C has ended a program, or what a shell has started for it.
+fn was_interrupted(status: ExitStatus) -> bool {
+    const INTERRUPT: i32 = 2;
+
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None;
+    signal == Some(INTERRUPT) || status.code() == Some(128 + INTERRUPT)
+}
+
 /// A program and all that it has started, ended when this is dropped before it has ended. What a
 /// program leaves behind that has ended stays: it does so on purpose.
-struct Group(Child);
+struct Group {
+    child: Child,
+    /// The terminal that it shares with this process; without one it has a process group of its own.
+    foreground: Option<Foreground>,
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
         // Once it was waited for it has no id any more.
         #[cfg(unix)]
-        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok())
-            && let Some(group) = rustix::process::Pid::from_raw(id)
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok())
+            && let Some(id) = rustix::process::Pid::from_raw(id)
         {
+            use rustix::process::{Signal, kill_process, kill_process_group};
+
             // They may have ended in this very moment.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            if self.foreground.is_none() {
+                let _ = kill_process_group(id, Signal::KILL);
+            } else {
+                for started in started_by(id) {
+                    let _ = kill_process(started, Signal::KILL);
+                }
+            }
         }
-        let _ = self.0.start_kill();
+        let _ = self.child.start_kill();
+        if let Some(foreground) = &self.foreground {
+            foreground.restore();
+        }
     }
+}
+
+/// The processes that a process has started, and those that they have started. Only Linux tells.
+#[cfg(unix)]
+fn started_by(process: rustix::process::Pid) -> Vec<rustix::process::Pid> {
+    let mut all = Vec::new();
+    let mut next = vec![process];
+    while let Some(process) = next.pop() {
+        let id = process.as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            let child = child.parse().ok().and_then(rustix::process::Pid::from_raw);
+            // One that starts others without end is not followed for ever.
+            if let Some(child) = child.filter(|_| all.len() < 1000) {
+                all.push(child);
+                next.push(child);
+            }
+        }
+    }
+    all
 }
 
 #[cfg(unix)]

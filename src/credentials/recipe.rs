@@ -93,6 +93,11 @@ impl Recipe {
         format!("{}: {}", self.source(), parts.join(" "))
     }
 
+    /// Whether a program of the user's own is run for them, which may ask on the terminal.
+    pub fn runs_a_program(&self) -> bool {
+        matches!(self.way, Way::External(_))
+    }
+
     /// The credentials, where nobody has to be asked for them.
     pub(super) fn lease(&self) -> Option<&Lease> {
         match &self.way {

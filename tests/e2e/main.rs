@@ -25,6 +25,8 @@ mod credentials_files;
 mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;
+#[cfg(target_os = "linux")]
+mod credentials_terminal;
 mod dialogue;
 mod doctor;
 mod doctor_keys;
@@ -62,6 +64,8 @@ mod lab;
 mod leaks;
 mod list;
 mod list_agents;
+#[cfg(target_os = "linux")]
+mod masters;
 #[cfg(target_os = "linux")]
 mod matrix;
 #[cfg(target_os = "linux")]

@@ -40,6 +40,24 @@ async fn converse(bridge: &mut Bridge, mut far: TcpStream) {
     bridge.expect(b"more").await;
 }
 
+/// Somebody else has started it: that is told, and waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_starting_already_is_told_of_and_waited_for() {
+    let lab = Lab::new(instance(InstanceStatus::Starting)).await;
+    let mut bridge = lab.start(&["--start"]);
+    bridge.logged("ecs-bridge: i-bp1example0001 is starting\n").await;
+    lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Running);
+    bridge.send(BANNER).await;
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("is starting").count(), 1, "{}", ended.stderr);
+    assert_eq!(count(&lab, "StartInstance"), 0);
+    lab.all_ended().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_instance_is_started_and_nothing_that_was_said_is_lost() {
     let lab = stopped().await;

@@ -10,8 +10,8 @@ use std::process::Stdio;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ use crate::world::PATIENCE;
 /// A terminal, and what was written on it so far.
 pub(crate) struct Terminal {
     slave: Option<OwnedFd>,
+    keys: Sender,
     shown: watch::Receiver<String>,
     reading: JoinHandle<()>,
 }
@@ -39,6 +40,8 @@ impl Terminal {
         let slave = OpenOptions::new().read(true).write(true).custom_flags(no_ctty).open(path);
         let slave = Some(OwnedFd::from(slave.unwrap()));
         fcntl_setfl(&master, fcntl_getfl(&master).unwrap() | OFlags::NONBLOCK).unwrap();
+        // It can be written to as a pipe is; that makes no difference to the event loop.
+        let keys = Sender::from_owned_fd_unchecked(master.try_clone().unwrap()).unwrap();
         let mut master = waitable(master);
         let (sender, shown) = watch::channel(String::new());
         let reading = tokio::spawn(async move {
@@ -53,7 +56,7 @@ impl Terminal {
                 }
             }
         });
-        Self { slave, shown, reading }
+        Self { slave, keys, shown, reading }
     }
 
     /// Another end of it, as a program has it.
@@ -71,11 +74,22 @@ impl Terminal {
         outer.spawn().expect("util-linux's setsid is installed")
     }
 
+    /// Types on it.
+    pub(crate) async fn types(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).await.unwrap();
+    }
+
     /// Waits until something stands on it.
     pub(crate) async fn shows(&mut self, text: &str) {
         let wait = self.shown.wait_for(|shown| shown.contains(text));
         let found = matches!(timeout(PATIENCE, wait).await, Ok(Ok(_)));
         assert!(found, "the terminal does not show {text:?}: {}", self.shown());
+    }
+
+    /// Whether it shows what is typed on it.
+    pub(crate) fn echoes(&self) -> bool {
+        let attributes = rustix::termios::tcgetattr(&self.keys).unwrap();
+        attributes.local_modes.contains(rustix::termios::LocalModes::ECHO)
     }
 
     /// What stands on it.

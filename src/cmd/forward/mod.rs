@@ -24,6 +24,7 @@ use self::report::{Event, Reporter};
 use super::agent::AgentVersions;
 use super::session::{Ask, Plan};
 use super::target::Finder;
+use super::waiting::telling;
 use super::{Cloud, Done, Mistake, Plain, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
@@ -129,6 +130,9 @@ async fn serve_lanes(
     if !args.no_probe {
         let probes =
             futures_util::future::try_join_all(lanes.iter().map(|lane| lane.probe(context)));
+        let waits =
+            || context.reporter.note("waiting for a session, to see that the target is there");
+        let probes = telling(waits, probes);
         let mut probes = std::pin::pin!(probes);
         loop {
             tokio::select! {
