@@ -87,6 +87,7 @@ mod send_key_waiting;
 mod send_key_words;
 mod slow_reader;
 mod ssh_config;
+mod ssh_config_machine;
 mod start;
 mod targets;
 mod targets_failing;
