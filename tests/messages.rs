@@ -96,6 +96,9 @@ if test -n "${STDIN-}"; then printf '%s\n' "$STDIN" >"$run/in"; else : >"$run/in
 unset CLOUD NEW STDIN TRYCMD MESSAGES_IN_A_BARE_ENVIRONMENT
 cd "$run/home"
 HOME=$(pwd -P)
+export BRIDGE='"#,
+    env!("CARGO_BIN_EXE_ecs-bridge"),
+    r#"'
 PATH="@LAB@/bin:$PATH"
 export HOME PATH COLUMNS=100
 code=0
@@ -130,9 +133,9 @@ if test "$1" = -V; then
     exit
 fi
 for host; do :; done
-echo "hostname $host"
-echo "identityfile ~/.ssh/id_ed25519"
-test -n "${SSH_PLAIN-}" || echo "proxycommand ecs-bridge proxy '$host' 22"
+echo "identityfile ~/keys/private"
+test -n "${SSH_PLAIN-}" && exit
+case "$host" in i-*|mi-*|*.ecs) echo "proxycommand $BRIDGE proxy '$host' 22" ;; esac
 "#;
 
 /// The home folder of someone who has profiles, good ones and others.

@@ -1,6 +1,8 @@
 //! What `ssh -G` says that ssh would do with a host.
 
+use std::env;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -34,6 +36,38 @@ pub(crate) async fn options(host: &str) -> Result<Options, String> {
         }
         Err(error) => Err(format!("ssh cannot be run: {error}")),
     }
+}
+
+/// The words of a command that `ssh -G` shows. One that does not come apart is one word.
+pub(crate) fn words(command: &str) -> Vec<String> {
+    let split = match cfg!(windows) {
+        true => shlex::split(&command.replace('\\', r"\\")),
+        false => shlex::split(command),
+    };
+    let words = split.unwrap_or_else(|| vec![command.to_owned()]);
+    words.iter().map(|word| word.replace("%%", "%")).collect()
+}
+
+/// Where a program is that is named by its path, or by its name in PATH; `None` if it cannot be run.
+pub(crate) fn executable(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return is_executable(program).then(|| program.to_owned());
+    }
+    let path = env::var_os("PATH")?;
+    let found = env::split_paths(&path).map(|folder| folder.join(program));
+    let mut found = found.flat_map(|path| [path.with_extension(env::consts::EXE_EXTENSION), path]);
+    found.find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    path.is_file()
 }
 
 impl Options {

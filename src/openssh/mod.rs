@@ -1,6 +1,7 @@
 //! This machine's `ssh`: which version it is, what it makes of its configuration, and whether the
 //! user's shell can run its `ProxyCommand`.
 
+mod agent;
 mod config;
 mod shell;
 mod version;
@@ -13,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-pub(crate) use config::{Options, options};
+pub(crate) use agent::{AgentKeys, agent_keys};
+pub(crate) use config::{Options, executable, options, words};
 pub(crate) use shell::{ShellProblem, check_shell};
 pub(crate) use version::{Ssh, installed};
 

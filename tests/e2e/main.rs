@@ -29,6 +29,7 @@ mod dialogue;
 mod doctor;
 mod doctor_keys;
 mod doctor_look;
+mod doctor_ssh;
 mod doctor_table;
 mod ending;
 mod failing;
