@@ -37,10 +37,11 @@ const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
-    Finder::check(&args.target)?;
+    let words = args.target.as_deref().unwrap_or_default();
+    Finder::check(words)?;
     check_send_key(args)?;
     let target = Target {
-        instance: args.target.clone(),
+        instance: words.to_owned(),
         name: None,
         remote_host: args.remote_host.clone(),
         port: args.port,
@@ -55,7 +56,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
         .map_err(|error| Plain(format!("cannot use stdin and stdout: {error}")))?;
-    let finder = Finder::new(&Cloud::open(global)?, &args.target, &args.look_up)?;
+    let finder = Finder::new(&Cloud::open(global)?, words, &args.look_up)?;
 
     let (gate, writer) = Gate::new(local.writer);
     let look = Look::default();

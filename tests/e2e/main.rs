@@ -92,6 +92,7 @@ mod ssh_config_machine;
 mod start;
 mod targets;
 mod targets_failing;
+mod targets_given;
 mod targets_gone;
 mod targets_memory;
 mod targets_ssh;
