@@ -14,6 +14,7 @@ mod start;
 mod text;
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ use self::ssh_config::SSH_CONFIG_ABOUT;
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
-use crate::explain::{ExitCode, Report};
+use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
 use crate::spec::{self, bind};
@@ -99,7 +100,21 @@ fn refuse(error: &clap::Error) -> ! {
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
     }
-    error.exit()
+    if error.use_stderr() {
+        error.exit();
+    }
+    // Help and the version, which clap would call printed whether they are or not.
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    let code = match printed.map_err(Unwritten) {
+        // Whoever has closed the pipe wants no more of it.
+        Err(Unwritten(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let unwritten = Unwritten(error);
+            logging::tell(&Report::new(&unwritten));
+            unwritten.exit_code()
+        }
+        _ => ExitCode::Ok,
+    };
+    std::process::exit(i32::from(code as u8))
 }
 
 fn unset_empty(command: clap::Command) -> clap::Command {

@@ -90,6 +90,7 @@ mod slow_reader;
 mod ssh_config;
 mod ssh_config_machine;
 mod start;
+mod stdout_failing;
 mod targets;
 mod targets_failing;
 mod targets_given;
