@@ -14,12 +14,10 @@ mod start;
 mod text;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::error::{ContextKind, ContextValue};
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
 };
@@ -38,14 +36,14 @@ use self::list::LIST_ABOUT;
 pub use self::list::List;
 pub use self::look_up::LookUp;
 pub use self::session::{ConnectionType, Session};
-use self::settle::line_for;
+use self::settle::refuse;
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
 pub use self::shell::{CompleteTargets, Completions, Man};
 use self::ssh_config::SSH_CONFIG_ABOUT;
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
-use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
+use crate::explain::{ExitCode, Report};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
 use crate::spec::{self, bind};
@@ -86,35 +84,6 @@ impl Cli {
         });
         parsed.unwrap_or_else(|error| error.exit())
     }
-}
-
-/// Ends with what clap says; or, for a command of other programs, with the line that does it here.
-fn refuse(error: &clap::Error) -> ! {
-    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
-        let mut words = std::env::args_os().skip_while(|other| other != word.as_str());
-        let words: Vec<_> = words.by_ref().skip(1).collect();
-        if let Some(line) = line_for(word, &words) {
-            logging::tell(&format!(
-                "ecs-bridge: error: there is no command '{word}'\n  fix: {line}"
-            ));
-            std::process::exit(i32::from(ExitCode::Usage as u8));
-        }
-    }
-    if error.use_stderr() {
-        error.exit();
-    }
-    // Help and the version, which clap would call printed whether they are or not.
-    let printed = error.print().and_then(|()| std::io::stdout().flush());
-    let code = match printed.map_err(Unwritten) {
-        // Whoever has closed the pipe wants no more of it.
-        Err(Unwritten(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let unwritten = Unwritten(error);
-            logging::tell(&Report::new(&unwritten));
-            unwritten.exit_code()
-        }
-        _ => ExitCode::Ok,
-    };
-    std::process::exit(i32::from(code as u8))
 }
 
 fn unset_empty(command: clap::Command) -> clap::Command {

@@ -1,11 +1,14 @@
-//! What several options together mean: the instance, which is given by position or by `-i`.
+//! What several options together mean, and what is said of a command line that is not run.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use clap::CommandFactory as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Cli, Command};
+use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
+use crate::logging;
 use crate::target::unquoted;
 
 /// The port where none is given.
@@ -81,8 +84,37 @@ fn with_port(
     one(target, instance)
 }
 
+/// Ends with what clap says; or, for a command of other programs, with the line that does it here.
+pub(super) fn refuse(error: &clap::Error) -> ! {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        let mut words = std::env::args_os().skip_while(|other| other != word.as_str());
+        let words: Vec<_> = words.by_ref().skip(1).collect();
+        if let Some(line) = line_for(word, &words) {
+            logging::tell(&format!(
+                "ecs-bridge: error: there is no command '{word}'\n  fix: {line}"
+            ));
+            std::process::exit(i32::from(ExitCode::Usage as u8));
+        }
+    }
+    if error.use_stderr() {
+        error.exit();
+    }
+    // Help and the version, which clap would call printed whether they are or not.
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    let code = match printed.map_err(Unwritten) {
+        // Whoever has closed the pipe wants no more of it.
+        Err(Unwritten(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let unwritten = Unwritten(error);
+            logging::tell(&Report::new(&unwritten));
+            unwritten.exit_code()
+        }
+        _ => ExitCode::Ok,
+    };
+    std::process::exit(i32::from(code as u8))
+}
+
 /// What other programs call what ssh does, and the line that does it here.
-pub(super) fn line_for(command: &str, words: &[OsString]) -> Option<String> {
+fn line_for(command: &str, words: &[OsString]) -> Option<String> {
     const SHELL: [&str; 12] = [
         "connect",
         "ssh",

@@ -93,9 +93,7 @@ impl Broken {
 
 impl Explain for Broken {
     fn why(&self) -> Option<String> {
-        match self {
-            _ => self.inner().why(),
-        }
+        self.inner().why()
     }
 
     fn remedy(&self) -> Option<String> {

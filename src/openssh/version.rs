@@ -22,7 +22,7 @@ const SHOWN: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ssh {
     /// OpenSSH, with its major and minor version.
-    OpenSsh {
+    Version {
         /// As it names itself: `OpenSSH_9.2p1`.
         name: String,
         version: (u32, u32),
@@ -56,7 +56,7 @@ fn parse(text: &str) -> Ssh {
         let (major, rest) = digits.split_once('.')?;
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let version = (major.parse().ok()?, rest.get(..end)?.parse().ok()?);
-        Some(Ssh::OpenSsh { name: name.to_owned(), version })
+        Some(Ssh::Version { name: name.to_owned(), version })
     });
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     found.unwrap_or_else(|| match first {
@@ -83,7 +83,7 @@ impl Ssh {
 
     fn is_at_least(&self, first: (u32, u32)) -> bool {
         match self {
-            Self::OpenSsh { version, .. } => *version >= first,
+            Self::Version { version, .. } => *version >= first,
             Self::Other(_) | Self::Missing => true,
             Self::Unknown(_) => false,
         }
@@ -93,7 +93,7 @@ impl Ssh {
 impl fmt::Display for Ssh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenSsh { name, .. } => f.write_str(name),
+            Self::Version { name, .. } => f.write_str(name),
             Self::Other(name) => write!(f, "the ssh in PATH is not OpenSSH: {name}"),
             Self::Missing => f.write_str("there is no ssh in PATH"),
             Self::Unknown(why) => f.write_str(why),
@@ -117,7 +117,7 @@ mod tests {
             ("OpenSSH_6.6.1p1", (6, 6), false),
         ] {
             let ssh = parse(text);
-            assert!(matches!(&ssh, Ssh::OpenSsh { version: found, .. } if *found == version));
+            assert!(matches!(&ssh, Ssh::Version { version: found, .. } if *found == version));
             assert_eq!(ssh.knows_known_hosts_command(), knows, "{text}");
             assert_eq!(ssh.knows_include(), version > (7, 2), "{text}");
         }

@@ -41,10 +41,10 @@ impl Exam<'_> {
         }
         let ssh = openssh::installed().await;
         let outcome = match &ssh {
-            Ssh::OpenSsh { name, .. } if ssh.knows_known_hosts_command() => {
+            Ssh::Version { name, .. } if ssh.knows_known_hosts_command() => {
                 Outcome::passed(name.clone())
             }
-            Ssh::OpenSsh { name, .. } => Outcome::passed(format!(
+            Ssh::Version { name, .. } => Outcome::passed(format!(
                 "{name}; OpenSSH 8.5 or newer can check host keys over the control plane"
             )),
             other => Outcome::Unknown(
@@ -63,7 +63,7 @@ impl Exam<'_> {
         if let Some(needless) = self.without_ssh() {
             return needless;
         }
-        let Some(Ssh::OpenSsh { name, .. }) = self.ssh.get() else {
+        let Some(Ssh::Version { name, .. }) = self.ssh.get() else {
             return super::not_known("what ssh does");
         };
         let mut other = None;

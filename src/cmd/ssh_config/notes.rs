@@ -16,7 +16,7 @@ use crate::ssh_config::clash::{Clash, Effect, clashes};
 /// Says what the installed ssh does not know of what was to be written.
 pub(super) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
     match ssh {
-        Ssh::OpenSsh { .. } => {}
+        Ssh::Version { .. } => {}
         Ssh::Missing => note(
             global,
             "there is no ssh in PATH: install OpenSSH's client, 8.5 or newer, to use what is \
@@ -30,7 +30,7 @@ pub(super) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
             _ => "would be stopped by KnownHostsCommand, which is left out",
         };
         let name = match ssh {
-            Ssh::OpenSsh { name, .. } => name.as_str(),
+            Ssh::Version { name, .. } => name.as_str(),
             _ => "ssh, whose version is not known,",
         };
         note(
