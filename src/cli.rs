@@ -7,6 +7,7 @@ mod keys;
 mod list;
 mod look_up;
 mod session;
+mod settle;
 mod shell;
 mod ssh_config;
 mod start;
@@ -35,6 +36,7 @@ use self::list::LIST_ABOUT;
 pub use self::list::List;
 pub use self::look_up::LookUp;
 pub use self::session::{ConnectionType, Session};
+use self::settle::refuse;
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
 pub use self::shell::{CompleteTargets, Completions, Man};
 use self::ssh_config::SSH_CONFIG_ABOUT;
@@ -75,8 +77,12 @@ impl Cli {
             logging::tell(&Report::new(&KeyError::Private { path: None }));
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
-        let matches = command.get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&error));
+        let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
+            cli.settle()?;
+            Ok(cli)
+        });
+        parsed.unwrap_or_else(|error| error.exit())
     }
 }
 
@@ -257,12 +263,16 @@ pub enum Command {
 )]
 pub struct Proxy {
     /// The instance
-    #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
-    pub target: String,
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
+    pub target: Option<String>,
 
     /// The port of the instance
     #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
+
+    /// The instance, instead of TARGET
+    #[arg(short, long, value_name = "TARGET", value_hint = ValueHint::Hostname)]
+    pub instance: Option<String>,
 
     /// Connect to another host that the instance can reach, instead of the instance itself
     #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST", hide_env_values = true)]

@@ -60,6 +60,17 @@ pub trait Explain: std::error::Error {
     }
 }
 
+/// Stdout cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct Unwritten(pub std::io::Error);
+
+impl Explain for Unwritten {
+    fn remedy(&self) -> Option<String> {
+        Some("check what stdout is connected to, and whether there is room".to_owned())
+    }
+}
+
 /// The message for one failure, ready to be printed.
 ///
 /// ```text

@@ -35,6 +35,7 @@ pub mod explain;
 pub mod fuzzing;
 pub mod logging;
 pub mod net;
+mod openssh;
 pub mod prompt;
 pub mod proto;
 pub mod proxy;

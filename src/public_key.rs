@@ -170,7 +170,11 @@ fn usual(home: Option<&Path>) -> Result<Loaded, KeyError> {
     Err(KeyError::NoneThere { folder })
 }
 
-fn from_file(path: PathBuf) -> Result<Loaded, KeyError> {
+/// Reads a key from a file.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn from_file(path: PathBuf) -> Result<Loaded, KeyError> {
     let text = match File::open(&path) {
         Ok(file) => read(file),
         Err(source) => Err(KeyError::Read(source)),

@@ -80,10 +80,42 @@ pub enum TargetError {
     /// A tag without a key.
     #[error("{0:?} names no tag")]
     NoKey(String),
+    /// `user@instance`.
+    #[error("'{user}@{instance}' is no instance: it names a user, too")]
+    User {
+        /// The user.
+        user: String,
+        /// What stands behind it.
+        instance: String,
+    },
+    /// `instance:port`.
+    #[error("'{instance}:{port}' is no instance: it has a port behind it")]
+    Port {
+        /// What stands before it.
+        instance: String,
+        /// The port.
+        port: String,
+    },
 }
 
 impl Explain for TargetError {
     fn remedy(&self) -> Option<String> {
+        match self {
+            Self::User { user, instance } => {
+                let host = host(instance);
+                return Some(format!(
+                    "the user goes to ssh: ssh {user}@{host}; here give {instance}"
+                ));
+            }
+            Self::Port { instance, port } => {
+                return Some(format!(
+                    "give the port as a word of its own: {instance} {port}; with ssh: ssh -p {port} \
+                     root@{}",
+                    host(instance)
+                ));
+            }
+            _ => {}
+        }
         Some(
             "give an instance's id (i-…, mi-…), its name, an address of it, or tag:key=value, with \
              .REGION behind it if need be; `ecs-bridge list` shows the instances"
@@ -105,6 +137,15 @@ impl Target {
     pub fn parse(words: &str, known: &[Region]) -> Result<Self, TargetError> {
         if words.chars().any(char::is_control) {
             return Err(TargetError::Control(words.to_owned()));
+        }
+        let words = unquoted(words);
+        if let Some((user, instance)) = user(words) {
+            let (user, instance) = (user.to_owned(), instance.to_owned());
+            return Err(TargetError::User { user, instance });
+        }
+        if let Some((instance, port)) = port(words) {
+            let (instance, port) = (instance.to_owned(), port.to_owned());
+            return Err(TargetError::Port { instance, port });
         }
         let (naming, region) = split(words, known);
         Ok(Self { words: words.to_owned(), naming: Naming::parse(naming)?, region })
@@ -137,6 +178,37 @@ impl Naming {
         }
         Ok(Self::Name(text.to_owned()))
     }
+}
+
+/// Words without the quotes around them, which are left where no shell has read them.
+pub fn unquoted(words: &str) -> &str {
+    let without = |quote: char| {
+        let inner = words.strip_prefix(quote)?.strip_suffix(quote)?;
+        (!inner.is_empty() && !inner.contains(quote)).then_some(inner)
+    };
+    without('\'').or_else(|| without('"')).unwrap_or(words)
+}
+
+/// The user and the instance of `user@instance`. A tag's value may have an `@` in it.
+fn user(words: &str) -> Option<(&str, &str)> {
+    let (user, instance) = words.rsplit_once('@')?;
+    let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_user = !user.is_empty() && user.chars().all(is_user);
+    (is_user && !instance.trim().is_empty()).then_some((user, instance))
+}
+
+/// The instance and the port of `instance:port`. Names may have colons, and ids have none.
+fn port(words: &str) -> Option<(&str, &str)> {
+    let (instance, port) = words.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = is_id(split(instance, &[]).0) || instance.ends_with(SUFFIX);
+    (is_port && is_host).then_some((instance, port))
+}
+
+/// What ssh calls an instance.
+fn host(instance: &str) -> String {
+    let is_host = is_id(instance) || instance.ends_with(SUFFIX);
+    if is_host { instance.to_owned() } else { format!("{instance}{SUFFIX}") }
 }
 
 /// Takes the region off, and what makes a host name of it.

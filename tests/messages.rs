@@ -11,6 +11,7 @@
 //! - `CLOUD=…`: which cloud is there: one of those of [`clouds`], in place of `plain`; or `none`.
 //! - `NEW=1`: the home folder is empty, as a newcomer's.
 //! - `STDIN=…`: a line on stdin.
+//! - `SSH_VERSION=…`: which `ssh` is there; `SSH_PLAIN=1`: one that does not ask ecs-bridge.
 //! - any variable of the program's own.
 //!
 //! What differs from run to run is put in words that do not: `[PORT]`, `[TIME]`, `[REQUEST-ID]`; the
@@ -53,6 +54,11 @@ fn messages() {
     fs::write(&program, SCRIPT.replace("@LAB@", lab.path().to_str().unwrap())).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
 
+    fs::create_dir(lab.path().join("bin")).unwrap();
+    let ssh = lab.path().join("bin/ssh");
+    fs::write(&ssh, SSH).unwrap();
+    fs::set_permissions(&ssh, Permissions::from_mode(0o700)).unwrap();
+
     let cases = trycmd::TestCases::new();
     cases.register_bin("ecs-bridge", program.as_path());
     cases.timeout(Duration::from_secs(60));
@@ -90,7 +96,11 @@ if test -n "${STDIN-}"; then printf '%s\n' "$STDIN" >"$run/in"; else : >"$run/in
 unset CLOUD NEW STDIN TRYCMD MESSAGES_IN_A_BARE_ENVIRONMENT
 cd "$run/home"
 HOME=$(pwd -P)
-export HOME COLUMNS=100
+export BRIDGE='"#,
+    env!("CARGO_BIN_EXE_ecs-bridge"),
+    r#"'
+PATH="@LAB@/bin:$PATH"
+export HOME PATH COLUMNS=100
 code=0
 program='"#,
     env!("CARGO_BIN_EXE_ecs-bridge"),
@@ -115,6 +125,18 @@ same "$run/err" >&2
 exit "$code"
 "#
 );
+
+/// What is `ssh` there: an OpenSSH of the version `SSH_VERSION`, which asks ecs-bridge for each host.
+const SSH: &str = r#"#!/bin/sh
+if test "$1" = -V; then
+    echo "${SSH_VERSION:-OpenSSH_9.9p1}, OpenSSL 3.0.19" >&2
+    exit
+fi
+for host; do :; done
+echo "identityfile ~/keys/private"
+test -n "${SSH_PLAIN-}" && exit
+case "$host" in i-*|mi-*|*.ecs) echo "proxycommand $BRIDGE proxy '$host' 22" ;; esac
+"#;
 
 /// The home folder of someone who has profiles, good ones and others.
 fn home(home: &Path) {

@@ -3,6 +3,7 @@
 mod options;
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use local_cloud::LocalCloud;
@@ -10,12 +11,24 @@ use options::Options;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> io::Result<()> {
+async fn main() -> ExitCode {
     let options = Options::parse();
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let cloud = options.builder().start().await?;
-    announce(&cloud, &options)?;
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("local-cloud: error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let cloud = options.builder().start().await.map_err(|error| options.not_started(&error))?;
+    announce(&cloud, options)
+        .map_err(|error| format!("cannot write how it is reached: {error}"))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -1,9 +1,11 @@
 //! The binary's options, and the cloud they describe.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use local_cloud::{AccessKey, Agent, Builder, Instance, LocalCloud, Metadata, Pace, Role, Tls};
+use local_cloud::{
+    AccessKey, Agent, Builder, Instance, InstanceStatus, LocalCloud, Metadata, Pace, Role, Tls,
+};
 
 /// A stand-in for Alibaba Cloud's far side of ecs-bridge, with one instance.
 #[derive(Debug, Parser)]
@@ -60,6 +62,21 @@ pub(crate) struct Options {
     /// The RAM role that the metadata service gives the keys of.
     #[arg(long, value_name = "NAME")]
     metadata_role: Option<String>,
+    /// The instance's name.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Fault: the instance is stopped, and its agent away. StartInstance starts it.
+    #[arg(long, help_heading = "Faults")]
+    stopped: bool,
+    /// Fault: the Cloud Assistant agent is not online.
+    #[arg(long, help_heading = "Faults")]
+    agent_away: bool,
+    /// Fault: the access key lacks the permission for an action, such as StartTerminalSession; repeatable.
+    #[arg(long, value_name = "ACTION", help_heading = "Faults")]
+    deny: Vec<String>,
+    /// Fault: another instance has the same name (web-1, unless --name gives it). Its id has -twin behind it.
+    #[arg(long, help_heading = "Faults")]
+    twin: bool,
     /// Serve TLS, and write the CA to trust to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -114,6 +131,23 @@ fn access_key(text: &str) -> Result<AccessKey, String> {
 }
 
 impl Options {
+    /// Why the cloud cannot be started, and what to do.
+    pub(crate) fn not_started(&self, error: &io::Error) -> String {
+        let fix = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "stop the program that listens there, or give --listen another port; port 0 takes a free one"
+            }
+            io::ErrorKind::PermissionDenied => "give --listen a port from 1024 on",
+            _ => "give --listen an address of this machine",
+        };
+        format!("cannot listen on {}: {error}\n  fix: {fix}", self.listen)
+    }
+
+    /// The access key, without the permissions that are denied.
+    fn key(&self) -> AccessKey {
+        self.deny.iter().fold(self.access_key.clone(), |key, action| key.deny(action))
+    }
+
     /// The cloud they describe.
     pub(crate) fn builder(&self) -> Builder {
         let mut agent = self.agent.clone();
@@ -133,12 +167,26 @@ impl Options {
         if let Some(programs) = &self.shell {
             instance = instance.shell(programs);
         }
+        let name = self.name.clone().or_else(|| self.twin.then(|| "web-1".to_owned()));
+        if let Some(name) = &name {
+            instance = instance.name(name);
+        }
+        if self.stopped {
+            instance = instance.status(InstanceStatus::Stopped);
+        }
+        if self.agent_away {
+            instance = instance.agent_online(false);
+        }
         for Target { host, port, listener } in self.target.clone() {
             instance = match host {
                 Some(host) => instance.remote(host, port, listener),
                 None => instance.target(port, listener),
             };
         }
+        let twin = self.twin.then(|| {
+            let twin = Instance::new(format!("{}-twin", self.instance)).agent(self.agent.clone());
+            twin.name(name.unwrap_or_default())
+        });
         let tls = if self.ca_file.is_some() { Tls::Trusted } else { Tls::Off };
         let mut builder = LocalCloud::builder();
         if let Some(lifetime) = self.key_lifetime {
@@ -149,10 +197,11 @@ impl Options {
         }
         let roles = self.role.iter().map(Role::new);
         let builder = roles.fold(builder, Builder::role);
+        let builder = twin.into_iter().fold(builder, Builder::instance);
         builder
             .listen(self.listen)
             .region(&self.region)
-            .access_key(self.access_key.clone())
+            .access_key(self.key())
             .instance(instance)
             .fleet(self.fleet)
             .tls(tls)
@@ -190,6 +239,25 @@ mod tests {
         for bad in ["", "E", "3.700", "2.2.3.x"] {
             assert!(agent(bad).is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn faults_are_those_of_the_instance_and_of_the_key() {
+        let options = |args: &[&str]| Options::parse_from(["local-cloud"].iter().chain(args));
+        let all = options(&["--stopped", "--agent-away", "--twin", "--deny", "A", "--deny", "B"]);
+        assert_eq!(all.key(), AccessKey::new("testid", "testsecret").deny("A").deny("B"));
+        let cloud = all.builder().start().await.unwrap();
+        let is_so = cloud.update_instance("i-example", |instance| {
+            assert_eq!(instance.status, InstanceStatus::Stopped);
+            assert_eq!((instance.agent_online, instance.name.as_str()), (false, "web-1"));
+        });
+        let twin = |instance: &mut Instance| assert_eq!(instance.name, "web-1");
+        assert!(is_so && cloud.update_instance("i-example-twin", twin));
+        let cloud = options(&["--name", "db"]).builder().start().await.unwrap();
+        assert!(cloud.update_instance("i-example", |instance| {
+            assert_eq!(instance.status, InstanceStatus::Running);
+            assert_eq!((instance.agent_online, instance.name.as_str()), (true, "db"));
+        }));
     }
 
     #[test]

@@ -42,3 +42,27 @@ fn it_says_where_it_is_and_ends_on_sigterm() {
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
 }
+
+#[test]
+fn a_port_that_is_taken_is_told_in_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
+        .args(["--listen", &address])
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(stderr.starts_with(&format!("local-cloud: error: cannot listen on {address}: ")));
+    assert!(stderr.contains("\n  fix: stop the program that listens there"), "{stderr}");
+    assert!(!stderr.contains("Os {"), "{stderr}");
+}
+
+#[test]
+fn the_help_has_the_faults() {
+    let ended = Command::new(env!("CARGO_BIN_EXE_local-cloud")).arg("--help").output().unwrap();
+    let help = String::from_utf8(ended.stdout).unwrap();
+    for option in ["Faults:", "--stopped", "--agent-away", "--deny <ACTION>", "--twin"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}

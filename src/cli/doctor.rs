@@ -1,6 +1,6 @@
 //! The command line of `doctor`: types only.
 
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 
 use super::text::{EXIT_CODES, TARGET};
 use super::{ConnectionType, LookUp, whole};
@@ -19,19 +19,30 @@ pub(super) const DOCTOR_ABOUT: &str = "Check all that a connection needs, one li
 #[derive(Args, Debug)]
 #[command(
     after_help = DOCTOR_EXAMPLES,
-    after_long_help = format!("{DOCTOR_EXAMPLES}\n\n{EXIT_CODES}")
+    after_long_help = format!("{DOCTOR_EXAMPLES}\n\n{EXIT_CODES}"),
+    group = ArgGroup::new("instance_given").multiple(true)
 )]
 pub struct Doctor {
     /// The instance
-    #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname, group = "instance_given")]
     pub target: Option<String>,
 
     /// The port of the instance
     #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
+    /// The instance, instead of TARGET
+    #[arg(
+        short,
+        long,
+        value_name = "TARGET",
+        value_hint = ValueHint::Hostname,
+        group = "instance_given"
+    )]
+    pub instance: Option<String>,
+
     /// Try a port of another host that the instance can reach, instead of the instance's own
-    #[arg(long, value_name = "HOST", requires = "target")]
+    #[arg(long, value_name = "HOST", requires = "instance_given")]
     pub remote_host: Option<String>,
 
     /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
@@ -39,7 +50,7 @@ pub struct Doctor {
     pub connection_type: Option<ConnectionType>,
 
     /// Also check that temporary keys can work: runs a read-only script on the instance
-    #[arg(long, requires = "target")]
+    #[arg(long, requires = "instance_given")]
     pub send_key: bool,
 
     /// Print a JSON document

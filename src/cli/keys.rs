@@ -25,16 +25,19 @@ pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux insta
 )]
 pub struct SendKey {
     /// The instance
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
+    pub target: Option<String>,
+
+    /// The instance, instead of TARGET
     #[arg(
         short,
         long,
         value_name = "TARGET",
         env = "ECS_BRIDGE_INSTANCE",
         hide_env_values = true,
-        help = TARGET,
         value_hint = ValueHint::Hostname
     )]
-    pub instance: String,
+    pub instance: Option<String>,
 
     /// The public key: a file, the key itself in quotes, or - for stdin [default: the first of
     /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub]
@@ -82,9 +85,14 @@ pub struct KnownHosts {
     /// The instance, as ssh's %H has it.
     #[arg(
         help = "The instance, as for proxy; or [instance]:port as ssh's %H has it",
-        value_hint = ValueHint::Hostname
+        value_hint = ValueHint::Hostname,
+        required_unless_present = "instance"
     )]
-    pub target: String,
+    pub target: Option<String>,
+
+    /// The instance, instead of TARGET
+    #[arg(short, long, value_name = "TARGET", value_hint = ValueHint::Hostname)]
+    pub instance: Option<String>,
 
     /// The port that ssh connects to, if it is not 22: part of the lines' name
     #[arg(long, value_name = "PORT", value_parser = whole::<u16>(1, 65_535))]

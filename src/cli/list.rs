@@ -26,6 +26,10 @@ pub struct List {
     #[arg(value_name = "FILTER", value_hint = ValueHint::Hostname)]
     pub filters: Vec<String>,
 
+    /// Another FILTER; repeatable
+    #[arg(short, long, value_name = "FILTER", value_hint = ValueHint::Hostname)]
+    pub instance: Vec<String>,
+
     /// Print a JSON array
     #[arg(long)]
     pub json: bool,

@@ -12,7 +12,7 @@ use crate::tunnel::error::{Finding, NotDialled, SessionError};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     /// The API has not started it.
-    #[error("{error}")]
+    #[error("{}{error}", before(.finding.as_ref()))]
     Start {
         error: cloud::Error,
         /// What a look at the instance has shown, if one was taken.
@@ -24,6 +24,11 @@ pub(super) enum Broken {
     /// It did not open, or broke.
     #[error(transparent)]
     Session(#[from] SessionError),
+}
+
+/// What was seen of the instance comes before what the API says.
+fn before(finding: Option<&Finding>) -> String {
+    finding.map(|finding| format!("{finding}: ")).unwrap_or_default()
 }
 
 impl From<cloud::Error> for Broken {
@@ -88,13 +93,7 @@ impl Broken {
 
 impl Explain for Broken {
     fn why(&self) -> Option<String> {
-        match self {
-            Self::Start { error, finding: Some(finding) } => match error.why() {
-                Some(why) => Some(format!("{finding}; {why}")),
-                None => Some(finding.to_string()),
-            },
-            _ => self.inner().why(),
-        }
+        self.inner().why()
     }
 
     fn remedy(&self) -> Option<String> {

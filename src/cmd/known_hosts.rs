@@ -42,7 +42,7 @@ exit 0
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
-    let (words, port) = split(&args.target, args.port)?;
+    let (words, port) = split(args.target.as_deref().unwrap_or_default(), args.port)?;
     Finder::check(words)?;
     let name = host_name(words, port)?;
     let cloud = Cloud::open(global)?;

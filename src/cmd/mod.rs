@@ -36,7 +36,7 @@ use crate::cloud::{
     Client, Config, Endpoint, EndpointError, EndpointType, Region, SignatureVersion,
 };
 use crate::credentials::{self, Provider, Query, Resolved, Setting, Source};
-use crate::explain::{ExitCode, Explain, Report};
+use crate::explain::{ExitCode, Explain, Report, Unwritten};
 use crate::logging;
 use crate::net::Net;
 use crate::proxy::Proxies;
@@ -342,12 +342,9 @@ fn cache(look_up: &LookUp) -> Cache {
 fn print(line: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Mistake {
-            what: format!("cannot write to stdout: {error}"),
-            remedy: "check what stdout is connected to, and whether there is room".to_owned(),
-            exit_code: ExitCode::Failed,
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Unwritten(error).into())
         }
-        .into()),
         _ => Ok(()),
     }
 }

@@ -39,10 +39,11 @@ const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
-    Finder::check(&args.target)?;
+    let words = args.target.as_deref().unwrap_or_default();
+    Finder::check(words)?;
     check_send_key(args)?;
     let target = Target {
-        instance: args.target.clone(),
+        instance: words.to_owned(),
         name: None,
         remote_host: args.remote_host.clone(),
         port: args.port,
@@ -62,7 +63,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     if !asks {
         terminal::leave();
     }
-    let finder = Finder::new(&cloud, &args.target, &args.look_up)?;
+    let finder = Finder::new(&cloud, words, &args.look_up)?;
 
     let (gate, writer) = Gate::new(local.writer);
     let look = Look::default();
@@ -87,7 +88,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     }
     let tell = || {
         if !quiet && !is_open.get() {
-            let (port, instance) = (args.port, &args.target);
+            let (port, instance) = (args.port, words);
             logging::tell(&format!(
                 "ecs-bridge: waiting for a session to port {port} of {instance}"
             ));

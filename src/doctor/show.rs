@@ -60,12 +60,13 @@ pub fn summary(checked: &[Checked]) -> String {
     let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
     let unknown = count(|outcome| matches!(outcome, Outcome::Unknown(_)));
+    let checks = |count: usize| if count == 1 { "check" } else { "checks" };
     let mut parts = match failed {
-        0 => vec![format!("all is well: {passed} ✓")],
-        _ => vec![format!("{failed} ✗"), format!("{passed} ✓")],
+        0 => vec![format!("{passed} {} passed", checks(passed))],
+        _ => vec![format!("{failed} {} failed", checks(failed)), format!("{passed} passed")],
     };
-    parts.extend((skipped > 0).then(|| format!("{skipped} – not looked at")));
-    parts.extend((unknown > 0).then(|| format!("{unknown} ? not found out")));
+    parts.extend((skipped > 0).then(|| format!("{skipped} skipped")));
+    parts.extend((unknown > 0).then(|| format!("{unknown} unknown")));
     parts.join(", ")
 }
 
@@ -144,6 +145,6 @@ mod tests {
         assert_eq!(document["exit_code"], 6);
         assert_eq!(document["checks"][0]["why"], "because");
         assert_eq!(document["checks"][1]["because"], "identity");
-        assert_eq!(summary(&all), "1 ✗, 0 ✓, 1 – not looked at");
+        assert_eq!(summary(&all), "1 check failed, 0 passed, 1 skipped");
     }
 }

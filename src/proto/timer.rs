@@ -51,7 +51,8 @@ impl Timer {
         Self::Open,
         Self::Pace,
         Self::KeepAlive,
-        // What is waited for no longer lets the far side be quiet.
+        // What is waited for no longer lets the far side be asked, and be quiet.
+        Self::Told,
         Self::AskAgain,
         Self::Tail,
         Self::Silent,
@@ -62,7 +63,6 @@ impl Timer {
         Self::Arrival,
         Self::Linger,
         Self::Flush,
-        Self::Told,
         Self::Reconnect,
         Self::GiveUp,
     ];

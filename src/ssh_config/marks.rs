@@ -36,6 +36,11 @@ pub(crate) struct Part {
 #[error("the marks of ecs-bridge's part do not come in pairs")]
 pub(crate) struct Unpaired;
 
+/// Whether a line begins the part.
+pub(crate) fn is_begin(line: &str) -> bool {
+    line.trim().starts_with(BEGIN)
+}
+
 /// Takes a file apart.
 pub(crate) fn take_apart(text: &[u8]) -> Result<Parts<'_>, Unpaired> {
     let (mut at, mut begin, mut end) = (0, None, None);

@@ -2,5 +2,6 @@
 //! of a file that they stand in. Pure: text in, text out.
 
 pub(crate) mod blocks;
+pub(crate) mod clash;
 pub(crate) mod marks;
 pub(crate) mod quote;

@@ -52,6 +52,16 @@ pub(crate) fn include_word(path: &str) -> String {
     config_word(&pattern)
 }
 
+/// The file of an `IdentityFile`, where `%` begins a token.
+pub(crate) fn identity_word(path: &str) -> String {
+    config_word(&path.replace('%', "%%"))
+}
+
+/// Whether a word of a command is written with quotes or backslashes, which some shells do not read.
+pub(crate) fn needs_quotes(word: &str) -> bool {
+    shell_word(word) != word
+}
+
 /// A word as the configuration's lines are taken apart.
 fn config_word(word: &str) -> String {
     let is_plain = |c: char| !c.is_whitespace() && !"\"'\\#=".contains(c);
@@ -112,6 +122,7 @@ mod tests {
         );
         let text = known_hosts_command(&["/a", "-p", "${HOME}"], "%H");
         assert!(text.starts_with("/bin/sh -c ") && !text.contains("${"), "{text}");
+        assert_eq!(identity_word("/a b/50%"), r#""/a b/50%%""#);
         assert_eq!(include_word(r#"/a b/$x%/[*]"y"#), "\"/a b/?x?/????y\"");
     }
 

@@ -136,6 +136,29 @@ fn patterns_mean_names() {
     }
 }
 
+#[test]
+fn what_belongs_to_ssh_is_told_so() {
+    let fix = |words: &str| Target::parse(words, &[]).unwrap_err().remedy().unwrap();
+    for (words, says) in [
+        ("root@i-bp1a", "ssh root@i-bp1a; here give i-bp1a"),
+        ("admin@web-1", "ssh admin@web-1.ecs; here give web-1"),
+        ("i-bp1a:22", "i-bp1a 22; with ssh: ssh -p 22 root@i-bp1a"),
+        ("web-1.ecs:2222", "web-1.ecs 2222"),
+        ("i-bp1a.cn-beijing:22", "i-bp1a.cn-beijing 22"),
+    ] {
+        assert!(fix(words).contains(says), "{words}: {}", fix(words));
+    }
+    for (words, naming) in [
+        ("'i-bp1a'", id("i-bp1a")),
+        ("\"web-1\"", Naming::Name("web-1".to_owned())),
+        ("'web-1", Naming::Name("'web-1".to_owned())),
+        ("tag:owner=me@here", Naming::Tag("owner".to_owned(), Some("me@here".to_owned()))),
+        ("web:1", Naming::Name("web:1".to_owned())),
+    ] {
+        assert_eq!(Target::parse(words, &[]).unwrap().naming, naming, "{words}");
+    }
+}
+
 fn regions() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("cn-hangzhou".to_owned()),
@@ -164,6 +187,8 @@ proptest! {
                 prop_assert_eq!(Ok(target.naming), alone);
                 prop_assert_eq!(target.region.map(|r| r.to_string()), Some(place));
             }
+            // A name that looks like `user@instance` is found by its id.
+            Err(TargetError::User { .. } | TargetError::Port { .. }) => {}
             Err(error) => prop_assert_eq!(Err(error), alone),
         }
     }

@@ -32,16 +32,23 @@ impl fmt::Display for Target {
             None => write!(f, "port {} of ", self.port)?,
             Some(host) => write!(f, "{host}:{} by way of ", self.port)?,
         }
+        f.write_str(&self.instance_name())
+    }
+}
+
+impl Target {
+    /// The instance's name and id.
+    pub(super) fn instance_name(&self) -> String {
         match &self.name {
-            None => f.write_str(&self.instance),
-            Some(name) => write!(f, "{name} ({})", self.instance),
+            None => self.instance.clone(),
+            Some(name) => format!("{name} ({})", self.instance),
         }
     }
 }
 
 /// A session that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{failure} ({target})")]
+#[error("{}", self.headline())]
 pub struct SessionError {
     /// What failed.
     pub failure: Failure,
@@ -117,8 +124,11 @@ impl Finding {
 
 impl Explain for SessionError {
     fn why(&self) -> Option<String> {
-        let finding = self.finding.as_ref().map(ToString::to_string);
-        finding.or_else(|| self.cause_and_remedy().0)
+        // The headline has the cause, where it is known.
+        match self.plain_cause() {
+            Some(_) => Some(self.failure.to_string()),
+            None => self.cause_and_remedy().0,
+        }
     }
 
     fn remedy(&self) -> Option<String> {
@@ -140,6 +150,27 @@ impl Explain for SessionError {
 }
 
 impl SessionError {
+    /// What happened: the cause in plain words, and behind it the service's code.
+    fn headline(&self) -> String {
+        let code = self.code().map(|code| format!(" ({code})")).unwrap_or_default();
+        match self.plain_cause() {
+            Some(cause) if self.has_no_target() => format!("{cause}{code}"),
+            Some(cause) => format!("{cause}: {}{code}", self.target),
+            None => format!("{} ({})", self.failure, self.target),
+        }
+    }
+
+    /// The cause, where a look at the instance or the service's reason has shown it.
+    fn plain_cause(&self) -> Option<String> {
+        if let Some(finding) = &self.finding {
+            return Some(finding.to_string());
+        }
+        match self.reason()? {
+            ReasonKind::Other => None,
+            reason => self.of_reason(reason).0,
+        }
+    }
+
     /// Whether the state of the instance may explain it.
     pub fn did_not_open(&self) -> bool {
         match &self.failure {

@@ -44,25 +44,35 @@ impl SessionError {
         }
     }
 
+    /// The service's word for it.
+    pub(super) fn code(&self) -> Option<String> {
+        let reason = match &self.failure {
+            Failure::Ended(reason) => reason.clone(),
+            Failure::Aborted(text) => Reason::parse(text.as_bytes()),
+            _ => return None,
+        };
+        Some(reason.word().to_owned()).filter(|word| !word.is_empty())
+    }
+
     /// The agent could not connect to the target.
     fn of_no_target(&self) -> (Option<String>, Option<String>) {
-        let port = self.target.port;
+        let (port, target) = (self.target.port, &self.target);
         let is_unknown = self.failure.to_string().contains("no such host");
         let (cause, remedy) = match &self.target.remote_host {
             None => (
-                format!("nothing accepts connections on port {port} of the instance"),
+                format!("nothing listens on {target}"),
                 "check that the service runs and listens there (on the instance: `ss -ltn`), and \
                  that the port is right"
                     .to_owned(),
             ),
             Some(host) if is_unknown => (
-                format!("the instance knows no host {host}"),
+                format!("the instance {} knows no host {host}", target.instance_name()),
                 format!(
                     "check the name (on the instance: `getent hosts {host}`), or give an address"
                 ),
             ),
             Some(host) => (
-                format!("nothing accepts connections at {host}:{port}, seen from the instance"),
+                format!("nothing listens on {host}:{port}, seen from {}", target.instance_name()),
                 "check that the service runs and listens there, that the instance may reach it \
                  (security groups), and that host and port are right"
                     .to_owned(),
@@ -77,7 +87,9 @@ impl SessionError {
         let (cause, remedy) = match reason {
             Kind::NoTarget => return self.of_no_target(),
             Kind::Other => return (None, again()),
-            Kind::Exit => ("it was ended before it was open: by the API, or by the gateway", AGENT),
+            Kind::Exit => {
+                ("the session was ended before it was open: by the API, or by the gateway", AGENT)
+            }
             Kind::TargetClosed => (
                 "the target closed the connection before the session was open",
                 "check that the service runs and accepts connections from the instance itself, \
@@ -221,9 +233,9 @@ mod tests {
             ("SessionIdDuplicate", "another client", "connect again", false),
             ("SessionIdDuplicated", "another client", "connect again", false),
             ("OpenPtyFailed", "cannot open a terminal", "asked for a port", false),
-            ("OpenTargetPortFailed", "nothing accepts connections", "ss -ltn", false),
-            ("Open_port_failed", "nothing accepts connections", "ss -ltn", false),
-            ("ReopenTargetPortFailed", "nothing accepts connections", "ss -ltn", false),
+            ("OpenTargetPortFailed", "nothing listens on", "ss -ltn", false),
+            ("Open_port_failed", "nothing listens on", "ss -ltn", false),
+            ("ReopenTargetPortFailed", "nothing listens on", "ss -ltn", false),
             ("UserNotExists", "the shell's user", "asked for a port", false),
             ("ObtainUserIdentityFailed", "the shell's user", "asked for a port", false),
             ("ObtainUserInfoFailed", "the shell's user", "asked for a port", false),
@@ -254,13 +266,17 @@ mod tests {
         ] {
             for text in [reason.to_owned(), format!("{}: x", reason.to_lowercase())] {
                 let error = ended(&text);
-                assert!(error.why().unwrap().contains(cause), "{text}: {:?}", error.why());
+                assert!(error.to_string().contains(cause), "{text}: {error}");
+                assert!(error.to_string().contains("port 22 of i-1"), "{text}: {error}");
                 assert!(error.remedy().unwrap().contains(fix), "{text}: {:?}", error.remedy());
                 assert_eq!(error.did_not_open(), is_looked_into, "{text}");
-                assert!(error.to_string().contains(&text), "{error}");
+                let word = text.split(':').next().unwrap();
+                assert!(error.to_string().ends_with(&format!(" ({word})")), "{error}");
+                assert!(error.why().unwrap().contains(&text), "{text}: {:?}", error.why());
                 // The same words where the session was refused with it.
                 let refused = failed(Failure::Aborted(text));
-                assert_eq!((refused.why(), refused.remedy()), (error.why(), error.remedy()));
+                assert_eq!(refused.to_string(), error.to_string());
+                assert_eq!(refused.remedy(), error.remedy());
             }
         }
     }

@@ -69,6 +69,18 @@ fn of_this_machine() -> Vec<SetUp> {
         SetUp::new("a clock that is 20 minutes behind")
             .cloud(|cloud| cloud.clock_offset(ClockOffset::Ahead(Duration::from_secs(1230))))
             .fails("clock", 4, "this machine's clock is 20m", "timedatectl set-ntp true"),
+        SetUp::new("an ssh that does not come through ecs-bridge")
+            .file("ssh-G", "echo user root\n")
+            .fails("ssh_config", 3, "does not come through ecs-bridge", "ssh-config --write"),
+        SetUp::new("an ssh whose ProxyCommand has gone")
+            .file("ssh-G", "echo proxycommand /nonexistent/ecs-bridge proxy %h %p\n")
+            .fails("ssh_config", 3, "which is not there", "ssh-config --write"),
+        SetUp::new("a shell that has gone").env("SHELL", "/nonexistent/sh").fails(
+            "proxy_shell",
+            3,
+            "SHELL=/nonexistent/sh cannot run ssh's ProxyCommand",
+            "/bin/sh",
+        ),
     ]
 }
 

@@ -191,33 +191,33 @@ async fn a_session_that_does_not_open_is_told() {
         ),
         opening("the agent cannot join", Action::status(5, "InitChannelFailed")).fails(
             8,
-            "the far side ended the session: InitChannelFailed",
             "could not join",
+            "the far side ended the session: InitChannelFailed",
             "Cloud Assistant",
         ),
         opening("the agent did not fetch the order", Action::status(5, "Delivery_Timeout: x"))
             .fails(
                 6,
-                "the far side ended the session: Delivery_Timeout: x",
                 "it is offline",
+                "the far side ended the session: Delivery_Timeout: x",
                 "online",
             ),
         opening("the agent is too old", Action::status(5, "AgentNeedUpgrade")).fails(
             6,
-            "the far side ended the session: AgentNeedUpgrade",
             "too old",
+            "the far side ended the session: AgentNeedUpgrade",
             "update the agent to a version later than x.y.3.256",
         ),
         opening("an older agent's word", Action::status(5, "Open_port_failed")).fails(
             6,
+            "nothing listens on port 22 of i-bp1example0001 (Open_port_failed)",
             "the far side ended the session: Open_port_failed",
-            "nothing accepts connections on port 22",
             "`ss -ltn`",
         ),
         opening("ended from elsewhere before it is open", Action::status(5, "Notified")).fails(
             8,
-            "the far side ended the session: Notified",
             "ended from elsewhere",
+            "the far side ended the session: Notified",
             "connect again",
         ),
         opening("closed normally before it is open", Action::Close(1000)).fails(
@@ -228,14 +228,14 @@ async fn a_session_that_does_not_open_is_told() {
         ),
         opening("ended normally before it is open", Action::status(5, "Exit")).fails(
             8,
-            "the far side ended the session: Exit",
             "before it was open",
+            "the far side ended the session: Exit",
             "Cloud Assistant",
         ),
         away("the agent is offline", |instance| instance.agent_online(false)).fails(
             6,
-            "AgentTimeout (port 22 of i-bp1example0001)",
-            "agent of the instance is not online",
+            "agent of the instance is not online: port 22 of i-bp1example0001 (AgentTimeout)",
+            "AgentTimeout",
             "systemctl restart aliyun.service",
         ),
         opening("instance and agent are looked at", Action::status(5, "DeliveryTimeout: x"))
@@ -244,16 +244,16 @@ async fn a_session_that_does_not_open_is_told() {
                 let fault = ApiFault::on("DescribeInstanceStatus");
                 lab.cloud.faults().api(fault.raw(200, "application/json", stopped));
             })
-            .fails(6, "DeliveryTimeout: x", "the instance does not run, it is stopped", "start"),
+            .fails(6, "the instance does not run, it is stopped", "DeliveryTimeout: x", "start"),
         Case::new("the agent is offline, and the gateway waits longer than we do")
             .instance(|instance| instance.agent_online(false))
             .request_id()
             .within(15)
-            .fails(6, "did not open within 15 s", "is not online", "systemctl restart"),
+            .fails(6, "is not online", "did not open within 15 s", "systemctl restart"),
         away("the instance is stopped", |instance| instance.status(InstanceStatus::Stopped)).fails(
             6,
-            "AgentTimeout (port 22 of i-bp1example0001)",
-            "the instance does not run, it is stopped",
+            "the instance does not run, it is stopped: port 22 of i-bp1example0001 (AgentTimeout)",
+            "AgentTimeout",
             "start the instance",
         ),
         away("the cause cannot be looked up", |instance| instance.agent_online(false))
@@ -262,7 +262,7 @@ async fn a_session_that_does_not_open_is_told() {
                 lab.cloud.faults().api(ApiFault::on("DescribeCloudAssistantStatus").silent());
             })
             .within(3)
-            .fails(8, "AgentTimeout", "did not answer in time", "Cloud Assistant"),
+            .fails(8, "did not answer in time", "AgentTimeout", "Cloud Assistant"),
     ])
     .await;
 }
@@ -274,26 +274,26 @@ async fn a_target_that_cannot_be_reached_is_told() {
             .command(&["proxy", INSTANCE, "2222"])
             .instance(move |instance| instance.agent(agent.quick()))
             .request_id()
-            .fails(6, what, "nothing accepts connections on port 2222 of the instance", "`ss -ltn`")
+            .fails(6, "nothing listens on port 2222 of i-bp1example0001 (", what, "`ss -ltn`")
     };
     run_all(vec![
         no_port(
             "nobody listens, agent D",
             Agent::d(),
-            "the far side ended the session: OpenTargetPortFailed (port 2222 of",
+            "the far side ended the session: OpenTargetPortFailed",
         ),
         no_port(
             "nobody listens, agent A",
             Agent::a(),
-            "the far side ended the session: Open_port_failed (port 2222 of",
+            "the far side ended the session: Open_port_failed",
         ),
         Case::new("a remote host that does not resolve")
             .args(&["--remote-host", "db.nosuch.internal"])
             .request_id()
             .fails(
                 6,
-                "no such host (db.nosuch.internal:22 by way of i-bp1example0001)",
-                "the instance knows no host db.nosuch.internal",
+                "the instance i-bp1example0001 knows no host db.nosuch.internal (OpenTargetPortFailed)",
+                "no such host",
                 "`getent hosts db.nosuch.internal`",
             ),
         // An agent that says nothing of it cannot be told from a target that says nothing.
@@ -366,8 +366,8 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
         after(
             "too much for the gateway",
             Action::status(5, "FlowExceedLimit"),
-            "the far side ended the session: FlowExceedLimit",
             "rate limit",
+            "the far side ended the session: FlowExceedLimit",
             "connect again",
         ),
         after(
@@ -383,13 +383,13 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
             .request_id()
             .stdout(sent.clone())
             .within(1)
-            .fails(8, "the far side ended the session: IdleTimeout", "3 minutes", "--keepalive"),
+            .fails(8, "3 minutes", "the far side ended the session: IdleTimeout", "--keepalive"),
         Case::new("older than a session may be")
             .instance(|instance| instance.session_timeout(Duration::from_secs(1)))
             .request_id()
             .stdout(sent.clone())
             .within(1)
-            .fails(8, "SessionTimeout", "3 hours", "connect again"),
+            .fails(8, "3 hours", "SessionTimeout", "connect again"),
         Case::new("idle for longer than the user allows")
             .args(&["--idle-timeout", "1"])
             .request_id()

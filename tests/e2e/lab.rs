@@ -32,8 +32,23 @@ pub(crate) const PLENTY: usize = 64 << 20;
 pub(crate) struct Lab {
     pub(crate) cloud: LocalCloud,
     pub(crate) dir: TempDir,
+    /// What stands first in PATH: an `ssh` that comes through the binary, and has a key.
+    pub(crate) programs: TempDir,
     listener: TcpListener,
 }
+
+/// What it says for `ssh -G` is in `~/ssh-G` where there is such a file.
+const SSH: &str = r#"#!/bin/sh
+if test "$1" = -V; then
+    echo "${SSH_VERSION:-OpenSSH_9.9p1}, OpenSSL 3.0.19" >&2
+elif test -f "$HOME/ssh-G"; then
+    . "$HOME/ssh-G"
+else
+    for host; do :; done
+    case "$host" in i-*|mi-*|*.ecs) echo "proxycommand @BRIDGE@ proxy '$host' 22" ;; esac
+    echo "identityfile $0"
+fi
+"#;
 
 impl Lab {
     /// A lab with an instance of the test's own.
@@ -47,13 +62,19 @@ impl Lab {
         let addr = listener.local_addr().unwrap();
         let instance = instance.target(22, addr).target(QUIET_PORT.parse().unwrap(), addr);
         let cloud = builder.instance(instance).start().await.unwrap();
-        Self { cloud, dir: TempDir::new().unwrap(), listener }
+        let (dir, programs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let ssh = SSH.replace("@BRIDGE@", env!("CARGO_BIN_EXE_ecs-bridge"));
+        crate::ssh_config_machine::program(&programs.path().join("ssh"), &ssh);
+        Self { cloud, dir, programs, listener }
     }
 
     /// The binary under test, with the cloud's credentials in its environment.
     pub(crate) fn bridge<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
         let mut command = command(env!("CARGO_BIN_EXE_ecs-bridge"), &self.cloud, self.dir.path());
-        command.args(args);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [self.programs.path().to_owned()].into_iter();
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path))).unwrap();
+        command.args(args).env("PATH", path);
         command
     }
 

@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::lab::{Bridge, Ended, Lab};
 use crate::targets::{LOOK, calls, instance, remembered};
+use crate::terminal::{Streams, Terminal};
 use crate::world::run;
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
@@ -52,8 +53,10 @@ pub(crate) async fn list(lab: &Lab, args: &[&str]) -> Ended {
 /// The instances that are listed, as `--json` has them.
 pub(crate) async fn objects(lab: &Lab, args: &[&str]) -> Vec<Value> {
     let ended = list(lab, &[&["--json"], args].concat()).await;
-    assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
     let all: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    // A filter that nothing fits is a failure.
+    let is_none = all.as_array().unwrap().is_empty() && !args.is_empty();
+    assert_eq!(ended.code, Some(i32::from(is_none)), "{args:?}: {}", ended.stderr);
     if let Err(error) = SCHEMA.validate(&all) {
         panic!("not as the schema has it: {error}: {all}");
     }
@@ -72,13 +75,13 @@ async fn people_see_a_table() {
     let shown = String::from_utf8(ended.stdout.clone()).unwrap();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let table = "\
-INSTANCE  NAME       STATUS     ADDRESS   AGENT               SESSION MANAGER
-mi-hz01   far-away   Connected  -         online 2.2.4.1065   yes
-i-bp1a    Web-1      Running    10.0.0.1  online 2.2.4.1065   yes
-i-bp1c    web-2      Stopped    -         offline 2.2.4.1065  no: stopped
-i-bp1d    web-3      Running    -         offline 2.1.4.1065  no: agent offline
-i-bp1e    web-4[31m  Running    -         online 2.2.3.256    no: agent too old
-i-bp1b    数据库     Running    10.0.0.2  online 2.2.4.1065   yes
+INSTANCE  NAME       STATUS     OS       ADDRESS   AGENT               SESSION MANAGER
+mi-hz01   far-away   Connected  linux    -         online 2.2.4.1065   yes
+i-bp1a    Web-1      Running    linux    10.0.0.1  online 2.2.4.1065   yes
+i-bp1c    web-2      Stopped    linux    -         offline 2.2.4.1065  no: stopped
+i-bp1d    web-3      Running    windows  -         offline 2.1.4.1065  no: agent offline
+i-bp1e    web-4[31m  Running    linux    -         online 2.2.3.256    no: agent too old
+i-bp1b    数据库     Running    linux    10.0.0.2  online 2.2.4.1065   yes
 ";
     assert_eq!(shown, table);
     // With several regions, each instance's is told.
@@ -150,13 +153,21 @@ async fn filters_are_written_as_targets_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_not_a_failure() {
+async fn what_no_filter_fits_is_a_failure_and_an_empty_region_is_none() {
     let lab = Lab::new(Instance::new("i-bp1a").region("cn-beijing")).await;
     let ended = list(&lab, &["--region", "cn-beijing", "web-*"]).await;
+    assert_eq!((ended.code, ended.stdout.as_slice()), (Some(1), &b""[..]));
+    let report = ended.report().unwrap();
+    assert_eq!(report.what, "no instance in cn-beijing fits web-*");
+    assert!(report.fix.contains("--regions"), "{}", report.fix);
+    let ended = list(&lab, &["-q", "--json", "--region", "cn-beijing", "x", "y"]).await;
+    assert_eq!((ended.code, ended.stdout.as_slice()), (Some(1), &b"[]\n"[..]));
+    assert_eq!(ended.report().unwrap().what, "no instance in cn-beijing fits x or y");
+    let ended = list(&lab, &["--region", "cn-hangzhou"]).await;
     assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
-    assert_eq!(ended.stderr, "there are no instances that a filter fits in cn-beijing\n");
-    list(&lab, &["-q", "--region", "cn-beijing", "web-*"]).await.well(b"");
-    list(&lab, &["-q", "--json", "--region", "cn-beijing", "x"]).await.well(b"[]\n");
+    assert_eq!(ended.stderr, "there are no instances in cn-hangzhou\n");
+    list(&lab, &["-q", "--region", "cn-hangzhou"]).await.well(b"");
+    list(&lab, &["--json", "-q", "--region", "cn-hangzhou"]).await.well(b"[]\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,4 +226,15 @@ async fn what_was_listed_completes() {
     assert_eq!(targets("i-2").await, ["i-2ze1.cn-beijing"]);
     assert_eq!(targets("-x").await, [""; 0]);
     assert_eq!(calls(&lab, LOOK).len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_terminal_the_next_step_is_told() {
+    let lab = Lab::new(Instance::new("i-bp1a").name("web-1")).await;
+    let mut terminal = Terminal::new();
+    let command = lab.bridge(["list"]);
+    let mut child = terminal.start(&command, Streams::All);
+    terminal.shows("next: ssh root@i-bp1a ").await;
+    terminal.shows("ecs-bridge doctor i-bp1a").await;
+    assert!(child.wait().await.unwrap().success());
 }

@@ -11,35 +11,36 @@ use tokio::process::Command;
 use crate::lab::{Bridge, Ended};
 use crate::world::{INSTANCE, World, installed, make_key, run, succeed, user, write_sshd_config};
 
-const BRIDGE: &str = env!("CARGO_BIN_EXE_ecs-bridge");
+pub(crate) const BRIDGE: &str = env!("CARGO_BIN_EXE_ecs-bridge");
 /// What the user had written before.
 const MINE: &[u8] = b"# mine\r\nHost *\r\n    User me\r\n\xff\n\tForwardAgent no";
 
 /// A home, and nothing of anybody's in it.
-struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // A name that is not behind a link, as the paths that are written are not.
         Self(TempDir::new().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path(".ssh/config")
     }
 
-    fn own(&self) -> PathBuf {
+    pub(crate) fn own(&self) -> PathBuf {
         self.path(".ssh/ecs-bridge.conf")
     }
 
-    fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ECS_BRIDGE") {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("ECS_BRIDGE") || name.starts_with("ALI") || name == "SHELL" {
                 command.env_remove(name);
             }
         }
@@ -59,7 +60,7 @@ impl Home {
     }
 
     /// What `ssh` does with a host, an option a line.
-    async fn options(&self, host: &str) -> Vec<String> {
+    pub(crate) async fn options(&self, host: &str) -> Vec<String> {
         let mut ssh = Command::new("ssh");
         let out = succeed(ssh.arg("-F").arg(self.config()).args(["-G", host])).await;
         String::from_utf8_lossy(&out).lines().map(str::to_owned).collect()
@@ -77,9 +78,11 @@ fn option<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn each_kind_of_host_has_its_options() {
     let home = Home::new();
+    fs::create_dir(home.path(".ssh")).unwrap();
+    make_key(&home.path(".ssh"), "id_ed25519").await;
     let write = ["--region", "cn-x", "ssh-config", "--write", "--send-key", "--control-master"];
     let said = home.done(&[&write[..], &["--host", "web-1.ecs"]].concat()).await;
-    assert_eq!(said.lines().count(), 2, "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
     let global = format!("{BRIDGE} --region cn-x");
     for (host, sends_key) in [
         ("i-bp1example0001", true),
@@ -285,7 +288,7 @@ fn stand_in(home: &Home, program: &Path, sshd: &Path) {
 }
 
 /// The binary in a folder of any name.
-fn bridge_in(folder: &Path) -> PathBuf {
+pub(crate) fn bridge_in(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     let program = folder.join("ecs-bridge");
     if fs::hard_link(BRIDGE, &program).is_err() {

@@ -180,8 +180,8 @@ async fn what_is_not_found_is_told_with_where_it_was_looked_for() {
             .within(25)
             .fails(
                 6,
-                "(port 22 of web-1 (i-bp1example0001))",
-                "it is stopped",
+                "it is stopped: port 22 of web-1 (i-bp1example0001)",
+                "",
                 "start the instance",
             ),
     ])

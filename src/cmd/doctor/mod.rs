@@ -4,6 +4,7 @@ mod access;
 mod ear;
 mod instance;
 mod keys;
+mod openssh;
 mod session;
 mod setup;
 mod way;
@@ -18,12 +19,14 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use self::openssh::Through;
 use super::target::{Finder, Found};
 use super::{Cloud, Done, Plain, Result, print};
 use crate::cli::{self, Global};
 use crate::cloud::{AgentStatus, InstanceState, Times};
 use crate::doctor::{Check, Outcome, exit_code, show, take};
 use crate::explain::Explain;
+use crate::openssh::Ssh;
 use crate::shutdown::Signals;
 
 /// How long all of it may take. What is left of a minute is for ending the session.
@@ -47,6 +50,8 @@ struct Exam<'a> {
     found: OnceCell<Found>,
     state: OnceCell<Option<InstanceState>>,
     agent: OnceCell<AgentStatus>,
+    ssh: OnceCell<Ssh>,
+    through: OnceCell<Through>,
     /// What the session has shown of its port.
     port: RefCell<Option<Outcome>>,
 }
@@ -84,7 +89,12 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     };
     match args.json {
         true => tell(&show::json(&checked, args.target.as_deref())),
-        false if !global.quiet => tell(&show::summary(&checked)),
+        false if !global.quiet => {
+            tell(&show::summary(&checked));
+            if args.target.is_none() {
+                tell(&"To check an instance and the way to it: ecs-bridge doctor INSTANCE");
+            }
+        }
         false => {}
     }
     match unwritten {
@@ -115,6 +125,8 @@ impl<'a> Exam<'a> {
             found: OnceCell::new(),
             state: OnceCell::new(),
             agent: OnceCell::new(),
+            ssh: OnceCell::new(),
+            through: OnceCell::new(),
             port: RefCell::default(),
         }
     }
@@ -153,6 +165,14 @@ impl<'a> Exam<'a> {
             check("session", "session", &["session_manager", "agent_online", "agent_sessions"], 25, self.session()),
             check("port", "port", &["session"], 1, self.port()),
             check("key_plugin", "key plug-in", needs, seconds, self.key_plugin()),
+            check("ssh", "ssh", &[], 6, self.ssh()),
+            Check {
+                after: &["instance", "ssh"],
+                ..check("ssh_config", "ssh's configuration", &[], 16, self.ssh_config())
+            },
+            check("proxy_shell", "ssh's shell", &["ssh_config"], 6, self.proxy_shell()),
+            check("known_hosts_command", "host key command", &["ssh_config"], 1, self.known_hosts_command()),
+            check("ssh_key", "ssh's key", &["ssh_config"], 4, self.ssh_key()),
         ]
     }
 

@@ -12,8 +12,12 @@ impl Exam<'_> {
             Ok(resolved) => resolved,
             Err(error) if is_of_configuration(&error) => return Outcome::failed(&error),
             Err(error) => {
+                let is_empty = matches!(error, Error::None { .. });
                 self.no_credentials.replace(Some(error.into()));
-                return Outcome::passed("nothing is wrong with it");
+                return match is_empty {
+                    true => Outcome::needless("there is none yet, in files or in the environment"),
+                    false => Outcome::passed("it can be read"),
+                };
             }
         };
         let (region, endpoint) = (resolved.region.clone(), resolved.endpoint.clone());

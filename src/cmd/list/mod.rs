@@ -4,12 +4,13 @@ mod gather;
 mod show;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
 use tracing::warn;
 
 use self::gather::{Gathered, Row, Search, gather};
-use super::{Cloud, Done, Result, cache, print};
+use super::{Cloud, Done, Mistake, Result, cache, print};
 use crate::cli::{self, Global};
 use crate::cloud::Region;
 use crate::explain::ExitCode;
@@ -43,14 +44,43 @@ pub(super) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
     }
     match error {
         Some(error) => return Err(error.into()),
-        None if rows.is_empty() && !global.quiet => {
-            let which = if args.filters.is_empty() { "" } else { " that a filter fits" };
+        None if rows.is_empty() => {
             let regions: Vec<_> = regions.iter().map(Region::as_str).collect();
-            logging::tell(&format!("there are no instances{which} in {}", regions.join(", ")));
+            let regions = regions.join(", ");
+            if !args.filters.is_empty() {
+                return Err(Mistake {
+                    what: format!("no instance in {regions} fits {}", args.filters.join(" or ")),
+                    remedy:
+                        "without a FILTER all instances are listed; --regions looks in others, \
+                             too, and in a name * stands for anything"
+                            .to_owned(),
+                    exit_code: ExitCode::Failed,
+                }
+                .into());
+            }
+            if !global.quiet {
+                logging::tell(&format!("there are no instances in {regions}"));
+            }
         }
+        None if !args.json && !global.quiet => next(&rows),
         None => {}
     }
     Ok(Done::Normally)
+}
+
+/// Says on a terminal what can be done with the instances that are listed.
+fn next(rows: &[Row]) {
+    if !std::io::stdout().is_terminal() || !std::io::stderr().is_terminal() {
+        return;
+    }
+    let reachable = rows.iter().find(|row| show::is_reachable(row) && !show::is_windows(row));
+    if let Some(row) = reachable {
+        let id = &row.instance.id;
+        logging::tell(&format!(
+            "next: ssh root@{id} (once before that: ecs-bridge ssh-config --write); if it fails: \
+             ecs-bridge doctor {id}"
+        ));
+    }
 }
 
 /// What to look for, and where: each filter in its own region, or else in all of them.

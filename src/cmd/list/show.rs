@@ -11,7 +11,7 @@ use crate::target::find::status;
 
 /// Rows for people.
 pub(super) fn table(rows: &[Row], with_region: bool) -> Table {
-    let mut head = vec!["INSTANCE", "NAME", "STATUS", "ADDRESS", "AGENT", "SESSION MANAGER"];
+    let mut head = vec!["INSTANCE", "NAME", "STATUS", "OS", "ADDRESS", "AGENT", "SESSION MANAGER"];
     head.extend(with_region.then_some("REGION"));
     let mut table = Table::new(&head);
     for row in rows {
@@ -20,6 +20,7 @@ pub(super) fn table(rows: &[Row], with_region: bool) -> Table {
             instance.id.clone(),
             instance.name.clone(),
             status_of(row),
+            instance.os_type.clone().unwrap_or_default(),
             instance.private_addresses.join(", "),
             agent(row),
             match reach(row) {
@@ -86,6 +87,16 @@ fn reach(row: &Row) -> Reach {
         (Some(true), Some(true)) => Reach::Yes,
         _ => Reach::Unknown,
     }
+}
+
+/// Whether Session Manager can reach it, as far as known.
+pub(super) fn is_reachable(row: &Row) -> bool {
+    reach(row) == Reach::Yes
+}
+
+/// Whether ssh is seldom there.
+pub(super) fn is_windows(row: &Row) -> bool {
+    row.instance.os_type.as_deref() == Some("windows")
 }
 
 /// An instance as list.schema.json has it.

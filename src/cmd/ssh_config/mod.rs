@@ -1,9 +1,12 @@
 //! `ecs-bridge ssh-config`: what OpenSSH is told, printed or put where it is read.
 
 mod exe;
+mod notes;
 
 use std::env;
 use std::path::{Path, PathBuf};
+
+use clap::ValueEnum as _;
 
 use super::{Done, Mistake, Plain, Result, home, print};
 use crate::cli::{Global, Signature, SshConfig};
@@ -11,8 +14,10 @@ use crate::cloud::{Endpoint, Region};
 use crate::credentials::in_home;
 use crate::explain::{ExitCode, Explain, printable};
 use crate::logging;
-use crate::replace::{Change, Mode, Place, update};
-use crate::ssh_config::blocks::{Blocks, is_host};
+use crate::openssh::{self, Ssh};
+use crate::public_key;
+use crate::replace::{self, Change, Mode, Place, update};
+use crate::ssh_config::blocks::{Blocks, HostKeys, dropped, is_host};
 use crate::ssh_config::marks::{self, Unpaired};
 use crate::ssh_config::quote::{include_word, is_writable};
 
@@ -24,14 +29,35 @@ pub(super) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     if args.uninstall {
         return uninstall(global).await;
     }
-    let blocks = blocks(global, args)?;
+    let mut blocks = blocks(global, args)?;
+    let ssh = openssh::installed().await;
+    blocks.host_keys = host_keys(&ssh);
     match &args.write {
-        Some(file) => write(global, file.as_deref(), &blocks.text()).await,
+        Some(file) => write(global, file.as_deref(), &blocks, &ssh).await,
         None => {
             print(&blocks.text().trim_end())?;
+            notes::of_ssh(global, &ssh, &blocks);
+            notes::of_key(global, &blocks);
+            notes::of_shell(global, &blocks).await;
             Ok(Done::Normally)
         }
     }
+}
+
+/// What ssh is told of host keys, so that nothing stops it.
+fn host_keys(ssh: &Ssh) -> HostKeys {
+    if ssh.knows_known_hosts_command() {
+        return HostKeys::ByCommand;
+    }
+    // Of several IgnoreUnknown the first holds: one of the user's own, which comes later, would not.
+    let files = [config().ok(), Some(PathBuf::from("/etc/ssh/ssh_config"))];
+    let mut texts =
+        files.into_iter().flatten().filter_map(|file| Place::of(&file).ok()?.read().ok()?);
+    let is_of_user = |text: Vec<u8>| {
+        let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        text.lines().any(|line| line.trim().starts_with("ignoreunknown"))
+    };
+    if texts.any(is_of_user) { HostKeys::Unchecked } else { HostKeys::Guarded }
 }
 
 /// What the command line asks for.
@@ -62,19 +88,16 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
         );
     }
     let send_key = match &args.send_key {
-        Some(Some(path)) => {
-            let path = in_home(path, home().as_deref());
-            if !path.is_file() {
-                return Err(usage(
-                    format!("there is no key file {}", path.display()),
-                    "name the file of a public key, such as ~/.ssh/id_ed25519.pub",
-                ));
-            }
-            Some(Some(absolute(&path)?))
-        }
+        Some(Some(path)) => Some(Some(absolute(&public_key_file(path)?)?)),
         Some(None) => Some(None),
         None => None,
     };
+    if send_key.iter().flatten().any(|path| path.contains("${")) {
+        return Err(usage(
+            "the path of a key with '${' cannot be written into OpenSSH's configuration".to_owned(),
+            "use another path",
+        ));
+    }
     if let Some(word) = program.iter().chain(send_key.iter().flatten()).find(|w| !is_writable(w)) {
         return Err(usage(
             format!("{word:?} cannot be written into OpenSSH's configuration"),
@@ -87,11 +110,47 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
             "give an id, i-… or mi-…, or a name that ends in .ecs",
         ));
     }
+    let mut proxy_options = Vec::new();
+    proxy_options.extend(args.start.then(|| "--start".to_owned()));
+    if let Some(kind) = args.connection_type.and_then(|kind| kind.to_possible_value()) {
+        proxy_options.extend(["--connection-type".to_owned(), kind.get_name().to_owned()]);
+    }
+    let regions: Vec<_> = args.regions.iter().map(Region::as_str).collect();
+    let look_up = match regions[..] {
+        [] => Vec::new(),
+        _ => vec!["--regions".to_owned(), regions.join(",")],
+    };
     let (control_master, hosts) = (args.control_master, args.host.clone());
-    Ok(Blocks { program, send_key, control_master, hosts })
+    let host_keys = HostKeys::default();
+    Ok(Blocks { program, send_key, host_keys, proxy_options, look_up, control_master, hosts })
 }
 
-async fn write(global: &Global, file: Option<&Path>, text: &str) -> Result<Done> {
+/// The file of a public key that can be registered, found out now rather than at each login.
+fn public_key_file(path: &Path) -> Result<PathBuf> {
+    let path = in_home(path, home().as_deref());
+    if !path.is_file() {
+        return Err(usage(
+            format!("there is no key file {}", path.display()),
+            "name the file of a public key, such as ~/.ssh/id_ed25519.pub",
+        ));
+    }
+    public_key::from_file(path.clone())?;
+    Ok(path)
+}
+
+async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh) -> Result<Done> {
+    let text = &blocks.text();
+    if !ssh.knows_include() {
+        return Err(Mistake {
+            what: format!("nothing was written: {ssh} does not know Include"),
+            remedy:
+                "put what `ecs-bridge ssh-config` prints into ~/.ssh/config by hand, or install \
+                     OpenSSH 7.3 or newer"
+                    .to_owned(),
+            exit_code: ExitCode::Config,
+        }
+        .into());
+    }
     let config = config()?;
     let file = match file {
         Some(file) => PathBuf::from(absolute(&in_home(file, home().as_deref()))?),
@@ -105,15 +164,62 @@ async fn write(global: &Global, file: Option<&Path>, text: &str) -> Result<Done>
             "leave the name out, or give another one",
         ));
     }
-    let include = format!("{}\nInclude {}\n", marks::file_line(&path), include_word(&path));
-    can_put(&config, &include)?;
+    let line = format!("Include {}", include_word(&path));
+    let include = format!("{}\n{line}\n", marks::file_line(&path));
+    let made_elsewhere = can_put(&config, &include, &line)?;
+    report_dropped(global, &file, text)?;
     put(global, &file, Mode::Private, text).await?;
-    let before = put(global, &config, Mode::Kept, &include).await?;
-    if let Some(before) = before.filter(|before| *before != file) {
-        // Nothing leads there any more.
-        take_out(global, &before).await?;
+    let remark = match made_elsewhere {
+        Some(MadeElsewhere::WithInclude) => {
+            said(global, &format!("{} includes it already", config.display()))?;
+            None
+        }
+        Some(MadeElsewhere::WithoutInclude(error)) => Some(error),
+        None => {
+            let before = put(global, &config, Mode::Kept, &include).await?;
+            if let Some(before) = before.filter(|before| *before != file) {
+                // Nothing leads there any more.
+                take_out(global, &before).await?;
+            }
+            None
+        }
+    };
+    notes::of_ssh(global, ssh, blocks);
+    notes::of_key(global, blocks);
+    notes::of_clashes(global, &config, blocks);
+    notes::of_shell(global, blocks).await;
+    let next = notes::next(global);
+    match remark {
+        Some(error) => Err(error),
+        None => said(global, next).map(|()| Done::Normally),
     }
-    Ok(Done::Normally)
+}
+
+/// Tells which options the file was written with before, and is written without now.
+fn report_dropped(global: &Global, file: &Path, text: &str) -> Result<()> {
+    let old = Place::of(file)?.read()?;
+    let lines = part(file, old.as_deref())?.map(|part| part.lines).unwrap_or_default();
+    let dropped = dropped(&lines, text);
+    if !dropped.is_empty() {
+        let options: Vec<_> = dropped.iter().map(|option| printable(option)).collect();
+        note(
+            global,
+            &format!(
+                "{} is written without options that it had before: {}; give them again to keep them",
+                file.display(),
+                options.join(", ")
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// A configuration that is a link to a file that another program makes.
+enum MadeElsewhere {
+    /// It has the Include line.
+    WithInclude,
+    /// It has none: what to do.
+    WithoutInclude(Box<dyn Explain>),
 }
 
 async fn uninstall(global: &Global) -> Result<Done> {
@@ -124,15 +230,43 @@ async fn uninstall(global: &Global) -> Result<Done> {
 }
 
 /// Finds out whether its part could be put into a file, so that nothing is begun in vain.
-fn can_put(path: &Path, text: &str) -> Result<()> {
+fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewhere>> {
     let place = Place::of(path)?;
     let old = place.read()?;
     let new = marks::put(old.as_deref(), text).map_err(|error| damaged(path, error))?;
     // One that is read-only may have it already.
-    if old != Some(new) {
-        place.probe()?;
+    if old.as_ref() == Some(&new) {
+        return Ok(None);
     }
-    Ok(())
+    let Err(error) = place.probe() else { return Ok(None) };
+    let is_link = place.real() != place.path();
+    if !is_link || !matches!(error, replace::Error::ReadOnly { .. } | replace::Error::Write { .. })
+    {
+        return Err(error.into());
+    }
+    let old = String::from_utf8_lossy(old.as_deref().unwrap_or_default()).into_owned();
+    let default = path.with_file_name(OWN);
+    let is_default = text.lines().any(|line| line == marks::file_line(&default.to_string_lossy()));
+    let short = is_default.then(|| format!("Include ~/.ssh/{OWN}"));
+    let is_include = |line: &str| line.trim() == include || short.as_deref() == Some(line.trim());
+    if old.lines().any(is_include) {
+        return Ok(Some(MadeElsewhere::WithInclude));
+    }
+    Ok(Some(MadeElsewhere::WithoutInclude(
+        Mistake {
+            what: format!(
+                "the Include line was not written: {} is a link to {}, which cannot be written",
+                path.display(),
+                place.real().display()
+            ),
+            remedy: format!(
+                "add this line at the top where that file is made, before any Host line:\n{include}\n\
+                 (home-manager: programs.ssh.includes; all else is written)"
+            ),
+            exit_code: ExitCode::Config,
+        }
+        .into(),
+    )))
 }
 
 /// Puts its part into a file; the file that the part before had included.

@@ -35,7 +35,7 @@ impl Session {
         Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
     }
 
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
+    pub(super) fn deadline(&self, timer: Timer) -> Option<Instant> {
         if self.end.is_some() {
             return None;
         }

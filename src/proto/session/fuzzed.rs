@@ -14,6 +14,7 @@ use bytes::Buf;
 use super::*;
 use crate::proto::host_key::HostKeyWatch;
 use crate::proto::status::Status;
+use crate::proto::timer::Timer;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -387,7 +388,16 @@ impl<'a> Run<'a> {
         self.session.handle_timeout(self.now);
         self.events();
         let due = self.session.poll_timeout(false);
-        assert!(due.is_none_or(|due| due > self.now), "a deadline in the past: {:?}", self.session);
+        assert!(due.is_none_or(|due| due > self.now), "overdue: {:?}", self.overdue());
+    }
+
+    /// The timers that should have expired.
+    fn overdue(&self) -> Vec<Timer> {
+        let is_overdue = |timer: &Timer| {
+            let due = self.session.deadline(*timer);
+            due.is_some_and(|due| due <= self.now)
+        };
+        Timer::ALL.into_iter().filter(is_overdue).collect()
     }
 
     /// What is done until there is something to wait for.

@@ -30,7 +30,7 @@ const LIMIT: u64 = 64_000_000;
 /// The end of what is carried, by which its end is known although something before it is missing.
 const TAIL: usize = 64;
 /// What a busy machine adds.
-const MARGIN: Duration = Duration::from_secs(20);
+const MARGIN: Duration = Duration::from_secs(60);
 /// So many cells are played at once.
 const AT_ONCE: usize = 8;
 /// The same of those that wait for most of their time.
