@@ -13,7 +13,6 @@ mod start;
 mod text;
 
 use std::ffi::{OsStr, OsString};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -44,7 +43,7 @@ use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
-use crate::spec::{self, bind};
+use crate::spec::{self, Bind, bind};
 
 /// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
 #[derive(Debug, Parser)]
@@ -348,9 +347,10 @@ pub struct Forward {
     )]
     pub forwards: Vec<spec::Forward>,
 
-    /// The address to listen on where the forward names none; * is every IPv4 address, :: every one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = bind)]
-    pub bind: IpAddr,
+    /// The address to listen on where the forward names none; localhost is 127.0.0.1 and ::1, * is
+    /// every IPv4 address, :: every one
+    #[arg(long, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
+    pub bind: Bind,
 
     /// How many sessions may be connected at once; the next connections wait. The service allows 20
     /// for an instance

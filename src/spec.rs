@@ -10,6 +10,8 @@ use std::str::FromStr;
 pub enum Listen {
     /// On a TCP port; 0 takes a free one.
     Tcp(SocketAddr),
+    /// On one TCP port of 127.0.0.1 and of ::1; 0 takes one that is free on both.
+    Loopbacks(u16),
     /// On a unix socket.
     Unix(PathBuf),
 }
@@ -29,18 +31,28 @@ pub struct Forward {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenSpec {
     /// On a TCP port of an address, or of the one that `--bind` names.
-    Tcp(Option<IpAddr>, u16),
+    Tcp(Option<Bind>, u16),
     /// On a unix socket.
     Unix(PathBuf),
 }
 
+/// The local address that a TCP forward listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Both loopback addresses, 127.0.0.1 and ::1: `localhost`.
+    Loopbacks,
+    /// One address.
+    One(IpAddr),
+}
+
 impl ListenSpec {
     /// The place to listen at.
-    pub fn at(&self, bind: IpAddr) -> Listen {
+    pub fn at(&self, bind: Bind) -> Listen {
         match self {
-            Self::Tcp(address, port) => {
-                Listen::Tcp(SocketAddr::new(address.unwrap_or(bind), *port))
-            }
+            Self::Tcp(address, port) => match address.unwrap_or(bind) {
+                Bind::Loopbacks => Listen::Loopbacks(*port),
+                Bind::One(address) => Listen::Tcp(SocketAddr::new(address, *port)),
+            },
             Self::Unix(path) => Listen::Unix(path.clone()),
         }
     }
@@ -50,6 +62,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Loopbacks(port) => write!(f, "localhost:{port}"),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
@@ -126,11 +139,11 @@ fn port(text: &str, least: u16) -> Result<u16, SpecError> {
 }
 
 /// An address to listen on, as `-L` and `--bind` take it: `*` and nothing are every IPv4 one.
-pub fn bind(text: &str) -> Result<IpAddr, SpecError> {
+pub fn bind(text: &str) -> Result<Bind, SpecError> {
     match unbracketed(text) {
-        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
-        "*" | "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
-        text => text.parse().map_err(|_| SpecError::Bind(text.to_owned())),
+        "localhost" => Ok(Bind::Loopbacks),
+        "*" | "" => Ok(Bind::One(Ipv4Addr::UNSPECIFIED.into())),
+        text => text.parse().map(Bind::One).map_err(|_| SpecError::Bind(text.to_owned())),
     }
 }
 
@@ -156,7 +169,7 @@ mod tests {
     use super::*;
 
     fn tcp(address: Option<&str>, port: u16) -> ListenSpec {
-        ListenSpec::Tcp(address.map(|address| address.parse().unwrap()), port)
+        ListenSpec::Tcp(address.map(|address| bind(address).unwrap()), port)
     }
 
     #[test]
@@ -168,7 +181,7 @@ mod tests {
             ("8080:[::1]:80", tcp(None, 8080), None, 80),
             ("8080:db.internal:3306", tcp(None, 8080), Some("db.internal"), 3306),
             ("127.0.0.2:8080:10.0.0.7:80", tcp(Some("127.0.0.2"), 8080), Some("10.0.0.7"), 80),
-            ("localhost:8080:h:80", tcp(Some("127.0.0.1"), 8080), Some("h"), 80),
+            ("localhost:8080:h:80", tcp(Some("localhost"), 8080), Some("h"), 80),
             ("*:8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
             (":8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
             ("[::1]:8080:[fd00::7]:80", tcp(Some("::1"), 8080), Some("fd00::7"), 80),
@@ -208,7 +221,7 @@ mod tests {
     #[test]
     fn an_address_that_stands_alone_may_have_its_brackets() {
         for text in ["::1", "[::1]"] {
-            assert_eq!(bind(text), Ok(Ipv6Addr::LOCALHOST.into()));
+            assert_eq!(bind(text), Ok(Bind::One(Ipv6Addr::LOCALHOST.into())));
             assert_eq!(host(text), Ok(None));
         }
         assert_eq!(host("[fd00::7]"), Ok(Some("fd00::7".into())));
@@ -217,8 +230,11 @@ mod tests {
 
     #[test]
     fn the_bind_option_fills_what_a_forward_leaves_open() {
-        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let any = Bind::One(Ipv4Addr::UNSPECIFIED.into());
         assert_eq!(tcp(None, 80).at(any).to_string(), "0.0.0.0:80");
         assert_eq!(tcp(Some("::1"), 80).at(any).to_string(), "[::1]:80");
+        assert_eq!(tcp(None, 80).at(Bind::Loopbacks), Listen::Loopbacks(80));
+        assert_eq!(tcp(Some("localhost"), 80).at(any), Listen::Loopbacks(80));
+        assert_eq!(tcp(Some("127.0.0.1"), 80).at(Bind::Loopbacks).to_string(), "127.0.0.1:80");
     }
 }

@@ -189,9 +189,10 @@ async fn people_read_a_line_for_each_forward_and_each_connection() {
     assert_eq!(ended.code, Some(143));
     ended.said(b"");
     let lines: Vec<_> = ended.stderr.lines().collect();
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines[2].starts_with("connection 1: opened after "), "{}", lines[2]);
-    assert!(lines[3].starts_with("connection 1: closed after "), "{}", lines[3]);
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert_eq!(lines[1], format!("  also on {}", address.replace("127.0.0.1", "[::1]")));
+    assert!(lines[3].starts_with("connection 1: opened after "), "{}", lines[3]);
+    assert!(lines[4].starts_with("connection 1: closed after "), "{}", lines[4]);
     lab.all_ended().await;
 }
 

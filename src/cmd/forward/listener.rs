@@ -1,7 +1,7 @@
 //! Where connections come from: a TCP port or a unix socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -52,9 +52,13 @@ impl Explain for BindError {
     }
 }
 
+/// How many free ports are tried until one is free on both loopback addresses.
+const MOST_PORTS: usize = 16;
+
 /// A place that is listened on.
 pub(super) enum Listener {
-    Tcp(TcpListener, SocketAddr),
+    /// One address, and the same port of ::1 where both loopback addresses are wanted.
+    Tcp { first: Tcp, second: Option<Tcp>, warning: Option<String> },
     #[cfg(unix)]
     Unix(UnixListener, SocketFile),
 }
@@ -63,7 +67,10 @@ impl Listener {
     /// Begins to listen.
     pub(super) fn bind(listen: &Listen) -> Result<Self> {
         let bound = match listen {
-            Listen::Tcp(address) => bind_tcp(*address),
+            Listen::Tcp(address) => {
+                Tcp::bind(*address).map(|first| Self::Tcp { first, second: None, warning: None })
+            }
+            Listen::Loopbacks(port) => bind_loopbacks(*port),
             #[cfg(unix)]
             Listen::Unix(path) => bind_unix(path),
             #[cfg(not(unix))]
@@ -72,21 +79,32 @@ impl Listener {
         Ok(bound.map_err(|source| BindError { address: listen.to_string(), source })?)
     }
 
-    /// The address with its real port, or the path.
-    pub(super) fn address(&self) -> String {
+    /// The addresses with their real port, or the path. The first one stands for the forward.
+    pub(super) fn addresses(&self) -> Vec<String> {
         match self {
-            Self::Tcp(_, address) => address.to_string(),
+            Self::Tcp { first, second, .. } => {
+                [Some(first), second.as_ref()].into_iter().flatten().map(Tcp::to_string).collect()
+            }
             #[cfg(unix)]
-            Self::Unix(_, file) => file.path.display().to_string(),
+            Self::Unix(_, file) => vec![file.path.display().to_string()],
         }
     }
 
     /// Whether other machines may reach it.
     pub(super) fn is_exposed(&self) -> bool {
         match self {
-            Self::Tcp(_, address) => !address.ip().is_loopback(),
+            Self::Tcp { first, .. } => !first.address.ip().is_loopback(),
             #[cfg(unix)]
             Self::Unix(..) => false,
+        }
+    }
+
+    /// What its user has to know about the addresses that are missing.
+    pub(super) fn warning(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { warning, .. } => warning.as_deref(),
+            #[cfg(unix)]
+            Self::Unix(..) => None,
         }
     }
 
@@ -116,7 +134,7 @@ impl Listener {
                         warn!(
                             "cannot take a connection on {}: {error}: it waits until one of the \
                              others ends; `ulimit -n` raises a limit of open files (told once)",
-                            lane.address
+                            lane.address()
                         );
                     }
                     tokio::select! {
@@ -130,7 +148,7 @@ impl Listener {
             let number = context.next_connection();
             context.reporter.tell(&Event::Accepted {
                 connection: number,
-                address: &lane.address,
+                address: lane.address(),
                 peer: &peer,
             });
             let channel = lane.take();
@@ -153,8 +171,17 @@ impl Listener {
 
     async fn next(&self) -> io::Result<((ReadHalf, WriteHalf), String)> {
         match self {
-            Self::Tcp(listener, _) => {
-                let (stream, peer) = listener.accept().await?;
+            Self::Tcp { first, second, .. } => {
+                let second = async {
+                    match second {
+                        Some(second) => second.listener.accept().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let (stream, peer) = tokio::select! {
+                    accepted = first.listener.accept() => accepted?,
+                    accepted = second => accepted?,
+                };
                 Ok((socket::tcp(stream), peer.to_string()))
             }
             #[cfg(unix)]
@@ -166,13 +193,72 @@ impl Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
-    Ok(Listener::Tcp(listener, address))
+/// A TCP port that is listened on.
+pub(super) struct Tcp {
+    listener: TcpListener,
+    address: SocketAddr,
 }
+
+impl Tcp {
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+}
+
+impl std::fmt::Display for Tcp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// Listens on one port of both loopback addresses. A machine may have one of them only. A port of ::1
+/// that is taken leaves 127.0.0.1 alone, as with `ssh -L`, and is warned of: `localhost` may lead to it.
+fn bind_loopbacks(port: u16) -> io::Result<Listener> {
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    // Ports that are free on 127.0.0.1 only are held until the end: the system would offer them again.
+    let mut held = Vec::new();
+    loop {
+        let first = match Tcp::bind(SocketAddr::new(v4, port)) {
+            Err(error) if is_missing(&error) => {
+                let first = Tcp::bind(SocketAddr::new(v6, port))?;
+                return Ok(Listener::Tcp { first, second: None, warning: None });
+            }
+            first => first?,
+        };
+        let address = SocketAddr::new(v6, first.address.port());
+        let warning = match Tcp::bind(address) {
+            Ok(second) => {
+                return Ok(Listener::Tcp { first, second: Some(second), warning: None });
+            }
+            Err(error) if is_missing(&error) => None,
+            Err(_) if port == 0 && held.len() < MOST_PORTS => {
+                held.push(first);
+                continue;
+            }
+            Err(error) => Some(format!(
+                "cannot listen on {address}: {error}: only {first} is forwarded, and programs that \
+                 connect to localhost may reach another program"
+            )),
+        };
+        return Ok(Listener::Tcp { first, second: None, warning });
+    }
+}
+
+/// Whether this machine does not have the address, or its whole family.
+fn is_missing(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
+}
+
+#[cfg(unix)]
+const NO_SUCH_FAMILY: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+/// WSAEAFNOSUPPORT.
+#[cfg(not(unix))]
+const NO_SUCH_FAMILY: i32 = 10_047;
 
 /// The file of a unix socket, removed at the end.
 #[cfg(unix)]

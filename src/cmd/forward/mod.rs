@@ -72,12 +72,16 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     let context = Rc::new(Context::new(global, args, finder, found, reporter.clone()));
     let mut lanes = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
-        let lane = Rc::new(Lane::new(plan, listener.address()));
+        let lane = Rc::new(Lane::new(plan, listener.addresses()));
         if listener.is_exposed() {
             reporter.note(&format!(
                 "warning: {} is open to other machines: whoever reaches it reaches {}",
-                lane.address, lane.plan.target
+                lane.address(),
+                lane.plan.target
             ));
+        }
+        if let Some(warning) = listener.warning() {
+            reporter.note(&format!("warning: {warning}"));
         }
         context.add(Rc::clone(&lane));
         lanes.push((lane, listener));
@@ -97,7 +101,7 @@ async fn work(
     lanes: Vec<(Rc<Lane>, Listener)>,
     signals: &mut Signals,
 ) -> Result<Done> {
-    let addresses: Vec<_> = lanes.iter().map(|(_, listener)| listener.address()).collect();
+    let addresses: Vec<_> = lanes.iter().map(|(lane, _)| lane.address().to_owned()).collect();
     // One task a forward accepts; they and the connections end with this function or before.
     let mut accepting = JoinSet::new();
     let mut probed = Vec::new();
@@ -149,7 +153,8 @@ async fn serve_lanes(
     }
     for lane in &lanes {
         context.reporter.tell(&Event::Listening {
-            address: &lane.address,
+            address: lane.address(),
+            addresses: &lane.addresses,
             instance: &lane.plan.target.instance,
             name: lane.plan.target.name.as_deref(),
             remote_host: lane.plan.target.remote_host.as_deref(),
