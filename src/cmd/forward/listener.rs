@@ -33,22 +33,36 @@ struct BindError {
 
 impl Explain for BindError {
     fn remedy(&self) -> Option<String> {
-        let remedy = match self.source.kind() {
-            io::ErrorKind::AddrInUse if self.address.contains('/') => {
-                "end the program that listens there, or remove the file if it is no socket"
-            }
-            io::ErrorKind::AddrInUse => {
-                "end the program that has it, or take another: port 0 is a free one"
-            }
-            io::ErrorKind::PermissionDenied if self.address.contains('/') => {
-                "take a folder that you may write to"
-            }
-            io::ErrorKind::NotFound => "make the folder first, or take another",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need root: take a higher one",
-            io::ErrorKind::AddrNotAvailable => "give an address that this machine has",
-            _ => "give another address, port or path",
-        };
-        Some(remedy.to_owned())
+        Some(remedy(self.source.kind(), &self.address, cfg!(windows)).to_owned())
+    }
+}
+
+/// What to do when `address`, a path or an address with its port, cannot be listened on.
+fn remedy(kind: io::ErrorKind, address: &str, is_windows: bool) -> &'static str {
+    let is_path = address.contains('/');
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match kind {
+        io::ErrorKind::AddrInUse if is_path => {
+            "end the program that listens there, or remove the file if it is no socket"
+        }
+        io::ErrorKind::AddrInUse => {
+            "end the program that has it, or take another: port 0 is a free one"
+        }
+        io::ErrorKind::PermissionDenied if is_path => "take a folder that you may write to",
+        io::ErrorKind::NotFound => "make the folder first, or take another",
+        // WSAEACCES: Hyper-V and others reserve ranges.
+        io::ErrorKind::PermissionDenied if is_windows => {
+            "choose another port, 0 for a free one: Windows reserves ranges of ports, which \
+             `netsh interface ipv4 show excludedportrange protocol=tcp` lists"
+        }
+        io::ErrorKind::PermissionDenied if port.is_some_and(|port| port < 1024) => {
+            "ports below 1024 need root: take a higher one"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose another port: a security policy of this machine forbids this one"
+        }
+        io::ErrorKind::AddrNotAvailable => "give an address that this machine has",
+        _ => "give another address, port or path",
     }
 }
 
@@ -312,10 +326,37 @@ fn remove_stale(path: &Path) {
     use std::os::unix::fs::FileTypeExt;
 
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket
-        && let Err(error) = std::os::unix::net::UnixStream::connect(path)
-        && error.kind() == io::ErrorKind::ConnectionRefused
-    {
+    if is_socket && is_abandoned(path) {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether no program has bound the socket at a path. A datagram socket asks: the system refuses to
+/// connect it to a stream socket (EPROTOTYPE), so the program that listens there accepts nothing. A
+/// stream socket would be accepted, and another `forward` would open a session for it.
+#[cfg(unix)]
+fn is_abandoned(path: &Path) -> bool {
+    let asked = std::os::unix::net::UnixDatagram::unbound().and_then(|asks| asks.connect(path));
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_not_permitted_has_its_own_reason_on_each_system() {
+        for (address, is_windows, text) in [
+            ("127.0.0.1:80", false, "ports below 1024 need root"),
+            ("[::1]:1023", false, "ports below 1024 need root"),
+            ("127.0.0.1:1024", false, "a security policy"),
+            ("localhost:8080", false, "a security policy"),
+            ("127.0.0.1:80", true, "netsh interface ipv4 show excludedportrange"),
+            ("localhost:50000", true, "netsh interface ipv4 show excludedportrange"),
+            ("/run/db.sock", false, "a folder that you may write to"),
+        ] {
+            let remedy = remedy(io::ErrorKind::PermissionDenied, address, is_windows);
+            assert!(remedy.contains(text), "{address}: {remedy}");
+        }
     }
 }

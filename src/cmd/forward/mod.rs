@@ -8,6 +8,7 @@ mod lines;
 mod listener;
 mod quota;
 mod report;
+mod request;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,11 +25,11 @@ use self::report::{Event, Reporter};
 use super::agent::AgentVersions;
 use super::session::{Ask, Plan};
 use super::target::Finder;
-use super::{Cloud, Done, Mistake, Plain, Result, cache};
+use super::{Cloud, Done, Plain, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::shutdown::Signals;
-use crate::spec::{self, Forward, ListenSpec};
+use crate::spec::Forward;
 use crate::tunnel::error::Target;
 
 /// How long the clean-up of sessions may take once they are told to end.
@@ -55,15 +56,15 @@ async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
 
 async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
     Finder::check(&args.instance)?;
-    let forwards = forwards(args)?;
+    let forwards = request::forwards(args)?;
+    let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce));
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
     let finder = Finder::new(&Cloud::open(global)?, &args.instance, &args.look_up)?;
-    let bind = |forward: &Forward| Listener::bind(&forward.listen.at(args.bind));
-    let listeners = forwards.iter().map(bind).collect::<Result<Vec<_>>>()?;
+    let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
         found = finder.find() => found?,
         signal = signals.next() => return Ok(Done::By(signal)),
@@ -216,28 +217,6 @@ async fn drain(
     if timeout(CLEAN_UP, closed).await.is_err() {
         debug!("some connections could not be closed in time");
     }
-}
-
-fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
-    let mut forwards = args.forwards.clone();
-    if let Some(port) = args.local_port {
-        let host = args.remote_host.clone();
-        // What is no host is told with the plan.
-        let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
-        forwards.insert(
-            0,
-            Forward { listen: ListenSpec::Tcp(None, port), host, port: args.remote_port },
-        );
-    }
-    if forwards.is_empty() {
-        return Err(Mistake {
-            what: "nothing to forward".to_owned(),
-            remedy: "give --local-port 2222, or -L 8080:localhost:80".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
-    }
-    Ok(forwards)
 }
 
 fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
