@@ -308,31 +308,37 @@ pub struct Proxy {
     after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Forward {
-    /// The instance
+    /// The instance, unless --instance names it: then this is the first SPEC.
+    #[arg(help = format!("{TARGET}. -i names it as well"), value_hint = ValueHint::Hostname)]
+    pub target: Option<String>,
+
+    /// What to forward, as for -L: port, port:hostport or [bind:]port:host:hostport
+    #[arg(value_name = "SPEC")]
+    pub specs: Vec<String>,
+
+    /// The instance, instead of TARGET
     #[arg(
         short,
         long,
         value_name = "TARGET",
         env = "ECS_BRIDGE_INSTANCE",
         hide_env_values = true,
-        help = TARGET,
         value_hint = ValueHint::Hostname
     )]
-    pub instance: String,
+    pub instance: Option<String>,
 
     /// The local port; 0 takes a free one
     #[arg(long, value_name = "PORT", value_parser = whole::<u16>(0, 65_535))]
     pub local_port: Option<u16>,
 
-    /// The port that --local-port leads to
+    /// The port that --local-port leads to [default: 22]
     #[arg(
         long,
         value_name = "PORT",
-        default_value_t = 22,
         requires = "local_port",
         value_parser = whole::<u16>(1, 65_535)
     )]
-    pub remote_port: u16,
+    pub remote_port: Option<u16>,
 
     /// The host that --local-port leads to, as seen from the instance [default: the instance]
     #[arg(long, value_name = "HOST", requires = "local_port")]
@@ -342,8 +348,8 @@ pub struct Forward {
     #[arg(
         short = 'L',
         value_name = "SPEC",
-        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port (the same on the \
-                instance), or /path/to.sock:host:hostport; repeatable"
+        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port:hostport or port (of \
+                the instance), or /path/to.sock:host:hostport; repeatable"
     )]
     pub forwards: Vec<spec::Forward>,
 
@@ -400,13 +406,13 @@ pub struct Forward {
     #[arg(long, conflicts_with = "exec")]
     pub json: bool,
 
-    /// Run a program with the forwards up, and end with its exit code. Its environment has
-    /// ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
+    /// Run a program with the forwards up, and end with its exit code; `-- CMD` alone does the same.
+    /// Its environment has ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
     #[arg(long, requires = "command", conflicts_with = "once")]
     pub exec: bool,
 
     /// The program of --exec and its arguments
-    #[arg(last = true, value_name = "CMD", requires = "exec")]
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["json", "once"])]
     pub command: Vec<OsString>,
 
     /// How the instance is found.
@@ -424,10 +430,11 @@ pub struct Forward {
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:
+  ecs-bridge forward i-bp1example0001 5432 8080:80
   ecs-bridge forward --instance i-bp1example0001 --local-port 2222
   ecs-bridge forward -i i-bp1example0001 -L 5432:localhost:5432 -L 6379:cache.internal:6379
   ecs-bridge forward -i i-bp1example0001 -L /tmp/db.sock:localhost:3306 --warm 1
-  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 --exec -- \\
+  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 -- \\
       sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
 
 /// Reads a number within bounds.

@@ -72,7 +72,9 @@ impl fmt::Display for Listen {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Not as many parts as any form has.
-    #[error("expected [bind:]port:host:hostport, port, or /path/to.sock:host:hostport")]
+    #[error(
+        "expected [bind:]port:host:hostport, port:hostport, port, or /path/to.sock:host:hostport"
+    )]
     Form,
     /// A socket of the far side, which OpenSSH's servers know.
     #[error("{0:?} is a socket on the far side: sessions lead to ports only")]
@@ -104,6 +106,13 @@ impl FromStr for Forward {
             [_, there] | [_, _, there] if there.starts_with('/') => {
                 return Err(SpecError::FarSocket(there.to_owned()));
             }
+            // As kubectl and docker have it: a port here, and one of the instance.
+            [here, there] if is_number(there) && !here.contains('/') => {
+                // kubectl's `:5432` takes a free port here.
+                let here = if here.is_empty() { 0 } else { port(here, 0)? };
+                let listen = ListenSpec::Tcp(None, here);
+                return Ok(Self { listen, host: None, port: port(there, 1)? });
+            }
             [path, host, there] if path.contains('/') => {
                 (ListenSpec::Unix(path.into()), host, there)
             }
@@ -132,9 +141,12 @@ fn split(spec: &str) -> Result<Vec<String>, SpecError> {
     if inside { Err(SpecError::Form) } else { Ok(parts) }
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn port(text: &str, least: u16) -> Result<u16, SpecError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|port| digits && *port >= least);
+    let port = text.parse().ok().filter(|port| is_number(text) && *port >= least);
     port.ok_or_else(|| SpecError::Port(text.to_owned(), least))
 }
 
@@ -178,6 +190,8 @@ mod tests {
             ("8080", tcp(None, 8080), None, 8080),
             ("8080:localhost:80", tcp(None, 8080), None, 80),
             ("0:127.0.0.1:80", tcp(None, 0), None, 80),
+            ("8080:80", tcp(None, 8080), None, 80),
+            (":80", tcp(None, 0), None, 80),
             ("8080:[::1]:80", tcp(None, 8080), None, 80),
             ("8080:db.internal:3306", tcp(None, 8080), Some("db.internal"), 3306),
             ("127.0.0.2:8080:10.0.0.7:80", tcp(Some("127.0.0.2"), 8080), Some("10.0.0.7"), 80),
@@ -206,6 +220,8 @@ mod tests {
             ("ssh", "ssh", 1),
             ("+80:h:80", "+80", 0),
             ("80:h:0", "0", 1),
+            ("80:0", "0", 1),
+            ("db:80", "db", 0),
             ("80:h:", "", 1),
         ] {
             assert_eq!(parse(spec), SpecError::Port(text.into(), least), "{spec}");

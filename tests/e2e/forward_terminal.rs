@@ -46,6 +46,7 @@ async fn a_line_on_a_terminal_tells_how_many_connections_are_open() {
     let (lab, _server) = lab().await;
     let mut terminal = Terminal::new();
     let forward = terminal.start(&forward(&lab, &[]), Streams::All);
+    terminal.shows("Press Ctrl-C to stop forwarding").await;
     terminal.shows("0 open connections, ↑ 0 B/s, ↓ 0 B/s").await;
     let shown = terminal.shown();
     let address = shown.split_once("Forwarding ").unwrap().1.split_whitespace().next().unwrap();

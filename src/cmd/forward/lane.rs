@@ -117,13 +117,16 @@ impl Lane {
             tell_closed(context, number, began, Reason::Stopped);
             return ExitCode::Ok;
         };
+        let _open = context.count_open();
         if let Some(ready) = attached.opened().await {
+            let waited = ready.saturating_duration_since(began);
             context.reporter.tell(&Event::Opened {
                 connection: number,
                 session: &attached.session(),
                 // A channel that was kept ready was so before there was a connection.
-                waited_ms: millis(ready.saturating_duration_since(began)),
+                waited_ms: millis(waited),
             });
+            context.connection_waited(waited);
         }
         let finished = attached.finished().await;
         let Some(Finished { result, local, stopped }) = finished else {

@@ -22,13 +22,14 @@ use self::exec::Program;
 use self::lane::Lane;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
+use self::request::Request;
 use super::agent::AgentVersions;
 use super::session::{Ask, Plan};
 use super::target::Finder;
 use super::{Cloud, Done, Plain, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
-use crate::shutdown::Signals;
+use crate::shutdown::{Signal, Signals};
 use crate::spec::Forward;
 use crate::tunnel::error::Target;
 
@@ -55,15 +56,15 @@ async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
 }
 
 async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
-    Finder::check(&args.instance)?;
-    let forwards = request::forwards(args)?;
+    let Request { instance, forwards } = Request::new(args)?;
+    Finder::check(&instance)?;
     let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce));
+    let plan = |forward| Ok(plan(args, &instance, forward)?.heeding(&agents, Ask::AtOnce));
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
-    let finder = Finder::new(&Cloud::open(global)?, &args.instance, &args.look_up)?;
+    let finder = Finder::new(&Cloud::open(global)?, &instance, &args.look_up)?;
     let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
         found = finder.find() => found?,
@@ -86,6 +87,11 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
         }
         context.add(Rc::clone(&lane));
         lanes.push((lane, listener));
+    }
+
+    let hint = lanes.first().and_then(|(lane, _)| Request::hint(args, &lane.plan.target));
+    if let Some(hint) = hint {
+        reporter.note(&hint);
     }
 
     let ended = work(&context, args, lanes, &mut signals).await;
@@ -118,6 +124,11 @@ async fn work(
         // The program is over, or nothing can be forwarded.
         _ => Duration::ZERO,
     };
+    if let Ok(Done::By(signal)) = &ended
+        && let Some(text) = waiting(context.open_connections(), grace, *signal)
+    {
+        context.reporter.note(&text);
+    }
     drain(context, grace, accepting, signals).await;
     ended
 }
@@ -162,6 +173,7 @@ async fn serve_lanes(
             remote_port: lane.plan.target.port,
         });
     }
+    context.reporter.hint("Press Ctrl-C to stop forwarding");
     let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
     for lane in lanes {
         let context = Rc::clone(context);
@@ -198,6 +210,19 @@ fn done(ended: std::result::Result<Option<ExitCode>, JoinError>) -> Option<Done>
     }
 }
 
+/// What the end of the command waits for, if it waits.
+fn waiting(open: usize, grace: Duration, signal: Signal) -> Option<String> {
+    let (connections, them) = match open {
+        0 => return None,
+        1 => ("1 open connection".to_owned(), "it"),
+        open => (format!("{open} open connections"), "them"),
+    };
+    let again = if signal == Signal::Interrupt { "Ctrl-C again" } else { "a second signal" };
+    let seconds = grace.as_secs();
+    (seconds > 0)
+        .then(|| format!("waiting up to {seconds} s for {connections}; {again} ends {them}"))
+}
+
 /// Lets open connections come to their ends for a while; a second signal cuts that short.
 async fn drain(
     context: &Context,
@@ -219,12 +244,31 @@ async fn drain(
     }
 }
 
-fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
+fn plan(args: &cli::Forward, instance: &str, forward: &Forward) -> Result<Plan> {
     let target = Target {
-        instance: args.instance.clone(),
+        instance: instance.to_owned(),
         name: None,
         remote_host: forward.host.clone(),
         port: forward.port,
     };
     Plan::new(target, &args.session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_tells_what_it_waits_for() {
+        let text = |open, seconds, signal| waiting(open, Duration::from_secs(seconds), signal);
+        assert_eq!(
+            text(1, 5, Signal::Interrupt).unwrap(),
+            "waiting up to 5 s for 1 open connection; Ctrl-C again ends it"
+        );
+        assert_eq!(
+            text(2, 60, Signal::Terminate).unwrap(),
+            "waiting up to 60 s for 2 open connections; a second signal ends them"
+        );
+        assert!(text(0, 5, Signal::Interrupt).or(text(1, 0, Signal::Interrupt)).is_none());
+    }
 }

@@ -77,8 +77,8 @@ pub(super) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Local => "the local side closed",
-            Self::Target => "the target closed",
+            Self::Local => "the local client closed the connection",
+            Self::Target => "the target closed the connection",
             Self::Stopped => "the forward was stopped",
             Self::Failed => "it failed",
         })
@@ -202,6 +202,13 @@ impl Reporter {
         match self.0.style {
             Style::Quiet | Style::Json { quiet: true, .. } => {}
             Style::People { .. } | Style::Json { quiet: false, .. } => self.line(text),
+        }
+    }
+
+    /// Tells somebody at a terminal what to do next.
+    pub(super) fn hint(&self, text: &str) {
+        if let Style::People { live: Some(_) } = self.0.style {
+            self.line(text);
         }
     }
 
@@ -351,7 +358,7 @@ mod tests {
         };
         assert_eq!(
             for_people(&closed).unwrap(),
-            "connection 7: closed after 12.3 s, 999 B sent, 1.5 MB received: the target closed"
+            "connection 7: closed after 12.3 s, 999 B sent, 1.5 MB received: the target closed the connection"
         );
     }
 

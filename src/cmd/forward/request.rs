@@ -1,4 +1,4 @@
-//! What the command line asks `forward` for: the forwards, and the places where they listen.
+//! What the command line asks `forward` for: the instance, the forwards, and where they listen.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -7,29 +7,106 @@ use crate::cli;
 use crate::cmd::{Mistake, Result};
 use crate::explain::ExitCode;
 use crate::spec::{self, Bind, Forward, Listen, ListenSpec};
+use crate::tunnel::error::Target;
 
 /// The most bytes that the path of a unix socket may have: sun_path, without the zero byte at its end.
 const MOST_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// The forwards that are asked for, with `--local-port` first.
-pub(super) fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
-    let mut forwards = args.forwards.clone();
-    if let Some(port) = args.local_port {
-        let host = args.remote_host.clone();
-        // What is no host is told with the plan.
-        let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
-        forwards.insert(
-            0,
-            Forward { listen: ListenSpec::Tcp(None, port), host, port: args.remote_port },
-        );
+/// The port that `--local-port` leads to without `--remote-port`.
+const SSH_PORT: u16 = 22;
+
+/// Ports that other services than sshd are known by.
+const WELL_KNOWN: [u16; 36] = [
+    21, 23, 25, 53, 80, 110, 143, 389, 443, 445, 465, 587, 636, 993, 995, 1433, 1521, 2375, 2379,
+    3306, 3389, 5432, 5672, 5900, 6379, 6443, 8000, 8080, 8443, 8888, 9000, 9090, 9092, 9200,
+    11211, 27017,
+];
+
+/// What is asked for.
+pub(super) struct Request {
+    /// The target's words.
+    pub(super) instance: String,
+    /// The forwards, with `--local-port` first.
+    pub(super) forwards: Vec<Forward>,
+}
+
+impl Request {
+    /// Reads the instance and the forwards, which options and words name alike.
+    ///
+    /// # Errors
+    /// When one of them is missing, or a word is no forward.
+    pub(super) fn new(args: &cli::Forward) -> Result<Self> {
+        let of_environment = std::env::var("ECS_BRIDGE_INSTANCE").ok();
+        let (instance, specs) = words(args, of_environment.as_deref())?;
+        let mut forwards = Vec::new();
+        if let Some(port) = args.local_port {
+            let host = args.remote_host.clone();
+            // What is no host is told with the plan.
+            let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
+            let remote = args.remote_port.unwrap_or(SSH_PORT);
+            forwards.push(Forward { listen: ListenSpec::Tcp(None, port), host, port: remote });
+        }
+        forwards.extend(args.forwards.iter().cloned());
+        for spec in specs {
+            let forward = spec.parse::<Forward>().map_err(|error| {
+                let what = format!("'{spec}' cannot be forwarded: {error}");
+                mistake(
+                    what,
+                    &format!(
+                        "the instance is '{instance}'; after it come ports, as in 5432 or 8080:80"
+                    ),
+                )
+            });
+            forwards.push(forward?);
+        }
+        if !forwards.is_empty() {
+            return Ok(Self { instance: instance.to_owned(), forwards });
+        }
+        let remedy = if instance.parse::<Forward>().is_ok() {
+            format!("'{instance}' is taken for the instance: give `forward TARGET {instance}`")
+        } else {
+            format!("give --local-port 2222, or -L 8080:localhost:80, or `forward {instance} 5432`")
+        };
+        Err(mistake("nothing to forward".to_owned(), &remedy))
     }
-    if forwards.is_empty() {
-        return Err(mistake(
-            "nothing to forward".to_owned(),
-            "give --local-port 2222, or -L 8080:localhost:80",
-        ));
+
+    /// What to know about `--local-port` where it is another service's: it leads to sshd all the same.
+    pub(super) fn hint(args: &cli::Forward, target: &Target) -> Option<String> {
+        let port = args.local_port.filter(|port| WELL_KNOWN.contains(port))?;
+        if args.remote_port.is_some() {
+            return None;
+        }
+        let (of, forward) = match &target.remote_host {
+            Some(host) => (host.as_str(), format!("-L {port}:{host}:{port}")),
+            None => (target.name.as_deref().unwrap_or(&target.instance), format!("-L {port}")),
+        };
+        Some(format!(
+            "note: --local-port {port} leads to port {SSH_PORT} of {of}; for port {port} there: {forward} \
+             or --remote-port {port}"
+        ))
     }
-    Ok(forwards)
+}
+
+/// The instance, and the words that are forwards. The first word is the instance, unless `--instance`
+/// names it; it goes before ECS_BRIDGE_INSTANCE, unless it is a forward.
+fn words<'a>(
+    args: &'a cli::Forward,
+    of_environment: Option<&str>,
+) -> Result<(&'a str, Vec<&'a str>)> {
+    let words: Vec<_> = args.target.iter().chain(&args.specs).map(String::as_str).collect();
+    match (args.instance.as_deref(), words.split_first()) {
+        (Some(instance), Some((first, rest)))
+            if Some(instance) == of_environment && first.parse::<Forward>().is_err() =>
+        {
+            Ok((first, rest.to_vec()))
+        }
+        (Some(instance), _) => Ok((instance, words)),
+        (None, Some((first, rest))) => Ok((first, rest.to_vec())),
+        (None, None) => Err(mistake(
+            "no instance is named".to_owned(),
+            "give it first, as in `ecs-bridge forward web-1 5432`, or by --instance",
+        )),
+    }
 }
 
 /// The places where the forwards listen, before anything is bound.
@@ -99,6 +176,50 @@ fn mistake(what: String, remedy: &str) -> Box<dyn crate::explain::Explain> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request(line: &[&str]) -> Result<Request> {
+        use clap::Parser as _;
+
+        let line = [&["ecs-bridge", "forward"], line].concat();
+        let cli::Command::Forward(args) = cli::Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command");
+        };
+        Request::new(&args)
+    }
+
+    #[test]
+    fn the_instance_and_the_forwards_are_words_or_options() {
+        for line in [
+            &["i-a", "5432:5432"][..],
+            &["i-a", "5432"],
+            &["-i", "i-a", "5432"],
+            &["5432", "-i", "i-a"],
+            &["i-a", "-L", "5432"],
+            &["i-a", "5432:localhost:5432"],
+            &["-i", "i-a", "-L", "5432:5432"],
+            &["i-a", "--local-port", "5432", "--remote-port", "5432"],
+            &["i-a", "5432", "--", "psql"],
+        ] {
+            let request = request(line).unwrap();
+            assert_eq!(request.instance, "i-a", "{line:?}");
+            assert_eq!(request.forwards, ["5432:localhost:5432".parse().unwrap()], "{line:?}");
+        }
+        let several = request(&["i-a", "5432", "-L", "80", "8080:80"]).unwrap().forwards;
+        assert_eq!(several.iter().map(|forward| forward.port).collect::<Vec<_>>(), [80, 5432, 80]);
+        let port = |line| request(line).unwrap().forwards[0].port;
+        assert_eq!(port(&["i-a", "--local-port", "80"]), 22);
+        for (line, what, fix) in [
+            (&[][..], "no instance", "forward web-1 5432"),
+            (&["5432"], "nothing to forward", "forward TARGET 5432"),
+            (&["i-a"], "nothing to forward", "forward i-a 5432"),
+            (&["-i", "i-a", "i-b", "80"], "'i-b' cannot be forwarded", "the instance is 'i-a'"),
+            (&["i-a", "ssh"], "\"ssh\" is not a port", "after it come ports"),
+        ] {
+            let Err(error) = request(line) else { panic!("{line:?}") };
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(error.remedy().unwrap().contains(fix), "{:?}", error.remedy());
+        }
+    }
 
     fn places(specs: &[&str]) -> Result<Vec<Listen>> {
         let forwards: Vec<_> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
