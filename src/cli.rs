@@ -14,7 +14,6 @@ mod start;
 mod text;
 
 use std::ffi::{OsStr, OsString};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -46,7 +45,7 @@ use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::explain::{ExitCode, Report};
 use crate::logging;
 use crate::public_key::{KeyError, is_private};
-use crate::spec::{self, bind};
+use crate::spec::{self, Bind, bind};
 
 /// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
 #[derive(Debug, Parser)]
@@ -319,31 +318,37 @@ pub struct Proxy {
     after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Forward {
-    /// The instance
+    /// The instance, unless --instance names it: then this is the first SPEC.
+    #[arg(help = format!("{TARGET}. -i names it as well"), value_hint = ValueHint::Hostname)]
+    pub target: Option<String>,
+
+    /// What to forward, as for -L: port, port:hostport or [bind:]port:host:hostport
+    #[arg(value_name = "SPEC")]
+    pub specs: Vec<String>,
+
+    /// The instance, instead of TARGET
     #[arg(
         short,
         long,
         value_name = "TARGET",
         env = "ECS_BRIDGE_INSTANCE",
         hide_env_values = true,
-        help = TARGET,
         value_hint = ValueHint::Hostname
     )]
-    pub instance: String,
+    pub instance: Option<String>,
 
     /// The local port; 0 takes a free one
     #[arg(long, value_name = "PORT", value_parser = whole::<u16>(0, 65_535))]
     pub local_port: Option<u16>,
 
-    /// The port that --local-port leads to
+    /// The port that --local-port leads to [default: 22]
     #[arg(
         long,
         value_name = "PORT",
-        default_value_t = 22,
         requires = "local_port",
         value_parser = whole::<u16>(1, 65_535)
     )]
-    pub remote_port: u16,
+    pub remote_port: Option<u16>,
 
     /// The host that --local-port leads to, as seen from the instance [default: the instance]
     #[arg(long, value_name = "HOST", requires = "local_port")]
@@ -353,14 +358,15 @@ pub struct Forward {
     #[arg(
         short = 'L',
         value_name = "SPEC",
-        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port (the same on the \
-                instance), or /path/to.sock:host:hostport; repeatable"
+        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port:hostport or port (of \
+                the instance), or /path/to.sock:host:hostport; repeatable"
     )]
     pub forwards: Vec<spec::Forward>,
 
-    /// The address to listen on where the forward names none; * is every IPv4 address, :: every one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = bind)]
-    pub bind: IpAddr,
+    /// The address to listen on where the forward names none; localhost is 127.0.0.1 and ::1, * is
+    /// every IPv4 address, :: every one
+    #[arg(long, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
+    pub bind: Bind,
 
     /// How many sessions may be connected at once; the next connections wait. The service allows 20
     /// for an instance
@@ -410,13 +416,13 @@ pub struct Forward {
     #[arg(long, conflicts_with = "exec")]
     pub json: bool,
 
-    /// Run a program with the forwards up, and end with its exit code. Its environment has
-    /// ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
+    /// Run a program with the forwards up, and end with its exit code; `-- CMD` alone does the same.
+    /// Its environment has ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
     #[arg(long, requires = "command", conflicts_with = "once")]
     pub exec: bool,
 
     /// The program of --exec and its arguments
-    #[arg(last = true, value_name = "CMD", requires = "exec")]
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["json", "once"])]
     pub command: Vec<OsString>,
 
     /// How the instance is found.
@@ -434,10 +440,11 @@ pub struct Forward {
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:
+  ecs-bridge forward i-bp1example0001 5432 8080:80
   ecs-bridge forward --instance i-bp1example0001 --local-port 2222
   ecs-bridge forward -i i-bp1example0001 -L 5432:localhost:5432 -L 6379:cache.internal:6379
   ecs-bridge forward -i i-bp1example0001 -L /tmp/db.sock:localhost:3306 --warm 1
-  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 --exec -- \\
+  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 -- \\
       sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
 
 /// Reads a number within bounds.

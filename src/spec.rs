@@ -10,6 +10,8 @@ use std::str::FromStr;
 pub enum Listen {
     /// On a TCP port; 0 takes a free one.
     Tcp(SocketAddr),
+    /// On one TCP port of 127.0.0.1 and of ::1; 0 takes one that is free on both.
+    Loopbacks(u16),
     /// On a unix socket.
     Unix(PathBuf),
 }
@@ -29,18 +31,28 @@ pub struct Forward {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenSpec {
     /// On a TCP port of an address, or of the one that `--bind` names.
-    Tcp(Option<IpAddr>, u16),
+    Tcp(Option<Bind>, u16),
     /// On a unix socket.
     Unix(PathBuf),
 }
 
+/// The local address that a TCP forward listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Both loopback addresses, 127.0.0.1 and ::1: `localhost`.
+    Loopbacks,
+    /// One address.
+    One(IpAddr),
+}
+
 impl ListenSpec {
     /// The place to listen at.
-    pub fn at(&self, bind: IpAddr) -> Listen {
+    pub fn at(&self, bind: Bind) -> Listen {
         match self {
-            Self::Tcp(address, port) => {
-                Listen::Tcp(SocketAddr::new(address.unwrap_or(bind), *port))
-            }
+            Self::Tcp(address, port) => match address.unwrap_or(bind) {
+                Bind::Loopbacks => Listen::Loopbacks(*port),
+                Bind::One(address) => Listen::Tcp(SocketAddr::new(address, *port)),
+            },
             Self::Unix(path) => Listen::Unix(path.clone()),
         }
     }
@@ -50,6 +62,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Loopbacks(port) => write!(f, "localhost:{port}"),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
@@ -59,7 +72,9 @@ impl fmt::Display for Listen {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Not as many parts as any form has.
-    #[error("expected [bind:]port:host:hostport, port, or /path/to.sock:host:hostport")]
+    #[error(
+        "expected [bind:]port:host:hostport, port:hostport, port, or /path/to.sock:host:hostport"
+    )]
     Form,
     /// A socket of the far side, which OpenSSH's servers know.
     #[error("{0:?} is a socket on the far side: sessions lead to ports only")]
@@ -91,6 +106,13 @@ impl FromStr for Forward {
             [_, there] | [_, _, there] if there.starts_with('/') => {
                 return Err(SpecError::FarSocket(there.to_owned()));
             }
+            // As kubectl and docker have it: a port here, and one of the instance.
+            [here, there] if is_number(there) && !here.contains('/') => {
+                // kubectl's `:5432` takes a free port here.
+                let here = if here.is_empty() { 0 } else { port(here, 0)? };
+                let listen = ListenSpec::Tcp(None, here);
+                return Ok(Self { listen, host: None, port: port(there, 1)? });
+            }
             [path, host, there] if path.contains('/') => {
                 (ListenSpec::Unix(path.into()), host, there)
             }
@@ -119,18 +141,21 @@ fn split(spec: &str) -> Result<Vec<String>, SpecError> {
     if inside { Err(SpecError::Form) } else { Ok(parts) }
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn port(text: &str, least: u16) -> Result<u16, SpecError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|port| digits && *port >= least);
+    let port = text.parse().ok().filter(|port| is_number(text) && *port >= least);
     port.ok_or_else(|| SpecError::Port(text.to_owned(), least))
 }
 
 /// An address to listen on, as `-L` and `--bind` take it: `*` and nothing are every IPv4 one.
-pub fn bind(text: &str) -> Result<IpAddr, SpecError> {
+pub fn bind(text: &str) -> Result<Bind, SpecError> {
     match unbracketed(text) {
-        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
-        "*" | "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
-        text => text.parse().map_err(|_| SpecError::Bind(text.to_owned())),
+        "localhost" => Ok(Bind::Loopbacks),
+        "*" | "" => Ok(Bind::One(Ipv4Addr::UNSPECIFIED.into())),
+        text => text.parse().map(Bind::One).map_err(|_| SpecError::Bind(text.to_owned())),
     }
 }
 
@@ -156,7 +181,7 @@ mod tests {
     use super::*;
 
     fn tcp(address: Option<&str>, port: u16) -> ListenSpec {
-        ListenSpec::Tcp(address.map(|address| address.parse().unwrap()), port)
+        ListenSpec::Tcp(address.map(|address| bind(address).unwrap()), port)
     }
 
     #[test]
@@ -165,10 +190,12 @@ mod tests {
             ("8080", tcp(None, 8080), None, 8080),
             ("8080:localhost:80", tcp(None, 8080), None, 80),
             ("0:127.0.0.1:80", tcp(None, 0), None, 80),
+            ("8080:80", tcp(None, 8080), None, 80),
+            (":80", tcp(None, 0), None, 80),
             ("8080:[::1]:80", tcp(None, 8080), None, 80),
             ("8080:db.internal:3306", tcp(None, 8080), Some("db.internal"), 3306),
             ("127.0.0.2:8080:10.0.0.7:80", tcp(Some("127.0.0.2"), 8080), Some("10.0.0.7"), 80),
-            ("localhost:8080:h:80", tcp(Some("127.0.0.1"), 8080), Some("h"), 80),
+            ("localhost:8080:h:80", tcp(Some("localhost"), 8080), Some("h"), 80),
             ("*:8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
             (":8080:h:80", tcp(Some("0.0.0.0"), 8080), Some("h"), 80),
             ("[::1]:8080:[fd00::7]:80", tcp(Some("::1"), 8080), Some("fd00::7"), 80),
@@ -193,6 +220,8 @@ mod tests {
             ("ssh", "ssh", 1),
             ("+80:h:80", "+80", 0),
             ("80:h:0", "0", 1),
+            ("80:0", "0", 1),
+            ("db:80", "db", 0),
             ("80:h:", "", 1),
         ] {
             assert_eq!(parse(spec), SpecError::Port(text.into(), least), "{spec}");
@@ -208,7 +237,7 @@ mod tests {
     #[test]
     fn an_address_that_stands_alone_may_have_its_brackets() {
         for text in ["::1", "[::1]"] {
-            assert_eq!(bind(text), Ok(Ipv6Addr::LOCALHOST.into()));
+            assert_eq!(bind(text), Ok(Bind::One(Ipv6Addr::LOCALHOST.into())));
             assert_eq!(host(text), Ok(None));
         }
         assert_eq!(host("[fd00::7]"), Ok(Some("fd00::7".into())));
@@ -217,8 +246,11 @@ mod tests {
 
     #[test]
     fn the_bind_option_fills_what_a_forward_leaves_open() {
-        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let any = Bind::One(Ipv4Addr::UNSPECIFIED.into());
         assert_eq!(tcp(None, 80).at(any).to_string(), "0.0.0.0:80");
         assert_eq!(tcp(Some("::1"), 80).at(any).to_string(), "[::1]:80");
+        assert_eq!(tcp(None, 80).at(Bind::Loopbacks), Listen::Loopbacks(80));
+        assert_eq!(tcp(Some("localhost"), 80).at(any), Listen::Loopbacks(80));
+        assert_eq!(tcp(Some("127.0.0.1"), 80).at(Bind::Loopbacks).to_string(), "127.0.0.1:80");
     }
 }

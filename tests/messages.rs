@@ -110,6 +110,7 @@ same() {
     sed -E \
         -e "s#$HOME#/home/me#g" -e "s#$program#/usr/local/bin/ecs-bridge#g" \
         -e 's#127\.0\.0\.1:[0-9]{4,5}#127.0.0.1:[PORT]#g' \
+        -e 's#\[::1\]:[0-9]{4,5}#[::1]:[PORT]#g' \
         -e 's#[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}#[REQUEST-ID]#g' \
         -e 's#2026-01-31T12:00:00Z#[EXAMPLE]#g' \
         -e 's#[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z#[TIME]#g' \

@@ -104,6 +104,8 @@ async fn bash_completes_targets_where_they_stand() {
         &["proxy", "--send-key", "--user", "root", "we"],
         &["known-hosts", "we"],
         &["list", "db", "we"],
+        &["forward", "we"],
+        &["forward", "-L", "80", "we"],
         &["forward", "-i", "we"],
         &["forward", "-L", "80", "--instance", "we"],
         &["forward", "--instance", "=", "we"],
@@ -114,7 +116,7 @@ async fn bash_completes_targets_where_they_stand() {
     for words in [
         &["proxy", "web-1", "we"][..],
         &["proxy", "--user", "we"],
-        &["forward", "we"],
+        &["forward", "web-1", "we"],
         &["forward", "-L", "we"],
         &["--profile", "proxy", "we"],
         &["we"],
@@ -225,7 +227,8 @@ async fn fish_completes_targets_where_they_stand() {
         ("ecs-bridge proxy tag:env=p", &["tag:env=prod"]),
         ("ecs-bridge proxy web-1 web", &[]),
         ("ecs-bridge proxy --user web", &[]),
-        ("ecs-bridge forward web", &[]),
+        ("ecs-bridge forward we", &["web-1", "web-2.cn-beijing"]),
+        ("ecs-bridge forward web-1 web", &[]),
         ("ecs-bridge comp", &["completions"]),
     ] {
         let run = "source $argv[1]; complete -C $argv[2]";

@@ -108,6 +108,9 @@ async fn a_second_signal_closes_what_is_open_at_once() {
         let address = forward.address().await;
         let (mut client, mut target) = open(&lab, &mut forward).await;
         forward.bridge.signal(first).await;
+        let again = if first == "INT" { "Ctrl-C again" } else { "a second signal" };
+        let text = format!("waiting up to 3600 s for 1 open connection; {again} ends it");
+        forward.bridge.logged(&text).await;
         stopped_listening(&address).await;
         client.write_all(b"still there").await.unwrap();
         assert_eq!(read(&mut target, 11).await, b"still there");

@@ -38,6 +38,52 @@ async fn a_program_finds_its_forward_in_the_environment_and_its_code_is_ours() {
     lab.all_ended().await;
 }
 
+/// As kubectl has it: the instance and the ports by position, and the program without `--exec`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_a_port_and_a_program_need_no_options() {
+    let (lab, _server) = lab().await;
+    let script = "exec 3<>/dev/tcp/$ECS_BRIDGE_HOST/$ECS_BRIDGE_PORT; printf hello >&3; \
+                  head -c 5 <&3; exit 42";
+    let other = "i-bp1other0001";
+    let line = |words: &[&str]| {
+        let mut command = lab.bridge(words);
+        command.args(["--", "bash", "-c", script]);
+        command
+    };
+    let mut by_position = line(&["forward", INSTANCE, "0:7"]);
+    let mut by_option = line(&["forward", "0:7", "-i", INSTANCE]);
+    let mut before_variable = line(&["forward", INSTANCE, ":7"]);
+    before_variable.env("ECS_BRIDGE_INSTANCE", other);
+    let mut by_variable = line(&["forward", "0:7"]);
+    by_variable.env("ECS_BRIDGE_INSTANCE", INSTANCE);
+    for command in [&mut by_position, &mut by_option, &mut before_variable, &mut by_variable] {
+        let ended = Bridge::start(command).end().await;
+        assert_eq!(ended.code, Some(42), "{}", ended.stderr);
+        ended.said(b"hello");
+    }
+    lab.all_ended().await;
+}
+
+/// The user's design has port 22 there; who means another service is told.
+#[tokio::test]
+async fn a_local_port_of_another_service_is_told_to_lead_to_sshd() {
+    let (lab, _server) = lab().await;
+    for (args, text) in [
+        (&["--local-port", "27017"][..], "note: --local-port 27017 leads to port 22 of "),
+        (&["--local-port", "27017", "--remote-port", "7"], ""),
+        (&["--local-port", "0"], ""),
+    ] {
+        let args = [&["forward", INSTANCE, "--no-probe"], args].concat();
+        let mut bridge = Bridge::start(&mut lab.bridge(args));
+        bridge.logged("Forwarding ").await;
+        bridge.signal("TERM").await;
+        let stderr = bridge.end().await.stderr;
+        assert_eq!(stderr.contains("note: "), !text.is_empty(), "{stderr}");
+        assert!(stderr.contains(text), "{stderr}");
+        assert!(text.is_empty() || stderr.contains("-L 27017 or --remote-port 27017"), "{stderr}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_forwards_are_numbered() {
     let (lab, _server) = lab().await;
@@ -183,15 +229,16 @@ async fn people_read_a_line_for_each_forward_and_each_connection() {
     client.write_all(b"hello").await.unwrap();
     assert_eq!(read(&mut client, 5).await, b"hello");
     drop(client);
-    bridge.logged("5 B sent, 5 B received: the local side closed").await;
+    bridge.logged("5 B sent, 5 B received: the local client closed").await;
     bridge.signal("TERM").await;
     let ended = bridge.end().await;
     assert_eq!(ended.code, Some(143));
     ended.said(b"");
     let lines: Vec<_> = ended.stderr.lines().collect();
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines[2].starts_with("connection 1: opened after "), "{}", lines[2]);
-    assert!(lines[3].starts_with("connection 1: closed after "), "{}", lines[3]);
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert_eq!(lines[1], format!("  also on {}", address.replace("127.0.0.1", "[::1]")));
+    assert!(lines[3].starts_with("connection 1: opened after "), "{}", lines[3]);
+    assert!(lines[4].starts_with("connection 1: closed after "), "{}", lines[4]);
     lab.all_ended().await;
 }
 

@@ -122,7 +122,9 @@ async fn a_forward_that_is_misspelt_is_told_with_what_is_wrong() {
         (&["-L", "80", "--max-connections", "0"], "a number from 1 to 1000"),
         (&["-L", "80", "--json", "--exec", "--", "true"], "cannot be used with"),
         (&["-L", "80", "--exec"], "CMD"),
-        (&["-L", "80", "--", "true"], "--exec"),
+        (&["-L", "80", "--json", "--", "true"], "cannot be used with"),
+        (&["-L", "80", "--once", "--", "true"], "cannot be used with"),
+        (&["ssh"], "'ssh' cannot be forwarded"),
     ] {
         let mut command = lab.bridge(["forward", "-i", INSTANCE].iter().chain(args));
         let ended = Bridge::start(&mut command).end().await;

@@ -74,7 +74,8 @@ async fn each_event_tells_what_it_has_to() {
 fn the_schema_takes_what_is_told_and_nothing_else() {
     let time = "2026-01-31T12:34:56.789Z";
     let examples = [
-        json!({"time": time, "event": "listening", "address": "127.0.0.1:2222", "instance": "i-1",
+        json!({"time": time, "event": "listening", "address": "127.0.0.1:2222",
+               "addresses": ["127.0.0.1:2222", "[::1]:2222"], "instance": "i-1",
                "remote_host": null, "remote_port": 22}),
         json!({"time": time, "event": "accepted", "connection": 1, "address": "/tmp/s",
                "peer": "local"}),

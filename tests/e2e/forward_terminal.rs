@@ -46,6 +46,7 @@ async fn a_line_on_a_terminal_tells_how_many_connections_are_open() {
     let (lab, _server) = lab().await;
     let mut terminal = Terminal::new();
     let forward = terminal.start(&forward(&lab, &[]), Streams::All);
+    terminal.shows("Press Ctrl-C to stop forwarding").await;
     terminal.shows("0 open connections, ↑ 0 B/s, ↓ 0 B/s").await;
     let shown = terminal.shown();
     let address = shown.split_once("Forwarding ").unwrap().1.split_whitespace().next().unwrap();
@@ -53,6 +54,24 @@ async fn a_line_on_a_terminal_tells_how_many_connections_are_open() {
     client.write_all(b"hello").await.unwrap();
     assert_eq!(read(&mut client, 5).await, b"hello");
     terminal.shows("1 open connection, ").await;
+    signal(&forward, "TERM").await;
+    assert_eq!(code(forward).await, Some(143));
+    lab.all_ended().await;
+}
+
+/// An older agent loses what comes early, so each connection waits; whoever sees that is told the remedy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_connection_on_a_terminal_names_the_remedy() {
+    let server = Server::echo().await;
+    let instance = Instance::new(INSTANCE).agent(Agent::a().quick()).pace(Pace::off());
+    let lab = Lab::new(instance.target(7, server.addr)).await;
+    let mut terminal = Terminal::new();
+    let forward = terminal.start(&forward(&lab, &["--ready-delay", "1.5"]), Streams::All);
+    terminal.shows("Press Ctrl-C to stop forwarding").await;
+    let shown = terminal.shown();
+    let address = shown.split_once("Forwarding ").unwrap().1.split_whitespace().next().unwrap();
+    let _client = TcpStream::connect(address).await.unwrap();
+    terminal.shows("with --warm 1 a session is kept ready").await;
     signal(&forward, "TERM").await;
     assert_eq!(code(forward).await, Some(143));
     lab.all_ended().await;

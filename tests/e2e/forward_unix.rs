@@ -103,6 +103,66 @@ async fn what_is_not_ours_is_neither_taken_nor_removed() {
     assert!(lab.cloud.calls().is_empty(), "nothing was asked of the service");
 }
 
+/// The first one accepts nothing, so it opens no session; and it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_forward_on_a_socket_in_use_is_refused_without_a_trace() {
+    let (lab, _server) = lab().await;
+    let spec = format!("{}:localhost:7", lab.dir.path().join("s").display());
+    let mut first = forward(&lab, &[&spec], &[]);
+    let path = first.address().await;
+    for _ in 0..3 {
+        let second = forward(&lab, &[&spec], &[]).end().await;
+        assert_eq!((second.code(), second.all("listening").len()), (1, 0));
+        assert!(text(second.all("error")[0], "message").contains("in use"), "{second:?}");
+    }
+    // Connections are accepted in order: one that a second forward had made would be the first.
+    echoes(UnixStream::connect(&path).await.unwrap()).await;
+    first.all(1, "closed").await;
+    let over = first.stop("TERM").await;
+    assert_eq!(over.all("accepted").len(), 1, "{over:?}");
+    assert_eq!(lab.cloud.sessions().len(), 1);
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_is_taken_over_from_a_forward_that_was_killed() {
+    let (lab, _server) = lab().await;
+    let path = lab.dir.path().join("s");
+    let spec = format!("{}:localhost:7", path.display());
+    let mut first = forward(&lab, &[&spec], &[]);
+    first.address().await;
+    first.bridge.signal("KILL").await;
+    first.bridge.child.wait().await.unwrap();
+    assert!(path.exists(), "it could not remove its socket");
+    let mut second = forward(&lab, &[&spec], &[]);
+    echoes(UnixStream::connect(second.address().await).await.unwrap()).await;
+    second.all(1, "closed").await;
+    second.stop("TERM").await;
+    lab.all_ended().await;
+}
+
+/// Before anything is bound, and before anything is asked of the service.
+#[tokio::test]
+async fn a_path_that_is_too_long_and_a_place_that_is_given_twice() {
+    let (lab, _server) = lab().await;
+    let most = if cfg!(target_os = "linux") { 107 } else { 103 };
+    let long = format!("/{}:localhost:7", "x".repeat(most));
+    let path = lab.dir.path().join("s");
+    let socket = format!("{}:localhost:7", path.display());
+    for (specs, message) in [
+        ([&socket, &long[..]], format!("has {} bytes", most + 1)),
+        ([&socket, &socket], "is given twice".to_owned()),
+        (["8022:localhost:7", "8022:localhost:7"], "localhost:8022 is given twice".to_owned()),
+    ] {
+        let over = forward(&lab, &specs, &[]).end().await;
+        assert_eq!((over.code(), over.all("listening").len()), (2, 0), "{specs:?}");
+        let error = over.all("error")[0];
+        assert!(text(error, "message").contains(&message), "{error}");
+        assert!(!path.exists());
+    }
+    assert!(lab.cloud.calls().is_empty(), "nothing was asked of the service");
+}
+
 /// Whoever has put a socket of their own in its place keeps it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_that_another_has_replaced_is_left_alone() {

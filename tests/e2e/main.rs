@@ -43,6 +43,7 @@ mod forward_failing;
 mod forward_http;
 mod forward_json;
 mod forward_limits;
+mod forward_listen;
 mod forward_openssh;
 mod forward_overlap;
 mod forward_probe;

@@ -158,6 +158,7 @@ mod tests {
             "proxy::0",
             "known-hosts::0",
             "list::*",
+            "forward::0",
             "forward:-i:*",
             "forward:--instance:*",
             "send-key:--instance:*",

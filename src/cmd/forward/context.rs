@@ -23,6 +23,9 @@ use crate::cmd::start::{Starter, carry_started};
 use crate::cmd::target::{Finder, Found};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
+/// A connection that waits this long for its session is slow to whoever opened it.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// How far the command has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -53,6 +56,10 @@ pub(super) struct Context {
     /// How many wait for a permit.
     waiting: Cell<usize>,
     waiting_told: Cell<bool>,
+    /// How many connections have a channel.
+    open: Cell<usize>,
+    /// Whether `--warm` was named, or is of no use.
+    warm_told: Cell<bool>,
     /// A permit has come free.
     pub(super) freed: Notify,
     pub(super) endings: Endings,
@@ -83,6 +90,8 @@ impl Context {
             max_connections: args.max_connections,
             waiting: Cell::new(0),
             waiting_told: Cell::new(false),
+            open: Cell::new(0),
+            warm_told: Cell::new(args.warm > 0 || args.once),
             freed: Notify::new(),
             endings: Endings::default(),
             last_connection: Cell::new(0),
@@ -221,6 +230,25 @@ impl Context {
     /// Whether anybody waits for a permit.
     pub(super) fn is_crowded(&self) -> bool {
         self.waiting.get() > 0
+    }
+
+    /// Counts a connection that has a channel, until the guard is dropped.
+    pub(super) fn count_open(&self) -> impl Drop + '_ {
+        Waiting::begin(&self.open)
+    }
+
+    /// How many connections have a channel.
+    pub(super) fn open_connections(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Names `--warm` on a terminal, the first time that a connection had to wait.
+    pub(super) fn connection_waited(&self, waited: Duration) {
+        if waited >= SLOW && !self.warm_told.replace(true) {
+            self.reporter.hint(
+                "with --warm 1 a session is kept ready, so that the next connection opens at once",
+            );
+        }
     }
 
     pub(super) fn next_connection(&self) -> Number {

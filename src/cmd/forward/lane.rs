@@ -27,8 +27,8 @@ const MOST_PAUSE: Duration = Duration::from_secs(60);
 /// One forward at work.
 pub(super) struct Lane {
     pub(super) plan: Plan,
-    /// Where it listens, as it is told.
-    pub(super) address: String,
+    /// Where it listens. The first address stands for the forward; ::1 may follow 127.0.0.1.
+    pub(super) addresses: Vec<String>,
     warm: RefCell<VecDeque<Channel>>,
     /// Something has changed that the keeper of the warm channels may act on.
     changed: Notify,
@@ -37,14 +37,19 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(plan: Plan, address: String) -> Self {
+    pub(super) fn new(plan: Plan, addresses: Vec<String>) -> Self {
         Self {
             plan,
-            address,
+            addresses,
             warm: RefCell::default(),
             changed: Notify::new(),
             offered: Notify::new(),
         }
+    }
+
+    /// The address that stands for the forward.
+    pub(super) fn address(&self) -> &str {
+        self.addresses.first().map(String::as_str).unwrap_or_default()
     }
 
     /// Finds out whether the target can be reached. The session is the first connection's, which may
@@ -112,13 +117,16 @@ impl Lane {
             tell_closed(context, number, began, Reason::Stopped);
             return ExitCode::Ok;
         };
+        let _open = context.count_open();
         if let Some(ready) = attached.opened().await {
+            let waited = ready.saturating_duration_since(began);
             context.reporter.tell(&Event::Opened {
                 connection: number,
                 session: &attached.session(),
                 // A channel that was kept ready was so before there was a connection.
-                waited_ms: millis(ready.saturating_duration_since(began)),
+                waited_ms: millis(waited),
             });
+            context.connection_waited(waited);
         }
         let finished = attached.finished().await;
         let Some(Finished { result, local, stopped }) = finished else {
@@ -220,7 +228,7 @@ impl Lane {
             if let Some(outcome) = &outcome
                 && count > 0
             {
-                pause.note(now, channel.since, warm_for, &self.address, outcome);
+                pause.note(now, channel.since, warm_for, self.address(), outcome);
             }
             outcome.is_none()
         });

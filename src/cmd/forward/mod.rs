@@ -8,6 +8,7 @@ mod lines;
 mod listener;
 mod quota;
 mod report;
+mod request;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,15 +22,16 @@ use self::exec::Program;
 use self::lane::Lane;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
+use self::request::Request;
 use super::agent::AgentVersions;
 use super::session::{Ask, Plan};
 use super::target::Finder;
 use super::waiting::telling;
-use super::{Cloud, Done, Mistake, Plain, Result, cache};
+use super::{Cloud, Done, Plain, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
-use crate::shutdown::Signals;
-use crate::spec::{self, Forward, ListenSpec};
+use crate::shutdown::{Signal, Signals};
+use crate::spec::Forward;
 use crate::tunnel::error::Target;
 
 /// How long the clean-up of sessions may take once they are told to end.
@@ -55,16 +57,17 @@ async fn serve(global: &Global, args: &cli::Forward) -> Result<Done> {
 }
 
 async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporter) -> Result<Done> {
-    Finder::check(&args.instance)?;
-    let forwards = forwards(args)?;
+    let Request { instance, forwards } = Request::new(args)?;
+    Finder::check(&instance)?;
+    let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce).unawaited());
+    let plan =
+        |forward| Ok(plan(args, &instance, forward)?.heeding(&agents, Ask::AtOnce).unawaited());
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
-    let finder = Finder::new(&Cloud::open(global)?, &args.instance, &args.look_up)?;
-    let bind = |forward: &Forward| Listener::bind(&forward.listen.at(args.bind));
-    let listeners = forwards.iter().map(bind).collect::<Result<Vec<_>>>()?;
+    let finder = Finder::new(&Cloud::open(global)?, &instance, &args.look_up)?;
+    let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
         found = finder.find() => found?,
         signal = signals.next() => return Ok(Done::By(signal)),
@@ -73,15 +76,24 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     let context = Rc::new(Context::new(global, args, finder, found, reporter.clone()));
     let mut lanes = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
-        let lane = Rc::new(Lane::new(plan, listener.address()));
+        let lane = Rc::new(Lane::new(plan, listener.addresses()));
         if listener.is_exposed() {
             reporter.note(&format!(
                 "warning: {} is open to other machines: whoever reaches it reaches {}",
-                lane.address, lane.plan.target
+                lane.address(),
+                lane.plan.target
             ));
+        }
+        if let Some(warning) = listener.warning() {
+            reporter.note(&format!("warning: {warning}"));
         }
         context.add(Rc::clone(&lane));
         lanes.push((lane, listener));
+    }
+
+    let hint = lanes.first().and_then(|(lane, _)| Request::hint(args, &lane.plan.target));
+    if let Some(hint) = hint {
+        reporter.note(&hint);
     }
 
     let ended = work(&context, args, lanes, &mut signals).await;
@@ -98,7 +110,7 @@ async fn work(
     lanes: Vec<(Rc<Lane>, Listener)>,
     signals: &mut Signals,
 ) -> Result<Done> {
-    let addresses: Vec<_> = lanes.iter().map(|(_, listener)| listener.address()).collect();
+    let addresses: Vec<_> = lanes.iter().map(|(lane, _)| lane.address().to_owned()).collect();
     // One task a forward accepts; they and the connections end with this function or before.
     let mut accepting = JoinSet::new();
     let mut probed = Vec::new();
@@ -114,6 +126,11 @@ async fn work(
         // The program is over, or nothing can be forwarded.
         _ => Duration::ZERO,
     };
+    if let Ok(Done::By(signal)) = &ended
+        && let Some(text) = waiting(context.open_connections(), grace, *signal)
+    {
+        context.reporter.note(&text);
+    }
     drain(context, grace, accepting, signals).await;
     ended
 }
@@ -153,13 +170,15 @@ async fn serve_lanes(
     }
     for lane in &lanes {
         context.reporter.tell(&Event::Listening {
-            address: &lane.address,
+            address: lane.address(),
+            addresses: &lane.addresses,
             instance: &lane.plan.target.instance,
             name: lane.plan.target.name.as_deref(),
             remote_host: lane.plan.target.remote_host.as_deref(),
             remote_port: lane.plan.target.port,
         });
     }
+    context.reporter.hint("Press Ctrl-C to stop forwarding");
     let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
     for lane in lanes {
         let context = Rc::clone(context);
@@ -196,6 +215,19 @@ fn done(ended: std::result::Result<Option<ExitCode>, JoinError>) -> Option<Done>
     }
 }
 
+/// What the end of the command waits for, if it waits.
+fn waiting(open: usize, grace: Duration, signal: Signal) -> Option<String> {
+    let (connections, them) = match open {
+        0 => return None,
+        1 => ("1 open connection".to_owned(), "it"),
+        open => (format!("{open} open connections"), "them"),
+    };
+    let again = if signal == Signal::Interrupt { "Ctrl-C again" } else { "a second signal" };
+    let seconds = grace.as_secs();
+    (seconds > 0)
+        .then(|| format!("waiting up to {seconds} s for {connections}; {again} ends {them}"))
+}
+
 /// Lets open connections come to their ends for a while; a second signal cuts that short.
 async fn drain(
     context: &Context,
@@ -217,34 +249,31 @@ async fn drain(
     }
 }
 
-fn forwards(args: &cli::Forward) -> Result<Vec<Forward>> {
-    let mut forwards = args.forwards.clone();
-    if let Some(port) = args.local_port {
-        let host = args.remote_host.clone();
-        // What is no host is told with the plan.
-        let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
-        forwards.insert(
-            0,
-            Forward { listen: ListenSpec::Tcp(None, port), host, port: args.remote_port },
-        );
-    }
-    if forwards.is_empty() {
-        return Err(Mistake {
-            what: "nothing to forward".to_owned(),
-            remedy: "give --local-port 2222, or -L 8080:localhost:80".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
-    }
-    Ok(forwards)
-}
-
-fn plan(args: &cli::Forward, forward: &Forward) -> Result<Plan> {
+fn plan(args: &cli::Forward, instance: &str, forward: &Forward) -> Result<Plan> {
     let target = Target {
-        instance: args.instance.clone(),
+        instance: instance.to_owned(),
         name: None,
         remote_host: forward.host.clone(),
         port: forward.port,
     };
     Plan::new(target, &args.session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_tells_what_it_waits_for() {
+        let text = |open, seconds, signal| waiting(open, Duration::from_secs(seconds), signal);
+        assert_eq!(
+            text(1, 5, Signal::Interrupt).unwrap(),
+            "waiting up to 5 s for 1 open connection; Ctrl-C again ends it"
+        );
+        assert_eq!(
+            text(2, 60, Signal::Terminate).unwrap(),
+            "waiting up to 60 s for 2 open connections; a second signal ends them"
+        );
+        assert!(text(0, 5, Signal::Interrupt).or(text(1, 0, Signal::Interrupt)).is_none());
+    }
 }

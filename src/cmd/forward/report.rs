@@ -34,6 +34,8 @@ pub(super) enum Event<'a> {
     /// A forward listens, and its target can be reached.
     Listening {
         address: &'a str,
+        /// All of them, with the one above.
+        addresses: &'a [String],
         instance: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<&'a str>,
@@ -75,8 +77,8 @@ pub(super) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Local => "the local side closed",
-            Self::Target => "the target closed",
+            Self::Local => "the local client closed the connection",
+            Self::Target => "the target closed the connection",
             Self::Stopped => "the forward was stopped",
             Self::Failed => "it failed",
         })
@@ -203,6 +205,13 @@ impl Reporter {
         }
     }
 
+    /// Tells somebody at a terminal what to do next.
+    pub(super) fn hint(&self, text: &str) {
+        if let Style::People { live: Some(_) } = self.0.style {
+            self.line(text);
+        }
+    }
+
     fn line(&self, text: &str) {
         match &self.0.style {
             Style::People { live: Some(live) } => live.bar.suspend(|| logging::tell(&text)),
@@ -248,14 +257,16 @@ fn sum(bytes: impl IntoIterator<Item = Bytes>) -> Bytes {
 /// A line for people, or nothing where an error message of its own follows.
 fn for_people(event: &Event<'_>) -> Option<String> {
     match event {
-        Event::Listening { address, instance, name, remote_host, remote_port } => {
+        Event::Listening { address, addresses, instance, name, remote_host, remote_port } => {
             let instance = match name {
                 Some(name) => &format!("{} ({instance})", printable(name)),
                 None => *instance,
             };
             let through = remote_host.map(|host| format!(" → {host}"));
             let through = through.unwrap_or_default();
-            Some(format!("Forwarding {address} → {instance}{through}:{remote_port}"))
+            let also = addresses.iter().filter(|other| other != address);
+            let also: String = also.map(|other| format!("\n  also on {other}")).collect();
+            Some(format!("Forwarding {address} → {instance}{through}:{remote_port}{also}"))
         }
         Event::Accepted { .. } | Event::Warning { .. } | Event::Error { .. } => None,
         Event::Opened { connection, waited_ms, .. } => {
@@ -317,14 +328,19 @@ mod tests {
         let listening = Event::Listening {
             name: None,
             address: "127.0.0.1:2222",
+            addresses: &["127.0.0.1:2222".to_owned(), "[::1]:2222".to_owned()],
             instance: "i-1",
             remote_host: None,
             remote_port: 22,
         };
-        assert_eq!(for_people(&listening).unwrap(), "Forwarding 127.0.0.1:2222 → i-1:22");
+        assert_eq!(
+            for_people(&listening).unwrap(),
+            "Forwarding 127.0.0.1:2222 → i-1:22\n  also on [::1]:2222"
+        );
         let listening = Event::Listening {
             name: Some("web-1"),
             address: "/tmp/db.sock",
+            addresses: &["/tmp/db.sock".to_owned()],
             instance: "i-1",
             remote_host: Some("db"),
             remote_port: 3306,
@@ -342,7 +358,7 @@ mod tests {
         };
         assert_eq!(
             for_people(&closed).unwrap(),
-            "connection 7: closed after 12.3 s, 999 B sent, 1.5 MB received: the target closed"
+            "connection 7: closed after 12.3 s, 999 B sent, 1.5 MB received: the target closed the connection"
         );
     }
 
