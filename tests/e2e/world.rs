@@ -245,6 +245,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     command.envs(cloud.env()).env("HOME", dir).env("SHELL", "/bin/sh").env_remove("ENV");
     command.env("ECS_BRIDGE_STS_ENDPOINT", cloud.endpoint());
     command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
+    // The log that is always written.
+    command.env("XDG_STATE_HOME", dir.join("state"));
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
