@@ -90,7 +90,7 @@ if test -n "${STDIN-}"; then printf '%s\n' "$STDIN" >"$run/in"; else : >"$run/in
 unset CLOUD NEW STDIN TRYCMD MESSAGES_IN_A_BARE_ENVIRONMENT
 cd "$run/home"
 HOME=$(pwd -P)
-export HOME COLUMNS=100
+export HOME COLUMNS=100 XDG_STATE_HOME="$HOME/.local/state"
 code=0
 program='"#,
     env!("CARGO_BIN_EXE_ecs-bridge"),

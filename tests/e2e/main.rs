@@ -62,6 +62,7 @@ mod lab;
 mod leaks;
 mod list;
 mod list_agents;
+mod log;
 #[cfg(target_os = "linux")]
 mod matrix;
 #[cfg(target_os = "linux")]

@@ -251,6 +251,19 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     command
 }
 
+/// All that the daily log in a test's folder has.
+pub(crate) fn daily_log(dir: &Path) -> String {
+    let mut files: Vec<_> = log_files(dir).collect();
+    files.sort();
+    files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The files of the daily log, the last failure among them.
+pub(crate) fn log_files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(dir.join("state/ecs-bridge/log"));
+    entries.into_iter().flatten().map(|entry| entry.unwrap().path())
+}
+
 /// Runs a program to its end.
 pub(crate) async fn run(command: &mut Command) -> Output {
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
