@@ -179,7 +179,7 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
 
 /// Whether nobody else can put entries into a folder: host keys are among them.
 #[cfg(unix)]
-fn trusted(folder: &Path) -> Result<(), String> {
+pub(crate) fn trusted(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
 
     let found = fs::metadata(folder).map_err(|error| error.to_string())?;
@@ -193,7 +193,7 @@ fn trusted(folder: &Path) -> Result<(), String> {
 }
 
 #[cfg(not(unix))]
-fn trusted(_: &Path) -> Result<(), String> {
+pub(crate) fn trusted(_: &Path) -> Result<(), String> {
     Ok(())
 }
 

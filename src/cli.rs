@@ -5,6 +5,7 @@ mod configure;
 mod doctor;
 mod keys;
 mod list;
+mod log;
 mod look_up;
 mod session;
 mod settle;
@@ -17,6 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
+use clap::error::ErrorKind;
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
 };
@@ -33,6 +35,8 @@ use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
 pub use self::keys::{KnownHosts, SendKey};
 use self::list::LIST_ABOUT;
 pub use self::list::List;
+use self::log::LOG_ABOUT;
+pub use self::log::Log;
 pub use self::look_up::LookUp;
 pub use self::session::{ConnectionType, Session};
 use self::settle::refuse;
@@ -73,15 +77,31 @@ impl Cli {
         // Words that are not understood are shown, and one of them may be a private key.
         let mut words = std::env::args_os().take_while(|word| word != "--");
         if words.any(|word| is_private(&word.to_string_lossy())) {
-            logging::tell(&Report::new(&KeyError::Private { path: None }));
+            let error = KeyError::Private { path: None };
+            logging::tell(&Report::new(&error));
+            logging::usage_failed(&error);
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
-        let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&error));
+        let matches = command.try_get_matches().unwrap_or_else(|error| {
+            log_wrong_usage(&error);
+            refuse(&error)
+        });
         let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
             cli.settle()?;
             Ok(cli)
         });
-        parsed.unwrap_or_else(|error| error.exit())
+        parsed.unwrap_or_else(|error| {
+            log_wrong_usage(&error);
+            error.exit()
+        })
+    }
+}
+
+/// Help and the version are no failures, asked for or not.
+fn log_wrong_usage(error: &clap::Error) {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && !is_help {
+        logging::usage_failed(&logging::WrongUsage::of(error));
     }
 }
 
@@ -204,6 +224,10 @@ pub struct Global {
         hide_env_values = true
     )]
     pub log_file: Option<PathBuf>,
+
+    /// Do not write to the log that `ecs-bridge log` prints; also ECS_BRIDGE_LOG=off
+    #[arg(long, global = true)]
+    pub no_log: bool,
 }
 
 const PROXY_ABOUT: &str = "Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand.\n\n\
@@ -237,6 +261,9 @@ pub enum Command {
     /// Check all that a connection needs, and say what is missing
     #[command(long_about = DOCTOR_ABOUT)]
     Doctor(Doctor),
+    /// Print the log, or the last failure with its cause and what to do
+    #[command(long_about = LOG_ABOUT)]
+    Log(Log),
     /// Set up the credentials of a profile, in the file of the aliyun CLI
     #[command(long_about = CONFIGURE_ABOUT)]
     Configure(Configure),

@@ -81,10 +81,10 @@ impl Explain for Unwritten {
 /// ```
 #[derive(Debug)]
 pub struct Report {
-    what: String,
-    cause: Option<String>,
-    remedy: Option<String>,
-    request_id: Option<String>,
+    pub(crate) what: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) remedy: Option<String>,
+    pub(crate) request_id: Option<String>,
     exit_code: ExitCode,
 }
 

@@ -100,7 +100,7 @@ export BRIDGE='"#,
     env!("CARGO_BIN_EXE_ecs-bridge"),
     r#"'
 PATH="@LAB@/bin:$PATH"
-export HOME PATH COLUMNS=100
+export HOME PATH COLUMNS=100 XDG_STATE_HOME="$HOME/.local/state"
 code=0
 program='"#,
     env!("CARGO_BIN_EXE_ecs-bridge"),

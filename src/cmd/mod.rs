@@ -9,6 +9,7 @@ mod doctor;
 mod forward;
 mod known_hosts;
 mod list;
+mod log;
 mod look;
 mod man;
 mod proxy;
@@ -66,27 +67,30 @@ enum Done {
 
 /// Runs a command and gives the exit code of the process. Failures are told on stderr.
 pub fn run(cli: &Cli) -> u8 {
-    match start(cli) {
+    let code = match start(cli) {
         Ok(Done::Normally) => ExitCode::Ok as u8,
         Ok(Done::By(signal)) => signal.exit_code(),
         Ok(Done::Code(code)) => code,
         Err(error) => {
             let report = Report::new(&*error);
             logging::tell(&report);
+            logging::failed(&report);
             report.exit_code() as u8
         }
-    }
+    };
+    logging::ended(code);
+    code
 }
 
 fn start(cli: &Cli) -> Result<Done> {
     let global = &cli.global;
-    logging::init(global.verbose, global.quiet, global.log_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Plain(format!("cannot start the event loop: {error}")))?;
     let done = runtime.block_on(async {
         outlive_file_limits();
+        logging::init(cli)?;
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,
@@ -94,6 +98,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,
             Command::Doctor(args) => doctor::run(global, args).await,
+            Command::Log(args) => until_signal(log::run(args)).await,
             Command::Configure(args) => configure::run(global, args).await,
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),

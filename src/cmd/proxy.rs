@@ -70,6 +70,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let local = Endpoint::new(local.reader, writer.shown_to(look.shown_to()));
     let quiet = global.quiet;
     let starter = Starter::new(&args.start, move |text| {
+        logging::done(text);
         if !quiet {
             logging::tell(&format!("ecs-bridge: {text}"));
         }

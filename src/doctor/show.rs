@@ -53,6 +53,18 @@ fn below(text: &str) -> String {
     lines.join("\n         ")
 }
 
+/// The lines of the last failure of a command, which stand before the checks.
+pub fn last_failure(title: &str, trouble: &Trouble, in_colour: bool) -> String {
+    let mark = if in_colour { "\u{1b}[33m!\u{1b}[0m" } else { "!" };
+    let mut lines = format!("{mark} {:COLUMN$} {}", "last failure", on_one_line(title));
+    let what = ("what", trouble.what.clone());
+    for (label, text) in [what].into_iter().chain(parts(trouble)) {
+        // Writing to a String does not fail.
+        let _ = write!(lines, "\n    {label}: {}", below(&text));
+    }
+    lines
+}
+
 /// What there is to say of all of them.
 pub fn summary(checked: &[Checked]) -> String {
     let count = |fits: fn(&Outcome) -> bool| checked.iter().filter(|c| fits(&c.outcome)).count();

@@ -106,6 +106,7 @@ const HEAD: &str = "\
 # VS Code lists no patterns: enter such a name in its \"Connect to Host…\", or have hosts listed with
 # ecs-bridge ssh-config --write --host web-1.ecs, and give it time for the first connection:
 #   \"remote.SSH.connectTimeout\": 60
+# No reason given when a connection fails? ecs-bridge log --last
 
 ";
 

@@ -15,7 +15,7 @@ use crate::lab::{Bridge, Ended, Lab, QUIET_PORT, connected};
 use crate::send_key::lab as lab_with_key;
 use crate::send_key_memory::{count, tell_host_key};
 use crate::terminal::by;
-use crate::world::{INSTANCE, PATIENCE, installed, noise, run};
+use crate::world::{INSTANCE, PATIENCE, daily_log, installed, noise, run};
 
 const NO_SPACE: &str = "No space left on device";
 /// What `sh -c` needs to run a program that can make no file longer than this many blocks.
@@ -78,6 +78,20 @@ async fn a_disk_that_fills_later_costs_the_rest_of_the_log() {
     let text = std::fs::read_to_string(log).unwrap();
     assert!((400..=1024).contains(&text.len()), "{text}");
     assert!(text.contains("StartTerminalSession"), "{text}");
+}
+
+/// The daily log is missing then, and that is told at the level of `-v` only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_room_for_the_daily_log_holds_nothing_up() {
+    for (args, told) in [(&[][..], 0), (&["-v"], 1)] {
+        let lab = lab().await;
+        let inner = proxy(&lab, args);
+        let bridge = Bridge::start(&mut by(&["sh", "-c", NO_LONGER_THAN[0], "sh"], &inner));
+        let ended = carries(&lab, bridge).await;
+        let count = ended.stderr.matches("the daily log is not complete").count();
+        assert_eq!(count, told, "{}", ended.stderr);
+        assert_eq!(daily_log(lab.dir.path()), "");
+    }
 }
 
 /// The commands that write to stdout have nothing else to do.

@@ -66,6 +66,7 @@ mod lab;
 mod leaks;
 mod list;
 mod list_agents;
+mod log;
 #[cfg(target_os = "linux")]
 mod masters;
 #[cfg(target_os = "linux")]

@@ -6,7 +6,7 @@ use local_cloud::{
 use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Bridge, Ended, Lab};
-use crate::world::{INSTANCE, make_key};
+use crate::world::{INSTANCE, daily_log, make_key};
 
 const SECRET: &str = "secret/of+the=key";
 const TOKEN: &str = "token/of+the=role";
@@ -52,6 +52,9 @@ async fn said(lab: &Lab, args: &[&str]) -> Vec<String> {
             texts.push(std::fs::read_to_string(log).unwrap());
         }
         texts.push(ended.stderr);
+        let daily = daily_log(lab.dir.path());
+        assert!(daily.contains(" end: exit code "), "{daily}");
+        texts.push(daily);
         assert!(!keys.exists(), "the keys of TLS are written down");
     }
     texts
@@ -139,6 +142,7 @@ async fn keys_and_host_keys_show_none() {
                 texts.extend([ended.stderr, String::from_utf8(ended.stdout).unwrap()]);
             }
             texts.push(std::fs::read_to_string(&log).unwrap());
+            texts.push(daily_log(lab.dir.path()));
             texts
         };
         let all = async || {

@@ -44,6 +44,7 @@ impl Home {
                 command.env_remove(name);
             }
         }
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.env("HOME", self.0.path()).current_dir(self.0.path()).kill_on_drop(true);
         command
     }

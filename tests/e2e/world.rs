@@ -245,8 +245,23 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     command.envs(cloud.env()).env("HOME", dir).env("SHELL", "/bin/sh").env_remove("ENV");
     command.env("ECS_BRIDGE_STS_ENDPOINT", cloud.endpoint());
     command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
+    // The log that is always written.
+    command.env("XDG_STATE_HOME", dir.join("state"));
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// All that the daily log in a test's folder has.
+pub(crate) fn daily_log(dir: &Path) -> String {
+    let mut files: Vec<_> = log_files(dir).collect();
+    files.sort();
+    files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The files of the daily log, the last failure among them.
+pub(crate) fn log_files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(dir.join("state/ecs-bridge/log"));
+    entries.into_iter().flatten().map(|entry| entry.unwrap().path())
 }
 
 /// Runs a program to its end.

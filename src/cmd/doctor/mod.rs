@@ -13,7 +13,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::env;
 use std::future::Future;
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
@@ -21,11 +21,13 @@ use tokio::time::{Instant, timeout};
 
 use self::openssh::Through;
 use super::target::{Finder, Found};
-use super::{Cloud, Done, Plain, Result, print};
+use super::{Cloud, Done, Plain, Result, log, print};
+use crate::cache::DAY;
 use crate::cli::{self, Global};
 use crate::cloud::{AgentStatus, InstanceState, Times};
-use crate::doctor::{Check, Outcome, exit_code, show, take};
-use crate::explain::Explain;
+use crate::doctor::{Check, Outcome, Trouble, exit_code, show, take};
+use crate::explain::{ExitCode, Explain};
+use crate::logging::{self, LastFailure};
 use crate::openssh::Ssh;
 use crate::shutdown::Signals;
 
@@ -72,6 +74,20 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
             unwritten = print(text).err();
         }
     };
+    let last_failure = last_failure(global);
+    if let Some(failure) = &last_failure
+        && !args.json
+    {
+        let trouble = Trouble {
+            what: failure.what.clone(),
+            why: failure.why.clone(),
+            fix: failure.fix.clone(),
+            request_id: failure.request_id.clone(),
+            // It is not shown.
+            exit_code: ExitCode::Failed,
+        };
+        tell(&show::last_failure(&failure.title(SystemTime::now()), &trouble, in_colour));
+    }
     let checked = {
         let course = take(exam.checks(), exam.deadline, |one| {
             if !args.json {
@@ -88,7 +104,11 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         }
     };
     match args.json {
-        true => tell(&show::json(&checked, args.target.as_deref())),
+        true => {
+            let mut document = show::json(&checked, args.target.as_deref());
+            document["last_failure"] = serde_json::json!(last_failure);
+            tell(&document);
+        }
         false if !global.quiet => {
             tell(&show::summary(&checked));
             if args.target.is_none() {
@@ -101,6 +121,15 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         Some(error) => Err(error),
         None => Ok(Done::Code(exit_code(&checked) as u8)),
     }
+}
+
+/// The last failure of any command, if it is younger than a day.
+fn last_failure(global: &Global) -> Option<LastFailure> {
+    if logging::is_off(global.no_log) {
+        return None;
+    }
+    let failure = LastFailure::read(&log::folder()?)?;
+    failure.age(SystemTime::now()).is_some_and(|age| age < DAY).then_some(failure)
 }
 
 /// Colours are for terminals whose users do not mind.

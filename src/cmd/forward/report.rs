@@ -148,6 +148,10 @@ impl Reporter {
         {
             self.0.done.set(sum([self.0.done.get(), counters.get()]));
         }
+        let for_people = for_people(event);
+        if let Some(line) = &for_people {
+            logging::done(line);
+        }
         match &self.0.style {
             Style::Json { lines, .. } => {
                 let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
@@ -157,7 +161,7 @@ impl Reporter {
             }
             Style::Quiet => {}
             Style::People { .. } => {
-                if let Some(line) = for_people(event) {
+                if let Some(line) = for_people {
                     self.line(&line);
                 }
             }
@@ -167,6 +171,7 @@ impl Reporter {
     /// Tells of a failure, for one connection or for none.
     pub(super) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
         let message = printable(&error.to_string());
+        logging::failed(&Report::new(error));
         self.tell(&Event::Error {
             connection,
             message: &message,
@@ -194,7 +199,9 @@ impl Reporter {
         let Warning { message, fix } = warning;
         let message = printable(message);
         self.tell(&Event::Warning { connection, message: &message, fix });
-        self.note(&format!("warning: connection {connection}: {message}\n  fix: {fix}"));
+        let text = format!("connection {connection}: {message}\n  fix: {fix}");
+        logging::warned(&text);
+        self.note(&format!("warning: {text}"));
     }
 
     /// Tells people something that is not an event, or not only.

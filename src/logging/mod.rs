@@ -1,0 +1,220 @@
+//! Where log lines and error messages go: stderr or the file of `--log-file`, and the log that is
+//! always written, see [`daily`].
+
+mod daily;
+mod failure;
+mod file;
+mod redact;
+
+pub use daily::{Folder, Name};
+pub use failure::LastFailure;
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::SystemTime;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+
+use self::daily::{DailyLayer, DailyLog};
+use self::file::LogFile;
+use crate::cli::{Cli, Command};
+use crate::explain::{ExitCode, Explain, Report};
+
+pub(crate) use self::redact::WrongUsage;
+
+/// The daily log of this process, if one is written.
+static DAILY: OnceLock<DailyLog> = OnceLock::new();
+/// The command of this process, as the log and `last-failure.json` show it.
+static COMMAND: OnceLock<String> = OnceLock::new();
+
+/// The log file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the log file {}: {source}", .path.display())]
+pub struct LogFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Explain for LogFileError {
+    fn remedy(&self) -> Option<String> {
+        Some("give --log-file (or ECS_BRIDGE_LOG_FILE) a path that can be written".to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Config
+    }
+}
+
+/// Starts logging for a command. Only this crate's own events are logged: other crates' would show
+/// requests with their signatures, and addresses with their tokens.
+///
+/// # Errors
+/// When the file of `--log-file` cannot be opened to be appended to.
+pub fn init(cli: &Cli) -> Result<(), LogFileError> {
+    let global = &cli.global;
+    let (file, quiet) = (global.log_file.as_deref(), global.quiet);
+    if !is_off(global.no_log) && is_logged(&cli.command) {
+        start_daily(redact::label(&cli.command), redact::command_line(cli));
+    }
+    let level = match global.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let level = match file {
+        Some(_) => level.max(LevelFilter::INFO),
+        None if quiet => LevelFilter::OFF,
+        None => level,
+    };
+    let only_ours = |level| Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let daily = DAILY.get().map(|log| DailyLayer(log).with_filter(only_ours(LevelFilter::INFO)));
+    let registry = tracing_subscriber::registry().with(daily);
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    // A second call, as tests may make, changes nothing.
+    let _ = match file {
+        Some(path) => {
+            let file =
+                open(path).map_err(|source| LogFileError { path: path.to_owned(), source })?;
+            let file = LogFile::new(file, path, quiet);
+            let lines = lines.with_ansi(false).with_writer(Mutex::new(file));
+            tracing::subscriber::set_global_default(
+                registry.with(lines.with_filter(only_ours(level))),
+            )
+        }
+        None => {
+            let lines = lines.without_time().with_ansi(io::stderr().is_terminal());
+            let lines = lines.with_writer(|| Stderr);
+            tracing::subscriber::set_global_default(
+                registry.with(lines.with_filter(only_ours(level))),
+            )
+        }
+    };
+    Ok(())
+}
+
+/// Whether the daily log is switched off: by `--no-log`, or by ECS_BRIDGE_LOG.
+pub fn is_off(no_log: bool) -> bool {
+    let is_off = |value: OsString| {
+        let value = value.to_string_lossy().trim().to_ascii_lowercase();
+        ["off", "0", "no", "false"].contains(&value.as_str())
+    };
+    no_log || std::env::var_os("ECS_BRIDGE_LOG").is_some_and(is_off)
+}
+
+/// Whether the runs of a command are logged. Those that only print are not.
+fn is_logged(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Log(_) | Command::Completions(_) | Command::Man(_) | Command::CompleteTargets(_)
+    )
+}
+
+/// Opens the daily log and writes down which command begins.
+fn start_daily(label: String, command: String) {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    let folder = Folder::of_user(&|name| std::env::var_os(name), home.as_deref());
+    let log = DAILY.get_or_init(|| DailyLog::new(folder, label));
+    let version = env!("CARGO_PKG_VERSION");
+    log.line("INFO", &format!("begin: {command} (version {version})"));
+    let _ = COMMAND.set(command);
+}
+
+/// Writes a failure to the daily log, and keeps it for `ecs-bridge log --last`.
+pub fn failed(report: &Report) {
+    let Some(log) = DAILY.get() else { return };
+    log.line("ERROR", &report.to_string());
+    let command = COMMAND.get().cloned().unwrap_or_default();
+    log.keep_failure(&LastFailure::new(report, command, SystemTime::now()));
+}
+
+/// Writes to the daily log what was done, where it is told by other means than an event.
+pub fn done(text: &str) {
+    if let Some(log) = DAILY.get() {
+        log.line("INFO", text);
+    }
+}
+
+/// Writes a warning to the daily log that is told on stderr by other means than an event.
+pub fn warned(text: &str) {
+    if let Some(log) = DAILY.get() {
+        log.line("WARN", text);
+    }
+}
+
+/// Writes the end of the command to the daily log. At the level of `-v`, a log that could not be
+/// written is told.
+pub fn ended(exit_code: u8) {
+    let Some(log) = DAILY.get() else { return };
+    log.line("INFO", &format!("end: exit code {exit_code}"));
+    if let Some(problem) = log.problem() {
+        tracing::info!("the daily log is not complete: {problem} (--no-log switches it off)");
+    }
+}
+
+/// Records a command line that is not understood, before the command begins. What was typed is not
+/// written down: it may hold a secret.
+pub fn usage_failed(error: &dyn Explain) {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let before = words.iter().take_while(|word| *word != "--");
+    if is_off(before.into_iter().any(|word| word == "--no-log")) {
+        return;
+    }
+    let command = redact::subcommand(&words);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        crate::shutdown::outlive_file_limits();
+        start_daily(command.clone(), format!("ecs-bridge {command}").trim_end().to_owned());
+        let report = Report::new(error);
+        failed(&report);
+        ended(report.exit_code() as u8);
+    });
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Writes a message for the user to stderr.
+pub fn tell(message: &dyn std::fmt::Display) {
+    // Nobody is left to be told if this fails.
+    let _ = Stderr.write_all(format!("{message}\n").as_bytes());
+}
+
+/// Stderr, where lines end so that they also look right on a terminal that ssh has in raw mode.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if !stderr.is_terminal() {
+            stderr.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match line.split_last() {
+                Some((b'\n', text)) => {
+                    stderr.write_all(text)?;
+                    stderr.write_all(b"\r\n")?;
+                }
+                _ => stderr.write_all(line)?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

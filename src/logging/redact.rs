@@ -1,0 +1,191 @@
+//! The command line as the log may show it: without secrets.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue};
+
+use crate::cli::{Cli, Command, ConfigureAction};
+use crate::credentials::shell_word;
+use crate::explain::{ExitCode, Explain, printable};
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "…";
+/// Options whose values may hold a password.
+const SECRET_OPTIONS: [&str; 1] = ["--proxy"];
+
+/// The command and its target, for each line of the log.
+pub(super) fn label(command: &Command) -> String {
+    let (name, target) = match command {
+        Command::Proxy(args) => ("proxy", args.target.as_deref()),
+        Command::Forward(args) => ("forward", args.instance.as_deref().or(args.target.as_deref())),
+        Command::SendKey(args) => ("send-key", args.target.as_deref()),
+        Command::KnownHosts(args) => ("known-hosts", args.target.as_deref()),
+        Command::Doctor(args) => ("doctor", args.target.as_deref()),
+        Command::List(_) => ("list", None),
+        Command::Configure(args) => (configure(args.action.as_ref()), None),
+        Command::SshConfig(_) => ("ssh-config", None),
+        Command::Log(_) => ("log", None),
+        Command::Completions(_) => ("completions", None),
+        Command::Man(_) => ("man", None),
+        Command::CompleteTargets(_) => ("complete-targets", None),
+    };
+    match target {
+        Some(target) => printable(&format!("{name} {target}")),
+        None => name.to_owned(),
+    }
+}
+
+fn configure(action: Option<&ConfigureAction>) -> &'static str {
+    match action {
+        None => "configure",
+        Some(ConfigureAction::Set(_)) => "configure set",
+        Some(ConfigureAction::Get(_)) => "configure get",
+        Some(ConfigureAction::List(_)) => "configure list",
+        Some(ConfigureAction::Delete(_)) => "configure delete",
+        Some(ConfigureAction::Switch(_)) => "configure switch",
+    }
+}
+
+/// The command line of the process, for a shell. Of `configure`, which takes secrets, only its name;
+/// nothing of a program that `forward --exec` runs.
+pub(super) fn command_line(cli: &Cli) -> String {
+    match &cli.command {
+        Command::Configure(args) => format!("ecs-bridge {}", configure(args.action.as_ref())),
+        _ => shown(std::env::args_os().skip(1)),
+    }
+}
+
+fn shown(words: impl Iterator<Item = OsString>) -> String {
+    let mut line = "ecs-bridge".to_owned();
+    let mut is_secret = false;
+    for word in words {
+        let word = word.to_string_lossy();
+        let text = match word.split_once('=') {
+            _ if is_secret => HIDDEN.to_owned(),
+            Some((option, _)) if SECRET_OPTIONS.contains(&option) => format!("{option}={HIDDEN}"),
+            _ => shell_word(&without_password(&word)),
+        };
+        is_secret = !is_secret && SECRET_OPTIONS.contains(&&*word);
+        line.push(' ');
+        line.push_str(&text);
+        if word == "--" {
+            line.push_str(" …");
+            break;
+        }
+    }
+    printable(&line)
+}
+
+/// A word without the user and the password that a URL in it has.
+fn without_password(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password may have a '/' that is not encoded.
+    match rest.rsplit_once('@') {
+        Some((_, host)) if authority.contains('@') || rest.contains(':') => {
+            format!("{scheme}://{HIDDEN}@{host}")
+        }
+        _ => word.to_owned(),
+    }
+}
+
+/// The subcommand in a command line that may not be understood; nothing else of it.
+pub(super) fn subcommand(words: &[OsString]) -> String {
+    let command = Cli::command();
+    let known = |word: &OsStr| command.get_subcommands().find(|known| known.get_name() == word);
+    let found = words.iter().find_map(|word| known(word));
+    found.map(|command| command.get_name().to_owned()).unwrap_or_default()
+}
+
+/// A command line that is not understood, without what was typed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct WrongUsage {
+    what: String,
+    help: String,
+}
+
+impl WrongUsage {
+    pub(crate) fn of(error: &clap::Error) -> Self {
+        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let command = format!("ecs-bridge {}", subcommand(&words));
+        let command = command.trim_end();
+        let mut what = format!("the command line of {command} is wrong");
+        if let Some(kind) = error.kind().as_str() {
+            what.push_str(&format!(": {kind}"));
+        }
+        let argument = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(argument)) => Some(argument),
+            Some(ContextValue::Strings(arguments)) => arguments.first(),
+            _ => None,
+        };
+        if let Some(option) = argument.and_then(|argument| option(argument)) {
+            what.push_str(&format!(" ({option})"));
+        }
+        Self { what, help: format!("{command} --help") }
+    }
+}
+
+/// The name of an option, without a value.
+fn option(argument: &str) -> Option<&str> {
+    let name = argument.split(['=', ' ']).next()?;
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
+    (name.starts_with("--") && name.len() < 40 && name.chars().all(is_name)).then_some(name)
+}
+
+impl Explain for WrongUsage {
+    fn why(&self) -> Option<String> {
+        Some("what was typed is not kept here: it may hold a secret".to_owned())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(format!("correct the command, of ssh its ProxyCommand; see {}", self.help))
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (words, expected) in [
+            ("proxy i-1 22", "ecs-bridge proxy i-1 22"),
+            ("--proxy http://me:shush@proxy:1 proxy i-1", "ecs-bridge --proxy … proxy i-1"),
+            ("proxy i-1 --proxy=me:shush@proxy:1", "ecs-bridge proxy i-1 --proxy=…"),
+            ("--proxy --proxy proxy i-1", "ecs-bridge --proxy … proxy i-1"),
+            (
+                "--endpoint https://me:shush@host/x list",
+                "ecs-bridge --endpoint 'https://…@host/x' list",
+            ),
+            (
+                "--endpoint https://me:shu/sh@host list",
+                "ecs-bridge --endpoint 'https://…@host' list",
+            ),
+            ("--endpoint https://host/x list", "ecs-bridge --endpoint https://host/x list"),
+            ("forward -i i-1 --exec -- mysql -pshush", "ecs-bridge forward -i i-1 --exec -- …"),
+            ("list tag:a=b", "ecs-bridge list 'tag:a=b'"),
+        ] {
+            let words = words.split(' ').map(OsString::from);
+            assert_eq!(shown(words), expected);
+        }
+    }
+
+    #[test]
+    fn only_names_of_options_are_shown() {
+        for (argument, expected) in [
+            ("--port", Some("--port")),
+            ("--access-key-secret=shush", Some("--access-key-secret")),
+            ("--max-connections <N>", Some("--max-connections")),
+            ("shush", None),
+            ("--Shush1", None),
+        ] {
+            assert_eq!(option(argument), expected);
+        }
+    }
+}
