@@ -24,6 +24,7 @@ mod fetch;
 pub(crate) mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
+mod ini;
 mod json;
 mod lease;
 mod metadata;
@@ -141,6 +142,8 @@ pub struct Query<'a> {
     pub now: SystemTime,
     /// The home folder, in which `.aliyun` is looked for.
     pub home: Option<PathBuf>,
+    /// Whether to read the ini file of the vendor's SDKs alone, and no profile file.
+    pub ini_only: bool,
 }
 
 impl<'a> Query<'a> {
@@ -153,6 +156,7 @@ impl<'a> Query<'a> {
             env: &own_variable,
             now: SystemTime::now(),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            ini_only: false,
         }
     }
 }

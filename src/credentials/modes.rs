@@ -21,8 +21,10 @@ use crate::cloud::{Endpoint, EndpointType, Region};
 const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
 /// The metadata service, for tests.
 const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
-/// Whether the metadata service has to give a token, as for the vendor's SDKs.
-pub(super) const IMDSV1_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
+/// The metadata service may not be asked without a token.
+const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
+/// No program may be run for credentials.
+const EXTERNAL_DISABLED: &str = "DISABLE_EXTERNAL_PROCESS";
 
 /// A mode, as the vendor's tools write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +110,11 @@ impl<'a> Subject<'a> {
         let written = Mode::of(|field| profile.text(field));
         let mode = Mode::parse(&written).map_or(written, |(_, name)| name.to_owned());
         let (name, path) = (profile.name.clone(), file.path.clone());
-        Self { file, profile, source: Source::Profile { name, file: path, mode } }
+        let source = match file.is_ini {
+            true => Source::Section { name, file: path, mode: mode.into() },
+            false => Source::Profile { name, file: path, mode },
+        };
+        Self { file, profile, source }
     }
 
     fn need(&self, field: &'static str) -> Result<String, Error> {
@@ -200,6 +206,9 @@ impl<'a> Reader<'a> {
             }
             Mode::External => {
                 let command = subject.need("process_command")?;
+                if let Some(variable) = self.env.is_on(EXTERNAL_DISABLED)? {
+                    return Err(Error::ProgramForbidden { source_of_it: source(), variable });
+                }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
                 Recipe::external(SecretString::from(command), source())
@@ -243,21 +252,40 @@ impl<'a> Reader<'a> {
                 _ => return Err(subject.bad("expired_seconds", "it is not a number of seconds")),
             },
         };
+        let session = match text("ram_session_name") {
+            Some(name) => name,
+            None => self.session_name()?,
+        };
+        let external_id = match text("external_id") {
+            Some(id) => Some(id),
+            None => self.env.find_text("EXTERNAL_ID")?.map(|(_, id)| id),
+        };
         Ok(Role {
             arn: subject.need("ram_role_arn")?,
-            session: text("ram_session_name").unwrap_or_else(|| USUAL_SESSION.to_owned()),
+            session,
             seconds,
-            external_id: text("external_id"),
+            external_id,
+            policy: text("policy").filter(|_| subject.file.is_ini),
             sts: self.sts(subject)?,
         })
+    }
+
+    /// The name of a role's session where the profile has none.
+    fn session_name(&self) -> Result<String, Error> {
+        let found = self.env.find_text("ROLE_SESSION_NAME")?;
+        Ok(found.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name))
     }
 
     fn sts(&self, subject: &Subject<'_>) -> Result<Endpoint, Error> {
         let text = |field| subject.profile.text(field);
         let is_vpc = text("endpoint_type").is_some_and(|kind| kind.eq_ignore_ascii_case("vpc"));
-        let (field, region) = match text("sts_region") {
-            Some(region) => ("sts_region", Some(region)),
-            None => ("region_id", self.region.clone().or_else(|| text("region_id"))),
+        let (field, region) = match (text("sts_region"), self.env.find_text("STS_REGION")?) {
+            (Some(region), _) => ("sts_region", Some(region)),
+            (None, Some((variable, region))) => {
+                let bad = |problem| Error::BadVariable { variable: variable.clone(), problem };
+                return self.sts_of(Some(&region), is_vpc, bad);
+            }
+            (None, None) => ("region_id", self.region.clone().or_else(|| text("region_id"))),
         };
         self.sts_of(region.as_deref(), is_vpc, |problem| subject.bad(field, problem))
     }
@@ -275,6 +303,7 @@ impl<'a> Reader<'a> {
         }
         let region = region.map(Region::parse).transpose();
         let region = region.map_err(|problem| bad_region(problem.to_string()))?;
+        let is_vpc = is_vpc || self.env.is_on("VPC_ENDPOINT_ENABLED")?.is_some();
         let kind = if is_vpc { EndpointType::Vpc } else { EndpointType::Internet };
         Ok(Endpoint::of_sts(region.as_ref(), kind))
     }
@@ -283,26 +312,40 @@ impl<'a> Reader<'a> {
     pub(super) fn oidc(
         &self,
         [role_arn, provider_arn, token_file]: [(String, String); 3],
-        session: Option<(String, String)>,
     ) -> Result<Recipe, Error> {
+        let session = self.env.find_text("ROLE_SESSION_NAME")?;
         let names = [&role_arn, &provider_arn, &token_file].into_iter().chain(&session);
         let names = names.map(|(name, _)| name.clone()).collect();
         let source = Source::Variables { mode: "OIDC", names };
-        let bad =
-            |problem| Error::BadField { source_of_it: source.clone(), field: "region", problem };
+        let sts_region = self.env.find_text("STS_REGION")?;
+        let bad = |problem| match &sts_region {
+            Some((variable, _)) => Error::BadVariable { variable: variable.clone(), problem },
+            None => Error::BadField { source_of_it: source.clone(), field: "region", problem },
+        };
+        let region = sts_region.as_ref().map(|(_, region)| region).or(self.region.as_ref());
         let role = Role {
             arn: role_arn.1,
-            session: session.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name),
+            session: self.session_name()?,
             seconds: USUAL_SECONDS,
             external_id: None,
-            sts: self.sts_of(self.region.as_deref(), false, bad)?,
+            policy: None,
+            sts: self.sts_of(region.map(String::as_str), false, bad)?,
         };
         let token_file = self.path(&token_file.1);
         Ok(Recipe::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
     }
 
-    /// The metadata service.
+    /// The metadata service, to get the keys of a role or of the one that is attached.
     pub(super) fn metadata(&self, role: Option<String>, source: Source) -> Result<Recipe, Error> {
+        if role.as_deref().is_some_and(|role| !is_role(role)) {
+            let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
+            return Err(Error::BadField { source_of_it: source, field, problem });
+        }
+        Ok(Recipe::metadata(self.metadata_service(role)?, source))
+    }
+
+    /// The metadata service, and what it is asked for.
+    pub(super) fn metadata_service(&self, role: Option<String>) -> Result<Metadata, Error> {
         let base = match self.env.own(METADATA_URL)? {
             None => metadata::BASE.to_owned(),
             Some(url) => url,
@@ -314,25 +357,22 @@ impl<'a> Reader<'a> {
                 "http:// is for this machine's own addresses and 100.100.100.200 only",
             ));
         }
-        if role.as_deref().is_some_and(|role| !is_role(role)) {
-            let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
-            return Err(Error::BadField { source_of_it: source, field, problem });
-        }
-        let disabled = self.env.own(IMDSV1_DISABLED)?;
-        let without_token = !disabled.is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        Ok(Recipe::metadata(Metadata { base: address, role, without_token }, source))
+        let needs_token = self.env.is_on(IMDSV1_DISABLED)?;
+        Ok(Metadata { base: address, role, needs_token })
     }
 
     /// A credentials URI.
     pub(super) fn uri(&self, text: &str, source: Source) -> Result<Recipe, Error> {
-        match Address::parse(text) {
-            Ok(address) => Ok(Recipe::uri(address, source)),
-            Err(problem) => Err(Error::BadField {
-                source_of_it: source,
-                field: "credentials_uri",
-                problem: problem.to_owned(),
-            }),
-        }
+        Ok(Recipe::uri(self.address(text, &source)?, source))
+    }
+
+    /// Where a credentials URI leads.
+    pub(super) fn address(&self, text: &str, source: &Source) -> Result<Address, Error> {
+        Address::parse(text).map_err(|problem| Error::BadField {
+            source_of_it: source.clone(),
+            field: "credentials_uri",
+            problem: problem.to_owned(),
+        })
     }
 
     fn path(&self, text: &str) -> PathBuf {

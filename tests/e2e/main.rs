@@ -22,6 +22,8 @@ mod copying;
 mod credentials;
 mod credentials_failing;
 mod credentials_files;
+mod credentials_ini;
+mod credentials_instance;
 mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;
