@@ -176,6 +176,8 @@ fn home(home: &Path) {
         format!(r#"{{"name": "round", {role}, "source_profile": "circle"}}"#),
         format!(r#"{{"name": "orphan", {role}, "source_profile": "nobody"}}"#),
         r#"{"name": "rsa", "mode": "RsaKeyPair", "region_id": "cn-hangzhou"}"#.to_owned(),
+        r#"{"name": "bearer", "mode": "BearerToken", "bearer_token": "hush", "region_id": "cn-hangzhou"}"#.to_owned(),
+        r#"{"name": "anonymous", "mode": "Anonymous", "region_id": "cn-hangzhou"}"#.to_owned(),
         r#"{"name": "no-mode", "mode": "", "region_id": "cn-hangzhou"}"#.to_owned(),
         r#"{"name": "blank", "mode": "AK", "access_key_id": "a b", "access_key_secret": "testsecret", "region_id": "cn-hangzhou"}"#.to_owned(),
         format!(r#"{{"name": "no-program", {run}, "process_command": "/nonexistent/program"}}"#),

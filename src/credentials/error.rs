@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::chain::listed;
 use super::modes::Mode;
-use super::{FetchProblem, MetadataProblem, Source, UriProblem, ini, shell_word};
+use super::{FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem, ini, shell_word};
 use crate::cloud::{self, EndpointError};
 use crate::explain::{ExitCode, Explain};
 
@@ -176,6 +176,16 @@ pub enum Error {
         source_of_it: Source,
         /// Why it gives none.
         problem: super::ExternalProblem,
+    },
+    /// The service that somebody has signed in to gives none.
+    #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]
+    Login {
+        /// The profile.
+        source_of_it: Source,
+        /// The service.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::LoginProblem>,
     },
     /// The file with the token of an identity provider cannot be used.
     #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
@@ -407,6 +417,13 @@ impl Explain for Error {
                 }
             }
             Self::External { problem, .. } => problem.remedy(),
+            Self::Login { source_of_it, problem, .. } => match &**problem {
+                LoginProblem::NoAnswer(problem) => problem
+                    .remedy()
+                    .unwrap_or_else(|| "check this machine's network, and try again".into()),
+                LoginProblem::Ended(_) | LoginProblem::Gone => source_of_it.renewal(),
+                _ => format!("try again; if it stays so, {}", source_of_it.renewal()),
+            },
             Self::OidcToken { source_of_it, .. } => format!(
                 "see that whoever issues the tokens writes them there, or correct {}",
                 source_of_it.setting("oidc_token_file")

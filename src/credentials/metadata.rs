@@ -156,7 +156,7 @@ impl Metadata {
     ) -> Result<Got, Problem> {
         let address = self.base.join(path);
         let what = "the metadata service";
-        let ask = Ask { what, method, address: &address, header, within: WITHIN };
+        let ask = Ask { what, method, address: &address, header, body: None, within: WITHIN };
         Ok(fetch(net, ask).await?)
     }
 }

@@ -9,6 +9,7 @@ use super::chain::in_home;
 use super::env::Environment;
 use super::fetch::Address;
 use super::lease::Lease;
+use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
@@ -16,9 +17,12 @@ use super::recipe::Recipe;
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::{Credentials, Error, Source, external};
 use crate::cloud::{Endpoint, EndpointType, Region};
+use crate::proxy::is_loopback;
 
 /// The endpoint of STS, for tests and for private clouds.
 const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
+/// The OAuth service, for tests.
+const OAUTH_URL: &str = "ECS_BRIDGE_OAUTH_URL";
 /// The metadata service, for tests.
 const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
 /// The metadata service may not be asked without a token.
@@ -176,9 +180,11 @@ impl<'a> Reader<'a> {
         let source = || source.clone();
         Ok(Reading::Recipe(match mode {
             Mode::Ak => Recipe::fixed(self.keys(subject, false)?),
-            Mode::StsToken | Mode::CloudSso | Mode::OAuth => {
-                Recipe::fixed(self.keys(subject, true)?)
-            }
+            Mode::StsToken => Recipe::fixed(self.keys(subject, true)?),
+            Mode::CloudSso | Mode::OAuth => match self.login(subject, mode)? {
+                Some(login) => Recipe::login(login, source()),
+                None => Recipe::fixed(self.keys(subject, true)?),
+            },
             Mode::CredentialsUri => self.uri(&subject.need("credentials_uri")?, source())?,
             Mode::EcsRamRole => self.metadata(profile.text("ram_role_name"), source())?,
             Mode::RamRoleArn => {
@@ -228,6 +234,52 @@ impl<'a> Reader<'a> {
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(Lease::fixed(credentials, until))
+    }
+
+    /// The login that new keys are got with, while it is valid.
+    fn login(&self, subject: &Subject<'_>, mode: Mode) -> Result<Option<Login>, Error> {
+        let profile = subject.profile;
+        let is_cloud_sso = mode == Mode::CloudSso;
+        let tokens = if is_cloud_sso { login::CLOUD_SSO } else { login::OAUTH };
+        if !tokens.are_valid(profile, self.now) {
+            return Ok(None);
+        }
+        let service = if is_cloud_sso {
+            let text = |field| profile.text(field);
+            let needed = [
+                text("cloud_sso_sign_in_url"),
+                text("cloud_sso_account_id"),
+                text("cloud_sso_access_config"),
+            ];
+            // Another program may have dropped one of them: the keys work to their end.
+            let [Some(url), Some(account), Some(access_config)] = needed else { return Ok(None) };
+            let field = "cloud_sso_sign_in_url";
+            let base =
+                Address::parse(&url).map_err(|problem| subject.bad(field, problem))?.origin();
+            if !base.uses_tls() && !is_loopback(&base.host) {
+                return Err(subject.bad(field, "it does not begin with https://"));
+            }
+            Service::CloudSso { base, account, access_config }
+        } else {
+            let site = profile.text("oauth_site_type");
+            let is_international = site
+                .is_some_and(|site| ["INTL", "EN"].iter().any(|s| site.eq_ignore_ascii_case(s)));
+            let (url, client_id) = if is_international {
+                ("https://oauth.alibabacloud.com", "4103531455503354461")
+            } else {
+                ("https://oauth.aliyun.com", "4038181954557748008")
+            };
+            let given = self.env.own(OAUTH_URL)?;
+            let bad =
+                |problem: &str| Error::BadUrl { variable: OAUTH_URL, problem: problem.into() };
+            let base = Address::parse(given.as_deref().unwrap_or(url)).map_err(bad)?;
+            if !base.uses_tls() && !is_loopback(&base.host) {
+                return Err(bad("it does not begin with https://"));
+            }
+            Service::OAuth { base, client_id }
+        };
+        let (file, name) = (subject.file.path.clone(), profile.name.clone());
+        Ok(Some(Login::new(service, file, name)))
     }
 
     fn source_profile(&self, subject: &Subject<'a>, from: &str) -> Result<Subject<'a>, Error> {

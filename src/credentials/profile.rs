@@ -100,6 +100,11 @@ impl Profile {
         json::text(&self.fields, field)
     }
 
+    /// All of its fields.
+    pub(super) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
     /// `sts_expiration`: seconds since the epoch, or a time as RFC 3339 has it; 0 is none.
     pub(super) fn expiration(&self) -> Option<SystemTime> {
         json::time(&self.text("sts_expiration")?)

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::fetch::Address;
 use super::lease::Lease;
+use super::login::Login;
 use super::metadata::Metadata;
 use super::oidc::{self, Oidc};
 use super::provider::Means;
@@ -33,6 +34,7 @@ enum Way {
     Metadata(Metadata),
     Oidc(Oidc),
     External(Command),
+    Login(Login),
     /// The metadata service, or else a credentials URI.
     Instance(Instance),
 }
@@ -110,6 +112,10 @@ impl Recipe {
         Self::new(source, Way::External(Command(command)))
     }
 
+    pub(super) fn login(login: Login, source: Source) -> Self {
+        Self::new(source, Way::Login(login))
+    }
+
     pub(super) fn instance(instance: Instance) -> Self {
         Self::new(Source::Instance, Way::Instance(instance))
     }
@@ -134,7 +140,11 @@ impl Recipe {
         let base = match &self.way {
             Way::Fixed(lease) => lease.credentials.access_key_id(),
             Way::Oidc(oidc) => &oidc.role.arn,
-            Way::Uri(_) | Way::Metadata(_) | Way::External(_) | Way::Instance(_) => "",
+            Way::Uri(_)
+            | Way::Metadata(_)
+            | Way::External(_)
+            | Way::Login(_)
+            | Way::Instance(_) => "",
         };
         let roles = self.roles.iter().map(|(role, _)| role.arn.as_str());
         let parts: Vec<_> = std::iter::once(base).chain(roles).collect();
@@ -176,6 +186,7 @@ impl Recipe {
             Way::Metadata(metadata) => metadata.ask(source, &means.net).await,
             Way::Oidc(oidc) => oidc::exchange(oidc, source, means).await,
             Way::External(command) => external::run(&command.0, source).await,
+            Way::Login(login) => login.keys(source, &means.net).await,
             Way::Instance(instance) => instance.ask(means).await,
         };
         let on_the_way = |error: Error, source: &Source, left: &[(Role, Source)]| {

@@ -24,6 +24,7 @@ mod credentials_failing;
 mod credentials_files;
 mod credentials_ini;
 mod credentials_instance;
+mod credentials_login;
 mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;

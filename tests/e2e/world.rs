@@ -245,6 +245,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     command.envs(cloud.env()).env("HOME", dir).env("SHELL", "/bin/sh").env_remove("ENV");
     command.env("ECS_BRIDGE_STS_ENDPOINT", cloud.endpoint());
     command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
+    command.env("ECS_BRIDGE_OAUTH_URL", cloud.endpoint());
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
