@@ -289,6 +289,41 @@ async fn lock(place: &Place) -> Result<Option<File>, Error> {
     }
 }
 
+/// Waits until no other process of this program holds the file by this function, and holds it until
+/// the result is dropped. `None` where there are no locks to be had, or one took too long.
+pub(crate) async fn hold(place: &Place, patience: Duration) -> Option<File> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        // The file itself leaves nothing behind, and can be locked where nothing can be written.
+        #[cfg(unix)]
+        let file = File::open(&place.real).ok()?;
+        #[cfg(not(unix))]
+        let file = File::create(place.folder().join(".ecs-bridge-login.lock")).ok()?;
+        let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+        let file = tokio::time::timeout_at(deadline, waiting).await.ok()?.ok()?.ok()?;
+        if is_in_place(&file, place) {
+            return Some(file);
+        }
+    }
+}
+
+/// Whether the file was not replaced while its lock was waited for.
+#[cfg(unix)]
+fn is_in_place(file: &File, place: &Place) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |found: Metadata| (found.dev(), found.ino());
+    match (file.metadata(), fs::metadata(&place.real)) {
+        (Ok(held), Ok(found)) => id(held) == id(found),
+        // There is nothing to wait for.
+        _ => true,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_in_place(_: &File, _: &Place) -> bool {
+    true
+}
+
 /// Why a file was not changed. It is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -199,6 +199,8 @@ fn home(home: &Path) {
         format!(r#"{{"name": "round", {role}, "source_profile": "circle"}}"#),
         format!(r#"{{"name": "orphan", {role}, "source_profile": "nobody"}}"#),
         r#"{"name": "rsa", "mode": "RsaKeyPair", "region_id": "cn-hangzhou"}"#.to_owned(),
+        r#"{"name": "bearer", "mode": "BearerToken", "bearer_token": "hush", "region_id": "cn-hangzhou"}"#.to_owned(),
+        r#"{"name": "anonymous", "mode": "Anonymous", "region_id": "cn-hangzhou"}"#.to_owned(),
         r#"{"name": "no-mode", "mode": "", "region_id": "cn-hangzhou"}"#.to_owned(),
         r#"{"name": "blank", "mode": "AK", "access_key_id": "a b", "access_key_secret": "testsecret", "region_id": "cn-hangzhou"}"#.to_owned(),
         format!(r#"{{"name": "no-program", {run}, "process_command": "/nonexistent/program"}}"#),
@@ -213,6 +215,13 @@ fn home(home: &Path) {
         odd.push(profile);
     }
     file("odd.json", &profiles(&odd));
+    file(
+        "sdk.ini",
+        "[default]\ntype = access_key\naccess_key_id = LTAI5texample0001\n\
+         access_key_secret = testsecret\n\
+         [half]\ntype = access_key\naccess_key_id = LTAI5texample0001\n\
+         [oidc]\ntype = oidc_role_arn\n",
+    );
     file("empty.json", "");
     file("no-json.json", "access_key_id = testid\n");
     file("no-object.json", "[]\n");
@@ -244,7 +253,9 @@ fn home(home: &Path) {
 /// The clouds, and the files that lead to them.
 async fn clouds(lab: &Path) -> Vec<(&'static str, LocalCloud)> {
     let sshd = server();
-    fs::write(lab.join("cloud.none"), "").unwrap();
+    // Without it, commands would ask for the metadata service of the machine that the tests run on.
+    let nowhere = "export ECS_BRIDGE_METADATA_URL='http://127.0.0.1:9'\n";
+    fs::write(lab.join("cloud.none"), nowhere).unwrap();
     let hour = Duration::from_secs(3_600);
     let clouds = [
         ("plain", plain(sshd)),

@@ -11,7 +11,7 @@ use crate::{
     account::AccessKey,
     fault::ApiFault,
     instance::Instance,
-    sources::{Lifetime, Metadata, Role, SourceFault},
+    sources::{Lifetime, Logins, Metadata, Role, SourceFault},
     tls::Tls,
     world::{ClockOffset, World},
 };
@@ -140,6 +140,12 @@ impl Builder {
     /// The metadata service (on an instance without a role).
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.world.metadata = metadata;
+        self
+    }
+
+    /// Who has signed in to CloudSSO and OAuth (nobody).
+    pub fn logins(mut self, logins: Logins) -> Self {
+        self.world.logins = logins;
         self
     }
 

@@ -19,7 +19,7 @@ use crate::{
     record::{CallRecord, State, TimedOut, UpgradeRecord},
     server,
     session::SessionRecord,
-    sources::{Metadata, Role, SourceRecord},
+    sources::{Logins, Metadata, Role, SourceRecord},
     tls::Tls,
     world::{Settings, Shared, World},
 };
@@ -170,6 +170,11 @@ impl LocalCloud {
     /// Changes the metadata service.
     pub fn update_metadata(&self, change: impl FnOnce(&mut Metadata)) {
         change(&mut self.shared.world().metadata);
+    }
+
+    /// Changes who has signed in to CloudSSO and OAuth.
+    pub fn update_logins(&self, change: impl FnOnce(&mut Logins)) {
+        change(&mut self.shared.world().logins);
     }
 
     /// Ends all temporary keys that are there now, before their time; how many there were.

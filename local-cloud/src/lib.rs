@@ -80,7 +80,8 @@
 //! is a credentials URI, [`LocalCloud::credentials_uri`]. All of them hand out keys that the API takes until they end, and each
 //! time other ones. [`Lifetime`] has two ends, the one that is told and the real one, so that a client's renewal can be seen
 //! without waiting: keys with 181 s to go are due after one second for a client that renews them 180 s before their end.
-//! [`SourceFault`] makes the metadata service and the URI fail, and [`ApiFault`] STS. What was asked is in
+//! CloudSSO's and OAuth's services are there as well, for people who have signed in ([`Logins`]).
+//! [`SourceFault`] makes the metadata service, the URI and the logins fail, and [`ApiFault`] STS. What was asked is in
 //! [`LocalCloud::calls`] and [`LocalCloud::sources`].
 //!
 //! ```
@@ -185,7 +186,7 @@ pub use restart::Restart;
 pub use resumption::{Resumption, SyncAnswer, SyncNames};
 pub use session::{SessionRecord, SessionState, SyncRecord};
 pub use sources::{
-    Lifetime, Metadata, MetadataTokens, Role, SourceFault, SourcePart, SourceRecord,
+    Lifetime, Logins, Metadata, MetadataTokens, Role, SourceFault, SourcePart, SourceRecord,
 };
 pub use tls::Tls;
 pub use world::{ClockOffset, Settings};

@@ -99,9 +99,9 @@ async fn route(
     }
     let source = sources::concerns(request.uri().path());
     let (parts, body) = request.into_parts();
-    if let Some(part) = source {
-        return sources::answer(shared, part, &parts).await;
-    }
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Cut)?.to_bytes();
+    if let Some(part) = source {
+        return sources::answer(shared, part, &parts, &body).await;
+    }
     api::answer(shared, parts, body, accepted).await
 }

@@ -20,7 +20,7 @@ use crate::{
     instance::Instance,
     record::{Serial, State},
     session::SessionRecord,
-    sources::{Issuer, Lifetime, Metadata, Role, SourceFault},
+    sources::{Issuer, Lifetime, Logins, Metadata, Role, SourceFault},
     ssh_server::registry::Registry,
 };
 
@@ -219,6 +219,7 @@ pub(crate) struct World {
     /// By their ARNs.
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) metadata: Metadata,
+    pub(crate) logins: Logins,
     /// How long the keys of the credentials URI hold.
     pub(crate) uri_lifetime: Lifetime,
     pub(crate) source_faults: Vec<SourceFault>,

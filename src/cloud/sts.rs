@@ -21,6 +21,8 @@ pub struct AssumeRole {
     pub seconds: u64,
     /// `ExternalId`, for roles of other accounts.
     pub external_id: Option<String>,
+    /// `Policy`: what the session is restricted to, of what the role may do.
+    pub policy: Option<String>,
 }
 
 /// What `AssumeRoleWithOIDC` is asked.
@@ -57,10 +59,13 @@ impl Client {
     /// # Errors
     /// Every [`Error`].
     pub async fn assume_role(&self, request: &AssumeRole) -> Result<RoleSession, Error> {
-        let AssumeRole { role_arn, session_name, seconds, external_id } = request;
+        let AssumeRole { role_arn, session_name, seconds, external_id, policy } = request;
         let mut params = params(role_arn, session_name, *seconds);
         if let Some(id) = external_id {
             params.insert("ExternalId".to_owned(), id.clone());
+        }
+        if let Some(policy) = policy {
+            params.insert("Policy".to_owned(), policy.clone());
         }
         let call = Call {
             action: "AssumeRole",

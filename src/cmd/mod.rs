@@ -248,11 +248,13 @@ impl Cloud {
     fn refreshed(&self, global: &Global) -> Result<Self> {
         let config = self.client.config();
         // A command that runs for days does not follow another `current` profile.
-        let profile = match config.credentials.source() {
-            Source::Profile { name, .. } => Some(name.as_str()),
-            _ => None,
+        let (profile, ini_only) = match config.credentials.source() {
+            Source::Profile { name, .. } => (Some(name.as_str()), false),
+            Source::Section { name, .. } => (Some(name.as_str()), true),
+            _ => (global.profile.as_deref(), false),
         };
-        let recipe = match resolve(global, profile.or(global.profile.as_deref())) {
+        let query = Query { ini_only, ..query(global, profile) };
+        let recipe = match credentials::resolve(&query) {
             Ok(resolved) => resolved.recipe,
             // Somebody may be in the middle of writing the file.
             Err(error) if config.credentials.holds() => {
@@ -284,6 +286,7 @@ fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),
+        ini_only: false,
     }
 }
 

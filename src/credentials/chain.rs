@@ -1,8 +1,9 @@
 //! The order in which credentials are looked for.
 //!
 //! A profile named by flag or environment; keys in the environment; OIDC in the environment; the
-//! file's `current` profile; the metadata service; a credentials URI. The first that is there is
-//! taken, and if it cannot be used that is an error: to go on silently would sign as someone else.
+//! file's `current` profile; the ini file of the vendor's SDKs; the metadata service; a credentials
+//! URI. The first that is there is taken, and if it cannot be used that is an error: to go on silently
+//! would sign as someone else. Only the metadata service may be missing where no variable names it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use super::env::{Environment, PREFIXES};
 use super::lease::Lease;
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
-use super::recipe::Recipe;
+use super::recipe::{Instance, NO_URI, Recipe};
 use super::{Error, Query, Resolved, Setting, Source};
 
 /// The folder of the vendor's tools, in the home folder.
@@ -19,6 +20,9 @@ pub(super) const FOLDER: &str = ".aliyun";
 
 /// Read in this order, where no file is given by hand.
 pub(super) const FILES: [&str; 2] = ["config_ecs.json", "config.json"];
+
+/// The ini file of the vendor's SDKs, in the home folder.
+const INI: [&str; 2] = [".alibabacloud", "credentials"];
 
 /// The variable that holds an endpoint.
 const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
@@ -55,7 +59,8 @@ pub(crate) fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<E
         return Ok(Vec::new());
     }
     let env = Environment(query.env);
-    let files = Files::of(query, &env).load(&ProfileFile::read)?;
+    // Whether the files are forbidden does not matter to what is wrong with them.
+    let files = ProfileFiles::of(query, &env).load(&ProfileFile::read)?;
     let region = asked_region(query, &env)?.map(|region| region.value);
     let (now, home) = (query.now, query.home.clone());
     let reader = Reader { files: &files, env: &env, now, home, region };
@@ -72,7 +77,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Erro
 /// The same with files that something else reads.
 pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
     let env = Environment(query.env);
-    let files = Files::of(query, &env);
+    let files = Files::of(query, &env)?;
     let region = asked_region(query, &env)?;
     let reader = |files| Reader {
         files,
@@ -83,11 +88,14 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     };
 
     if let Some((name, asked_by)) = named_profile(query, &env)? {
-        let loaded = files.load(read)?;
+        let mut loaded = files.load(read)?;
+        if loaded.iter().all(|file| file.get(&name).is_none()) {
+            loaded.extend(files.load_ini()?);
+        }
         let (file, profile) = loaded
             .iter()
             .find_map(|file| file.get(&name).map(|profile| (file, profile)))
-            .ok_or_else(|| unknown(&name, asked_by, &loaded))?;
+            .ok_or_else(|| unknown(&name, asked_by, &loaded, files.forbidden_by.clone()))?;
         let recipe = reader(&loaded).profile(file, profile)?;
         return finish(&env, recipe, region, Some((file, profile)), true);
     }
@@ -104,27 +112,58 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     if let [Some(role), Some(provider), Some(token)] = all(oidc)? {
         let loaded = files.load_if_sound(query, read)?;
         let current = current(&loaded).ok().flatten();
-        let session = env.find_text("ROLE_SESSION_NAME")?;
-        let recipe = reader(&loaded).oidc([role, provider, token], session)?;
+        let recipe = reader(&loaded).oidc([role, provider, token])?;
         return finish(&env, recipe, region, current, false);
     }
 
-    let loaded = files.load(read)?;
+    let mut loaded = files.load(read)?;
+    if current(&loaded)?.is_none() {
+        loaded.extend(files.load_ini()?);
+    }
     if let Some((file, profile)) = current(&loaded)? {
         let recipe = reader(&loaded).profile(file, profile)?;
         return finish(&env, recipe, region, Some((file, profile)), true);
     }
 
     let source = |mode, name: &str| Source::Variables { mode, names: vec![name.to_owned()] };
-    if let Some((name, role)) = env.find_text("ECS_METADATA")? {
-        let recipe = reader(&loaded).metadata(Some(role), source("EcsRamRole", &name))?;
+    let disabled = env.is_on("ECS_METADATA_DISABLED")?;
+    let role = env.find_text("ECS_METADATA")?;
+    if let (Some((name, role)), None) = (&role, &disabled) {
+        let recipe = reader(&loaded).metadata(Some(role.clone()), source("EcsRamRole", name))?;
         return finish(&env, recipe, region, None, false);
     }
-    if let Some((name, uri)) = env.find_text("CREDENTIALS_URI")? {
-        let recipe = reader(&loaded).uri(&uri, source("CredentialsURI", &name))?;
-        return finish(&env, recipe, region, None, false);
+    let reader = reader(&loaded);
+    let uri = match env.find_text("CREDENTIALS_URI")? {
+        Some((name, uri)) => {
+            let source = source("CredentialsURI", &name);
+            Some((reader.address(&uri, &source)?, source))
+        }
+        None => None,
+    };
+    let mut looked_at = files.looked_at(&loaded);
+    if role.is_none() {
+        looked_at.push("ECS_METADATA with the same: not set".to_owned());
     }
-    Err(Error::None { looked_at: files.looked_at(&loaded) })
+    let forbidden = |variable: &String| format!("not asked, since {variable} is set");
+    let not_asked = match (&disabled, &region) {
+        (Some(variable), _) => Some(forbidden(variable)),
+        // Nothing can be called then, whatever it answers.
+        (None, None) => Some("not asked, since no region is known (--region)".to_owned()),
+        (None, Some(_)) => None,
+    };
+    let recipe = match (not_asked, uri) {
+        (None, uri) => {
+            let metadata = reader.metadata_service(None)?;
+            Recipe::instance(Instance { metadata, uri, looked_at })
+        }
+        (Some(_), Some((address, source))) => Recipe::uri(address, source),
+        (Some(problem), None) => {
+            looked_at.push(format!("the metadata service: {problem}"));
+            looked_at.push(NO_URI.to_owned());
+            return Err(Error::None { looked_at });
+        }
+    };
+    finish(&env, recipe, region, None, false)
 }
 
 /// Each of several settings, or the first that is of no use.
@@ -167,8 +206,11 @@ fn finish(
     let endpoint = endpoint.map(|value| Setting { value, origin: ENDPOINT.to_owned() });
     let of = |field: &str| {
         let (file, profile) = profile?;
-        let (name, file) = (&profile.name, file.path.display());
-        let origin = format!("{field} of profile '{name}' of {file}");
+        let (name, is_ini, file) = (&profile.name, file.is_ini, file.path.display());
+        let origin = match is_ini {
+            true => format!("{field} of section [{name}] of {file}"),
+            false => format!("{field} of profile '{name}' of {file}"),
+        };
         profile.text(field).map(|value| Setting { value, origin })
     };
     let own = |field| is_its_own.then(|| of(field)).flatten();
@@ -200,7 +242,7 @@ fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Er
                 // Another file's profile of that name will do: both are the user's own.
                 let found = files.iter().find_map(|f| f.get(name).map(|profile| (f, profile)));
                 let asked_by = format!("'current' of {}", file.path.display());
-                Some(found.ok_or_else(|| unknown(name, asked_by, files))?)
+                Some(found.ok_or_else(|| unknown(name, asked_by, files, None))?)
             }
             None => file.get("default").map(|profile| (file, profile)),
         };
@@ -211,7 +253,12 @@ fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Er
     Ok(None)
 }
 
-fn unknown(name: &str, asked_by: String, files: &[ProfileFile]) -> Error {
+fn unknown(
+    name: &str,
+    asked_by: String,
+    files: &[ProfileFile],
+    forbidden_by: Option<String>,
+) -> Error {
     let mut names: Vec<String> = Vec::new();
     for name in files.iter().flat_map(ProfileFile::names) {
         if !names.contains(&name) {
@@ -223,11 +270,22 @@ fn unknown(name: &str, asked_by: String, files: &[ProfileFile]) -> Error {
         asked_by,
         files: files.iter().map(|file| file.path.clone()).collect(),
         names,
+        forbidden_by: forbidden_by.map(String::into_boxed_str),
     }
 }
 
 /// The files that may hold profiles.
-enum Files {
+struct Files {
+    profiles: ProfileFiles,
+    /// The ini file of the vendor's SDKs, and the variable that names it.
+    ini: Option<(PathBuf, Option<String>)>,
+    /// The variable that forbids the files of profiles.
+    forbidden_by: Option<String>,
+    /// Whether the ini file alone is asked for.
+    ini_only: bool,
+}
+
+enum ProfileFiles {
     /// Given by hand, and by what.
     Given(PathBuf, String),
     /// The usual ones; none if there is no home folder.
@@ -235,6 +293,96 @@ enum Files {
 }
 
 impl Files {
+    fn of(query: &Query<'_>, env: &Environment<'_>) -> Result<Self, Error> {
+        let home = query.home.as_deref();
+        let ini = match (query.config, env.find("CREDENTIALS_FILE")) {
+            // A file that was asked for stands alone.
+            (Some(_), _) => None,
+            (None, Some((variable, path))) => {
+                Some((in_home(Path::new(&path), home), Some(variable)))
+            }
+            (None, None) => home.map(|home| (home.join(INI[0]).join(INI[1]), None)),
+        };
+        let is_asked_for = query.config.is_some() || query.profile.is_some_and(|p| !p.is_empty());
+        let forbidden_by = match is_asked_for {
+            true => None,
+            false => env.is_on("CLI_PROFILE_DISABLED")?,
+        };
+        let profiles = ProfileFiles::of(query, env);
+        Ok(Self { profiles, ini, forbidden_by, ini_only: query.ini_only })
+    }
+
+    /// The files of profiles that are there.
+    fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self.forbidden_by.is_some() || self.ini_only {
+            true => Ok(Vec::new()),
+            false => self.profiles.load(read),
+        }
+    }
+
+    /// The ini file, if it is there.
+    fn load_ini(&self) -> Result<Option<ProfileFile>, Error> {
+        let Some((path, asked_by)) = &self.ini else { return Ok(None) };
+        match (ProfileFile::read_ini(path)?, asked_by) {
+            (None, Some(asked_by)) => {
+                Err(Error::NoFile { path: path.clone(), asked_by: asked_by.clone() })
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The same where they matter less: one that was not asked for by hand may be damaged.
+    fn load_if_sound(&self, query: &Query<'_>, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self.load(read) {
+            Err(problem) if query.config.is_none() => {
+                tracing::debug!("no region from the profile file: {problem}");
+                Ok(Vec::new())
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<String> {
+        let mut looked = vec![
+            "--profile, ALIBABACLOUD_PROFILE, ALIBABA_CLOUD_PROFILE, ALICLOUD_PROFILE: none named"
+                .to_owned(),
+            format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", ")),
+            "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set".to_owned(),
+        ];
+        let paths = self.profiles.paths();
+        for path in paths {
+            let found = match (loaded.iter().find(|file| file.path == *path), &self.forbidden_by) {
+                (_, Some(variable)) => format!("not read, since {variable} is set"),
+                (None, None) => "not there".to_owned(),
+                (Some(file), _) if file.profiles.is_empty() => "has no profiles".to_owned(),
+                (Some(file), _) => {
+                    format!(
+                        "names no current profile; it has {}: give one with --profile",
+                        listed(&file.names())
+                    )
+                }
+            };
+            looked.push(format!("{}: {found}", path.display()));
+        }
+        if paths.is_empty() {
+            looked.push("~/.aliyun/config.json: no home folder is known (HOME)".to_owned());
+        }
+        if let Some((path, _)) = &self.ini {
+            let found = match loaded.iter().find(|file| file.path == *path) {
+                None => "not there".to_owned(),
+                Some(file) if file.profiles.is_empty() => "has no sections".to_owned(),
+                Some(file) => format!(
+                    "has no section [default]; it has {}: give one with --profile",
+                    listed(&file.names())
+                ),
+            };
+            looked.push(format!("{}: {found}", path.display()));
+        }
+        looked
+    }
+}
+
+impl ProfileFiles {
     fn of(query: &Query<'_>, env: &Environment<'_>) -> Self {
         if let Some(path) = query.config {
             let named_by = flag("--config", "ECS_BRIDGE_CONFIG", path, query);
@@ -261,46 +409,11 @@ impl Files {
         }
     }
 
-    /// The same where they matter less: one that was not asked for by hand may be damaged.
-    fn load_if_sound(&self, query: &Query<'_>, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
-        match self.load(read) {
-            Err(problem) if query.config.is_none() => {
-                tracing::debug!("no region from the profile file: {problem}");
-                Ok(Vec::new())
-            }
-            loaded => loaded,
-        }
-    }
-
-    fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<String> {
-        let mut looked = vec![
-            "--profile, ALIBABACLOUD_PROFILE, ALIBABA_CLOUD_PROFILE, ALICLOUD_PROFILE: none named"
-                .to_owned(),
-            format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", ")),
-            "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set".to_owned(),
-        ];
-        let paths: &[PathBuf] = match self {
+    fn paths(&self) -> &[PathBuf] {
+        match self {
             Self::Given(path, _) => std::slice::from_ref(path),
             Self::Usual(paths) => paths,
-        };
-        for path in paths {
-            let found = match loaded.iter().find(|file| file.path == *path) {
-                None => "not there".to_owned(),
-                Some(file) if file.profiles.is_empty() => "has no profiles".to_owned(),
-                Some(file) => {
-                    format!(
-                        "names no current profile; it has {}: give one with --profile",
-                        listed(&file.names())
-                    )
-                }
-            };
-            looked.push(format!("{}: {found}", path.display()));
         }
-        if paths.is_empty() {
-            looked.push("~/.aliyun/config.json: no home folder is known (HOME)".to_owned());
-        }
-        looked.push("ECS_METADATA, CREDENTIALS_URI with the same: not set".to_owned());
-        looked
     }
 }
 

@@ -52,6 +52,7 @@ impl World {
             env: &|name| self.env.get(name).map(OsString::from),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             home: Some(self.home.path().to_owned()),
+            ini_only: false,
         })
     }
 
@@ -176,8 +177,15 @@ fn current_that_is_missing_or_wrong() {
 fn nothing_anywhere_lists_what_was_looked_at() {
     let (what, why, fix) = World::new().error();
     assert_eq!(what, "no credentials were found");
-    for place in ["ALICLOUD_PROFILE", "ALIBABACLOUD_", "config_ecs.json: not there", "ECS_METADATA"]
-    {
+    for place in [
+        "ALICLOUD_PROFILE",
+        "ALIBABACLOUD_",
+        "config_ecs.json: not there",
+        ".alibabacloud/credentials: not there",
+        "ECS_METADATA with the same: not set",
+        "no region is known",
+        "CREDENTIALS_URI",
+    ] {
         assert!(why.contains(place), "{place} in {why}");
     }
     assert!(fix.contains("ecs-bridge configure"));
@@ -188,6 +196,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
         env: &|_| None,
         now: SystemTime::UNIX_EPOCH,
         home: None,
+        ini_only: false,
     });
     assert!(error.unwrap_err().why().unwrap().contains("no home folder"));
     let (_, why, _) = World::new().profile("p").error();

@@ -30,6 +30,13 @@ impl Environment<'_> {
         text(&variable, value).map(|value| Some((variable, value)))
     }
 
+    /// The full name of a variable that is `true` or `1`, under the first prefix where it is set.
+    pub(super) fn is_on(&self, name: &str) -> Result<Option<String>, Error> {
+        let is_on = |value: &str| value.eq_ignore_ascii_case("true") || value == "1";
+        let found = self.find_text(name)?.filter(|(_, value)| is_on(value));
+        Ok(found.map(|(variable, _)| variable))
+    }
+
     /// The variable that names a profile, and the name.
     pub(super) fn profile(&self) -> Result<Option<(String, String)>, Error> {
         for variable in PROFILES {

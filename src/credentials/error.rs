@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::chain::listed;
-use super::modes::{IMDSV1_DISABLED, Mode};
-use super::{FetchProblem, MetadataProblem, Source, UriProblem, shell_word};
+use super::modes::Mode;
+use super::{FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem, ini, shell_word};
 use crate::cloud::{self, EndpointError};
 use crate::explain::{ExitCode, Explain};
 
@@ -31,6 +31,8 @@ pub enum Error {
         files: Vec<PathBuf>,
         /// The names there are.
         names: Vec<String>,
+        /// The variable because of which the profile files were not read.
+        forbidden_by: Option<Box<str>>,
     },
     /// The file given by hand does not exist.
     #[error("the configuration file {} does not exist", path.display())]
@@ -58,7 +60,7 @@ pub enum Error {
         problem: String,
     },
     /// A field that the mode needs is missing.
-    #[error("{source_of_it} has no {field}")]
+    #[error("{source_of_it} has no {}", source_of_it.setting(field))]
     MissingField {
         /// The profile.
         source_of_it: Source,
@@ -74,10 +76,18 @@ pub enum Error {
         source_of_it: Source,
     },
     /// The mode is one that this program cannot use.
-    #[error("{source_of_it} cannot be used: its mode is not supported")]
+    #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
     UnsupportedMode {
         /// The profile.
         source_of_it: Source,
+    },
+    /// Programs must not be run for credentials here.
+    #[error("{source_of_it} cannot be used: {variable} forbids running programs for credentials")]
+    ProgramForbidden {
+        /// The profile.
+        source_of_it: Source,
+        /// The variable that forbids it.
+        variable: String,
     },
     /// A field, or the variable in its place, has a value that is of no use.
     #[error("{} of {source_of_it} is of no use: {problem}", source_of_it.setting(field))]
@@ -102,6 +112,14 @@ pub enum Error {
     BadUrl {
         /// The variable.
         variable: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A variable has a value that is invalid.
+    #[error("{variable} is invalid: {problem}")]
+    BadVariable {
+        /// The variable.
+        variable: String,
         /// What is wrong with it.
         problem: String,
     },
@@ -158,6 +176,16 @@ pub enum Error {
         source_of_it: Source,
         /// Why it gives none.
         problem: super::ExternalProblem,
+    },
+    /// The service that somebody has signed in to gives none.
+    #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]
+    Login {
+        /// The profile.
+        source_of_it: Source,
+        /// The service.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::LoginProblem>,
     },
     /// The file with the token of an identity provider cannot be used.
     #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
@@ -224,18 +252,25 @@ impl Explain for Error {
     fn why(&self) -> Option<String> {
         match self {
             Self::None { looked_at } => Some(format!("looked at:\n{}", looked_at.join("\n"))),
-            Self::UnknownProfile { asked_by, files, names, .. } => {
+            Self::UnknownProfile { asked_by, files, names, forbidden_by, .. } => {
                 let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-                Some(match (files.is_empty(), names.is_empty()) {
+                let why = match (files.is_empty(), names.is_empty()) {
                     (true, _) => format!("{asked_by} asks for it, and there is no profile file"),
                     (_, true) => {
-                        format!("{asked_by} asks for it; {} has no profiles", files.join(" and "))
+                        format!("{asked_by} asks for it; no profiles in {}", files.join(" and "))
                     }
                     _ => format!(
-                        "{asked_by} asks for it; {} has: {}",
+                        "{asked_by} asks for it; {} {}: {}",
                         files.join(" and "),
+                        if files.len() == 1 { "has" } else { "have" },
                         listed(names)
                     ),
+                };
+                Some(match forbidden_by {
+                    Some(variable) => {
+                        format!("{why}; profile files are not read because {variable} is set")
+                    }
+                    None => why,
                 })
             }
             Self::NoFile { asked_by, .. } => Some(format!("{asked_by} names it")),
@@ -268,6 +303,10 @@ impl Explain for Error {
                     None => way,
                 })
             }
+            Self::UnsupportedMode { source_of_it: Source::Section { .. } } => {
+                let types = ini::TYPES.map(|(name, _)| name).join(", ");
+                Some(format!("supported are {types}"))
+            }
             Self::UnsupportedMode { .. } => Some(format!("supported are {}", Mode::names())),
             Self::BadEndpoint { problem, .. } => problem.why(),
             Self::Metadata { problem, .. } => match **problem {
@@ -290,6 +329,9 @@ impl Explain for Error {
                 "correct the name, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
             ),
+            Self::NoFile { asked_by, .. } if asked_by.ends_with("CREDENTIALS_FILE") => {
+                format!("correct or unset {asked_by}")
+            }
             Self::NoFile { .. } => {
                 "correct the path, or leave it out to use ~/.aliyun/config.json".into()
             }
@@ -304,6 +346,9 @@ impl Explain for Error {
                 "correct it, name another file with --config, or move it away and run \
                  `ecs-bridge configure`"
                     .into()
+            }
+            Self::ProgramForbidden { variable, .. } => {
+                format!("unset {variable}, or use a profile of another mode (--profile)")
             }
             Self::MissingField { source_of_it, .. } | Self::Malformed { source_of_it, .. } => {
                 source_of_it.renewal()
@@ -323,6 +368,7 @@ impl Explain for Error {
                 None => format!("correct or unset {variable}"),
             },
             Self::BadUrl { variable, .. } => format!("correct or unset {variable}"),
+            Self::BadVariable { variable, .. } => format!("correct or unset {variable}"),
             Self::UnknownSourceProfile { name, .. } => format!(
                 "correct source_profile, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
@@ -360,9 +406,10 @@ impl Explain for Error {
                          Attach/Detach RAM Role"
                             .into()
                     }
-                    MetadataProblem::NoToken(404 | 405) => format!(
-                        "unset {IMDSV1_DISABLED}: this metadata service does not know of tokens"
-                    ),
+                    MetadataProblem::NoToken {
+                        status: 404 | 405,
+                        needed_by: Some(ref variable),
+                    } => format!("unset {variable}: this metadata service does not know of tokens"),
                     MetadataProblem::NoAnswer(_) => {
                         "elsewhere use a profile of another mode (--profile)".into()
                     }
@@ -370,6 +417,13 @@ impl Explain for Error {
                 }
             }
             Self::External { problem, .. } => problem.remedy(),
+            Self::Login { source_of_it, problem, .. } => match &**problem {
+                LoginProblem::NoAnswer(problem) => problem
+                    .remedy()
+                    .unwrap_or_else(|| "check this machine's network, and try again".into()),
+                LoginProblem::Ended(_) | LoginProblem::Gone => source_of_it.renewal(),
+                _ => format!("try again; if it stays so, {}", source_of_it.renewal()),
+            },
             Self::OidcToken { source_of_it, .. } => format!(
                 "see that whoever issues the tokens writes them there, or correct {}",
                 source_of_it.setting("oidc_token_file")

@@ -189,17 +189,18 @@ fn parts(output: &str) -> Result<Parts, String> {
     let mode = json::text(&fields, "mode");
     let is = |name: &str| mode.as_ref().is_some_and(|mode| mode.eq_ignore_ascii_case(name));
     if let Some(mode) = &mode
-        && !is("AK")
-        && !is("StsToken")
+        && !["AK", "StsToken", "CloudSSO", "OAuth"].into_iter().any(is)
     {
         let mode: String = mode.chars().take(40).collect();
-        return Err(format!("its mode is '{mode}', and only AK and StsToken are taken"));
+        return Err(format!(
+            "its mode is '{mode}', and only AK, StsToken, CloudSSO and OAuth are supported"
+        ));
     }
     let mut parts = Parts::of(&fields, &NAMES).map_err(|field| format!("it has no {field}"))?;
     if is("AK") {
         parts.token = None;
     }
-    if is("StsToken") && parts.token.is_none() {
+    if ["StsToken", "CloudSSO", "OAuth"].into_iter().any(is) && parts.token.is_none() {
         return Err("it has no sts_token".to_owned());
     }
     Ok(parts)

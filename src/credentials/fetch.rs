@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
 use http::{HeaderName, Method, Request, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -65,6 +65,11 @@ impl Address {
         Self { target, ..self.clone() }
     }
 
+    /// Its scheme, host and port alone.
+    pub(super) fn origin(self) -> Self {
+        Self { target: "/".to_owned(), ..self }
+    }
+
     /// Where a `Location` header leads from here.
     pub(super) fn follow(&self, location: &str) -> Result<Self, &'static str> {
         if location.starts_with('/') && !location.starts_with("//") {
@@ -119,8 +124,16 @@ pub(super) struct Ask<'a> {
     pub(super) method: Method,
     pub(super) address: &'a Address,
     pub(super) header: Option<(&'static str, &'a str)>,
+    pub(super) body: Option<Body>,
     /// The time for all of it.
     pub(super) within: Duration,
+}
+
+/// What is sent with a question.
+pub(super) struct Body {
+    /// Its `Content-Type`.
+    pub(super) kind: &'static str,
+    pub(super) bytes: Bytes,
 }
 
 /// An answer.
@@ -215,7 +228,14 @@ async fn exchange(net: &Net, ask: &Ask<'_>) -> Result<Got, Problem> {
         value.set_sensitive(true);
         sent = sent.header(HeaderName::from_static(name), value);
     }
-    let sent = sent.body(Empty::<Bytes>::new()).map_err(request)?;
+    let body = match &ask.body {
+        Some(body) => {
+            sent = sent.header(CONTENT_TYPE, body.kind);
+            body.bytes.clone()
+        }
+        None => Bytes::new(),
+    };
+    let sent = sent.body(Full::new(body)).map_err(request)?;
 
     let broken = |error: hyper::Error| Problem::Broken(innermost(&error));
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(broken)?;

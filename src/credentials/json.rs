@@ -100,6 +100,31 @@ impl Parts {
         })
     }
 
+    /// When they end, if that was told.
+    pub(super) fn until(&self) -> Option<SystemTime> {
+        self.until
+    }
+
+    /// The fields that hold them under these names.
+    pub(super) fn fields(&self, names: &Names) -> Vec<(&'static str, Value)> {
+        use secrecy::ExposeSecret as _;
+        let seconds = |until: SystemTime| until.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let until = self.until.and_then(seconds).map_or(0, |since| since.as_secs());
+        let token = self.token.as_ref().map_or("", |token| token.expose_secret());
+        vec![
+            (names.id, self.id.clone().into()),
+            (names.secret, self.secret.expose_secret().into()),
+            (names.token, token.into()),
+            (names.until[0], until.into()),
+        ]
+    }
+
+    /// What they are worth, made some time ago: they may be due at once.
+    pub(super) fn lease_due_in_time(self, source: &Source) -> Result<Lease, Error> {
+        let lease = self.lease(source)?;
+        Ok(Lease::taken(lease.credentials, lease.until, SystemTime::UNIX_EPOCH))
+    }
+
     /// What they are worth, taken from a source now.
     pub(super) fn lease(self, source: &Source) -> Result<Lease, Error> {
         use secrecy::ExposeSecret as _;
@@ -127,13 +152,17 @@ pub enum Unfit {
 
 /// The temporary keys of an answer as the service and its metadata write it.
 pub(super) fn answered(body: &[u8]) -> Result<Parts, Unfit> {
-    let fields = object(body).map_err(Unfit::Unusable)?;
-    if let Some(code) = text(&fields, "Code")
+    temporary(&object(body).map_err(Unfit::Unusable)?)
+}
+
+/// The same of an object.
+pub(super) fn temporary(fields: &Map<String, Value>) -> Result<Parts, Unfit> {
+    if let Some(code) = text(fields, "Code")
         && !code.eq_ignore_ascii_case("Success")
     {
         return Err(Unfit::Code(code.chars().take(100).collect()));
     }
-    let parts = Parts::of(&fields, &SERVICE).map_err(Unfit::Missing)?;
+    let parts = Parts::of(fields, &SERVICE).map_err(Unfit::Missing)?;
     match parts.token {
         Some(_) => Ok(parts),
         None => Err(Unfit::Missing(SERVICE.token)),

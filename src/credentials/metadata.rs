@@ -32,8 +32,8 @@ pub(super) struct Metadata {
     pub(super) base: Address,
     /// The role; the one that is attached if it is not named.
     pub(super) role: Option<String>,
-    /// Whether a service that does not know of tokens may be asked without one.
-    pub(super) without_token: bool,
+    /// The variable that forbids to ask without a token.
+    pub(super) needs_token: Option<String>,
 }
 
 /// Why the metadata service gives no credentials.
@@ -44,8 +44,13 @@ pub enum Problem {
     #[error(transparent)]
     NoAnswer(#[from] fetch::Problem),
     /// It does not give a token.
-    #[error("it refuses a token, with HTTP {0}")]
-    NoToken(u16),
+    #[error("it refuses a token, with HTTP {status}")]
+    NoToken {
+        /// The HTTP status.
+        status: u16,
+        /// The variable that forbids to ask without one.
+        needed_by: Option<String>,
+    },
     /// It has no role, or no such role.
     #[error("{}", match .0 {
         Some(role) => format!("the instance has no RAM role '{role}'"),
@@ -75,6 +80,19 @@ impl Metadata {
         parts.lease(source)
     }
 
+    /// Asks for the keys within 1 s in all. Nobody has said that there is such a service, and where
+    /// there is none every command waits for it.
+    pub(super) async fn ask_briefly(&self, source: &Source, net: &Net) -> Result<Lease, Error> {
+        let late = |_| {
+            Err(Error::Metadata {
+                source_of_it: source.clone(),
+                at: self.base.to_string(),
+                problem: Box::new(Problem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
+            })
+        };
+        tokio::time::timeout(WITHIN, self.ask(source, net)).await.unwrap_or_else(late)
+    }
+
     async fn parts(&self, net: &Net) -> Result<Parts, Problem> {
         let token = self.token(net).await?;
         let role = match &self.role {
@@ -101,11 +119,11 @@ impl Metadata {
                     .then_some(Some(token))
                     .ok_or_else(|| Unfit::Unusable("it is no token".to_owned()).into())
             }
-            404 | 405 if self.without_token => {
+            404 | 405 if self.needs_token.is_none() => {
                 tracing::debug!("the metadata service does not know of tokens");
                 Ok(None)
             }
-            status => Err(Problem::NoToken(status)),
+            status => Err(Problem::NoToken { status, needed_by: self.needs_token.clone() }),
         }
     }
 
@@ -138,7 +156,7 @@ impl Metadata {
     ) -> Result<Got, Problem> {
         let address = self.base.join(path);
         let what = "the metadata service";
-        let ask = Ask { what, method, address: &address, header, within: WITHIN };
+        let ask = Ask { what, method, address: &address, header, body: None, within: WITHIN };
         Ok(fetch(net, ask).await?)
     }
 }

@@ -24,8 +24,10 @@ mod fetch;
 pub(crate) mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
+mod ini;
 mod json;
 mod lease;
+mod login;
 mod metadata;
 mod modes;
 mod oidc;
@@ -43,6 +45,7 @@ pub use error::Error;
 pub use external::Problem as ExternalProblem;
 pub use fetch::Problem as FetchProblem;
 pub use json::Unfit;
+pub use login::Problem as LoginProblem;
 pub use metadata::Problem as MetadataProblem;
 pub use provider::Provider;
 pub use recipe::Recipe;
@@ -141,6 +144,8 @@ pub struct Query<'a> {
     pub now: SystemTime,
     /// The home folder, in which `.aliyun` is looked for.
     pub home: Option<PathBuf>,
+    /// Whether to read the ini file of the vendor's SDKs alone, and no profile file.
+    pub ini_only: bool,
 }
 
 impl<'a> Query<'a> {
@@ -153,6 +158,7 @@ impl<'a> Query<'a> {
             env: &own_variable,
             now: SystemTime::now(),
             home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            ini_only: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::chain::in_home;
 use super::env::Environment;
 use super::fetch::Address;
 use super::lease::Lease;
+use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
@@ -16,13 +17,18 @@ use super::recipe::Recipe;
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::{Credentials, Error, Source, external};
 use crate::cloud::{Endpoint, EndpointType, Region};
+use crate::proxy::is_loopback;
 
 /// The endpoint of STS, for tests and for private clouds.
 const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
+/// The OAuth service, for tests.
+const OAUTH_URL: &str = "ECS_BRIDGE_OAUTH_URL";
 /// The metadata service, for tests.
 const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
-/// Whether the metadata service has to give a token, as for the vendor's SDKs.
-pub(super) const IMDSV1_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
+/// The metadata service may not be asked without a token.
+const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
+/// No program may be run for credentials.
+const EXTERNAL_DISABLED: &str = "DISABLE_EXTERNAL_PROCESS";
 
 /// A mode, as the vendor's tools write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +114,11 @@ impl<'a> Subject<'a> {
         let written = Mode::of(|field| profile.text(field));
         let mode = Mode::parse(&written).map_or(written, |(_, name)| name.to_owned());
         let (name, path) = (profile.name.clone(), file.path.clone());
-        Self { file, profile, source: Source::Profile { name, file: path, mode } }
+        let source = match file.is_ini {
+            true => Source::Section { name, file: path, mode: mode.into() },
+            false => Source::Profile { name, file: path, mode },
+        };
+        Self { file, profile, source }
     }
 
     fn need(&self, field: &'static str) -> Result<String, Error> {
@@ -170,9 +180,11 @@ impl<'a> Reader<'a> {
         let source = || source.clone();
         Ok(Reading::Recipe(match mode {
             Mode::Ak => Recipe::fixed(self.keys(subject, false)?),
-            Mode::StsToken | Mode::CloudSso | Mode::OAuth => {
-                Recipe::fixed(self.keys(subject, true)?)
-            }
+            Mode::StsToken => Recipe::fixed(self.keys(subject, true)?),
+            Mode::CloudSso | Mode::OAuth => match self.login(subject, mode)? {
+                Some(login) => Recipe::login(login, source()),
+                None => Recipe::fixed(self.keys(subject, true)?),
+            },
             Mode::CredentialsUri => self.uri(&subject.need("credentials_uri")?, source())?,
             Mode::EcsRamRole => self.metadata(profile.text("ram_role_name"), source())?,
             Mode::RamRoleArn => {
@@ -200,6 +212,9 @@ impl<'a> Reader<'a> {
             }
             Mode::External => {
                 let command = subject.need("process_command")?;
+                if let Some(variable) = self.env.is_on(EXTERNAL_DISABLED)? {
+                    return Err(Error::ProgramForbidden { source_of_it: source(), variable });
+                }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
                 Recipe::external(SecretString::from(command), source())
@@ -219,6 +234,52 @@ impl<'a> Reader<'a> {
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(Lease::fixed(credentials, until))
+    }
+
+    /// The login that new keys are got with, while it is valid.
+    fn login(&self, subject: &Subject<'_>, mode: Mode) -> Result<Option<Login>, Error> {
+        let profile = subject.profile;
+        let is_cloud_sso = mode == Mode::CloudSso;
+        let tokens = if is_cloud_sso { login::CLOUD_SSO } else { login::OAUTH };
+        if !tokens.are_valid(profile, self.now) {
+            return Ok(None);
+        }
+        let service = if is_cloud_sso {
+            let text = |field| profile.text(field);
+            let needed = [
+                text("cloud_sso_sign_in_url"),
+                text("cloud_sso_account_id"),
+                text("cloud_sso_access_config"),
+            ];
+            // Another program may have dropped one of them: the keys work to their end.
+            let [Some(url), Some(account), Some(access_config)] = needed else { return Ok(None) };
+            let field = "cloud_sso_sign_in_url";
+            let base =
+                Address::parse(&url).map_err(|problem| subject.bad(field, problem))?.origin();
+            if !base.uses_tls() && !is_loopback(&base.host) {
+                return Err(subject.bad(field, "it does not begin with https://"));
+            }
+            Service::CloudSso { base, account, access_config }
+        } else {
+            let site = profile.text("oauth_site_type");
+            let is_international = site
+                .is_some_and(|site| ["INTL", "EN"].iter().any(|s| site.eq_ignore_ascii_case(s)));
+            let (url, client_id) = if is_international {
+                ("https://oauth.alibabacloud.com", "4103531455503354461")
+            } else {
+                ("https://oauth.aliyun.com", "4038181954557748008")
+            };
+            let given = self.env.own(OAUTH_URL)?;
+            let bad =
+                |problem: &str| Error::BadUrl { variable: OAUTH_URL, problem: problem.into() };
+            let base = Address::parse(given.as_deref().unwrap_or(url)).map_err(bad)?;
+            if !base.uses_tls() && !is_loopback(&base.host) {
+                return Err(bad("it does not begin with https://"));
+            }
+            Service::OAuth { base, client_id }
+        };
+        let (file, name) = (subject.file.path.clone(), profile.name.clone());
+        Ok(Some(Login::new(service, file, name)))
     }
 
     fn source_profile(&self, subject: &Subject<'a>, from: &str) -> Result<Subject<'a>, Error> {
@@ -243,21 +304,40 @@ impl<'a> Reader<'a> {
                 _ => return Err(subject.bad("expired_seconds", "it is not a number of seconds")),
             },
         };
+        let session = match text("ram_session_name") {
+            Some(name) => name,
+            None => self.session_name()?,
+        };
+        let external_id = match text("external_id") {
+            Some(id) => Some(id),
+            None => self.env.find_text("EXTERNAL_ID")?.map(|(_, id)| id),
+        };
         Ok(Role {
             arn: subject.need("ram_role_arn")?,
-            session: text("ram_session_name").unwrap_or_else(|| USUAL_SESSION.to_owned()),
+            session,
             seconds,
-            external_id: text("external_id"),
+            external_id,
+            policy: text("policy").filter(|_| subject.file.is_ini),
             sts: self.sts(subject)?,
         })
+    }
+
+    /// The name of a role's session where the profile has none.
+    fn session_name(&self) -> Result<String, Error> {
+        let found = self.env.find_text("ROLE_SESSION_NAME")?;
+        Ok(found.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name))
     }
 
     fn sts(&self, subject: &Subject<'_>) -> Result<Endpoint, Error> {
         let text = |field| subject.profile.text(field);
         let is_vpc = text("endpoint_type").is_some_and(|kind| kind.eq_ignore_ascii_case("vpc"));
-        let (field, region) = match text("sts_region") {
-            Some(region) => ("sts_region", Some(region)),
-            None => ("region_id", self.region.clone().or_else(|| text("region_id"))),
+        let (field, region) = match (text("sts_region"), self.env.find_text("STS_REGION")?) {
+            (Some(region), _) => ("sts_region", Some(region)),
+            (None, Some((variable, region))) => {
+                let bad = |problem| Error::BadVariable { variable: variable.clone(), problem };
+                return self.sts_of(Some(&region), is_vpc, bad);
+            }
+            (None, None) => ("region_id", self.region.clone().or_else(|| text("region_id"))),
         };
         self.sts_of(region.as_deref(), is_vpc, |problem| subject.bad(field, problem))
     }
@@ -275,6 +355,7 @@ impl<'a> Reader<'a> {
         }
         let region = region.map(Region::parse).transpose();
         let region = region.map_err(|problem| bad_region(problem.to_string()))?;
+        let is_vpc = is_vpc || self.env.is_on("VPC_ENDPOINT_ENABLED")?.is_some();
         let kind = if is_vpc { EndpointType::Vpc } else { EndpointType::Internet };
         Ok(Endpoint::of_sts(region.as_ref(), kind))
     }
@@ -283,26 +364,40 @@ impl<'a> Reader<'a> {
     pub(super) fn oidc(
         &self,
         [role_arn, provider_arn, token_file]: [(String, String); 3],
-        session: Option<(String, String)>,
     ) -> Result<Recipe, Error> {
+        let session = self.env.find_text("ROLE_SESSION_NAME")?;
         let names = [&role_arn, &provider_arn, &token_file].into_iter().chain(&session);
         let names = names.map(|(name, _)| name.clone()).collect();
         let source = Source::Variables { mode: "OIDC", names };
-        let bad =
-            |problem| Error::BadField { source_of_it: source.clone(), field: "region", problem };
+        let sts_region = self.env.find_text("STS_REGION")?;
+        let bad = |problem| match &sts_region {
+            Some((variable, _)) => Error::BadVariable { variable: variable.clone(), problem },
+            None => Error::BadField { source_of_it: source.clone(), field: "region", problem },
+        };
+        let region = sts_region.as_ref().map(|(_, region)| region).or(self.region.as_ref());
         let role = Role {
             arn: role_arn.1,
-            session: session.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name),
+            session: self.session_name()?,
             seconds: USUAL_SECONDS,
             external_id: None,
-            sts: self.sts_of(self.region.as_deref(), false, bad)?,
+            policy: None,
+            sts: self.sts_of(region.map(String::as_str), false, bad)?,
         };
         let token_file = self.path(&token_file.1);
         Ok(Recipe::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
     }
 
-    /// The metadata service.
+    /// The metadata service, to get the keys of a role or of the one that is attached.
     pub(super) fn metadata(&self, role: Option<String>, source: Source) -> Result<Recipe, Error> {
+        if role.as_deref().is_some_and(|role| !is_role(role)) {
+            let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
+            return Err(Error::BadField { source_of_it: source, field, problem });
+        }
+        Ok(Recipe::metadata(self.metadata_service(role)?, source))
+    }
+
+    /// The metadata service, and what it is asked for.
+    pub(super) fn metadata_service(&self, role: Option<String>) -> Result<Metadata, Error> {
         let base = match self.env.own(METADATA_URL)? {
             None => metadata::BASE.to_owned(),
             Some(url) => url,
@@ -314,25 +409,22 @@ impl<'a> Reader<'a> {
                 "http:// is for this machine's own addresses and 100.100.100.200 only",
             ));
         }
-        if role.as_deref().is_some_and(|role| !is_role(role)) {
-            let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
-            return Err(Error::BadField { source_of_it: source, field, problem });
-        }
-        let disabled = self.env.own(IMDSV1_DISABLED)?;
-        let without_token = !disabled.is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        Ok(Recipe::metadata(Metadata { base: address, role, without_token }, source))
+        let needs_token = self.env.is_on(IMDSV1_DISABLED)?;
+        Ok(Metadata { base: address, role, needs_token })
     }
 
     /// A credentials URI.
     pub(super) fn uri(&self, text: &str, source: Source) -> Result<Recipe, Error> {
-        match Address::parse(text) {
-            Ok(address) => Ok(Recipe::uri(address, source)),
-            Err(problem) => Err(Error::BadField {
-                source_of_it: source,
-                field: "credentials_uri",
-                problem: problem.to_owned(),
-            }),
-        }
+        Ok(Recipe::uri(self.address(text, &source)?, source))
+    }
+
+    /// Where a credentials URI leads.
+    pub(super) fn address(&self, text: &str, source: &Source) -> Result<Address, Error> {
+        Address::parse(text).map_err(|problem| Error::BadField {
+            source_of_it: source.clone(),
+            field: "credentials_uri",
+            problem: problem.to_owned(),
+        })
     }
 
     fn path(&self, text: &str) -> PathBuf {

@@ -21,6 +21,7 @@ fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
         env: &|name| env.get(name).map(OsString::from),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some("/home/u".into()),
+        ini_only: false,
     })
 }
 
@@ -138,8 +139,13 @@ fn sts_is_where_the_profile_says() {
         read_with(&profile, env).map(|found| found.recipe.sts().unwrap().to_string())
     };
     let (none, env) = (&[][..], &[("ALICLOUD_REGION_ID", "cn-env")][..]);
+    let sts = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALIBABA_CLOUD_REGION_ID", "cn-env")][..];
+    let vpc = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALICLOUD_VPC_ENDPOINT_ENABLED", "true")][..];
     for (fields, env, host) in [
         ("", none, "sts.aliyuncs.com"),
+        ("", sts, "sts.cn-sts.aliyuncs.com"),
+        ("", vpc, "sts-vpc.cn-sts.aliyuncs.com"),
+        (r#","sts_region":"cn-s""#, vpc, "sts-vpc.cn-s.aliyuncs.com"),
         (r#","endpoint_type":"vpc""#, none, "sts.aliyuncs.com"),
         (r#","region_id":"cn-a""#, none, "sts.cn-a.aliyuncs.com"),
         (r#","region_id":"cn-a","endpoint_type":"VPC""#, none, "sts-vpc.cn-a.aliyuncs.com"),

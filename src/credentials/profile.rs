@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::{Error, json};
+use super::{Error, ini, json};
 
 /// The most that is read of a profile file, in bytes; thousands of profiles fit.
 const MAX_FILE: u64 = 1 << 20;
@@ -25,6 +25,8 @@ pub(super) struct ProfileFile {
     pub(super) current: Option<String>,
     /// Those that have a name, in the file's order.
     pub(super) profiles: Vec<Profile>,
+    /// Whether it is the ini file of the vendor's SDKs, whose sections are its profiles.
+    pub(super) is_ini: bool,
 }
 
 /// One profile. Without `Debug` of its fields: secrets are among them.
@@ -49,7 +51,20 @@ impl ProfileFile {
     pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let path = path.to_owned();
         match parse(bytes) {
-            Ok((current, profiles)) => Ok(Self { path, current, profiles }),
+            Ok((current, profiles)) => Ok(Self { path, current, profiles, is_ini: false }),
+            Err(problem) => Err(Error::Unusable { path, problem }),
+        }
+    }
+
+    /// Reads the ini file of the vendor's SDKs; `None` if there is none.
+    pub(super) fn read_ini(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(bytes) = read_bytes(path)? else { return Ok(None) };
+        let path = path.to_owned();
+        match ini::sections(&bytes) {
+            Ok(found) => {
+                let profiles = found.into_iter().map(|(name, fields)| Profile { name, fields });
+                Ok(Some(Self { path, current: None, profiles: profiles.collect(), is_ini: true }))
+            }
             Err(problem) => Err(Error::Unusable { path, problem }),
         }
     }
@@ -83,6 +98,11 @@ impl Profile {
     /// A field's text; `None` if it is missing, empty, or no text or number.
     pub(super) fn text(&self, field: &str) -> Option<String> {
         json::text(&self.fields, field)
+    }
+
+    /// All of its fields.
+    pub(super) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 
     /// `sts_expiration`: seconds since the epoch, or a time as RFC 3339 has it; 0 is none.
@@ -200,7 +220,7 @@ mod tests {
     fn the_first_of_a_name_is_taken() {
         let json = br#"{"profiles":[{"name":"p","mode":"1"},{"name":"q"},{"name":"p"}]}"#;
         let (current, profiles) = parse(json).unwrap();
-        let file = ProfileFile { path: "/f".into(), current, profiles };
+        let file = ProfileFile { path: "/f".into(), current, profiles, is_ini: false };
         assert_eq!(file.get("p").unwrap().text("mode").as_deref(), Some("1"));
         assert_eq!(file.names(), ["p", "q"]);
     }

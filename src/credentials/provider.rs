@@ -176,7 +176,8 @@ impl Inner {
                 let until = until.map_or_else(|| "an unknown time".to_owned(), |u| u.to_string());
                 let credentials = lease.credentials.clone();
                 let id = credentials.masked_id();
-                info!("credentials ({id}) of {recipe} are there; they hold until {until}");
+                let source = recipe.source_of(&credentials);
+                info!("credentials ({id}) of {source} are there; they hold until {until}");
                 if old.is_some_and(|old| old.credentials == credentials) {
                     debug!("they are the same as before");
                     state.not_before = Some(Instant::now() + PAUSE);

@@ -7,11 +7,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::fetch::Address;
 use super::lease::Lease;
+use super::login::Login;
 use super::metadata::Metadata;
 use super::oidc::{self, Oidc};
 use super::provider::Means;
 use super::role::{self, Role};
-use super::{Error, Source, external, uri};
+use super::{Credentials, Error, Source, external, uri};
+
+/// Listed last where nothing was found.
+pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
 
 /// How credentials are come by. `Display` says from where.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +34,39 @@ enum Way {
     Metadata(Metadata),
     Oidc(Oidc),
     External(Command),
+    Login(Login),
+    /// The metadata service, or else a credentials URI.
+    Instance(Instance),
+}
+
+/// The metadata service where no other source is set, and what is asked after it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Instance {
+    pub(super) metadata: Metadata,
+    /// The credentials URI of the environment.
+    pub(super) uri: Option<(Address, Source)>,
+    /// What was looked at before.
+    pub(super) looked_at: Vec<String>,
+}
+
+impl Instance {
+    /// Asks the metadata service, and where it has no credentials, the credentials URI.
+    async fn ask(&self, means: &Means) -> Result<Lease, Error> {
+        let problem = match self.metadata.ask_briefly(&Source::Instance, &means.net).await {
+            Ok(lease) => return Ok(lease),
+            Err(Error::Metadata { at, problem, .. }) => {
+                format!("the metadata service at {at}: {problem}")
+            }
+            Err(other) => return Err(other),
+        };
+        tracing::debug!("no credentials from {problem}");
+        if let Some((address, source)) = &self.uri {
+            return uri::ask(address, source, &means.net).await;
+        }
+        let rest = [problem, NO_URI.to_owned()];
+        let looked_at = self.looked_at.iter().cloned().chain(rest).collect();
+        Err(Error::None { looked_at })
+    }
 }
 
 /// A command line, which may hold a secret.
@@ -75,9 +112,26 @@ impl Recipe {
         Self::new(source, Way::External(Command(command)))
     }
 
+    pub(super) fn login(login: Login, source: Source) -> Self {
+        Self::new(source, Way::Login(login))
+    }
+
+    pub(super) fn instance(instance: Instance) -> Self {
+        Self::new(Source::Instance, Way::Instance(instance))
+    }
+
     /// Where they come from: the profile, or the variables, that was found.
     pub fn source(&self) -> &Source {
         self.roles.last().map_or(&self.source, |(_, source)| source)
+    }
+
+    /// Where credentials have come from that it has led to, in words.
+    pub fn source_of(&self, credentials: &Credentials) -> String {
+        match self.source() {
+            // Only the answer tells which of the two it was.
+            Source::Instance => credentials.source().to_string(),
+            _ => self.to_string(),
+        }
     }
 
     /// What tells one account from another, as far as it is known before anybody is asked. Profiles of
@@ -86,7 +140,11 @@ impl Recipe {
         let base = match &self.way {
             Way::Fixed(lease) => lease.credentials.access_key_id(),
             Way::Oidc(oidc) => &oidc.role.arn,
-            Way::Uri(_) | Way::Metadata(_) | Way::External(_) => "",
+            Way::Uri(_)
+            | Way::Metadata(_)
+            | Way::External(_)
+            | Way::Login(_)
+            | Way::Instance(_) => "",
         };
         let roles = self.roles.iter().map(|(role, _)| role.arn.as_str());
         let parts: Vec<_> = std::iter::once(base).chain(roles).collect();
@@ -133,6 +191,8 @@ impl Recipe {
             Way::Metadata(metadata) => metadata.ask(source, &means.net).await,
             Way::Oidc(oidc) => oidc::exchange(oidc, source, means).await,
             Way::External(command) => external::run(&command.0, source).await,
+            Way::Login(login) => login.keys(source, &means.net).await,
+            Way::Instance(instance) => instance.ask(means).await,
         };
         let on_the_way = |error: Error, source: &Source, left: &[(Role, Source)]| {
             let way = left.iter().rev().map(|(_, source)| source.clone()).collect();

@@ -19,6 +19,8 @@ pub(super) struct Role {
     pub(super) session: String,
     pub(super) seconds: u64,
     pub(super) external_id: Option<String>,
+    /// What the session is restricted to, of what the role may do.
+    pub(super) policy: Option<String>,
     pub(super) sts: Endpoint,
 }
 
@@ -36,6 +38,7 @@ pub(super) async fn assume(
         session_name: role.session.clone(),
         seconds: role.seconds,
         external_id: role.external_id.clone(),
+        policy: role.policy.clone(),
     };
     let session = client.assume_role(&request).await.map_err(failed)?;
     Parts::from(session).lease(source)

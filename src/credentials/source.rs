@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::shell_word;
+use super::{ini, shell_word};
 
 /// Where credentials came from. `Display` says it in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub enum Source {
         /// Its mode, such as `AK`.
         mode: String,
     },
+    /// A section of the ini file of the vendor's SDKs.
+    Section {
+        /// The section's name.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// The mode that a profile would have for its type, such as `AK`.
+        mode: Box<str>,
+    },
+    /// The metadata service of the instance that this program runs on, where no other source is set.
+    Instance,
     /// Keys in environment variables.
     Environment {
         /// The variable that holds the access key id.
@@ -39,6 +50,8 @@ impl Source {
     pub fn mode(&self) -> &str {
         match self {
             Self::Profile { mode, .. } => mode,
+            Self::Section { mode, .. } => mode,
+            Self::Instance => "EcsRamRole",
             Self::Environment { temporary: true, .. } => "StsToken",
             Self::Environment { .. } => "AK",
             Self::Variables { mode, .. } => mode,
@@ -64,6 +77,10 @@ impl Source {
                     ),
                 }
             }
+            Self::Section { name, file, .. } => {
+                format!("correct section [{name}] of {}", file.display())
+            }
+            Self::Instance => "use a profile (--profile)".to_owned(),
             Self::Environment { variable, temporary } => {
                 let prefix = variable.trim_end_matches("ACCESS_KEY_ID");
                 let mut names = format!("{variable}, {prefix}ACCESS_KEY_SECRET");
@@ -90,13 +107,21 @@ impl Source {
             Self::Environment { variable, .. } => {
                 format!("set {}SECURITY_TOKEN too", variable.trim_end_matches("ACCESS_KEY_ID"))
             }
-            Self::Variables { .. } => self.renewal(),
+            Self::Section { name, file, .. } => format!(
+                "put the keys into a profile with: ecs-bridge configure --mode StsToken; section \
+                 [{name}] of {} cannot hold a token",
+                file.display()
+            ),
+            Self::Instance | Self::Variables { .. } => self.renewal(),
         }
     }
 
     /// What a setting of it is called there: a field of the profile, or the variable that stands in
     /// its place.
     pub(super) fn setting(&self, field: &'static str) -> String {
+        if let Self::Section { .. } = self {
+            return ini::section_field(field).to_owned();
+        }
         let variable = match field {
             "ram_role_arn" => "ROLE_ARN",
             "ram_session_name" => "ROLE_SESSION_NAME",
@@ -122,6 +147,11 @@ impl fmt::Display for Source {
             Self::Profile { name, file, mode } => {
                 write!(f, "profile '{name}' of {} (mode {mode})", file.display())
             }
+            Self::Section { name, file, mode } => {
+                let kind = ini::type_of(mode);
+                write!(f, "section [{name}] of {} (type {kind})", file.display())
+            }
+            Self::Instance => f.write_str("the metadata service of this instance"),
             Self::Environment { variable, .. } => write!(f, "the environment ({variable})"),
             Self::Variables { mode, names } => {
                 write!(f, "the environment ({}: {})", mode, names.join(", "))

@@ -93,6 +93,7 @@ impl Store {
                 .map(|f| f.path.clone())
                 .collect(),
             names: self.profiles().into_iter().map(|found| found.entry.name).collect(),
+            forbidden_by: None,
         };
         self.find(name).ok_or_else(unknown)
     }

@@ -61,7 +61,14 @@ async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {
     let mut at = address.clone();
     for _ in 0..=MAX_REDIRECTS {
         let what = "the credentials URI";
-        let ask = Ask { what, method: Method::GET, address: &at, header: None, within: WITHIN };
+        let ask = Ask {
+            what,
+            method: Method::GET,
+            address: &at,
+            header: None,
+            body: None,
+            within: WITHIN,
+        };
         let got = fetch(net, ask).await?;
         match (got.status, got.location) {
             (200, _) => return Ok(got.body),

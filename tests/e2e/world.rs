@@ -247,6 +247,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path
     command.env("ECS_BRIDGE_METADATA_URL", cloud.metadata_url());
     // The log that is always written.
     command.env("XDG_STATE_HOME", dir.join("state"));
+    command.env("ECS_BRIDGE_OAUTH_URL", cloud.endpoint());
     command.current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
     command
 }

@@ -21,6 +21,10 @@ fn assume_role(call: &mut Call<'_>) -> Result<Value, ApiError> {
     if role.external_id.as_deref().is_some_and(|id| call.optional("ExternalId") != Some(id)) {
         return Err(no_permission());
     }
+    let policy = call.optional("Policy").map(serde_json::from_str::<Value>);
+    if policy.is_some_and(|policy| !policy.is_ok_and(|policy| policy.is_object())) {
+        return Err(ApiError::invalid("Policy", "it is not a policy in JSON"));
+    }
     Ok(answer(call, &role, &session, seconds))
 }
 

@@ -16,6 +16,12 @@ pub enum SourcePart {
     MetadataRole,
     /// The keys of a role.
     MetadataKeys,
+    /// CloudSSO's keys for an access token.
+    CloudSso,
+    /// An OAuth access token for a refresh token.
+    OAuthToken,
+    /// OAuth's keys for an access token.
+    OAuthExchange,
 }
 
 /// Something that goes wrong with the metadata service or the credentials URI.

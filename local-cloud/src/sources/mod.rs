@@ -3,6 +3,7 @@
 
 mod fault;
 mod issue;
+mod login;
 mod metadata;
 mod record;
 mod role;
@@ -12,6 +13,7 @@ pub(crate) use fault::take as take_source;
 pub use fault::{SourceFault, SourcePart};
 pub use issue::Lifetime;
 pub(crate) use issue::{Issued, Issuer};
+pub use login::Logins;
 pub use metadata::{Metadata, MetadataTokens};
 pub use record::SourceRecord;
 pub use role::Role;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Issued, MetadataTokens, SourcePart, SourceRecord,
     fault::{SourceEffect, SourceFault},
-    take_source,
+    login, take_source,
 };
 use crate::{
     api::{Body, Cut, full, half},
@@ -59,6 +59,9 @@ pub(crate) fn concerns(path: &str) -> Option<SourcePart> {
         URI_PATH => Some(SourcePart::Uri),
         TOKEN_PATH => Some(SourcePart::MetadataToken),
         ROLE_PATH => Some(SourcePart::MetadataRole),
+        "/cloud-credentials" => Some(SourcePart::CloudSso),
+        "/v1/token" => Some(SourcePart::OAuthToken),
+        "/v1/exchange" => Some(SourcePart::OAuthExchange),
         path if path.starts_with(ROLE_PATH) => Some(SourcePart::MetadataKeys),
         _ => None,
     }
@@ -69,6 +72,7 @@ pub(crate) async fn answer(
     shared: &Shared,
     part: SourcePart,
     parts: &Parts,
+    body: &Bytes,
 ) -> Result<Response<Body>, Cut> {
     let path = parts.uri.path();
     let fault = take_source(&mut shared.world().source_faults, part);
@@ -98,7 +102,16 @@ pub(crate) async fn answer(
         SourceEffect::None | SourceEffect::CutMidway => {
             let mut world = shared.world();
             let name = path.strip_prefix(ROLE_PATH).unwrap_or_default();
-            usual(&mut world, part, &parts.method, &parts.headers, name)
+            match part {
+                SourcePart::CloudSso | SourcePart::OAuthToken | SourcePart::OAuthExchange => {
+                    let (status, body, access_key_id) =
+                        login::answer(&mut world, part, &parts.method, &parts.headers, body);
+                    let content_type = "application/json".to_owned();
+                    let answer = Answer::text(status, body.to_string());
+                    Answer { content_type, access_key_id, ..answer }
+                }
+                _ => usual(&mut world, part, &parts.method, &parts.headers, name),
+            }
         }
     };
     shared.note(|state| {

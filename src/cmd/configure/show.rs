@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Done, Mistake, Result, print, query};
+use super::super::{Done, Mistake, Result, print, query, resolve};
 use super::{note, open};
 use crate::cli::{ConfigureGet, ConfigureList, Global};
 use crate::credentials::edit::Entry;
-use crate::credentials::{Error, form, problems};
+use crate::credentials::{Error, Source, form, problems};
 use crate::explain::{ExitCode, printable};
 use crate::table::Table;
 
@@ -103,6 +103,7 @@ pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
     }
     if profiles.is_empty() {
         note(global, "there are no profiles; make one with: ecs-bridge configure");
+        note_other_source(global, None);
         return Ok(Done::Normally);
     }
     let columns = if store.is_several() { 6 } else { 5 };
@@ -122,7 +123,20 @@ pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
         table.row(&row[..columns]);
     }
     print(&table)?;
+    note_other_source(global, current.as_deref());
     Ok(Done::Normally)
+}
+
+/// Tells where commands get their credentials, if not from the current profile.
+fn note_other_source(global: &Global, current: Option<&str>) {
+    let Ok(resolved) = resolve(global, global.profile.as_deref()) else { return };
+    match resolved.recipe.source() {
+        Source::Profile { name, .. } if Some(name.as_str()) == current => {}
+        Source::Instance => {
+            note(global, "commands ask the metadata service of this instance for credentials");
+        }
+        _ => note(global, &format!("commands use the credentials of {}", resolved.recipe)),
+    }
 }
 
 fn id(entry: &Entry) -> Option<String> {

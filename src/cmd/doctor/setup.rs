@@ -53,7 +53,8 @@ impl Exam<'_> {
         let provider = &cloud.client.config().credentials;
         match provider.get().await {
             Ok(credentials) => {
-                Outcome::passed(format!("{}, key {}", provider.recipe(), credentials.masked_id()))
+                let source = provider.recipe().source_of(&credentials);
+                Outcome::passed(format!("{source}, key {}", credentials.masked_id()))
             }
             Err(error) => Outcome::failed(&*error),
         }
@@ -70,6 +71,7 @@ fn is_of_configuration(error: &Error) -> bool {
             | Error::Unusable { .. }
             | Error::BadEndpoint { .. }
             | Error::BadUrl { .. }
+            | Error::BadVariable { .. }
             | Error::NotText { .. }
     )
 }
