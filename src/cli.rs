@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
 };
@@ -76,7 +77,10 @@ impl Cli {
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
         let matches = command.get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.global.profile_is_given =
+            matches.value_source("profile") == Some(ValueSource::CommandLine);
+        cli
     }
 }
 
@@ -92,6 +96,10 @@ fn unset_empty(command: clap::Command) -> clap::Command {
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
+    /// Whether the command line names the profile, and not a variable.
+    #[arg(skip)]
+    pub profile_is_given: bool,
+
     /// The profile of the configuration file to use
     #[arg(
         long,
