@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
 };
@@ -88,6 +89,8 @@ impl Cli {
         });
         let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
             cli.settle()?;
+            cli.global.profile_is_given =
+                matches.value_source("profile") == Some(ValueSource::CommandLine);
             Ok(cli)
         });
         parsed.unwrap_or_else(|error| {
@@ -117,6 +120,10 @@ fn unset_empty(command: clap::Command) -> clap::Command {
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
+    /// Whether the command line names the profile, and not a variable.
+    #[arg(skip)]
+    pub profile_is_given: bool,
+
     /// The profile of the configuration file to use
     #[arg(
         long,

@@ -5,6 +5,7 @@
 //! stand in place of the platform's roots, as with OpenSSL; on macOS and Windows the certificates
 //! of `SSL_CERT_FILE` are trusted beside the system's. Nothing turns the check off.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,10 @@ use given::OrGiven;
 
 /// The environment variable that names a PEM file of certificates to trust.
 const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+
+/// The environment variable that names folders of certificates to trust, where the platform's roots
+/// are files.
+const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// The most that is read of a certificate file, in bytes: five times the largest bundle known.
 const MAX_FILE: u64 = 4 << 20;
@@ -53,8 +58,8 @@ pub enum Error {
     /// There is nothing that a certificate could be checked against.
     #[error("this machine has no CA certificates to check a server with")]
     NoRoots {
-        /// What `SSL_CERT_FILE` is set to, if it is.
-        ssl_cert_file: Option<PathBuf>,
+        /// The variables that are set in place of the system's certificates, and their values.
+        variables: Vec<(&'static str, OsString)>,
     },
     /// rustls refused the configuration.
     #[error("TLS cannot be set up: {0}")]
@@ -64,13 +69,18 @@ pub enum Error {
 impl Explain for Error {
     fn why(&self) -> Option<String> {
         match self {
-            Self::NoRoots { ssl_cert_file: Some(path) } => Some(format!(
-                "{SSL_CERT_FILE} is set to '{}', which stands in place of the system's \
-                 certificates and holds none that can be read",
-                path.display()
-            )),
-            Self::NoRoots { ssl_cert_file: None } => {
+            Self::NoRoots { variables } if variables.is_empty() => {
                 Some("the usual places, /etc/ssl/certs among them, hold none".into())
+            }
+            Self::NoRoots { variables } => {
+                let set = variables
+                    .iter()
+                    .map(|(name, value)| format!("{name} is set to '{}'", value.display()));
+                Some(format!(
+                    "{}: this replaces the system's certificates, and no certificate can be read \
+                     there",
+                    set.collect::<Vec<_>>().join(", ")
+                ))
             }
             _ => None,
         }
@@ -83,11 +93,13 @@ impl Explain for Error {
                 "give a PEM file: one or more blocks that begin with -----BEGIN CERTIFICATE-----"
                     .into()
             }
-            Self::NoRoots { ssl_cert_file: Some(_) } => {
-                format!("correct or unset {SSL_CERT_FILE}, or give a PEM file with --ca-file")
-            }
-            Self::NoRoots { ssl_cert_file: None } => {
+            Self::NoRoots { variables } if variables.is_empty() => {
                 "install the package ca-certificates, or give a PEM file with --ca-file".into()
+            }
+            Self::NoRoots { variables } => {
+                let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+                let names = names.join(" and ");
+                format!("correct or unset {names}, or give a PEM file with --ca-file")
             }
             Self::Setup(_) => "report this, with the output of -vv".into(),
         })
@@ -107,6 +119,7 @@ pub struct Tls {
 struct Inner {
     extra: Vec<CertificateDer<'static>>,
     ssl_cert_file: Option<PathBuf>,
+    ssl_cert_dir: Option<OsString>,
     config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -126,12 +139,18 @@ impl Tls {
     /// # Errors
     /// [`Error::Unreadable`] and [`Error::Unusable`], both about `ca_file`.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
-        Self::with(ca_file, std::env::var_os(SSL_CERT_FILE).map(PathBuf::from))
+        // A variable that is empty counts as one that is not set.
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::with(ca_file, variable(SSL_CERT_FILE).map(PathBuf::from), variable(SSL_CERT_DIR))
     }
 
-    fn with(ca_file: Option<&Path>, ssl_cert_file: Option<PathBuf>) -> Result<Self, Error> {
+    fn with(
+        ca_file: Option<&Path>,
+        ssl_cert_file: Option<PathBuf>,
+        ssl_cert_dir: Option<OsString>,
+    ) -> Result<Self, Error> {
         let extra = ca_file.map(read_certificates).transpose()?.unwrap_or_default();
-        let inner = Inner { extra, ssl_cert_file, config: OnceLock::new() };
+        let inner = Inner { extra, ssl_cert_file, ssl_cert_dir, config: OnceLock::new() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -163,13 +182,16 @@ impl Tls {
             }
         }
         let trusted_by_hand = !extra.is_empty();
+        if self.inner.ssl_cert_file.is_none() && self.inner.ssl_cert_dir.is_none() {
+            extra.extend(roots_beside_empty_variable());
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
             Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|problem| {
                 match problem {
                     // What the verifier says when it has no root at all.
                     rustls::Error::General(_) if !trusted_by_hand => {
-                        Error::NoRoots { ssl_cert_file: self.inner.ssl_cert_file.clone() }
+                        Error::NoRoots { variables: self.inner.variables() }
                     }
                     other => Error::Setup(other),
                 }
@@ -183,6 +205,41 @@ impl Tls {
             .with_no_client_auth();
         Ok(config)
     }
+}
+
+impl Inner {
+    /// The variables that stand in place of the system's certificates.
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let file = self.ssl_cert_file.clone().map(PathBuf::into_os_string);
+        let set = [(SSL_CERT_FILE, file), (SSL_CERT_DIR, self.ssl_cert_dir.clone())];
+        set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// The system's certificates, where the verifier does not read them because `SSL_CERT_FILE` is set
+/// to nothing. Those that are damaged are left out, as the verifier does.
+#[cfg(all(unix, not(target_os = "android"), not(target_vendor = "apple")))]
+fn roots_beside_empty_variable() -> Vec<CertificateDer<'static>> {
+    if std::env::var_os(SSL_CERT_FILE).is_none() {
+        return Vec::new();
+    }
+    let places = openssl_probe::probe();
+    let folders = places.cert_dir.iter().map(|folder| (None, Some(folder.as_path())));
+    let mut roots: Vec<_> = [(places.cert_file.as_deref(), None)]
+        .into_iter()
+        .chain(folders)
+        .flat_map(|(file, folder)| rustls_native_certs::load_certs_from_paths(file, folder).certs)
+        .filter(|root| RootCertStore::empty().add(root.clone()).is_ok())
+        .collect();
+    roots.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    roots.dedup();
+    roots
+}
+
+/// The variable is nothing to these platforms' verifiers.
+#[cfg(not(all(unix, not(target_os = "android"), not(target_vendor = "apple"))))]
+fn roots_beside_empty_variable() -> Vec<CertificateDer<'static>> {
+    Vec::new()
 }
 
 /// The certificates of a PEM file: at least one, each of them fit to be trusted.
@@ -199,13 +256,15 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error>
     if bytes.len() as u64 > MAX_FILE {
         return Err(unusable(format!("it is larger than {} MiB", MAX_FILE >> 20)));
     }
+    // Editors of Windows begin a file with a byte-order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     if bytes.is_empty() {
         return Err(unusable("it is empty".into()));
     }
 
     let mut certificates = Vec::new();
     let mut store = RootCertStore::empty();
-    for (at, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
+    for (at, certificate) in CertificateDer::pem_slice_iter(bytes).enumerate() {
         let at = at + 1;
         let certificate =
             certificate.map_err(|e| unusable(format!("certificate {at} is damaged: {e}")))?;
@@ -282,46 +341,75 @@ mod tests {
 
     #[test]
     fn a_wrong_ssl_cert_file_is_named_when_nothing_is_left() {
-        let error = Error::NoRoots { ssl_cert_file: Some("/no/such".into()) };
-        assert!(error.why().unwrap().contains("/no/such"));
+        let error = Error::NoRoots { variables: vec![(SSL_CERT_FILE, "/no/such".into())] };
+        assert!(error.why().unwrap().contains("SSL_CERT_FILE is set to '/no/such'"));
         assert!(error.remedy().unwrap().contains("unset SSL_CERT_FILE"));
     }
 
     #[test]
     fn a_wrong_ssl_cert_file_alone_is_no_error_beside_a_ca_file() {
         let file = file(certificate().cert.pem().as_bytes());
-        let tls = Tls::with(Some(file.path()), Some("/no/such".into())).unwrap();
+        let tls = Tls::with(Some(file.path()), Some("/no/such".into()), None).unwrap();
         assert!(tls.client_config().is_ok());
     }
 
-    /// Does what the variable `EXPECT` says, in a process with an `SSL_CERT_FILE` of its own.
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_file() {
+        let pem = [b"\xef\xbb\xbf", certificate().cert.pem().as_bytes()].concat();
+        assert_eq!(Tls::new(Some(file(&pem).path())).unwrap().inner.extra.len(), 1);
+        assert!(refusal(b"\xef\xbb\xbf").contains("it is empty"));
+    }
+
+    /// Does what the variable `EXPECT` says, in a process with variables of its own.
     #[test]
     #[ignore = "run by the test below"]
     fn in_a_process_of_its_own() {
         let Ok(expect) = std::env::var("EXPECT") else { return };
         let built = Tls::new(None).unwrap().client_config();
-        match expect.as_str() {
-            "roots" => assert!(built.is_ok()),
-            _ => assert!(matches!(built, Err(Error::NoRoots { ssl_cert_file: Some(_) }))),
+        match (expect.as_str(), built) {
+            ("roots", built) => assert!(built.is_ok()),
+            (names, Err(error @ Error::NoRoots { .. })) => {
+                assert!(error.remedy().unwrap().contains(names), "{error:?}");
+            }
+            (_, built) => panic!("{built:?}"),
         }
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn ssl_cert_file_stands_in_place_of_the_system_s() {
+    fn the_variables_stand_in_place_of_the_system_s() {
         let good = file(certificate().cert.pem().as_bytes());
         let bad = file(b"nothing");
         let (good, bad) = (good.path().to_str().unwrap(), bad.path().to_str().unwrap());
-        for (path, expect) in [(good, "roots"), (bad, "none"), ("/no/such", "none"), ("", "none")] {
-            let run = std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "tls::tests::in_a_process_of_its_own", "--ignored"])
-                .env(SSL_CERT_FILE, path)
-                .env_remove("SSL_CERT_DIR")
-                .env("EXPECT", expect)
-                .output()
-                .unwrap();
+        // Without roots of the system, an empty variable is no worse than none.
+        let of_system = Tls::with(None, None, None).unwrap().client_config();
+        let of_system = if of_system.is_ok() { "roots" } else { "the package ca-certificates" };
+        let no = "/no/such";
+        for (file, folder, expect) in [
+            (Some(good), None, "roots"),
+            (Some(bad), None, "unset SSL_CERT_FILE,"),
+            (Some(no), None, "unset SSL_CERT_FILE,"),
+            (None, Some(no), "unset SSL_CERT_DIR,"),
+            (Some(""), Some(no), "unset SSL_CERT_DIR,"),
+            (Some(no), Some(no), "unset SSL_CERT_FILE and SSL_CERT_DIR,"),
+            (Some(""), None, of_system),
+            (None, Some(""), of_system),
+            (Some(""), Some(""), of_system),
+        ] {
+            let mut run = std::process::Command::new(std::env::current_exe().unwrap());
+            run.args(["--exact", "tls::tests::in_a_process_of_its_own", "--ignored"]);
+            for (name, value) in [(SSL_CERT_FILE, file), (SSL_CERT_DIR, folder)] {
+                match value {
+                    Some(value) => run.env(name, value),
+                    None => run.env_remove(name),
+                };
+            }
+            let run = run.env("EXPECT", expect).output().unwrap();
             let said = String::from_utf8_lossy(&run.stdout);
-            assert!(run.status.success() && said.contains("1 passed"), "{path}: {said}");
+            assert!(
+                run.status.success() && said.contains("1 passed"),
+                "{file:?} {folder:?}: {said}"
+            );
         }
     }
 }

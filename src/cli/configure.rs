@@ -152,6 +152,14 @@ pub struct ConfigureSet {
     #[arg(long, value_name = "TYPE")]
     pub endpoint_type: Option<String>,
 
+    /// The language of the aliyun CLI: en or zh; ecs-bridge does not use it
+    #[arg(long, value_name = "LANGUAGE")]
+    pub language: Option<String>,
+
+    /// The output format of the aliyun CLI: json, cols or rows; ecs-bridge does not use it
+    #[arg(long, value_name = "FORMAT")]
+    pub output_format: Option<String>,
+
     /// Make one harmless call afterwards, and fail if it does; what was set stays set
     #[arg(long)]
     pub check: bool,
@@ -184,15 +192,15 @@ pub struct ConfigureList {
 /// `ecs-bridge configure delete`
 #[derive(Args, Debug)]
 pub struct ConfigureDelete {
-    /// The profile's name
+    /// The profile's name, here or with --profile
     #[arg(value_name = "PROFILE")]
-    pub name: String,
+    pub name: Option<String>,
 }
 
 /// `ecs-bridge configure switch`
 #[derive(Args, Debug)]
 pub struct ConfigureSwitch {
-    /// The profile's name
+    /// The profile's name, here or with --profile
     #[arg(value_name = "PROFILE")]
-    pub name: String,
+    pub name: Option<String>,
 }

@@ -2,7 +2,22 @@
 
 use clap::Args;
 
-use crate::cloud::Region;
+use crate::cloud::{EndpointError, Region};
+
+/// A region, or nothing: between two commas, or behind the last of them.
+fn region(text: &str) -> Result<Option<Region>, EndpointError> {
+    match text.trim() {
+        "" => Ok(None),
+        text => Region::parse(text).map(Some),
+    }
+}
+
+impl LookUp {
+    /// The further regions to look in.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.regions.iter().flatten()
+    }
+}
 
 /// How an instance is found.
 #[derive(Args, Clone, Debug, Default)]
@@ -15,9 +30,9 @@ pub struct LookUp {
         env = "ECS_BRIDGE_REGIONS",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = Region::parse
+        value_parser = region
     )]
-    pub regions: Vec<Region>,
+    regions: Vec<Option<Region>>,
 
     /// Neither use what is remembered from earlier runs, nor remember anything
     #[arg(long)]

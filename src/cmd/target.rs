@@ -55,7 +55,7 @@ impl Finder {
         look_up: &LookUp,
     ) -> std::result::Result<Self, TargetError> {
         let region = &home.client.config().region;
-        let mut others = look_up.regions.clone();
+        let mut others = look_up.regions().cloned().collect::<Vec<_>>();
         others.push(region.clone());
         let target = Target::parse(words, &others)?;
         // Whoever is in a region that is named twice would be two.

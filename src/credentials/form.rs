@@ -263,6 +263,9 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
         "endpoint_type" => {
             EndpointType::parse(text).is_err().then_some("it has to be vpc or internet")
         }
+        "language" => (!["en", "zh"].contains(&text)).then_some("it has to be en or zh"),
+        "output_format" => (!["json", "cols", "rows"].contains(&text))
+            .then_some("it has to be json, cols or rows"),
         "credentials_uri" => Address::parse(text).err(),
         "process_command" => match external::words(text) {
             Ok(_) => None,
@@ -336,6 +339,8 @@ mod tests {
             ("sts_region", "cn-hangzhou", "cn_hangzhou"),
             ("endpoint", "https://ecs.example.com", "http://ecs.example.com"),
             ("endpoint_type", "vpc", "vps"),
+            ("language", "zh", "german"),
+            ("output_format", "cols", "xml"),
             ("credentials_uri", "HTTP://127.0.0.1:1/x", "127.0.0.1"),
             ("credentials_uri", "https://x", "https://"),
             ("credentials_uri", "http://h/p?q", "http://user:LTAI@h/"),

@@ -56,7 +56,7 @@ fn read(path: &Path) -> Result<SecretString, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(said)?;
     file.take(MAX_TOKEN + 1).read_to_string(&mut text).map_err(said)?;
-    match text.trim() {
+    match text.trim_start_matches('\u{feff}').trim() {
         "" => Err("it is empty".to_owned()),
         _ if text.len() as u64 > MAX_TOKEN => Err("it is larger than 64 KiB".to_owned()),
         token => Ok(token.to_owned().into()),
@@ -75,6 +75,8 @@ mod tests {
         assert!(read(&path).is_err());
         assert_eq!(read(folder.path()).unwrap_err(), "it is not a file");
         std::fs::write(&path, " hush.hush\n").unwrap();
+        assert_eq!(read(&path).unwrap().expose_secret(), "hush.hush");
+        std::fs::write(&path, "\u{feff}hush.hush\r\n").unwrap();
         assert_eq!(read(&path).unwrap().expose_secret(), "hush.hush");
         std::fs::write(&path, "\n").unwrap();
         assert_eq!(read(&path).unwrap_err(), "it is empty");

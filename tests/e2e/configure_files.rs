@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::configure::{bare, content, file, folder, run, write};
+use crate::configure::{bare, content, file, folder, profile, run, write};
 use crate::lab::{Bridge, Ended, Lab};
 use crate::world::INSTANCE;
 
@@ -372,4 +372,32 @@ async fn the_file_that_is_read_first_is_changed_where_it_has_a_say() {
     let mut command = bare(&lab, &["configure", "get", "region_id"]);
     command.env("ALIBABA_CLOUD_PROFILE", "new");
     Bridge::start(&mut command).end().await.well(b"cn-c\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_words_of_the_aliyun_cli_are_understood() {
+    let lab = lab().await;
+    for name in ["one", "two"] {
+        let args = ["set", "--profile", name, "--region", "cn-hangzhou", "--language", "zh"];
+        done(&lab, &args).await;
+    }
+    assert_eq!(profile(&lab, "two")["language"], "zh");
+    done(&lab, &["set", "--profile", "two", "--output-format", "cols"]).await;
+    assert_eq!(profile(&lab, "two")["output_format"], "cols");
+    assert_eq!(run(&lab, &["set", "--profile", "two", "--language", "xx"]).await.code, Some(2));
+
+    done(&lab, &["switch", "--profile", "two"]).await;
+    assert!(content(&lab).contains("\"current\": \"two\""));
+    let before = content(&lab);
+    for args in [&["delete"][..], &["switch"], &["delete", "one", "--profile", "two"]] {
+        let ended = run(&lab, args).await;
+        assert_eq!(ended.code, Some(2), "{args:?}");
+    }
+    // A variable that somebody has set for something else names nothing to be deleted.
+    let mut command = bare(&lab, &["configure", "delete"]);
+    let ended = Bridge::start(command.env("ECS_BRIDGE_PROFILE", "one")).end().await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(content(&lab), before);
+    done(&lab, &["delete", "--profile", "one"]).await;
+    assert!(!content(&lab).contains("\"name\": \"one\""));
 }

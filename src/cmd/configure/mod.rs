@@ -38,8 +38,34 @@ pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
         Some(ConfigureAction::Set(args)) => set::run(global, args).await,
         Some(ConfigureAction::Get(args)) => show::get(global, args),
         Some(ConfigureAction::List(args)) => show::list(global, args),
-        Some(ConfigureAction::Delete(args)) => delete(global, &args.name).await,
-        Some(ConfigureAction::Switch(args)) => switch(global, &args.name).await,
+        Some(ConfigureAction::Delete(args)) => {
+            delete(global, name_of(global, args.name.as_deref(), "delete")?).await
+        }
+        Some(ConfigureAction::Switch(args)) => {
+            switch(global, name_of(global, args.name.as_deref(), "switch")?).await
+        }
+    }
+}
+
+/// The profile that a command line names: as an argument, or by --profile as for the aliyun CLI. A
+/// variable does not name one: nobody may have thought of it.
+fn name_of<'a>(global: &'a Global, given: Option<&'a str>, word: &str) -> Result<&'a str> {
+    let by_flag = global.profile.as_deref().filter(|_| global.profile_is_given);
+    let wrong = |what: String, remedy: String| {
+        Err(Mistake { what, remedy, exit_code: ExitCode::Usage }.into())
+    };
+    match (given, by_flag) {
+        (Some(name), Some(flag)) if name != flag => wrong(
+            format!("two profiles are named: '{}' and '{}'", printable(name), printable(flag)),
+            "name one; nothing was changed".to_owned(),
+        ),
+        (Some(name), _) | (None, Some(name)) => Ok(name),
+        (None, None) => wrong(
+            "no profile is named".to_owned(),
+            format!(
+                "name it: ecs-bridge configure {word} PROFILE; ecs-bridge configure list shows them"
+            ),
+        ),
     }
 }
 

@@ -130,6 +130,8 @@ fn changes(global: &Global, args: &ConfigureSet, name: &str, is_new: bool) -> Re
         ("--oidc-provider-arn", "oidc_provider_arn", args.oidc_provider_arn.clone()),
         ("--oidc-token-file", "oidc_token_file", args.oidc_token_file.clone()),
         ("--endpoint-type", "endpoint_type", args.endpoint_type.clone()),
+        ("--language", "language", args.language.clone()),
+        ("--output-format", "output_format", args.output_format.clone()),
         ("--region", "region_id", of_all(&global.region, "ECS_BRIDGE_REGION")),
         ("--endpoint", "endpoint", of_all(&global.endpoint, "ECS_BRIDGE_ENDPOINT")),
     ];

@@ -86,7 +86,7 @@ fn next(rows: &[Row]) {
 /// What to look for, and where: each filter in its own region, or else in all of them.
 fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
     let mut regions = vec![home.client.config().region.clone()];
-    for region in &args.look_up.regions {
+    for region in args.look_up.regions() {
         if !regions.contains(region) {
             regions.push(region.clone());
         }
@@ -149,7 +149,7 @@ fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
         words.push(id);
     }
     let mut place = home.place().to_vec();
-    place.extend(args.look_up.regions.iter().map(Region::to_string));
+    place.extend(args.look_up.regions().map(Region::to_string));
     place.extend(args.filters.clone());
     let place: Vec<_> = place.iter().map(String::as_str).collect();
     keep_list(&cache(&args.look_up), &place, words, SystemTime::now());
