@@ -12,6 +12,7 @@ mod list;
 mod look;
 mod man;
 mod proxy;
+mod queue;
 mod register;
 mod send_key;
 mod session;

@@ -17,6 +17,7 @@ use tracing::debug;
 use super::agent::AgentVersions;
 use super::broken::Broken;
 use super::look::look_for_session;
+use super::queue::{Queue, carry_queued};
 use super::target::Found;
 use super::{Cloud, Mistake, Result};
 use crate::cli;
@@ -57,6 +58,7 @@ pub(super) struct Plan {
     idle_timeout: Option<Duration>,
     linger: Duration,
     agents: Option<(Rc<AgentVersions>, Ask)>,
+    queue: Option<Rc<Queue>>,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -93,6 +95,7 @@ impl Plan {
             idle_timeout: seconds(options.idle_timeout),
             linger: Duration::from_secs(options.linger),
             agents: None,
+            queue: None,
         })
     }
 
@@ -101,6 +104,15 @@ impl Plan {
     pub(super) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
         let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
         Self { agents, ..self }
+    }
+
+    /// The same for sessions that wait for a place where a quota is full.
+    pub(super) fn queued(self, queue: &Rc<Queue>) -> Self {
+        Self { queue: Some(Rc::clone(queue)), ..self }
+    }
+
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref()
     }
 
     /// What is known of the instance's agent, and what is asked for.
@@ -152,6 +164,14 @@ pub(super) trait Witness: Observer {
     /// The API has started the session.
     fn started(&self, _session: &TerminalSession) {}
 
+    /// Whether it waits for a place where a quota is full.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
+    /// The gateway has accepted it.
+    fn connected(&self) {}
+
     /// The API has ended it, or did not answer in time.
     fn given_back(&self) {}
 }
@@ -185,7 +205,7 @@ where
     W: LocalWrite,
 {
     let mut stop = std::pin::pin!(stop.fuse());
-    let carried = carry_only(cloud, plan, local, stop.as_mut(), observer).await;
+    let carried = carry_queued(cloud, plan, local, stop.as_mut(), observer).await;
     if let (
         Ok(Carried::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
         Some((agents, _)),
@@ -206,7 +226,7 @@ where
     Err(broken)
 }
 
-/// The same without a look into what has failed.
+/// The same without a look into what has failed, and without waiting for a place.
 ///
 /// # Errors
 /// As [`carry`].
@@ -370,7 +390,7 @@ async fn dial_and_splice<R, W>(
     line: impl Future<Output = Option<Line>>,
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
-    observer: &impl Observer,
+    observer: &Watch<'_, impl Witness>,
 ) -> std::result::Result<Carried, NotDialled>
 where
     R: AsyncRead + Unpin,
@@ -389,6 +409,7 @@ where
         () = local.writer.closed() => return Ok(Carried::Stopped),
     };
     debug!("connected to the gateway");
+    observer.observer.connected();
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
     let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);

@@ -388,6 +388,14 @@ impl<O: Witness> Witness for Watch<'_, O> {
         self.observer.started(session);
     }
 
+    fn may_wait(&self) -> bool {
+        self.observer.may_wait()
+    }
+
+    fn connected(&self) {
+        self.observer.connected();
+    }
+
     fn given_back(&self) {
         self.observer.given_back();
     }

@@ -72,6 +72,7 @@ mod outage;
 mod profiles;
 mod proxies;
 mod proxies_failing;
+mod quota;
 mod relay;
 mod resuming;
 mod running;

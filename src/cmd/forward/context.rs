@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::lane::Lane;
-use super::quota::Endings;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
 use crate::cmd::Result;
@@ -55,7 +54,6 @@ pub(super) struct Context {
     waiting_told: Cell<bool>,
     /// A permit has come free.
     pub(super) freed: Notify,
-    pub(super) endings: Endings,
     last_connection: Cell<Number>,
     /// Every session's task. A session is ended before its task is.
     tasks: RefCell<JoinSet<()>>,
@@ -84,7 +82,6 @@ impl Context {
             waiting: Cell::new(0),
             waiting_told: Cell::new(false),
             freed: Notify::new(),
-            endings: Endings::default(),
             last_connection: Cell::new(0),
             tasks: RefCell::default(),
             lanes: RefCell::default(),

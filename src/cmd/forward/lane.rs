@@ -306,7 +306,9 @@ fn millis(time: Duration) -> u64 {
 
 fn reason(carried: &Carried, stopped: bool) -> Reason {
     match carried {
-        Carried::Stopped => Reason::Stopped,
+        Carried::Stopped if stopped => Reason::Stopped,
+        // Its client has gone before there was a session.
+        Carried::Stopped => Reason::Local,
         Carried::Ended(outcome) => match &outcome.end {
             End::Local if stopped => Reason::Stopped,
             End::Local => Reason::Local,

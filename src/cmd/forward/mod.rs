@@ -6,7 +6,6 @@ mod exec;
 mod lane;
 mod lines;
 mod listener;
-mod quota;
 mod report;
 
 use std::rc::Rc;
@@ -22,6 +21,7 @@ use self::lane::Lane;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
 use super::agent::AgentVersions;
+use super::queue::Queue;
 use super::session::{Ask, Plan};
 use super::target::Finder;
 use super::{Cloud, Done, Mistake, Plain, Result, cache};
@@ -57,7 +57,9 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     Finder::check(&args.instance)?;
     let forwards = forwards(args)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce));
+    let told = reporter.clone();
+    let queue = Rc::new(Queue::new(args.session.wait, move |text| told.note(text)));
+    let plan = |forward| Ok(plan(args, forward)?.heeding(&agents, Ask::AtOnce).queued(&queue));
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
