@@ -8,9 +8,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::future::FusedFuture;
+use futures_util::future::{FusedFuture, LocalBoxFuture};
 use tokio::io::AsyncRead;
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
@@ -46,6 +46,8 @@ pub(super) struct Queue {
     /// When one was ended last.
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
+    /// A permit for each that waits, for the sessions that linger to take.
+    wanted: Semaphore,
 }
 
 impl fmt::Debug for Queue {
@@ -66,12 +68,28 @@ impl Queue {
             ending: Cell::new(0),
             ended_at: Cell::new(None),
             ended: Notify::new(),
+            wanted: Semaphore::new(0),
         }
     }
 
     /// Whether sessions wait already.
     fn is_occupied(&self) -> bool {
         self.first.try_lock().is_err()
+    }
+
+    /// Asks one session that lingers to end, for as long as what it gives is held.
+    pub(super) fn want_place(&self) -> PlaceWanted<'_> {
+        self.wanted.add_permits(1);
+        PlaceWanted(self)
+    }
+
+    /// Waits, in order, until the place of a session that lingers is wanted.
+    pub(super) async fn place_wanted(&self) {
+        match self.wanted.acquire().await {
+            Ok(permit) => permit.forget(),
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Whether a session had to wait so far.
@@ -114,6 +132,16 @@ impl Queue {
             // The one before has found a place or has given up: that is news.
             first.set(Some(self.first.lock().await));
         }
+    }
+}
+
+/// One that waits for a place. Dropped, it asks for none any more.
+pub(super) struct PlaceWanted<'a>(&'a Queue);
+
+impl Drop for PlaceWanted<'_> {
+    fn drop(&mut self) {
+        // None is left where a session has ended for it.
+        self.0.wanted.forget_permits(1);
     }
 }
 
@@ -161,15 +189,17 @@ where
     let deadline = began + queue.within;
     let mut pause = Pause(FIRST_PAUSE);
     let mut refused: Option<Broken> = None;
+    let mut wants_place = None;
     // Those that wait already go first.
     let mut waits = may_wait() && queue.is_occupied();
     loop {
         if waits {
+            wants_place.get_or_insert_with(|| queue.want_place());
             let turn = timeout_at(deadline, queue.turn(&first, &mut pause));
             let left = tokio::select! {
                 turn = turn => turn.is_err() && first.take().is_none(),
                 () = stop.as_mut() => return Ok(Carried::Stopped),
-                () = local.writer.closed() => return Ok(Carried::Stopped),
+                () = left(plan, local) => return Ok(Carried::Stopped),
             };
             if left && let Some(error) = refused {
                 return Err(waited(error, began.elapsed()));
@@ -194,6 +224,14 @@ where
         queue.tell();
         waits = true;
         refused = Some(error);
+    }
+}
+
+/// Waits until nobody is left to use the session.
+async fn left<R, W: LocalWrite>(plan: &Plan, local: &mut Endpoint<R, W>) {
+    match plan.was_read() {
+        true => local.writer.closed().await,
+        false => local.writer.left().await,
     }
 }
 
@@ -225,6 +263,10 @@ impl<O: Observer> Observer for Watch<'_, '_, O> {
 
     fn carried(&self, sent: u64, delivered: u64) {
         self.observer.carried(sent, delivered);
+    }
+
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        self.observer.place_wanted()
     }
 
     fn ended(&self) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{FusedFuture, Shared};
+use futures_util::future::{FusedFuture, LocalBoxFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
@@ -59,6 +59,8 @@ pub(super) struct Plan {
     linger: Duration,
     agents: Option<(Rc<AgentVersions>, Ask)>,
     queue: Option<Rc<Queue>>,
+    /// Whether bytes of the local side may have been read for an earlier session.
+    was_read: bool,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -96,6 +98,7 @@ impl Plan {
             linger: Duration::from_secs(options.linger),
             agents: None,
             queue: None,
+            was_read: false,
         })
     }
 
@@ -109,6 +112,16 @@ impl Plan {
     /// The same for sessions that wait for a place where a quota is full.
     pub(super) fn queued(self, queue: &Rc<Queue>) -> Self {
         Self { queue: Some(Rc::clone(queue)), ..self }
+    }
+
+    /// The same for a further session of a local side that has been read already.
+    pub(super) fn again(&self) -> Self {
+        Self { was_read: true, ..self.clone() }
+    }
+
+    /// Whether bytes of the local side may have been read for an earlier session.
+    pub(super) fn was_read(&self) -> bool {
+        self.was_read
     }
 
     pub(super) fn queue(&self) -> Option<&Queue> {
@@ -346,6 +359,10 @@ impl<O: Observer> Observer for Watch<'_, O> {
 
     fn carried(&self, sent: u64, delivered: u64) {
         self.observer.carried(sent, delivered);
+    }
+
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        self.observer.place_wanted()
     }
 
     fn ended(&self) {

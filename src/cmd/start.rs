@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
@@ -149,7 +150,7 @@ where
             () = local.writer.closed() => return Ok(Carried::Stopped),
         }
         local.reader.rewind();
-        carried = carry(&found.cloud, plan, &mut local, stop.as_mut(), &observer).await;
+        carried = carry(&found.cloud, &plan.again(), &mut local, stop.as_mut(), &observer).await;
     }
 }
 
@@ -372,6 +373,10 @@ impl<O: Observer> Observer for Watch<'_, O> {
 
     fn carried(&self, sent: u64, delivered: u64) {
         self.observer.carried(sent, delivered);
+    }
+
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        self.observer.place_wanted()
     }
 
     fn ended(&self) {

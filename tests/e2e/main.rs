@@ -43,6 +43,7 @@ mod forward_limits;
 mod forward_openssh;
 mod forward_overlap;
 mod forward_probe;
+mod forward_queue;
 mod forward_quota;
 mod forward_redis;
 mod forward_resets;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::context::{Context, Phase};
@@ -302,6 +303,10 @@ impl Observer for State {
             }
             None => self.notices.borrow_mut().push(notice),
         }
+    }
+
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.context.queue.place_wanted())
     }
 
     fn carried(&self, sent: u64, received: u64) {

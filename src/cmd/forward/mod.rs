@@ -71,7 +71,7 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
         signal = signals.next() => return Ok(Done::By(signal)),
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
-    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone()));
+    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone(), queue));
     let mut lanes = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
         let lane = Rc::new(Lane::new(plan, listener.address()));
