@@ -25,6 +25,8 @@ mod credentials_files;
 mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod dialogue;
 mod doctor;
 mod doctor_keys;
