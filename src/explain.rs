@@ -71,6 +71,84 @@ impl Explain for Unwritten {
     }
 }
 
+/// What ran out when a file or a socket could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFiles {
+    /// This process has reached its limit.
+    OfProcess,
+    /// The system has reached its own.
+    OfSystem,
+}
+
+impl OpenFiles {
+    /// Whether a limit of open files is what an error comes from. Some keep only the words of the
+    /// operating system.
+    pub fn of(error: &dyn Explain) -> Option<Self> {
+        let words = || format!("{error} {}", error.why().unwrap_or_default());
+        Self::of_code(|code| words().contains(&format!("(os error {code})")))
+            .or_else(|| Self::of_source(error.source()))
+    }
+
+    /// The same for an error of the operating system.
+    pub fn of_io(error: &std::io::Error) -> Option<Self> {
+        Self::of_code(|code| error.raw_os_error() == Some(code))
+    }
+
+    fn of_source(mut source: Option<&(dyn std::error::Error + 'static)>) -> Option<Self> {
+        while let Some(error) = source {
+            if let Some(found) = error.downcast_ref().and_then(Self::of_io) {
+                return Some(found);
+            }
+            source = error.source();
+        }
+        None
+    }
+
+    fn of_code(is: impl Fn(i32) -> bool) -> Option<Self> {
+        let any = |codes: &[i32]| codes.iter().any(|code| is(*code));
+        match () {
+            // Files and sockets have codes of their own there.
+            () if cfg!(windows) => any(&[4, 10_024]).then_some(Self::OfProcess),
+            () if any(&[24]) => Some(Self::OfProcess),
+            () if any(&[23]) => Some(Self::OfSystem),
+            () => None,
+        }
+    }
+
+    fn why(self) -> &'static str {
+        match self {
+            Self::OfProcess => {
+                "this process has as many files and sockets open as its limit allows"
+            }
+            Self::OfSystem => "all programs together have as many files open as the system allows",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::OfProcess if cfg!(windows) => "use fewer connections at once",
+            Self::OfProcess => {
+                "raise the limit in the shell that starts the program, as in `ulimit -n 4096`, or use \
+                 fewer connections at once"
+            }
+            Self::OfSystem => {
+                "end programs that have many files open, or raise the system's limit \
+                 (fs.file-max on Linux; `ulimit -n` is that of one process)"
+            }
+        }
+    }
+}
+
+/// Why an error happened, as a user is told: a limit of open files comes before what it has made fail.
+pub fn why(error: &dyn Explain) -> Option<String> {
+    OpenFiles::of(error).map(|files| files.why().to_owned()).or_else(|| error.why())
+}
+
+/// What a user can do about an error; see [`why`].
+pub fn remedy(error: &dyn Explain) -> Option<String> {
+    OpenFiles::of(error).map(|files| files.remedy().to_owned()).or_else(|| error.remedy())
+}
+
 /// The message for one failure, ready to be printed.
 ///
 /// ```text
@@ -93,8 +171,8 @@ impl Report {
     pub fn new(error: &dyn Explain) -> Self {
         Self {
             what: error.to_string(),
-            cause: error.why(),
-            remedy: error.remedy(),
+            cause: why(error),
+            remedy: remedy(error),
             request_id: error.request_id().map(str::to_owned),
             exit_code: error.exit_code(),
         }
@@ -147,6 +225,33 @@ mod tests {
         }
         fn request_id(&self) -> Option<&str> {
             Some("R-1")
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum NoFile {
+        #[error("the file cannot be read")]
+        Source(#[source] std::io::Error),
+        #[error("no connection: {0}")]
+        Words(String),
+    }
+
+    impl Explain for NoFile {
+        fn remedy(&self) -> Option<String> {
+            Some("correct it".into())
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_limit_of_open_files_is_named_whatever_it_has_made_fail() {
+        for (code, is_limit) in [(24, true), (23, true), (2, false), (124, false)] {
+            let error = || std::io::Error::from_raw_os_error(code);
+            for error in [NoFile::Source(error()), NoFile::Words(error().to_string())] {
+                let report = Report::new(&error).to_string();
+                assert_eq!(report.contains("ulimit -n"), is_limit, "{report}");
+                assert_eq!(report.contains("correct it"), !is_limit, "{report}");
+            }
         }
     }
 

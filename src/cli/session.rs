@@ -63,6 +63,20 @@ pub struct Session {
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub linger: u64,
+
+    /// Where the session quota is full, wait up to this many seconds for a place; 0 = fail at once
+    ///
+    /// The service allows 20 connected sessions for an instance and 100 active ones in a region,
+    /// those of other programs and people included.
+    #[arg(
+        long,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_WAIT",
+        hide_env_values = true,
+        default_value_t = 60,
+        value_parser = whole::<u64>(0, 86_400)
+    )]
+    pub wait: u64,
 }
 
 /// How to reach the gateway.

@@ -1,5 +1,7 @@
 //! A session that came to nothing, or broke.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::look::Seen;
@@ -24,6 +26,9 @@ pub(super) enum Broken {
     /// It did not open, or broke.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A quota was full, and no place came free while it waited.
+    #[error("{error}")]
+    Waited { error: Box<Broken>, waited: Duration },
 }
 
 /// What was seen of the instance comes before what the API says.
@@ -42,7 +47,7 @@ impl Broken {
     pub(super) fn is_unexplained(&self) -> bool {
         match self {
             Self::Start { error, finding } => error.kind().is_of_instance() && finding.is_none(),
-            Self::Dial(_) => false,
+            Self::Dial(_) | Self::Waited { .. } => false,
             Self::Session(error) => error.did_not_open(),
         }
     }
@@ -61,14 +66,20 @@ impl Broken {
                 matches!(not.error, DialError::Refused { status, .. } if status == too_many)
             }
             Self::Session(_) => false,
+            Self::Waited { error, .. } => error.is_quota(),
         }
+    }
+
+    /// Whether the API has refused it since there were too many calls.
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self, Self::Start { error, .. } if error.kind() == Kind::Throttled)
     }
 
     /// Adds what was seen of the instance.
     pub(super) fn explain(&mut self, seen: Seen) {
         match self {
             Self::Start { finding, .. } => *finding = seen.finding,
-            Self::Dial(_) => {}
+            Self::Dial(_) | Self::Waited { .. } => {}
             Self::Session(error) => error.finding = seen.finding,
         }
     }
@@ -77,7 +88,7 @@ impl Broken {
     pub(super) fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Start { finding, .. } => finding.as_ref(),
-            Self::Dial(_) => None,
+            Self::Dial(_) | Self::Waited { .. } => None,
             Self::Session(error) => error.finding.as_ref(),
         }
     }
@@ -87,13 +98,22 @@ impl Broken {
             Self::Start { error, .. } => error,
             Self::Dial(error) => error,
             Self::Session(error) => error,
+            Self::Waited { error, .. } => &**error,
         }
     }
 }
 
 impl Explain for Broken {
     fn why(&self) -> Option<String> {
-        self.inner().why()
+        match self {
+            Self::Waited { error, waited } => {
+                let why = error.why().unwrap_or_default();
+                let why = why.trim_end_matches('.');
+                let waited = waited.as_secs();
+                Some(format!("{why}; no place came free within {waited} s (--wait)"))
+            }
+            _ => self.inner().why(),
+        }
     }
 
     fn remedy(&self) -> Option<String> {

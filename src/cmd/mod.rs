@@ -13,6 +13,7 @@ mod log;
 mod look;
 mod man;
 mod proxy;
+mod queue;
 mod register;
 mod send_key;
 mod session;

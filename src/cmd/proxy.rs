@@ -9,11 +9,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use super::agent::AgentVersions;
-use super::register::{Registration, check_user};
+use super::queue::Queue;
+use super::register::{FRESH, Registration, check_user};
 use super::session::{Ask, Carried, Plan, Witness};
 use super::start::{Starter, carry_started_by, do_started};
 use super::target::{Finder, Found};
@@ -49,7 +50,15 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         port: args.port,
     };
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan = Plan::new(target, &args.session)?.heeding(&agents, Ask::IfNotSsh);
+    let quiet = global.quiet;
+    let tell = move |text: &str| {
+        logging::done(text);
+        if !quiet {
+            logging::tell(&format!("ecs-bridge: {text}"));
+        }
+    };
+    let queue = Rc::new(Queue::new(args.session.wait, tell));
+    let plan = Plan::new(target, &args.session)?.heeding(&agents, Ask::IfNotSsh).queued(&queue);
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,
@@ -68,13 +77,7 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let (gate, writer) = Gate::new(local.writer);
     let look = Look::default();
     let local = Endpoint::new(local.reader, writer.shown_to(look.shown_to()));
-    let quiet = global.quiet;
-    let starter = Starter::new(&args.start, move |text| {
-        logging::done(text);
-        if !quiet {
-            logging::tell(&format!("ecs-bridge: {text}"));
-        }
-    });
+    let starter = Starter::new(&args.start, tell);
     let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));
     let key = key.as_ref();
     let opened = Rc::clone(&is_open);
@@ -159,6 +162,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             is_final: Cell::new(starter.is_none()),
             stays_shut: Cell::new(false),
             started: Notify::new(),
+            connected: Notify::new(),
             ready: Notify::new(),
             has_begun: &self.has_begun,
             opened: &self.opened,
@@ -169,10 +173,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             let (cloud, instance) = (&found.cloud, found.id.as_str());
             Registration { cloud, cache: &cache, instance, user: &args.user, key }
         });
-        let registration = registration.filter(|registration| !registration.is_fresh());
+        let was_fresh = registration.as_ref().is_some_and(Registration::is_fresh);
+        let of_key = registration.as_ref();
+        let registration = of_key.filter(|_| !was_fresh);
         // Installing the plug-in restarts sshd, and a connection that sshd has accepted before never
         // asks for the key: only where the plug-in is known is the session opened meanwhile.
-        let waits = registration.as_ref().is_some_and(|registration| !registration.has_plugin());
+        let waits = registration.is_some_and(|registration| !registration.has_plugin());
         let (is_opening, is_installed) = (Cell::new(!waits), Cell::new(false));
         let (installed, up_by) = (Notify::new(), Cell::new(None));
         let signals = &mut self.signals;
@@ -198,7 +204,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     }
                     Ok(())
                 };
-                if let Some(registration) = &registration
+                if let Some(registration) = registration
                     && let Err(error) = register(registration).await
                 {
                     keeper.stays_shut.set(true);
@@ -209,8 +215,23 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     }
                     return;
                 }
+                let registered = Instant::now();
                 // The instance may be gone, and the next one not have the key yet.
-                keeper.started.notified().await;
+                keeper.connected.notified().await;
+                // A session that had to wait for a place may come later than the key is good for.
+                let is_good = |key: &Registration<'_>| match was_fresh {
+                    true => key.is_fresh(),
+                    false => registered.elapsed() < FRESH,
+                };
+                if plan.queue().is_some_and(Queue::was_full)
+                    && let Some(key) = of_key
+                    && !is_good(key)
+                    && let Err(error) = key.register(false, || ()).await
+                {
+                    keeper.stays_shut.set(true);
+                    failed.set(Some(error.into()));
+                    return;
+                }
                 keeper.gate.open();
                 std::future::pending().await
             };
@@ -323,6 +344,7 @@ struct Keeper<'a> {
     is_final: Cell<bool>,
     stays_shut: Cell<bool>,
     started: Notify,
+    connected: Notify,
     ready: Notify,
     has_begun: &'a Cell<bool>,
     opened: &'a Cell<bool>,
@@ -351,6 +373,10 @@ impl Witness for Keeper<'_> {
     fn started(&self, _: &TerminalSession) {
         self.has_begun.set(true);
         self.started.notify_one();
+    }
+
+    fn connected(&self) {
+        self.connected.notify_one();
     }
 }
 

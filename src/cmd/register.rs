@@ -18,7 +18,7 @@ const SEND_KEY: &str = "cmd-ACS-ECS-SendSshPublicKey-linux.sh";
 /// How long a key is good for once it is registered.
 pub(super) const VALID: Duration = Duration::from_secs(60);
 /// How long after that it is not registered again: there has to be time left to use it.
-const FRESH: Duration = Duration::from_secs(45);
+pub(super) const FRESH: Duration = Duration::from_secs(45);
 
 /// How old a registration may be once the installation is done: else the key is registered again.
 const STALE: Duration = VALID.saturating_sub(FRESH);

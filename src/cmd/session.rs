@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{FusedFuture, Shared};
+use futures_util::future::{FusedFuture, LocalBoxFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use tracing::debug;
 use super::agent::AgentVersions;
 use super::broken::Broken;
 use super::look::look_for_session;
+use super::queue::{Queue, carry_queued};
 use super::target::Found;
 use super::{Cloud, Mistake, Result};
 use crate::cli;
@@ -60,6 +61,9 @@ pub(super) struct Plan {
     linger: Duration,
     agents: Option<(Rc<AgentVersions>, Ask)>,
     end_within: Duration,
+    queue: Option<Rc<Queue>>,
+    /// Whether bytes of the local side may have been read for an earlier session.
+    was_read: bool,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -97,6 +101,8 @@ impl Plan {
             linger: Duration::from_secs(options.linger),
             agents: None,
             end_within: END_WITHIN,
+            queue: None,
+            was_read: false,
         })
     }
 
@@ -110,6 +116,25 @@ impl Plan {
     pub(super) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
         let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
         Self { agents, ..self }
+    }
+
+    /// The same for sessions that wait for a place where a quota is full.
+    pub(super) fn queued(self, queue: &Rc<Queue>) -> Self {
+        Self { queue: Some(Rc::clone(queue)), ..self }
+    }
+
+    /// The same for a further session of a local side that has been read already.
+    pub(super) fn again(&self) -> Self {
+        Self { was_read: true, ..self.clone() }
+    }
+
+    /// Whether bytes of the local side may have been read for an earlier session.
+    pub(super) fn was_read(&self) -> bool {
+        self.was_read
+    }
+
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref()
     }
 
     /// What is known of the instance's agent, and what is asked for.
@@ -161,6 +186,14 @@ pub(super) trait Witness: Observer {
     /// The API has started the session.
     fn started(&self, _session: &TerminalSession) {}
 
+    /// Whether it waits for a place where a quota is full.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
+    /// The gateway has accepted it.
+    fn connected(&self) {}
+
     /// The API has ended it, or did not answer in time.
     fn given_back(&self) {}
 }
@@ -194,7 +227,7 @@ where
     W: LocalWrite,
 {
     let mut stop = std::pin::pin!(stop.fuse());
-    let carried = carry_only(cloud, plan, local, stop.as_mut(), observer).await;
+    let carried = carry_queued(cloud, plan, local, stop.as_mut(), observer).await;
     if let (
         Ok(Carried::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
         Some((agents, _)),
@@ -215,7 +248,7 @@ where
     Err(broken)
 }
 
-/// The same without a look into what has failed.
+/// The same without a look into what has failed, and without waiting for a place.
 ///
 /// # Errors
 /// As [`carry`].
@@ -344,6 +377,10 @@ impl<O: Observer> Observer for Watch<'_, O> {
         self.observer.carried(sent, delivered);
     }
 
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        self.observer.place_wanted()
+    }
+
     fn ended(&self) {
         self.ended.set(Some(Instant::now()));
         self.observer.ended();
@@ -386,7 +423,7 @@ async fn dial_and_splice<R, W>(
     line: impl Future<Output = Option<Line>>,
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
-    observer: &impl Observer,
+    observer: &Watch<'_, impl Witness>,
 ) -> std::result::Result<Carried, NotDialled>
 where
     R: AsyncRead + Unpin,
@@ -405,6 +442,7 @@ where
         () = local.writer.closed() => return Ok(Carried::Stopped),
     };
     debug!("connected to the gateway");
+    observer.observer.connected();
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
     let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);

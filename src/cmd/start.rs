@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
@@ -149,7 +150,7 @@ where
             () = local.writer.closed() => return Ok(Carried::Stopped),
         }
         local.reader.rewind();
-        carried = carry(&found.cloud, plan, &mut local, stop.as_mut(), &observer).await;
+        carried = carry(&found.cloud, &plan.again(), &mut local, stop.as_mut(), &observer).await;
     }
 }
 
@@ -379,6 +380,10 @@ impl<O: Observer> Observer for Watch<'_, O> {
         self.observer.carried(sent, delivered);
     }
 
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        self.observer.place_wanted()
+    }
+
     fn ended(&self) {
         self.observer.ended();
     }
@@ -391,6 +396,14 @@ impl<O: Observer> Observer for Watch<'_, O> {
 impl<O: Witness> Witness for Watch<'_, O> {
     fn started(&self, session: &TerminalSession) {
         self.observer.started(session);
+    }
+
+    fn may_wait(&self) -> bool {
+        self.observer.may_wait()
+    }
+
+    fn connected(&self) {
+        self.observer.connected();
     }
 
     fn given_back(&self) {

@@ -11,6 +11,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -84,6 +85,12 @@ pub trait Observer {
     /// So many bytes have been carried in all, from the local side and to it.
     fn carried(&self, _sent: u64, _delivered: u64) {}
 
+    /// Waits until another session needs the place of this one, which lingers after the local end of
+    /// file. Cancel-safe.
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The session has ended. What it still has to deliver is delivered.
     fn ended(&self) {}
 
@@ -121,6 +128,7 @@ where
         observer,
         outgoing: None,
         unflushed: false,
+        place_wanted: None,
         blocked: None,
         sink_broken: None,
         peer_closed: false,
@@ -157,6 +165,9 @@ struct Driver<'a, 'w, R, W, O> {
     outgoing: Option<Message>,
     /// Whether the socket has taken messages that it has not written.
     unflushed: bool,
+    /// Whether another session needs the place of this one; asked while it lingers, and all the time,
+    /// so that the one that has been quiet for longest is the first to hear of it.
+    place_wanted: Option<LocalBoxFuture<'a, ()>>,
     /// Since when the socket has taken nothing although there was something for it.
     blocked: Option<Instant>,
     /// Why the socket takes nothing any more, and since when it was read without a word.
@@ -194,6 +205,7 @@ impl BrokenSink {
 /// What one wait has found.
 enum Found {
     Deadline,
+    PlaceWanted,
     Shutdown,
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
@@ -214,6 +226,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             self.maintain_connection(now);
             self.session.handle_timeout(now);
             self.log_events();
+            let observer = self.observer;
+            match self.session.may_yield_at() {
+                Some(at) if at <= now => {
+                    self.place_wanted.get_or_insert_with(|| observer.place_wanted());
+                }
+                _ => self.place_wanted = None,
+            }
             if self.outgoing.is_none() && self.halves.is_some() {
                 self.outgoing = self.next_message(now);
             }
@@ -259,7 +278,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let is_alive = self.ended.is_none() && self.halves.is_some();
         let look = is_alive.then(|| self.sleep.deadline());
         let ping = if can_transmit { self.session.ping_at(clock()) } else { None };
-        let deadlines = [self.session.poll_timeout(can_transmit), ping, broken, ended, look];
+        let may_yield = self.session.may_yield_at().filter(|_| self.place_wanted.is_none());
+        let timeout = self.session.poll_timeout(can_transmit);
+        let deadlines = [timeout, may_yield, ping, broken, ended, look];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
         let outgoing = self.outgoing.is_some();
@@ -311,8 +332,16 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             writer.closed().await;
             Found::ReaderGone
         };
+        let place_wanted = &mut self.place_wanted;
+        let place_wanted = async {
+            match place_wanted {
+                Some(wanted) => wanted.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = shutdown => Found::Shutdown,
+            () = place_wanted => Found::PlaceWanted,
             () = until(deadline) => Found::Deadline,
             found = write_far, if (outgoing || self.unflushed) && can_write => found,
             found = write_local, if !self.reader_gone => found,
@@ -334,6 +363,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 {
                     self.session.handle_disconnect(now, Disconnect::Broken(broken.how.clone()));
                 }
+            }
+            Found::PlaceWanted => {
+                debug!("another session needs the place of this one, which lingers");
+                self.place_wanted = None;
+                self.session.handle_yield(now);
             }
             Found::Shutdown => {
                 debug!("asked to end");

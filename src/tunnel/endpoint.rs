@@ -11,6 +11,12 @@ pub trait LocalWrite: AsyncWrite + Unpin {
     /// writing. Cancel-safe.
     fn closed(&mut self) -> impl Future<Output = ()>;
 
+    /// The same for a half whose other direction has not been read: waits, too, for an end of file
+    /// that comes before any byte, where the two directions are of one connection. Cancel-safe.
+    fn left(&mut self) -> impl Future<Output = ()> {
+        self.closed()
+    }
+
     /// Waits until bytes may be delivered, or whoever reads from this half has gone. Cancel-safe.
     fn may_write(&mut self) -> impl Future<Output = ()> {
         std::future::ready(())
@@ -20,6 +26,10 @@ pub trait LocalWrite: AsyncWrite + Unpin {
 impl<W: LocalWrite> LocalWrite for &mut W {
     async fn closed(&mut self) {
         W::closed(self).await;
+    }
+
+    async fn left(&mut self) {
+        W::left(self).await;
     }
 
     async fn may_write(&mut self) {

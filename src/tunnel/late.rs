@@ -130,6 +130,17 @@ impl<T: LocalWrite> LocalWrite for Late<T> {
             false => std::future::pending().await,
         }
     }
+
+    async fn left(&mut self) {
+        match std::future::poll_fn(|cx| self.poll_here(cx).map(|here| here.is_some())).await {
+            true => {
+                if let Self::Here(here) = self {
+                    here.left().await;
+                }
+            }
+            false => std::future::pending().await,
+        }
+    }
 }
 
 #[cfg(test)]

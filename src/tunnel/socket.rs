@@ -1,6 +1,8 @@
 //! A local connection as the local side of a session.
 
 use std::io;
+#[cfg(unix)]
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -156,6 +158,24 @@ impl LocalWrite for WriteHalf {
             std::future::pending::<()>().await;
         }
     }
+
+    async fn left(&mut self) {
+        let first = match self {
+            Self::Tcp(io) => match io.get() {
+                Ok(io) => io.as_ref().peek(&mut [0]).await,
+                Err(error) => Err(error),
+            },
+            #[cfg(unix)]
+            Self::Unix(io) => {
+                let io: &UnixStream = io.as_ref();
+                let peek = || socket2::SockRef::from(io).peek(&mut [MaybeUninit::uninit()]);
+                io.async_io(Interest::READABLE, peek).await
+            }
+        };
+        if matches!(first, Ok(1..)) {
+            self.closed().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +200,46 @@ mod tests {
         reset(reader, writer);
         let error = client.read(&mut buffer).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    /// In a queue it is not worth a session. Unix sockets show it the same way.
+    #[tokio::test]
+    async fn a_client_that_closes_before_it_has_said_anything_has_left() {
+        let (client, (_reader, mut writer)) = pair().await;
+        let soon = timeout(Duration::from_millis(50), writer.left());
+        assert!(soon.await.is_err(), "it is there");
+        drop(client);
+        timeout(Duration::from_secs(5), writer.left()).await.expect("it has left");
+
+        let (mut client, (mut reader, mut writer)) = pair().await;
+        client.write_all(b"hello").await.unwrap();
+        drop(client);
+        let soon = timeout(Duration::from_millis(50), writer.left());
+        assert!(soon.await.is_err(), "what it has said is to be carried");
+        let mut buffer = [0; 5];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"hello", "it is still there");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_client_of_a_unix_socket_leaves_too() {
+        let (client, ours) = UnixStream::pair().unwrap();
+        let (_reader, mut writer) = unix(ours);
+        let soon = timeout(Duration::from_millis(50), writer.left());
+        assert!(soon.await.is_err(), "it is there");
+        drop(client);
+        timeout(Duration::from_secs(5), writer.left()).await.expect("it has left");
+
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        let (mut reader, mut writer) = unix(ours);
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let soon = timeout(Duration::from_millis(50), writer.left());
+        assert!(soon.await.is_err(), "what it has said is to be carried");
+        let mut buffer = [0; 5];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"hello", "it is still there");
     }
 
     #[tokio::test]

@@ -249,12 +249,10 @@ async fn what_the_service_refuses_is_told_with_its_request_id() {
                 "cn-hangzhou",
                 "ModifyCloudAssistantSettings",
             ),
-        refused("the quota is reached").cloud(|cloud| cloud.region_quota(0)).fails(
-            6,
-            "there are too many sessions",
-            "100 active sessions",
-            "EndTerminalSession",
-        ),
+        refused("the quota is reached")
+            .cloud(|cloud| cloud.region_quota(0))
+            .args(&["--wait", "0"])
+            .fails(6, "there are too many sessions", "100 active sessions", "EndTerminalSession"),
     ])
     .await;
 }

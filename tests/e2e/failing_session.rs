@@ -147,12 +147,14 @@ async fn a_session_that_does_not_open_is_told() {
             "the address of the session is not valid, or not any more; it said: as a fault asked",
             "connect again",
         ),
-        upgrade("the upgrade is answered with 429", Action::Refuse(429)).fails(
-            6,
-            "refused the session with HTTP 429 Too Many Requests",
-            "too many sessions",
-            "close sessions that are not needed",
-        ),
+        upgrade("the upgrade is answered with 429", Action::Refuse(429))
+            .args(&["--wait", "0"])
+            .fails(
+                6,
+                "refused the session with HTTP 429 Too Many Requests",
+                "too many sessions",
+                "close sessions that are not needed",
+            ),
         upgrade("the upgrade is answered with 502", Action::Refuse(502)).fails(
             7,
             "refused the session with HTTP 502",

@@ -150,7 +150,7 @@ async fn one_that_waits_and_goes_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_of_the_service_has_words_of_its_own_and_fails_that_connection_only() {
-    let (lab, _server, mut forward) = echo(&[]).await;
+    let (lab, _server, mut forward) = echo(&["--wait", "0"]).await;
     let fault = ApiFault::on(START).error(403, "SessionCount.ExceedLimit", "too many sessions");
     lab.cloud.faults().api(fault.times(1));
     forward.refused().await;

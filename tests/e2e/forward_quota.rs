@@ -1,4 +1,4 @@
-//! Quotas that are full only because the service still counts sessions that were just ended.
+//! Quotas that are full: of others, or since the service still counts sessions that were just ended.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use local_cloud::{Action, Agent, ApiFault, Builder, Fault, Instance, LocalCloud,
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::forward_driver::{Forward, Server, read, text};
+use crate::forward_driver::{Forward, Server, number, read, text};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
 
 const START: &str = "StartTerminalSession";
 const FULL: &str = "SessionCount.ExceedLimit";
+const WAITS: &str = "the session quota is full";
 /// Longer than any wait of a test.
 const LONG: Duration = Duration::from_secs(100);
 
@@ -75,13 +76,12 @@ async fn a_gateway_that_is_behind_is_asked_again() {
     lab.all_ended().await;
 }
 
-/// Nothing of ours is on its way out: those who fill it stay.
+/// With `--wait 0` those who fill it are told of at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_fill_is_told_at_once() {
-    let (lab, _server, mut forward) = echo(|builder| builder, &[]).await;
+async fn what_others_fill_is_told_at_once_without_a_wait() {
+    let (lab, _server, mut forward) = echo(|builder| builder, &["--wait", "0"]).await;
     let full = Fault::new(Point::Upgrade, Action::Refuse(429)).times(2);
     assert!(lab.cloud.faults().stream(INSTANCE, full));
-    // A session that was refused has never been connected, and its end gives nothing back.
     for number in [1, 2] {
         forward.refused().await;
         let error = forward.told(number, "error").await;
@@ -93,24 +93,59 @@ async fn what_others_fill_is_told_at_once() {
     assert!(text(&forward.told(3, "error").await, "message").contains(FULL));
     assert_eq!(starts(&lab), 3);
     one(&lab, &mut forward, 4).await;
-    forward.stop("TERM").await;
+    let over = forward.stop("TERM").await;
+    assert!(!over.ended.stderr.contains(WAITS), "{}", over.ended.stderr);
+    lab.all_ended().await;
+}
+
+/// Connections wait in one queue, in order, and only the first asks the service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_fill_is_waited_for_in_order() {
+    let (lab, _server, mut forward) = echo(|builder| builder, &[]).await;
+    lab.cloud.faults().api(ApiFault::on(START).error(403, FULL, "too many sessions"));
+    let mut all = Vec::new();
+    for number in 1..=10 {
+        let mut connection = forward.connect().await;
+        connection.write_all(b"are you there?").await.unwrap();
+        forward.told(number, "accepted").await;
+        if number == 1 {
+            forward.bridge.logged(WAITS).await;
+        }
+        all.push(connection);
+    }
+    let asked = refused(&lab);
+    lab.cloud.faults().clear();
+    for connection in &mut all {
+        assert_eq!(read(connection, 14).await, b"are you there?");
+    }
+    let opened = forward.all(10, "opened").await;
+    let order: Vec<_> = opened.iter().map(|event| number(event, "connection")).collect();
+    assert_eq!(order, (1..=10).collect::<Vec<_>>());
+    // Each of ten would have been refused at least once.
+    assert!(asked < 10 + 5, "{asked}");
+    assert!(starts(&lab) <= refused(&lab) + 10);
+    drop(all);
+    let over = forward.stop("TERM").await;
+    assert_eq!(over.ended.stderr.matches(WAITS).count(), 1, "{}", over.ended.stderr);
     lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_does_not_come_free_is_not_waited_for_long() {
     let few = |builder: Builder| builder.region_quota(1).quota_lag(LONG);
-    let (lab, _server, mut forward) = echo(few, &[]).await;
+    let (lab, _server, mut forward) = echo(few, &["--wait", "2"]).await;
     one(&lab, &mut forward, 1).await;
     forward.refused().await;
     let error = forward.told(2, "error").await;
     assert!(text(&error, "message").contains(FULL), "{error}");
-    assert_eq!(refused(&lab), 4, "three further tries");
+    assert!(text(&error, "why").contains("within 2 s (--wait)"), "{error}");
+    let asked = refused(&lab);
+    assert!((3..10).contains(&asked), "{asked}");
     // Another error is none of this.
     lab.cloud.faults().api(ApiFault::on(START).error(403, "Forbidden.RAM", "no").times(1));
     forward.refused().await;
     assert!(text(&forward.told(3, "error").await, "message").contains("Forbidden.RAM"));
-    assert_eq!(starts(&lab), 6);
+    assert_eq!(starts(&lab), asked + 2);
     forward.stop("TERM").await;
     lab.all_ended().await;
 }
@@ -123,17 +158,16 @@ async fn nobody_waits_for_a_place_that_nobody_needs() {
         let (lab, _server, mut forward) = echo(few, &["-vv"]).await;
         one(&lab, &mut forward, 1).await;
         let client = forward.connect().await;
-        // The longest of all pauses follows.
-        forward.bridge.logged_often("may have ended meanwhile", 3).await;
+        forward.bridge.logged_often("no place for the session", 3).await;
         if !is_signal {
             socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
             drop(client);
-            assert_eq!(forward.told(2, "closed").await["reason"], "stopped");
+            assert_eq!(forward.told(2, "closed").await["reason"], "local");
         }
         let over = forward.stop("TERM").await;
         let closed = over.all("closed").into_iter().find(|closed| closed["connection"] == 2);
-        assert_eq!(closed.unwrap()["reason"], "stopped");
-        assert_eq!((over.all("error").len(), starts(&lab)), (0, 4));
+        assert_eq!(closed.unwrap()["reason"], if is_signal { "stopped" } else { "local" });
+        assert_eq!((over.all("error").len(), over.all("opened").len()), (0, 1));
         lab.all_ended().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use local_cloud::{CommandFault, CommandKind, Ending, Instance, LocalCloud};
+use local_cloud::{ApiFault, CommandFault, CommandKind, Ending, Instance, LocalCloud};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -98,6 +98,27 @@ async fn a_key_is_sent_again_after_45_seconds() {
     // From then on it is fresh again.
     run().await;
     assert_eq!(counts(&lab), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_has_expired_while_its_session_waited_is_sent_again() {
+    let lab = lab(|instance| instance).await;
+    let args = ["--send-key", "--", INSTANCE];
+    is_through(&lab, &mut proxy(&lab, &args)).await;
+    assert_eq!(counts(&lab), (1, 1));
+    let full = ApiFault::on("StartTerminalSession").error(403, "SessionCount.ExceedLimit", "full");
+    lab.cloud.faults().api(full);
+    let mut bridge = Bridge::start(&mut proxy(&lab, &args));
+    bridge.logged("the session quota is full").await;
+    assert_eq!(counts(&lab), (1, 1), "it is fresh");
+    age(&lab, "key", 46.0);
+    lab.cloud.faults().clear();
+    let mut target = lab.accept().await;
+    target.write_all(BANNER).await.unwrap();
+    bridge.expect(BANNER).await;
+    assert_eq!(counts(&lab), (1, 2), "before the server has said anything");
+    drop(target);
+    assert_eq!(bridge.end().await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,6 +98,7 @@ impl Exam<'_> {
             idle_timeout: 0,
             ready_delay: 1.5,
             linger: 1,
+            wait: 0,
         };
         Plan::new(target, &options)
     }

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::FusedFuture as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use tracing::debug;
 
 use super::context::{Context, Phase};
 use super::report::{Bytes, Number};
@@ -18,7 +17,7 @@ use crate::cmd::session::{Carried, Plan, Witness};
 use crate::cmd::warning::Warning;
 use crate::proto::session::End;
 use crate::tunnel::driver::{Notice, Observer};
-use crate::tunnel::endpoint::{Endpoint, LocalWrite as _};
+use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::Target;
 use crate::tunnel::late::{Attach, Late, late};
 use crate::tunnel::socket::{ReadHalf, WriteHalf};
@@ -95,8 +94,6 @@ struct State {
     connection: Cell<Option<Number>>,
     /// What is to be told of it once it has one.
     notices: RefCell<Vec<Notice>>,
-    /// Whether the session was connected, and is closed now.
-    closed: Cell<bool>,
     context: Rc<Context>,
 }
 
@@ -135,7 +132,6 @@ impl Channel {
             counters: RefCell::default(),
             connection: Cell::default(),
             notices: RefCell::default(),
-            closed: Cell::new(false),
             context: Rc::clone(context),
         });
         let (finished, done) = oneshot::channel();
@@ -253,23 +249,12 @@ async fn run(
         }
     };
     let mut stop = std::pin::pin!(stop.fuse());
-    let mut tries = 0;
-    let result = loop {
-        let result = context.carry(&plan, &mut local, stop.as_mut(), &*state).await;
-        let Err(error) = &result else { break result };
-        let pause = context.endings.pause(&**error, tries).filter(|_| !stop.is_terminated());
-        let Some(pause) = pause else { break result };
-        debug!("refused for sessions that may have ended meanwhile: trying again");
-        tries += 1;
-        tokio::select! {
-            () = context.endings.wait(pause) => {}
-            () = stop.as_mut() => break Ok(Carried::Stopped),
-            () = local.writer.closed() => break Ok(Carried::Stopped),
-        }
-    };
+    let result = context.carry(&plan, &mut local, stop.as_mut(), &*state).await;
     state.stage.send_replace(Stage::Ending);
+    // A probe that fails stops the forward.
+    let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
     let result = state.tell_probe(result);
-    Finished { result, local, stopped: stopped.get() }
+    Finished { result, local, stopped }
 }
 
 impl State {
@@ -320,6 +305,10 @@ impl Observer for State {
         }
     }
 
+    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.context.queue.place_wanted())
+    }
+
     fn carried(&self, sent: u64, received: u64) {
         if let Some(counters) = &*self.counters.borrow() {
             counters.set(Bytes { sent, received });
@@ -329,11 +318,6 @@ impl Observer for State {
     fn ended(&self) {
         self.stage.send_replace(Stage::Ending);
     }
-
-    fn closed(&self) {
-        self.closed.set(true);
-        self.context.endings.begun();
-    }
 }
 
 impl Witness for State {
@@ -341,10 +325,8 @@ impl Witness for State {
         self.session.replace(Some(session.session_id.clone()));
     }
 
-    fn given_back(&self) {
-        // One that was never connected has taken no place.
-        if self.closed.take() {
-            self.context.endings.over();
-        }
+    /// A channel that nobody uses yet is not worth a place in the queue.
+    fn may_wait(&self) -> bool {
+        self.connection.get().is_some() || self.probe.borrow().is_some()
     }
 }

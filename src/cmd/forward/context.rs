@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::lane::Lane;
-use super::quota::Endings;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
 use crate::cmd::Result;
+use crate::cmd::queue::Queue;
 use crate::cmd::session::{Carried, Plan, Witness};
 use crate::cmd::start::{Starter, carry_started};
 use crate::cmd::target::{Finder, Found};
@@ -60,9 +60,10 @@ pub(super) struct Context {
     open: Cell<usize>,
     /// Whether `--warm` was named, or is of no use.
     warm_told: Cell<bool>,
+    /// Where sessions wait for the service's quota, and those that linger hear who needs their place.
+    pub(super) queue: Rc<Queue>,
     /// A permit has come free.
     pub(super) freed: Notify,
-    pub(super) endings: Endings,
     last_connection: Cell<Number>,
     /// Every session's task. A session is ended before its task is.
     tasks: RefCell<JoinSet<()>>,
@@ -76,6 +77,7 @@ impl Context {
         finder: Finder,
         found: Found,
         reporter: Reporter,
+        queue: Rc<Queue>,
     ) -> Self {
         let told = reporter.clone();
         Self {
@@ -92,8 +94,8 @@ impl Context {
             waiting_told: Cell::new(false),
             open: Cell::new(0),
             warm_told: Cell::new(args.warm > 0 || args.once),
+            queue,
             freed: Notify::new(),
-            endings: Endings::default(),
             last_connection: Cell::new(0),
             tasks: RefCell::default(),
             lanes: RefCell::default(),
@@ -188,14 +190,20 @@ impl Context {
         }
     }
 
+    /// Lets one more session be connected, if that is possible at once.
+    pub(super) fn free_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     /// Waits, in order, until one more session may be connected.
     pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        if let Some(permit) = self.free_permit() {
             return permit;
         }
         let _waiting = Waiting::begin(&self.waiting);
-        // A connection that is there goes before those that may come.
-        self.lanes.borrow().iter().any(|lane| lane.give_way());
+        // A connection that is there goes before those that may come, and before those that linger.
+        let gave_way = self.lanes.borrow().iter().any(|lane| lane.give_way());
+        let _wanted = (!gave_way).then(|| self.queue.want_place());
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => permit,
             // The semaphore is never closed.
@@ -224,7 +232,7 @@ impl Context {
     /// A permit that nobody waits for.
     pub(super) fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
         let free = !self.is_crowded();
-        free.then(|| Arc::clone(&self.permits).try_acquire_owned().ok()).flatten()
+        free.then(|| self.free_permit()).flatten()
     }
 
     /// Whether anybody waits for a permit.

@@ -17,6 +17,7 @@ use crate::cmd::warning::Warning;
 use crate::explain::ExitCode;
 use crate::proto::session::End;
 use crate::tunnel::driver::Outcome;
+use crate::tunnel::endpoint::LocalWrite as _;
 use crate::tunnel::socket::{self, ReadHalf, WriteHalf};
 
 /// How much longer than asked for a channel is kept that has no successor yet.
@@ -113,9 +114,12 @@ impl Lane {
         channel: Option<Channel>,
     ) -> ExitCode {
         let began = Instant::now();
-        let Some(mut attached) = self.attach(context, number, halves, channel).await else {
-            tell_closed(context, number, began, Reason::Stopped);
-            return ExitCode::Ok;
+        let mut attached = match self.attach(context, number, halves, channel).await {
+            Ok(attached) => attached,
+            Err(reason) => {
+                tell_closed(context, number, began, reason);
+                return ExitCode::Ok;
+            }
         };
         let _open = context.count_open();
         if let Some(ready) = attached.opened().await {
@@ -164,32 +168,40 @@ impl Lane {
         }
     }
 
-    /// Finds a channel for a connection. `None` if the forward was stopped first.
+    /// Finds a channel for a connection, unless the forward is stopped first, or a client leaves the
+    /// queue that has not said anything.
     async fn attach(
         &self,
         context: &Rc<Context>,
         number: Number,
         mut halves: (ReadHalf, WriteHalf),
         mut taken: Option<Channel>,
-    ) -> Option<Attached> {
+    ) -> std::result::Result<Attached, Reason> {
         let counters = context.reporter.counters(number);
         loop {
-            let channel = match taken.take().or_else(|| self.take()) {
+            let channel = taken.take().or_else(|| self.take());
+            let channel = channel.or_else(|| {
+                let is_draining = context.has_reached(Phase::Draining);
+                let permit = if is_draining { None } else { context.free_permit() }?;
+                Some(Channel::open(context, &self.plan, permit))
+            });
+            let channel = match channel {
                 Some(channel) => channel,
                 None => tokio::select! {
                     biased;
                     () = self.offered.notified() => continue,
                     () = context.reached(Phase::Draining) => {
                         socket::reset(halves.0, halves.1);
-                        return None;
+                        return Err(Reason::Stopped);
                     }
+                    () = halves.1.left() => return Err(Reason::Local),
                     permit = context.permit_for_connection() => {
                         Channel::open(context, &self.plan, permit)
                     }
                 },
             };
             match channel.attach(halves, number, Rc::clone(&counters)) {
-                Ok(attached) => return Some(attached),
+                Ok(attached) => return Ok(attached),
                 Err(back) => halves = back,
             }
         }
@@ -314,7 +326,9 @@ fn millis(time: Duration) -> u64 {
 
 fn reason(carried: &Carried, stopped: bool) -> Reason {
     match carried {
-        Carried::Stopped => Reason::Stopped,
+        Carried::Stopped if stopped => Reason::Stopped,
+        // Its client has gone before there was a session.
+        Carried::Stopped => Reason::Local,
         Carried::Ended(outcome) => match &outcome.end {
             End::Local if stopped => Reason::Stopped,
             End::Local => Reason::Local,

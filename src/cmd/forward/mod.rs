@@ -6,7 +6,6 @@ mod exec;
 mod lane;
 mod lines;
 mod listener;
-mod quota;
 mod report;
 mod request;
 
@@ -24,6 +23,7 @@ use self::listener::Listener;
 use self::report::{Event, Reporter};
 use self::request::Request;
 use super::agent::AgentVersions;
+use super::queue::Queue;
 use super::session::{Ask, Plan};
 use super::target::Finder;
 use super::waiting::telling;
@@ -61,8 +61,12 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     Finder::check(&instance)?;
     let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
-    let plan =
-        |forward| Ok(plan(args, &instance, forward)?.heeding(&agents, Ask::AtOnce).unawaited());
+    let told = reporter.clone();
+    let queue = Rc::new(Queue::new(args.session.wait, move |text| told.note(text)));
+    let plan = |forward| {
+        let plan = plan(args, &instance, forward)?;
+        Ok(plan.heeding(&agents, Ask::AtOnce).queued(&queue).unawaited())
+    };
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
@@ -73,7 +77,7 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
         signal = signals.next() => return Ok(Done::By(signal)),
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
-    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone()));
+    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone(), queue));
     let mut lanes = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
         let lane = Rc::new(Lane::new(plan, listener.addresses()));

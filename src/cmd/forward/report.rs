@@ -12,8 +12,11 @@ use serde::Serialize;
 
 use super::lines::Lines;
 use crate::cmd::warning::Warning;
-use crate::explain::{Explain, Report, printable};
+use crate::explain::{self, Explain, OpenFiles, Report, printable};
 use crate::logging;
+
+/// How often connections are counted that failed for want of open files.
+const COUNTED_EVERY: Duration = Duration::from_secs(10);
 
 /// The number of a connection, from 1.
 pub(super) type Number = u64;
@@ -114,6 +117,18 @@ struct Shared {
     open: RefCell<BTreeMap<Number, Rc<Cell<Bytes>>>>,
     /// The bytes of the connections that are over.
     done: Cell<Bytes>,
+    refused: Refused,
+}
+
+/// Connections that failed for want of open files: the first is told, the others are counted.
+#[derive(Default)]
+struct Refused {
+    count: Cell<u64>,
+    /// How many of them people know of, and since when.
+    told: Cell<u64>,
+    told_at: Cell<Option<Instant>>,
+    /// The last that was only counted.
+    last: Cell<Option<Number>>,
 }
 
 impl Reporter {
@@ -127,7 +142,12 @@ impl Reporter {
                 Style::People { live: is_live.then(Live::new) }
             }
         };
-        Self(Rc::new(Shared { style, open: RefCell::default(), done: Cell::default() }))
+        Self(Rc::new(Shared {
+            style,
+            open: RefCell::default(),
+            done: Cell::default(),
+            refused: Refused::default(),
+        }))
     }
 
     /// The counters of a connection, which its task keeps up to date.
@@ -160,6 +180,7 @@ impl Reporter {
                 }
             }
             Style::Quiet => {}
+            Style::People { .. } if self.is_only_counted(event) => {}
             Style::People { .. } => {
                 if let Some(line) = for_people {
                     self.line(&line);
@@ -175,14 +196,19 @@ impl Reporter {
         self.tell(&Event::Error {
             connection,
             message: &message,
-            why: error.why().map(|why| printable(&why)),
-            fix: error.remedy().map(|fix| printable(&fix)),
+            why: explain::why(error).map(|why| printable(&why)),
+            fix: explain::remedy(error).map(|fix| printable(&fix)),
             request_id: error.request_id(),
         });
         match &self.0.style {
             Style::Json { .. } => {}
             // A failure is told even to those who want to hear nothing else.
             Style::Quiet | Style::People { .. } => {
+                if let (Some(number), Some(_)) = (connection, OpenFiles::of(error))
+                    && self.count_refused(number)
+                {
+                    return;
+                }
                 let of = connection.map(|number| format!("connection {number}: "));
                 let report = Report::new(error).to_string();
                 self.line(&report.replacen(
@@ -192,6 +218,39 @@ impl Reporter {
                 ));
             }
         }
+    }
+
+    /// Counts a connection that failed for want of open files. Whether that is all.
+    fn count_refused(&self, number: Number) -> bool {
+        let Refused { count, told, told_at, last } = &self.0.refused;
+        count.set(count.get() + 1);
+        if told_at.get().is_none() {
+            told.set(1);
+            told_at.set(Some(Instant::now()));
+            return false;
+        }
+        last.set(Some(number));
+        if told_at.get().is_some_and(|at| at.elapsed() >= COUNTED_EVERY) {
+            self.tell_refused();
+        }
+        true
+    }
+
+    fn tell_refused(&self) {
+        let Refused { count, told, told_at, .. } = &self.0.refused;
+        if count.get() > told.replace(count.get()) {
+            told_at.set(Some(Instant::now()));
+            let count = count.get();
+            self.line(&format!(
+                "{count} connections failed so far for want of open files (`ulimit -n`)"
+            ));
+        }
+    }
+
+    /// Whether an event is the end of a connection that was only counted.
+    fn is_only_counted(&self, event: &Event<'_>) -> bool {
+        let last = self.0.refused.last.get();
+        matches!(event, Event::Closed { connection, .. } if last == Some(*connection))
     }
 
     /// Warns of something about one connection.
@@ -246,6 +305,7 @@ impl Reporter {
 
     /// Takes the live line away, and waits for the last events to be written.
     pub(super) fn finish(&self) {
+        self.tell_refused();
         match &self.0.style {
             Style::People { live: Some(live) } => live.bar.finish_and_clear(),
             Style::Json { lines, .. } => lines.finish(),

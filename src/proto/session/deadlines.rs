@@ -14,6 +14,11 @@ const DIALLED: Duration = Duration::from_millis(1500);
 /// How much longer than after Opened to wait when no progress is told at all.
 pub(super) const UNTOLD: Duration = Duration::from_millis(1500);
 
+/// How long a session that lingers has to be quiet before it may be ended for another one.
+const YIELD_AFTER: Duration = Duration::from_secs(1);
+/// The same where the target has not answered yet.
+const YIELD_UNANSWERED_AFTER: Duration = Duration::from_secs(3);
+
 impl Session {
     /// A deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -75,14 +80,38 @@ impl Session {
                     && self.missing.is_none()
                     && self.arrived() != Arrived::NotYet =>
             {
-                let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
-                let arrival = self.pings.last_arrival().unwrap_or(quiet);
-                let quiet = quiet.max(self.taken.1).max(arrival);
+                let quiet = self.quiet_since()?;
                 // A local side that is busy is looked at again, but not at once and for ever.
                 let least = Duration::from_secs(u64::from(!self.deliver.is_empty()));
                 Some(quiet + self.config.linger.max(least))
             }
             _ => None,
+        }
+    }
+
+    /// Since when nothing has come or gone after the local end of file.
+    fn quiet_since(&self) -> Option<Instant> {
+        let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
+        let arrival = self.pings.last_arrival().unwrap_or(quiet);
+        Some(quiet.max(self.taken.1).max(arrival))
+    }
+
+    /// From when on a session that lingers may be ended because another one needs its place. One whose
+    /// target has not answered what was sent last is given longer.
+    pub fn may_yield_at(&self) -> Option<Instant> {
+        self.deadline(Timer::Linger)?;
+        if !self.deliver.is_empty() || !self.local.is_empty() {
+            return None;
+        }
+        let is_answered = self.outputs > 0 && self.last_output > self.last_input;
+        let least = if is_answered { YIELD_AFTER } else { YIELD_UNANSWERED_AFTER };
+        Some(self.quiet_since()? + least.min(self.config.linger))
+    }
+
+    /// Another session needs the place of this one, which lingers.
+    pub fn handle_yield(&mut self, now: Instant) {
+        if self.may_yield_at().is_some_and(|at| at <= now) {
+            self.finish(End::Local, true);
         }
     }
 

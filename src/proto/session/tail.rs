@@ -146,6 +146,32 @@ fn a_socket_that_is_closed_before_the_rest_has_come_is_a_failure() {
     }
 }
 
+/// One that lingers gives its place to another session once it is quiet.
+#[test]
+fn one_that_lingers_may_be_ended_for_another() {
+    let half = SECOND / 2;
+    let mut test = Test::open();
+    test.session.handle_local(test.now, b"question");
+    test.sent();
+    test.pass(half);
+    test.output(1, 2, b"answer");
+    assert_eq!(test.session.may_yield_at(), None, "its local side is still there");
+    test.session.handle_local_eof(test.now);
+    assert_eq!(test.session.may_yield_at(), None, "its answer is still to be delivered");
+    test.delivered();
+    assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND));
+    test.session.handle_yield(test.now);
+    assert_eq!(test.session.end(), None, "it is too early");
+    test.pass(half);
+    test.output(1, 3, b"more");
+    test.delivered();
+    assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND), "it is not quiet");
+    test.pass(SECOND);
+    test.session.handle_yield(test.now);
+    assert_eq!(test.session.end(), Some(&End::Local));
+    assert_eq!(test.session.may_yield_at(), None);
+}
+
 #[test]
 fn the_rest_may_come_over_another_socket() {
     let mut test = Test::over();

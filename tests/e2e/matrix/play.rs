@@ -158,7 +158,8 @@ async fn raw(row: &Row, scene: Scene, by: By, cell: Cell, load: Load) -> Result<
     };
     let expected = [HELLO, answer].concat();
     let common = |command: &mut Command| {
-        command.args(["--linger", "0"]);
+        // A cell that fails for a quota is not to wait for another outcome.
+        command.args(["--linger", "0", "--wait", "0"]);
         command.envs(scene.env.iter().map(|(name, value)| (name, value)));
     };
     let carried = async {
