@@ -44,14 +44,14 @@ impl SessionError {
         }
     }
 
-    /// The service's word for it.
+    /// The service's word for it, if it is one of its codes: what else it says stands in `why`.
     pub(super) fn code(&self) -> Option<String> {
         let reason = match &self.failure {
             Failure::Ended(reason) => reason.clone(),
             Failure::Aborted(text) => Reason::parse(text.as_bytes()),
             _ => return None,
         };
-        Some(reason.word().to_owned()).filter(|word| !word.is_empty())
+        (reason.kind() != ReasonKind::Other).then(|| reason.word().to_owned())
     }
 
     /// The agent could not connect to the target.

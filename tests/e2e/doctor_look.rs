@@ -90,6 +90,7 @@ async fn the_cause_is_named() {
             "look the code up",
         ),
         refused("refused with a code that says it all", "SessionCount.ExceedLimit")
+            .args(&["--wait", "0"])
             .calls("DescribeInstanceStatus", 0)
             .fails(6, "there are too many sessions", "100 active", "close connections"),
     ])

@@ -171,8 +171,8 @@ async fn an_ssh_that_is_old_or_not_there_is_told() {
 async fn what_is_not_set_up_is_not_called_well() {
     let lab = well().await;
     let mut command = lab.bridge(["doctor"]);
-    for name in ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
-        command.env_remove(name);
+    for name in ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "REGION_ID"] {
+        command.env_remove(format!("ALIBABA_CLOUD_{name}"));
     }
     let ended = Bridge::start(&mut command).end().await;
     let lines = shown(&ended);

@@ -298,7 +298,9 @@ async fn a_program_is_given_nothing_but_addresses() {
     let lab = lab(newer()).await;
     let variables = |stdout: &[u8]| {
         let text = String::from_utf8(stdout.to_vec()).unwrap();
-        text.split('\0').filter(|line| !line.is_empty()).map(str::to_owned).collect::<BTreeSet<_>>()
+        // The lab has put its stub of ssh into PATH.
+        let all = text.split('\0').filter(|line| !line.is_empty() && !line.starts_with("PATH="));
+        all.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let mut plain = command("env", &lab.cloud, lab.dir.path());
     let before = variables(&run(plain.arg("-0")).await.stdout);

@@ -193,7 +193,7 @@ async fn regions_that_are_none_are_told_before_anything_is_sent() {
     let lab = Lab::new(Instance::new(INSTANCE)).await;
     for (args, part) in [
         (&["proxy", "web-1", "--regions", "cn-beijing,CN_X"][..], "'CN_X' is not a region id"),
-        (&["list", "--regions", ""], "'' is not a region id"),
+        (&["list", "--regions", ",cn-beijing,x/y,"], "'x/y' is not a region id"),
     ] {
         let ended = Bridge::start(&mut lab.bridge(args)).end().await;
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);

@@ -114,7 +114,7 @@ async fn pages_without_an_end_are_not_followed_for_ever() {
 
         let before = calls(&lab, action).len();
         let ended = Bridge::start(&mut lab.bridge(["list", "nosuch"])).end().await;
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains("only the first 200 pages"), "{}", ended.stderr);
         let made = calls(&lab, action).len() - before;
         assert!((200..=202).contains(&made), "{action}: {made} calls");
