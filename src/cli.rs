@@ -356,8 +356,11 @@ pub struct Forward {
     #[arg(help = format!("{TARGET}. -i names it as well"), value_hint = ValueHint::Hostname)]
     pub target: Option<String>,
 
-    /// What to forward, as for -L: port, port:hostport or [bind:]port:host:hostport
-    #[arg(value_name = "SPEC")]
+    /// What to forward, by position.
+    #[arg(
+        value_name = "SPEC",
+        help = "What to forward, as for -L: port, port:hostport or [bind:]port:host:hostport"
+    )]
     pub specs: Vec<String>,
 
     /// The instance, instead of TARGET

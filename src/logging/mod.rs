@@ -1,5 +1,5 @@
 //! Where log lines and error messages go: stderr or the file of `--log-file`, and the log that is
-//! always written, see [`daily`].
+//! always written, see `daily`.
 
 mod daily;
 mod failure;
