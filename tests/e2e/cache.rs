@@ -26,7 +26,7 @@ async fn what_earlier_runs_have_found_out_is_deleted() {
     assert_eq!(nothing.stderr, format!("the cache {shown} is empty already\n"));
     assert!(!folder.exists(), "nothing is made in order to be empty");
 
-    assert_eq!(Bridge::start(&mut lab.bridge(&["list"])).end().await.code, Some(0));
+    assert_eq!(Bridge::start(&mut lab.bridge(["list"])).end().await.code, Some(0));
     let targets = run(&lab, &["complete-targets", "web"]).await;
     targets.well(b"web-1\n");
     let count = fs::read_dir(&folder).unwrap().count();
