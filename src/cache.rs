@@ -17,6 +17,8 @@ use tracing::{info, warn};
 
 /// The longest time that anything is remembered for.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".tmp";
 /// The most that is read of an entry, in bytes.
 const MAX_ENTRY: u64 = 2 * 1024 * 1024;
 /// The most entries of one kind that are read together.
@@ -71,6 +73,11 @@ impl Cache {
     /// One that remembers nothing.
     pub fn none() -> Self {
         Self { folder: None }
+    }
+
+    /// Where the entries are, if anything is remembered.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// What was remembered of a topic, unless that was longer ago than `within`, and when.
@@ -133,6 +140,45 @@ impl Cache {
             let _ = fs::remove_file(folder.join(&topic.file_name));
         }
     }
+
+    /// Forgets all topics, and gives how many there were.
+    ///
+    /// # Errors
+    /// The first one, after the other entries are deleted.
+    pub fn clear(&self) -> io::Result<usize> {
+        let Some(folder) = &self.folder else { return Ok(0) };
+        let is_nothing = |error: &io::Error| {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        };
+        let entries = match fs::read_dir(folder) {
+            Err(error) if is_nothing(&error) => return Ok(0),
+            entries => entries?,
+        };
+        let (mut count, mut failure) = (0, None);
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            // A process that has ended while it wrote an entry leaves a file of the other name.
+            if !is_entry(name) && !name.starts_with(UNFINISHED) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
+                Ok(()) => count += usize::from(is_entry(name)),
+                Err(error) if is_nothing(&error) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(count), Err)
+    }
+}
+
+/// Whether a file of this name is an entry. On Windows the log is in the same folder.
+fn is_entry(name: &str) -> bool {
+    let digest = name.strip_suffix(".json").and_then(|name| name.rsplit_once('-'));
+    digest.is_some_and(|(_, digest)| {
+        digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 fn read<T: DeserializeOwned>(
@@ -156,7 +202,7 @@ fn write<T: Serialize>(folder: &Path, name: &str, value: &T, now: SystemTime) ->
     let stored = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let text = serde_json::to_string(&Entry { stored, value })?;
     // Readable by its owner alone, and renamed once it is whole.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.persist(folder.join(name))?;
     Ok(())

@@ -103,3 +103,25 @@ fn nobody_else_can_read_it_or_put_something_there() {
     cache.put(&Topic::new("other", &[]), &"word", now);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
+
+#[test]
+fn clear_deletes_all_entries_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, now) = (cache(dir.path()), SystemTime::now());
+    assert_eq!(cache.clear().unwrap(), 0, "there is no folder");
+    cache.put(&topic(), &"word", now);
+    cache.put(&Topic::new("two-words", &[]), &"word", now);
+    let folder = dir.path().join("ecs-bridge");
+    fs::create_dir(folder.join("log")).unwrap();
+    for name in [".tmpUnfinished", "notes-1.json", "log/2026-01-31.log"] {
+        fs::write(folder.join(name), "text").unwrap();
+    }
+    assert_eq!(cache.clear().unwrap(), 2);
+    assert_eq!(cache.clear().unwrap(), 0);
+    let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["log", "notes-1.json"]);
+    assert_eq!(fs::read_to_string(folder.join("log/2026-01-31.log")).unwrap(), "text");
+    assert_eq!(Cache::none().clear().unwrap(), 0);
+}

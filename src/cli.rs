@@ -1,6 +1,7 @@
 //! The command line: types only.
 
 use std::convert::Infallible;
+mod cache;
 mod configure;
 mod doctor;
 mod keys;
@@ -25,6 +26,8 @@ use clap::{
 };
 use secrecy::SecretString;
 
+use self::cache::CACHE_ABOUT;
+pub use self::cache::{Cache, CacheAction};
 use self::configure::CONFIGURE_ABOUT;
 pub use self::configure::{
     Configure, ConfigureAction, ConfigureDelete, ConfigureGet, ConfigureList, ConfigureSet,
@@ -274,6 +277,9 @@ pub enum Command {
     /// Set up the credentials of a profile, in the file of the aliyun CLI
     #[command(long_about = CONFIGURE_ABOUT)]
     Configure(Configure),
+    /// Delete the cache, or print its folder
+    #[command(long_about = CACHE_ABOUT)]
+    Cache(Cache),
     /// Print what ~/.ssh/config needs, or put it there
     #[command(long_about = SSH_CONFIG_ABOUT)]
     SshConfig(SshConfig),

@@ -172,7 +172,7 @@ pub struct ConfigureGet {
     #[arg(value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// Print secrets as they are
+    /// Print secrets as they are; without it, a secret that is named as FIELD is an error
     #[arg(long)]
     pub show_secrets: bool,
 

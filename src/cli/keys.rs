@@ -54,7 +54,7 @@ pub struct SendKey {
     #[arg(long, visible_alias = "user", value_name = "NAME", default_value = "root")]
     pub user_name: String,
 
-    /// Install the key plug-in again, whatever is remembered
+    /// Install the key plug-in again, whatever is remembered (ecs-bridge cache clear forgets it)
     #[arg(long)]
     pub reinstall: bool,
 
@@ -103,7 +103,8 @@ pub struct KnownHosts {
     #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
     pub key: Option<String>,
 
-    /// Ask the instance, whatever is remembered of its host keys
+    /// Ask the instance, whatever is remembered of its host keys (ecs-bridge cache clear forgets all
+    /// instances')
     #[arg(long)]
     pub refresh: bool,
 

@@ -34,7 +34,8 @@ pub struct LookUp {
     )]
     regions: Vec<Option<Region>>,
 
-    /// Neither use what is remembered from earlier runs, nor remember anything
+    /// Neither use what is remembered from earlier runs, nor remember anything; ecs-bridge cache
+    /// clear deletes all of it
     #[arg(long)]
     pub no_cache: bool,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::regions;
 use crate::explain::{ExitCode, Explain};
 
 /// Regions whose API lives at `ecs-cn-hangzhou.aliyuncs.com`.
@@ -59,7 +60,9 @@ impl Explain for EndpointError {
         Some(match self {
             Self::Region(name) => {
                 let lower = name.trim().to_ascii_lowercase();
-                if lower != *name && Region::parse(&lower).is_ok() {
+                if let Some(id) = regions::meant_by(name) {
+                    format!("write it as {id}")
+                } else if lower != *name && Region::parse(&lower).is_ok() {
                     format!("write it as {lower}")
                 } else {
                     "give one such as cn-hangzhou or ap-southeast-1 with --region, \
@@ -412,6 +415,10 @@ mod tests {
         assert_eq!(Region::parse(" us-west-1\n").unwrap().as_str(), "us-west-1");
         let error = Region::parse("CN-Hangzhou").unwrap_err();
         assert_eq!(error.remedy().unwrap(), "write it as cn-hangzhou");
+        let error = Region::parse("Hangzhou").unwrap_err();
+        assert_eq!(error.remedy().unwrap(), "write it as cn-hangzhou");
+        let error = Region::parse("CN-Private-1").unwrap_err();
+        assert_eq!(error.remedy().unwrap(), "write it as cn-private-1");
         assert!(EndpointType::parse("VPC").is_ok_and(|kind| kind == EndpointType::Vpc));
         assert!(EndpointType::parse("intranet").is_err());
     }

@@ -24,6 +24,7 @@ mod knock;
 mod network;
 mod pool;
 mod probe;
+pub(crate) mod regions;
 #[cfg(test)]
 mod scripted;
 pub mod sign;

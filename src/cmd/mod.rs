@@ -2,6 +2,7 @@
 
 mod agent;
 mod broken;
+mod cache;
 mod command;
 mod completions;
 mod configure;
@@ -101,6 +102,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::Doctor(args) => doctor::run(global, args).await,
             Command::Log(args) => until_signal(log::run(args)).await,
             Command::Configure(args) => configure::run(global, args).await,
+            Command::Cache(args) => cache::run(global, args),
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),

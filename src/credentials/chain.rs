@@ -66,7 +66,8 @@ pub(crate) fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<E
     let reader = Reader { files: &files, env: &env, now, home, region };
     let problem = |name: &&str| {
         let found = files.iter().find_map(|file| Some((file, file.get(name)?)));
-        found.and_then(|(file, profile)| reader.profile(file, profile).err())
+        let (file, profile) = found?;
+        reader.profile(file, profile).and_then(|_| reader.place(file, profile)).err()
     };
     Ok(names.iter().map(problem).collect())
 }

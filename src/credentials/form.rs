@@ -6,7 +6,7 @@ use super::edit::Entry;
 use super::fetch::Address;
 use super::metadata::is_role;
 use super::{external, mask, modes};
-use crate::cloud::{Endpoint, EndpointType, Region};
+use crate::cloud::{Endpoint, EndpointType, Region, regions};
 
 /// A mode that can be put together here.
 #[derive(Debug)]
@@ -253,9 +253,14 @@ pub(crate) fn check(field: &str, text: &str) -> Result<Value, String> {
                 "it has to be seconds since 1970, or a time such as 2026-01-31T12:00:00Z".to_owned()
             });
         }
-        "region_id" | "sts_region" => Region::parse(text)
-            .is_err()
-            .then_some("a region is made of lower-case letters, digits and hyphens"),
+        "region_id" | "sts_region" => {
+            let problem = "a region is made of lower-case letters, digits and hyphens";
+            match (Region::parse(text), regions::meant_by(text)) {
+                (Err(_), Some(id)) => return Err(format!("{problem}; did you mean {id}?")),
+                (Err(_), None) => Some(problem),
+                (Ok(_), _) => None,
+            }
+        }
         "endpoint" => match Endpoint::parse(text) {
             Ok(_) => None,
             Err(error) => return Err(error.to_string()),

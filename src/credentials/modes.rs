@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::chain::in_home;
 use super::env::Environment;
 use super::fetch::Address;
+use super::form;
 use super::lease::Lease;
 use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
@@ -170,6 +171,20 @@ impl<'a> Reader<'a> {
             steps.push((role, subject.source));
             subject = next;
         }
+    }
+
+    /// What keeps a profile from being used beside its credentials: its region and endpoint.
+    pub(super) fn place(&self, file: &ProfileFile, profile: &Profile) -> Result<(), Error> {
+        let subject = Subject::new(file, profile);
+        if self.region.is_none() {
+            subject.need("region_id")?;
+        }
+        for field in ["region_id", "endpoint", "endpoint_type"] {
+            if let Some(text) = profile.text(field) {
+                form::check(field, &text).map_err(|problem| subject.bad(field, problem))?;
+            }
+        }
+        Ok(())
     }
 
     fn read(&self, subject: &Subject<'_>) -> Result<Reading, Error> {

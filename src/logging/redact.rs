@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue};
 
-use crate::cli::{Cli, Command, ConfigureAction};
+use crate::cli::{CacheAction, Cli, Command, ConfigureAction};
 use crate::credentials::shell_word;
 use crate::explain::{ExitCode, Explain, printable};
 
@@ -24,6 +24,10 @@ pub(super) fn label(command: &Command) -> String {
         Command::Doctor(args) => ("doctor", args.target.as_deref()),
         Command::List(_) => ("list", None),
         Command::Configure(args) => (configure(args.action.as_ref()), None),
+        Command::Cache(args) => match args.action {
+            CacheAction::Clear => ("cache clear", None),
+            CacheAction::Path => ("cache path", None),
+        },
         Command::SshConfig(_) => ("ssh-config", None),
         Command::Log(_) => ("log", None),
         Command::Completions(_) => ("completions", None),

@@ -87,6 +87,9 @@ async fn the_first_profile_is_asked_for_tried_and_written() {
     assert_eq!(code, Some(0));
     assert!(!screen.contains("hush"), "{screen}");
     assert!(screen.contains(ID) && screen.contains("cn-hangzhou"), "what may be seen is");
+    assert!(screen.contains(", mode AK (others: --mode MODE"), "{screen}");
+    let next = "next: ecs-bridge ssh-config --write, then ssh root@i-…";
+    assert_eq!(screen.trim_end().lines().last().unwrap().trim(), next);
     assert_eq!(
         content(&lab),
         format!(
@@ -115,6 +118,7 @@ async fn enter_keeps_what_is_there_and_shows_no_secret() {
     let (code, screen) = it.end().await;
     assert_eq!(code, Some(0));
     assert!(!screen.contains("hush") && !screen.contains(ID), "{screen}");
+    assert!(!screen.contains("next:"), "nothing was written: {screen}");
     assert_eq!(content(&lab), PRESENT);
 
     // One answer, and nothing else is touched.
@@ -140,9 +144,11 @@ async fn another_profile_does_not_become_the_current_one() {
     it.answer("token: ", &token).await;
     it.answer("Region", "cn-beijing").await;
     it.expect("--profile 'my other', or: ecs-bridge configure switch 'my other'").await;
+    it.expect("next: ecs-bridge ssh-config --write --profile 'my other', then ssh root@i-…").await;
     let (code, screen) = it.end().await;
     assert_eq!(code, Some(0));
     assert!(!screen.contains("hush"), "{screen}");
+    assert!(!screen.contains("others: --mode"), "the mode was chosen: {screen}");
     assert_eq!(profile(&lab, "my other")["sts_token"], token);
     let head = PRESENT.split_once("\n\t],").unwrap().0;
     assert!(content(&lab).starts_with(&format!("{head},\n\t\t{{\n\t\t\t\"name\": \"my other\"")));
@@ -199,7 +205,7 @@ async fn keys_that_lack_a_permission_are_good() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nobody_can_be_reached_somebody_has_to_decide() {
-    for (answer, code) in [("n", 7), ("", 0)] {
+    for (answer, code) in [("n", 7), ("", 7), ("y", 0)] {
         let lab = lab(&[]).await;
         let (_bound, addr) = refusing();
         let mut command = bare(&lab, &["configure"]);
@@ -207,9 +213,12 @@ async fn where_nobody_can_be_reached_somebody_has_to_decide() {
         let mut it = Dialogue::start(command);
         it.answer("AccessKey ID: ", ID).await;
         it.answer("AccessKey secret: ", SECRET).await;
-        it.answer("Region", "cn-hangzhou").await;
-        it.answer("write it? [Y/n]: ", answer).await;
-        assert_eq!(it.end().await.0, Some(code));
+        it.answer("Region", "hangzhou").await;
+        it.expect("note: did you mean cn-hangzhou, the public region?").await;
+        it.answer("could not be verified; write it? [y/N]: ", answer).await;
+        let (ended, screen) = it.end().await;
+        assert_eq!(ended, Some(code), "{answer}");
+        assert_eq!(screen.contains("nothing was written"), code != 0, "{screen}");
         assert_eq!(file(&lab).exists(), code == 0);
     }
 }
@@ -225,6 +234,7 @@ async fn a_slip_is_told_and_asked_about_again_but_not_for_ever() {
     it.answer("AccessKey ID: ", "STS.x\x7f\x7f\x7f\x7f\x7fLTAI5t").await;
     it.answer("secret: ", "hush").await;
     it.answer("Region", "Hangzhou").await;
+    it.expect("did you mean cn-hangzhou?").await;
     it.answer("Region", "cn_hangzhou").await;
     it.answer("Region", "中国").await;
     it.expect("no region_id that can be used was given: nothing was written").await;

@@ -87,9 +87,14 @@ async fn profiles_are_set_shown_switched_and_deleted() {
     );
 
     assert_eq!(said(&lab, &["get", "region", "mode"]).await, "cn-beijing\nStsToken\n");
-    let ended = done(&lab, &["get", "sts_token"]).await;
-    ended.said(b"****\n");
-    assert!(ended.stderr.contains("--show-secrets"), "{}", ended.stderr);
+    for fields in [&["sts_token"][..], &["region", "sts-token"], &["--json", "access_key_secret"]] {
+        let ended = run(&lab, &[&["get"], fields].concat()).await;
+        assert_eq!(ended.code, Some(1), "{fields:?}: {}", ended.stderr);
+        ended.said(b"");
+        let report = ended.report().unwrap();
+        assert!(report.what.ends_with("was not printed: it is a secret"), "{}", ended.stderr);
+        assert!(report.fix.contains("--show-secrets"), "{}", ended.stderr);
+    }
     let ended = done(&lab, &["--profile", "one", "get", "access_key_id"]).await;
     ended.said("LTAI…001\n".as_bytes());
     assert!(ended.stderr.contains("--show-secrets"), "{}", ended.stderr);
@@ -400,4 +405,66 @@ async fn the_words_of_the_aliyun_cli_are_understood() {
     assert_eq!(content(&lab), before);
     done(&lab, &["delete", "--profile", "one"]).await;
     assert!(!content(&lab).contains("\"name\": \"one\""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn profiles_that_cannot_be_used_are_told_in_the_list() {
+    let lab = lab().await;
+    let key = r#""mode":"AK","access_key_id":"LTAI5tExample0001","access_key_secret":"hush""#;
+    let cases = [
+        ("good", format!(r#"{key},"region_id":"cn-a""#), "ok"),
+        (
+            "no-secret",
+            r#""mode":"AK","access_key_id":"LTAI5tExample0001""#.into(),
+            "lacks access_key_secret",
+        ),
+        (
+            "rsa",
+            r#""mode":"RsaKeyPair","region_id":"cn-a""#.into(),
+            "mode RsaKeyPair is not supported",
+        ),
+        ("no-region", key.to_owned(), "lacks region_id"),
+        ("slip", format!(r#"{key},"region_id":"Hangzhou""#), "did you mean cn-hangzhou?"),
+        (
+            "plain",
+            format!(r#"{key},"region_id":"cn-a","endpoint":"http://example.com""#),
+            "endpoint is of no use",
+        ),
+        (
+            "moon",
+            format!(r#"{key},"region_id":"cn-a","endpoint_type":"moon""#),
+            "it has to be vpc or internet",
+        ),
+    ];
+    let profiles: Vec<_> =
+        cases.iter().map(|(name, fields, _)| format!(r#"{{"name":"{name}",{fields}}}"#)).collect();
+    write(&lab, &format!(r#"{{"current":"good","profiles":[{}]}}"#, profiles.join(",")));
+    let table = said(&lab, &["list"]).await;
+    for ((name, _, problem), row) in cases.iter().zip(table.lines().skip(1)) {
+        assert!(
+            row.starts_with(name) && row.ends_with(problem)
+                || row.contains(&format!("  {problem}")),
+            "{name}: {table}"
+        );
+    }
+    let list: Value = serde_json::from_str(&said(&lab, &["list", "--json"]).await).unwrap();
+    assert_eq!(
+        (&list[0]["problem"], &list[3]["problem"]),
+        (&Value::Null, &json!("lacks region_id"))
+    );
+
+    // A region that is given elsewhere stands in for a missing one.
+    let mut command = bare(&lab, &["configure", "list"]);
+    command.env("ALIBABA_CLOUD_REGION_ID", "cn-a");
+    let ended = Bridge::start(&mut command).end().await;
+    let table = String::from_utf8(ended.stdout).unwrap();
+    let row = table.lines().find(|row| row.starts_with("no-region")).unwrap();
+    assert!(row.ends_with("  ok"), "{table}");
+
+    let ended = done(&lab, &["set", "--profile", "no-region", "--language", "zh"]).await;
+    assert!(
+        ended.stderr.contains("it cannot be used as it is: lacks region_id"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -84,8 +84,8 @@ async fn the_list_says_what_keeps_a_profile_from_being_used() {
     let ended = run(&lab, &["list"]).await;
     let expected = "\
 PROFILE   MODE                 ACCESS KEY  REGION  STATUS
-p *       AK                   …           -       ok
-guessed   External             -           -       ok
+p *       AK                   …           -       lacks region_id
+guessed   External             -           -       lacks region_id
 no token  OAuth                …           -       lacks sts_token
 over      StsToken             …           -       expired
 chained   ChainableRamRoleArn  -           -       profile 'over': expired

@@ -10,6 +10,7 @@ mod world;
 
 mod agents;
 mod blackout;
+mod cache;
 mod carrying;
 mod case;
 mod completions;

@@ -8,7 +8,7 @@ use super::super::{Done, Mistake, Plain, Result, home, query};
 use super::check::{Finding, check};
 use super::{Change, open, parse_mode, put};
 use crate::cli::{Configure, Global};
-use crate::cloud::Verdict;
+use crate::cloud::{Verdict, regions};
 use crate::credentials::edit::{Document, Entry};
 use crate::credentials::form::{self, Mode, Need, Question, REGION};
 use crate::credentials::store::{self, Store};
@@ -88,7 +88,15 @@ async fn talk(
 ) -> std::result::Result<Done, Left> {
     let (name, mode, path) = (profile.name, profile.mode, profile.path);
     let shown = printable(name);
-    dialogue.say(&format!("profile '{shown}' of {}, mode {}", path.display(), mode.name))?;
+    let others = match args.mode {
+        Some(_) => "",
+        None => " (others: --mode MODE; ecs-bridge configure --help lists them)",
+    };
+    dialogue.say(&format!(
+        "profile '{shown}' of {}, mode {}{others}",
+        path.display(),
+        mode.name
+    ))?;
     let mut changes = Vec::new();
     let value: Value = mode.name.into();
     if profile.present("mode") != Some(&value) {
@@ -135,7 +143,20 @@ async fn talk(
         let how = format!("use it with --profile {word}, or: ecs-bridge configure switch {word}");
         dialogue.say(&how)?;
     }
+    if !global.quiet {
+        dialogue
+            .say(&next_step(name, is_first || profile.store.current().as_deref() == Some(name)))?;
+    }
     Ok(Done::Normally)
+}
+
+/// What to do once a profile is written.
+fn next_step(name: &str, is_current: bool) -> String {
+    let option = match is_current {
+        true => String::new(),
+        false => format!(" --profile {}", shell_word(name)),
+    };
+    format!("next: ecs-bridge ssh-config --write{option}, then ssh root@i-…")
 }
 
 impl Profile<'_> {
@@ -214,6 +235,12 @@ async fn ask(
                 match profile.check(field, text) {
                     Ok(value) => {
                         let path = Path::new(value.as_str().unwrap_or_default());
+                        if field == REGION.field
+                            && let Some(id) = regions::meant_by(value.as_str().unwrap_or_default())
+                        {
+                            dialogue
+                                .say(&format!("note: did you mean {id}, the public region?"))?;
+                        }
                         if field == "oidc_token_file" && !path.exists() {
                             dialogue.say("note: there is no such file yet")?;
                         }
@@ -266,17 +293,16 @@ async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<
     let Some(failure) = finding.failure else { return Ok(None) };
     let report = Report::new(&*failure);
     dialogue.say(&report.to_string())?;
-    let (question, usual) = match finding.verdict {
+    let question = match finding.verdict {
         Verdict::Good | Verdict::GoodBut => return Ok(None),
-        Verdict::Refused => ("write the profile all the same? [y/N]: ", false),
-        Verdict::Unknown => ("nobody knows whether it is good; write it? [Y/n]: ", true),
+        Verdict::Refused => "write the profile all the same? [y/N]: ",
+        Verdict::Unknown => "the credentials could not be verified; write it? [y/N]: ",
     };
     for _ in 0..TRIES {
         let answer = dialogue.ask(question).await?;
         let is_yes = match answer.trim().to_ascii_lowercase().as_str() {
-            "" => usual,
             "y" | "yes" => true,
-            "n" | "no" => false,
+            "" | "n" | "no" => false,
             _ => continue,
         };
         return Ok((!is_yes).then(|| report.exit_code() as u8));

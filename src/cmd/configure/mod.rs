@@ -133,8 +133,11 @@ fn put(
     }
     if present.is_none() {
         // As the vendor's CLI has it in each profile.
-        changes.push(("output_format", Some("json".into())));
-        changes.push(("language", Some("en".into())));
+        for (field, value) in [("output_format", "json"), ("language", "en")] {
+            if !changes.iter().any(|(given, _)| *given == field) {
+                changes.push((field, Some(value.into())));
+            }
+        }
         let place = |field: &str| ORDER.iter().position(|known| *known == field);
         changes.sort_by_key(|(field, _)| place(field));
     }

@@ -37,6 +37,28 @@ pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
         }
         .into());
     }
+    let is_hidden = |field: &&str| match entry.get(field) {
+        Some(Value::String(text)) => *text != form::shown(field, &text.as_str().into()),
+        Some(value) => value.is_object() || value.is_array() || form::is_secret(field),
+        None => false,
+    };
+    // A script would take a part of the value for the value. The id is no secret, and people look at it.
+    let is_refused =
+        |field: &&&str| is_hidden(field) && !field.eq_ignore_ascii_case("access_key_id");
+    let is_asked_for = !args.show_secrets && !wanted.is_empty();
+    if let Some(field) = fields.iter().find(is_refused).filter(|_| is_asked_for) {
+        let is = if form::is_secret(field) { "is" } else { "may hold" };
+        return Err(Mistake {
+            what: format!(
+                "{} of profile '{}' was not printed: it {is} a secret",
+                printable(field),
+                printable(&name)
+            ),
+            remedy: "add --show-secrets to print it as it is".to_owned(),
+            exit_code: ExitCode::Failed,
+        }
+        .into());
+    }
     if args.json {
         let object: Map<_, _> =
             fields.iter().map(|field| ((*field).to_owned(), value(field))).collect();
@@ -53,12 +75,7 @@ pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
             }
         }
     }
-    let is_hidden = |field: &&str| match entry.get(field) {
-        Some(Value::String(text)) => *text != form::shown(field, &text.as_str().into()),
-        Some(value) => value.is_object() || value.is_array() || form::is_secret(field),
-        None => false,
-    };
-    if !args.show_secrets && !wanted.is_empty() && fields.iter().any(is_hidden) {
+    if is_asked_for && fields.iter().any(is_hidden) {
         note(global, "not all is shown; --show-secrets prints it as it is");
     }
     Ok(Done::Normally)

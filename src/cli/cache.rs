@@ -1,0 +1,37 @@
+//! The command line of the cache: types only.
+
+use clap::{Args, Subcommand};
+
+use super::text::EXIT_CODES;
+
+pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\nThe cache has resolved names, targets for \
+        completion, host keys, where the key plug-in is installed, and the versions of agents, for a day at \
+        most. It is in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge; Windows: \
+        %LOCALAPPDATA%\\ecs-bridge). Delete it after an instance has got a new system disk, for example. To \
+        leave it out once: --no-cache, known-hosts --refresh, send-key --reinstall.";
+
+/// `ecs-bridge cache`
+#[derive(Args, Debug)]
+#[command(
+    after_help = CACHE_EXAMPLES,
+    after_long_help = format!("{CACHE_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Cache {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge cache clear
+  ecs-bridge cache path";
+
+/// What to do with the cache.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum CacheAction {
+    /// Delete all entries of the cache
+    Clear,
+    /// Print the folder of the cache
+    Path,
+}
