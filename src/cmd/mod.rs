@@ -12,6 +12,7 @@ mod list;
 mod log;
 mod look;
 mod man;
+mod policy;
 mod proxy;
 mod queue;
 mod register;
@@ -99,6 +100,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,
             Command::Doctor(args) => doctor::run(global, args).await,
+            Command::Policy(args) => policy::run(args),
             Command::Log(args) => until_signal(log::run(args)).await,
             Command::Configure(args) => configure::run(global, args).await,
             Command::SshConfig(args) => ssh_config::run(global, args).await,

@@ -25,6 +25,7 @@ pub(super) fn label(command: &Command) -> String {
         Command::List(_) => ("list", None),
         Command::Configure(args) => (configure(args.action.as_ref()), None),
         Command::SshConfig(_) => ("ssh-config", None),
+        Command::Policy(_) => ("policy", None),
         Command::Log(_) => ("log", None),
         Command::Completions(_) => ("completions", None),
         Command::Man(_) => ("man", None),
