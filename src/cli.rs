@@ -8,6 +8,7 @@ mod keys;
 mod list;
 mod log;
 mod look_up;
+mod policy;
 mod session;
 mod settle;
 mod shell;
@@ -42,6 +43,8 @@ pub use self::list::List;
 use self::log::LOG_ABOUT;
 pub use self::log::Log;
 pub use self::look_up::LookUp;
+use self::policy::POLICY_ABOUT;
+pub use self::policy::{Policy, PolicyUse};
 pub use self::session::{ConnectionType, Session};
 use self::settle::refuse;
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
@@ -271,6 +274,9 @@ pub enum Command {
     /// Check all that a connection needs, and say what is missing
     #[command(long_about = DOCTOR_ABOUT)]
     Doctor(Doctor),
+    /// Print the RAM policy that connections, keys or lists need
+    #[command(long_about = POLICY_ABOUT)]
+    Policy(Policy),
     /// Print the log, or the last failure with its cause and what to do
     #[command(long_about = LOG_ABOUT)]
     Log(Log),

@@ -6,6 +6,7 @@ use super::answer::{AnswerError, Refusal};
 use super::ecs::UPDATE_AGENT;
 use super::error::{Context, Kind};
 use super::network::NetworkError;
+use super::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
 use crate::credentials::mask;
 use crate::explain::Explain as _;
 use crate::tls;
@@ -16,26 +17,6 @@ pub(super) struct Advice {
     pub(super) why: Option<String>,
     pub(super) fix: Option<String>,
 }
-
-/// The actions that opening and ending a session, and finding out why it does not open, need.
-const ACTIONS: [&str; 4] = [
-    "ecs:StartTerminalSession",
-    "ecs:EndTerminalSession",
-    "ecs:DescribeInstanceStatus",
-    "ecs:DescribeCloudAssistantStatus",
-];
-
-/// The actions that registering a key and asking for host keys need.
-const COMMAND_ACTIONS: [&str; 4] = [
-    "ecs:RunCommand",
-    "ecs:InvokeCommand",
-    "ecs:DescribeInvocationResults",
-    "ecs:DescribeCloudAssistantStatus",
-];
-
-/// The actions that finding instances by other words than ids, and listing them, need.
-const FIND_ACTIONS: [&str; 3] =
-    ["ecs:DescribeInstances", "ecs:DescribeManagedInstances", "ecs:DescribeCloudAssistantStatus"];
 
 /// The service said no.
 pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
@@ -208,22 +189,43 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         None if is_sts(call) => "sts:AssumeRole".to_owned(),
         None => format!("ecs:{}", call.action),
     };
-    let actions = match action.as_str() {
-        action if ACTIONS.contains(&action) => ACTIONS.to_vec(),
-        action if COMMAND_ACTIONS.contains(&action) => COMMAND_ACTIONS.to_vec(),
-        action if FIND_ACTIONS.contains(&action) => FIND_ACTIONS.to_vec(),
-        action => vec![action],
-    };
-    let policy = policy(&actions);
+    let purpose = Purpose::of_action(&action);
+    let actions = purpose.map_or_else(|| vec![&*action], |purpose| policy::actions(&[purpose]));
     let trust = match (is_sts(call), call.subject.as_deref()) {
         (true, Some(role)) => format!("let the trust policy of {role} name the caller, and "),
         _ => String::new(),
     };
+    let printed = match purpose {
+        None => String::new(),
+        Some(Purpose::List) => " (`ecs-bridge policy list` prints it, `ecs-bridge policy connect` \
+                                 one for connections)"
+            .to_owned(),
+        Some(purpose) => format!(" (`ecs-bridge policy {}` prints it)", purpose.word()),
+    };
     (
         "a permission is missing",
         format!("the user or role behind {who} may not do {action}"),
-        format!("in the RAM console, {trust}attach a policy such as this one to it:\n{policy}"),
+        format!(
+            "in the RAM console, {trust}attach a policy such as this one to it{printed}{}:\n{}",
+            condition(&action),
+            Policy::of(&actions).compact()
+        ),
     )
+}
+
+/// What the condition of a policy that is attached already has to allow.
+fn condition(action: &str) -> &'static str {
+    match action {
+        "ecs:StartTerminalSession" => {
+            "; if one has the condition ecs:SessionStartAs (user of the session), let it allow \
+             sessions without a user name, as those of ecs-bridge"
+        }
+        action if COMMAND_ACTIONS.contains(&action) => {
+            "; if one has the condition ecs:CommandRunAs (user that the command runs as), let it \
+             allow root"
+        }
+        _ => "",
+    }
 }
 
 /// Whether it is a call of STS, which is about a role.
@@ -280,15 +282,6 @@ fn role(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
 /// Nothing was sent, for there was nothing to sign with.
 pub(super) fn credentials_missing(problem: &crate::credentials::Error) -> Advice {
     Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
-}
-
-/// The least policy that allows actions.
-pub(crate) fn policy(actions: &[&str]) -> String {
-    let list: Vec<_> = actions.iter().map(|action| format!("\"{action}\"")).collect();
-    format!(
-        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":[{}],"Resource":"*"}}]}}"#,
-        list.join(",")
-    )
 }
 
 /// How Session Manager is switched on.

@@ -90,10 +90,18 @@ fn a_missing_permission_comes_with_a_policy() {
     let policy: serde_json::Value = serde_json::from_str(fix.lines().last().unwrap()).unwrap();
     assert_eq!(policy["Version"], "1");
     assert_eq!(policy["Statement"][0]["Action"][0], "ecs:StartTerminalSession");
+    assert!(fix.contains("`ecs-bridge policy connect`"), "{fix}");
+    assert!(fix.contains("ecs:SessionStartAs"), "{fix}");
+    let mut command = refusal("Forbidden.RAM");
+    command.denied_action = Some("ecs:InvokeCommand".into());
+    let (_, _, fix) = words(&command);
+    assert!(fix.contains("`ecs-bridge policy send-key`"), "{fix}");
+    assert!(fix.contains("ecs:CommandRunAs") && fix.contains("acs:ecs:*:*:command/*"), "{fix}");
     let mut other = refusal("NoPermission");
     other.denied_action = Some("ecs:Other".into());
     let (_, why, fix) = words(&other);
     assert!(why.contains("ecs:Other") && fix.contains(r#"["ecs:Other"]"#), "{fix}");
+    assert!(!fix.contains("ecs-bridge policy"), "{fix}");
 }
 
 #[test]

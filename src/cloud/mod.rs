@@ -22,6 +22,7 @@ pub(crate) mod fuzzed;
 mod invocation;
 mod knock;
 mod network;
+pub(crate) mod policy;
 mod pool;
 mod probe;
 pub(crate) mod regions;

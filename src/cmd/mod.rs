@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod look;
 mod man;
+mod policy;
 mod proxy;
 mod queue;
 mod register;
@@ -100,6 +101,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,
             Command::Doctor(args) => doctor::run(global, args).await,
+            Command::Policy(args) => policy::run(args),
             Command::Log(args) => until_signal(log::run(args)).await,
             Command::Configure(args) => configure::run(global, args).await,
             Command::Cache(args) => cache::run(global, args),

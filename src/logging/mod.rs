@@ -112,7 +112,11 @@ pub fn is_off(no_log: bool) -> bool {
 fn is_logged(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Log(_) | Command::Completions(_) | Command::Man(_) | Command::CompleteTargets(_)
+        Command::Policy(_)
+            | Command::Log(_)
+            | Command::Completions(_)
+            | Command::Man(_)
+            | Command::CompleteTargets(_)
     )
 }
 

@@ -29,6 +29,7 @@ pub(super) fn label(command: &Command) -> String {
             CacheAction::Path => ("cache path", None),
         },
         Command::SshConfig(_) => ("ssh-config", None),
+        Command::Policy(_) => ("policy", None),
         Command::Log(_) => ("log", None),
         Command::Completions(_) => ("completions", None),
         Command::Man(_) => ("man", None),

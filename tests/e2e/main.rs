@@ -82,6 +82,7 @@ mod names;
 #[cfg(target_os = "linux")]
 mod orphans;
 mod outage;
+mod policy;
 mod profiles;
 mod proxies;
 mod proxies_failing;

@@ -214,7 +214,8 @@ async fn who_may_not_start_it_is_told_the_policy() {
     let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
     assert_eq!(ended.code, Some(5));
     assert!(report.what.contains("StartInstance was refused: a permission is missing"));
-    assert!(report.fix.contains(r#""Action":["ecs:StartInstance"]"#), "{}", report.fix);
+    assert!(report.fix.contains("`ecs-bridge policy start`"), "{}", report.fix);
+    assert!(report.fix.contains(r#""ecs:StartInstance""#), "{}", report.fix);
     lab.all_ended().await;
 }
 

@@ -1,7 +1,8 @@
 //! Who calls, and what they may do; and whether Session Manager is on.
 
 use super::{Exam, not_known};
-use crate::cloud::advice::{policy, switch_on};
+use crate::cloud::advice::switch_on;
+use crate::cloud::policy::Policy;
 use crate::cloud::{Error, Kind, Verdict};
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::{ExitCode, Explain as _};
@@ -64,8 +65,9 @@ impl Exam<'_> {
         let mut trouble = Trouble::of(first);
         trouble.what = format!("not permitted: {}", actions.join(", "));
         trouble.fix = Some(format!(
-            "in the RAM console, attach a policy such as this one:\n{}",
-            policy(&actions)
+            "in the RAM console, attach a policy such as this one (`ecs-bridge policy connect` \
+             prints one for all that connections need):\n{}",
+            Policy::of(&actions).compact()
         ));
         Outcome::Failed(trouble)
     }
@@ -94,7 +96,7 @@ impl Exam<'_> {
                 Outcome::Unknown(trouble.fix(format!(
                     "no session needs this permission; if none opens, attach a policy such as this \
                      one:\n{}",
-                    policy(&["ecs:DescribeCloudAssistantSettings"])
+                    Policy::of(&["ecs:DescribeCloudAssistantSettings"]).compact()
                 )))
             }
             Err(error) => Outcome::Unknown(Trouble::of(&error)),

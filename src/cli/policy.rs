@@ -1,0 +1,40 @@
+//! The command line of `policy`: types only.
+
+use clap::{Args, ValueEnum};
+
+use super::text::EXIT_CODES;
+
+pub(super) const POLICY_ABOUT: &str = "Print one RAM policy that allows all that the given uses need: the actions that \
+        ecs-bridge calls, and no others. Paste it into the RAM console (Policies > Create Policy > JSON), and \
+        attach the policy to your RAM user or role.\n\nNothing is sent, and no credentials are needed.";
+
+/// `ecs-bridge policy`
+#[derive(Args, Debug)]
+#[command(
+    after_help = POLICY_EXAMPLES,
+    after_long_help = format!("{POLICY_EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub struct Policy {
+    /// What the policy allows
+    #[arg(value_name = "USE", default_value = "connect")]
+    pub uses: Vec<PolicyUse>,
+}
+
+/// What a policy can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyUse {
+    /// proxy, forward and doctor
+    Connect,
+    /// send-key, known-hosts and --send-key
+    SendKey,
+    /// list
+    List,
+    /// proxy and forward with --start
+    Start,
+}
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  ecs-bridge policy
+  ecs-bridge policy connect send-key
+  ecs-bridge policy list > policy.json";
