@@ -19,7 +19,7 @@ fn all() -> [Agent; 5] {
 }
 
 fn asked(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == ASK).count()
+    lab.count(ASK)
 }
 
 async fn read_all(target: &mut TcpStream, len: usize) -> Vec<u8> {

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use local_cloud::{ApiFault, Lifetime, LocalCloud, Role, SessionRecord, SourceFault, SourcePart};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::forward_driver::{Forward, Server, read, text};
+use crate::forward_driver::{Forward, Server, echoes, text};
 use crate::lab::{Bridge, Lab};
 use crate::profiles::{
     ARN, KEYS, OIDC_TOKEN, PROVIDER, ROLE, calls, carries, cloud, file, instance, one,
@@ -55,8 +54,7 @@ impl Works {
     async fn echoes(&mut self) {
         let mut connection = self.forward.connect().await;
         self.connections += 1;
-        connection.write_all(b"are you there?").await.unwrap();
-        assert_eq!(read(&mut connection, 14).await, b"are you there?");
+        echoes(&mut connection).await;
     }
 
     /// Connections, one after the other, until something is true of the cloud; none fails.
@@ -167,8 +165,7 @@ async fn connections_that_come_together_share_one_question() {
         let address = address.clone();
         together.spawn(async move {
             let mut connection = TcpStream::connect(address).await.unwrap();
-            connection.write_all(b"are you there?").await.unwrap();
-            assert_eq!(read(&mut connection, 14).await, b"are you there?");
+            echoes(&mut connection).await;
         });
     }
     together.join_all().await;

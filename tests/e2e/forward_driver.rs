@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -235,6 +235,12 @@ impl Server {
         })
         .await
     }
+}
+
+/// What is sent on a connection to an echo server comes back.
+pub(crate) async fn echoes(connection: &mut TcpStream) {
+    connection.write_all(b"are you there?").await.unwrap();
+    assert_eq!(read(connection, 14).await, b"are you there?");
 }
 
 /// So many bytes, no more and no fewer.

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, Server, number, read, rest, text};
+use crate::forward_driver::{Forward, Server, echoes, number, read, rest, text};
 use crate::lab::{Lab, SOON};
 #[cfg(target_os = "linux")]
 use crate::terminal::by;
@@ -29,13 +29,8 @@ async fn echo(args: &[&str]) -> (Lab, Server, Forward) {
     (lab, server, forward)
 }
 
-async fn echoes(connection: &mut TcpStream) {
-    connection.write_all(b"are you there?").await.unwrap();
-    assert_eq!(read(connection, 14).await, b"are you there?");
-}
-
 fn started(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == START).count()
+    lab.count(START)
 }
 
 /// What cannot be taken waits, and that is not told again and again.

@@ -6,7 +6,7 @@ use local_cloud::{Agent, Instance, Pace};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::forward_driver::{Forward, Server, is_silent, number, read};
+use crate::forward_driver::{Forward, Server, echoes, is_silent, number};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
 
@@ -24,13 +24,8 @@ async fn echo(args: &[&str]) -> (Lab, Server, Forward) {
     (lab, server, forward)
 }
 
-async fn echoes(connection: &mut TcpStream) {
-    connection.write_all(b"are you there?").await.unwrap();
-    assert_eq!(read(connection, 14).await, b"are you there?");
-}
-
 fn started(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == START).count()
+    lab.count(START)
 }
 
 fn closed(forward: &Forward) -> Vec<u64> {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use local_cloud::{Action, Agent, ApiFault, Builder, Fault, Instance, LocalCloud, Pace, Point};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
-use crate::forward_driver::{Forward, Server, number, read, text};
+use crate::forward_driver::{Forward, Server, echoes, number, read, text};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
 
@@ -27,11 +26,6 @@ async fn echo(change: impl FnOnce(Builder) -> Builder, args: &[&str]) -> (Lab, S
     (lab, server, forward)
 }
 
-async fn echoes(connection: &mut TcpStream) {
-    connection.write_all(b"are you there?").await.unwrap();
-    assert_eq!(read(connection, 14).await, b"are you there?");
-}
-
 /// A connection that does what it is for, and its session's end.
 async fn one(lab: &Lab, forward: &mut Forward, number: u64) {
     echoes(&mut forward.connect().await).await;
@@ -45,7 +39,7 @@ fn refused(lab: &Lab) -> usize {
 }
 
 fn starts(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == START).count()
+    lab.count(START)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

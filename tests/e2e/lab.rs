@@ -98,6 +98,11 @@ impl Lab {
         self.cloud.wait_for_session(fits, PATIENCE).await.unwrap()
     }
 
+    /// How many calls of an action the API has had so far.
+    pub(crate) fn count(&self, action: &str) -> usize {
+        self.cloud.calls().iter().filter(|call| call.action == action).count()
+    }
+
     /// Waits until each session was ended by the API, and checks what they did until then.
     pub(crate) async fn all_ended(&self) {
         let ended = |session: &SessionRecord| session.ended_by_api && session.live == 0;

@@ -19,7 +19,7 @@ async fn lab(change: impl FnOnce(Builder) -> Builder) -> Lab {
 }
 
 fn starts(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == START).count()
+    lab.count(START)
 }
 
 /// What one session says and hears.

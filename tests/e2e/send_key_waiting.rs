@@ -160,7 +160,7 @@ async fn a_key_that_waited_long_for_its_plug_in_is_registered_again() {
 const LOOK: &str = "DescribeCloudAssistantStatus";
 
 fn looks(lab: &Lab) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == LOOK).count()
+    lab.count(LOOK)
 }
 
 /// An agent that is said to be away, and does its work nevertheless.

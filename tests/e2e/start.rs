@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::lab::{BANNER, Bridge, Lab, SOON, refusing};
+use crate::lab::{BANNER, Bridge, Ended, Lab, SOON, refusing};
 use crate::world::{INSTANCE, PATIENCE, make_key};
 
 const HELLO: &[u8] = b"SSH-2.0-target\r\n";
@@ -23,10 +23,6 @@ async fn stopped() -> Lab {
     Lab::new(instance(InstanceStatus::Stopped)).await
 }
 
-fn count(lab: &Lab, action: &str) -> usize {
-    lab.cloud.calls().iter().filter(|call| call.action == action).count()
-}
-
 /// The target finds what was said, and answers.
 async fn converse(bridge: &mut Bridge, mut far: TcpStream) {
     let mut said = vec![0; BANNER.len()];
@@ -40,6 +36,17 @@ async fn converse(bridge: &mut Bridge, mut far: TcpStream) {
     bridge.expect(b"more").await;
 }
 
+/// The first session carries what is said both ways, and ends well.
+async fn carries(lab: &Lab, mut bridge: Bridge) -> Ended {
+    bridge.send(BANNER).await;
+    let far = lab.accept().await;
+    converse(&mut bridge, far).await;
+    drop(bridge.stdin.take());
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended
+}
+
 /// Somebody else has started it: that is told, and waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_is_starting_already_is_told_of_and_waited_for() {
@@ -47,33 +54,23 @@ async fn an_instance_that_is_starting_already_is_told_of_and_waited_for() {
     let mut bridge = lab.start(&["--start"]);
     bridge.logged("ecs-bridge: i-bp1example0001 is starting\n").await;
     lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Running);
-    bridge.send(BANNER).await;
-    let far = lab.accept().await;
-    converse(&mut bridge, far).await;
-    drop(bridge.stdin.take());
-    let ended = bridge.end().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = carries(&lab, bridge).await;
     assert_eq!(ended.stderr.matches("is starting").count(), 1, "{}", ended.stderr);
-    assert_eq!(count(&lab, "StartInstance"), 0);
+    assert_eq!(lab.count("StartInstance"), 0);
     lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_instance_is_started_and_nothing_that_was_said_is_lost() {
     let lab = stopped().await;
-    let mut bridge = lab.start(&["--start"]);
-    bridge.send(BANNER).await;
-    let far = lab.accept().await;
-    converse(&mut bridge, far).await;
-    drop(bridge.stdin.take());
-    let ended = bridge.end().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let bridge = lab.start(&["--start"]);
+    let ended = carries(&lab, bridge).await;
     let lines: Vec<_> = ended.stderr.lines().collect();
     let [stopped, runs, up] = &*lines else { panic!("{lines:?}") };
     assert_eq!(*stopped, "ecs-bridge: i-bp1example0001 is stopped: it is started");
     assert_eq!(*runs, "ecs-bridge: i-bp1example0001 runs: its agent is waited for");
     assert!(up.starts_with("ecs-bridge: i-bp1example0001 is up, its agent too, after "), "{up}");
-    assert_eq!(count(&lab, "StartInstance"), 1);
+    assert_eq!(lab.count("StartInstance"), 1);
     lab.all_ended().await;
 }
 
@@ -139,8 +136,8 @@ async fn a_late_answer_says(state: InstanceStatus) {
     drop(far);
     let ended = bridge.end().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let asked = (count(&lab, "DescribeInstanceStatus"), count(&lab, "StartTerminalSession"));
-    assert_eq!((asked, count(&lab, "StartInstance")), ((1, 1), 0));
+    let asked = (lab.count("DescribeInstanceStatus"), lab.count("StartTerminalSession"));
+    assert_eq!((asked, lab.count("StartInstance")), ((1, 1), 0));
     lab.all_ended().await;
 }
 
@@ -150,13 +147,13 @@ async fn one_that_is_being_stopped_is_waited_for_first() {
     let mut bridge = lab.start(&["--start"]);
     bridge.send(BANNER).await;
     bridge.logged("is being stopped: it is started after that").await;
-    assert_eq!(count(&lab, "StartInstance"), 0);
+    assert_eq!(lab.count("StartInstance"), 0);
     lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Stopped);
     let far = lab.accept().await;
     converse(&mut bridge, far).await;
     drop(bridge.stdin.take());
     assert_eq!(bridge.end().await.code, Some(0));
-    assert_eq!(count(&lab, "StartInstance"), 1);
+    assert_eq!(lab.count("StartInstance"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,5 +281,5 @@ async fn without_it_a_stopped_instance_stays_stopped_and_the_way_is_shown() {
     let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
     assert_eq!(ended.code, Some(6));
     assert!(report.fix.contains("proxy --start"), "{}", report.fix);
-    assert_eq!(count(&lab, "StartInstance"), 0);
+    assert_eq!(lab.count("StartInstance"), 0);
 }

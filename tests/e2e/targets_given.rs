@@ -97,7 +97,7 @@ async fn what_is_no_instance_is_told_before_anything_is_sent() {
         (&["ssh", "ops@i-bp1example0001"], "ssh ops@i-bp1example0001"),
         (&["--region", "cn-hangzhou", "login", "-i", "web-1"], "ssh root@web-1.ecs"),
         (&["scp"], "scp FILE root@INSTANCE.ecs:"),
-        (&["prxoy", "web-1"], "'proxy'"),
+        (&["prxoy", "web-1"], "similar subcommands exist: 'policy', 'proxy'"),
     ] {
         let ended = run(&lab, None, args).await;
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
