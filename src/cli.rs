@@ -9,6 +9,7 @@ mod list;
 mod log;
 mod look_up;
 mod policy;
+mod process;
 mod session;
 mod settle;
 mod shell;
@@ -16,15 +17,11 @@ mod ssh_config;
 mod start;
 mod text;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{
-    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
-};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use secrecy::SecretString;
 
 use self::cache::CACHE_ABOUT;
@@ -46,16 +43,12 @@ pub use self::look_up::LookUp;
 use self::policy::POLICY_ABOUT;
 pub use self::policy::{Policy, PolicyUse};
 pub use self::session::{ConnectionType, Session};
-use self::settle::refuse;
 use self::shell::{COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, MAN_ABOUT};
 pub use self::shell::{CompleteTargets, Completions, Man};
 use self::ssh_config::SSH_CONFIG_ABOUT;
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
-use crate::explain::{ExitCode, Report};
-use crate::logging;
-use crate::public_key::{KeyError, is_private};
 use crate::spec::{self, Bind, bind};
 
 /// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
@@ -75,52 +68,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-impl Cli {
-    /// The command line of the process. A variable that is empty counts as one that is not set.
-    pub fn from_process() -> Self {
-        let command = unset_empty(Self::command());
-        // Words that are not understood are shown, and one of them may be a private key.
-        let mut words = std::env::args_os().take_while(|word| word != "--");
-        if words.any(|word| is_private(&word.to_string_lossy())) {
-            let error = KeyError::Private { path: None };
-            logging::tell(&Report::new(&error));
-            logging::usage_failed(&error);
-            std::process::exit(i32::from(ExitCode::Usage as u8));
-        }
-        let matches = command.try_get_matches().unwrap_or_else(|error| {
-            log_wrong_usage(&error);
-            refuse(&error)
-        });
-        let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
-            cli.settle()?;
-            cli.global.profile_is_given =
-                matches.value_source("profile") == Some(ValueSource::CommandLine);
-            Ok(cli)
-        });
-        parsed.unwrap_or_else(|error| {
-            log_wrong_usage(&error);
-            error.exit()
-        })
-    }
-}
-
-/// Help and the version are no failures, asked for or not.
-fn log_wrong_usage(error: &clap::Error) {
-    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if error.use_stderr() && !is_help {
-        logging::usage_failed(&logging::WrongUsage::of(error));
-    }
-}
-
-fn unset_empty(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let command = command.mut_args(|arg| match arg.get_env() {
-        Some(name) if is_empty(name) => arg.env(None::<&'static str>),
-        _ => arg,
-    });
-    command.mut_subcommands(unset_empty)
 }
 
 /// Options that every subcommand takes.

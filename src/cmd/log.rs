@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Done, Mistake, Result, home, print};
+use super::{Done, Mistake, Result, print};
 use crate::cli;
 use crate::explain::ExitCode;
 use crate::logging::{Folder, LastFailure, Name};
@@ -20,7 +20,7 @@ const CHUNK: u64 = 1 << 16;
 
 /// Runs the command.
 pub(super) async fn run(args: &cli::Log) -> Result<Done> {
-    let folder = folder().ok_or_else(|| {
+    let folder = Folder::of_process().ok_or_else(|| {
         nothing("there is no folder for the log: no home folder is known".to_owned(), "set HOME")
     })?;
     if args.path {
@@ -37,11 +37,6 @@ pub(super) async fn run(args: &cli::Log) -> Result<Done> {
         show(&folder)?;
     }
     Ok(Done::Normally)
-}
-
-/// Where this user's log is.
-pub(super) fn folder() -> Option<Folder> {
-    Folder::of_user(&|name| std::env::var_os(name), home().as_deref())
 }
 
 fn nothing(what: String, remedy: &str) -> Mistake {

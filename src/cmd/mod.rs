@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod look;
 mod man;
+mod plan;
 mod policy;
 mod proxy;
 mod queue;
@@ -28,7 +29,6 @@ mod warning;
 use std::cell::RefCell;
 use std::env;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -39,7 +39,7 @@ use crate::cli::{Cli, Command, Global, LookUp, Signature};
 use crate::cloud::{
     Client, Config, Endpoint, EndpointError, EndpointType, Region, SignatureVersion,
 };
-use crate::credentials::{self, Provider, Query, Resolved, Setting, Source};
+use crate::credentials::{self, Provider, Query, Resolved, Setting, Source, home};
 use crate::explain::{ExitCode, Explain, Report, Unwritten};
 use crate::logging;
 use crate::net::Net;
@@ -360,8 +360,4 @@ fn print(line: &dyn std::fmt::Display) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn home() -> Option<PathBuf> {
-    env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }

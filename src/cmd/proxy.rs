@@ -13,9 +13,10 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use super::agent::AgentVersions;
+use super::plan::{Ask, Plan};
 use super::queue::Queue;
 use super::register::{FRESH, Registration, check_user};
-use super::session::{Ask, Carried, Plan, Witness};
+use super::session::{Carried, Witness};
 use super::start::{Starter, carry_started_by, do_started};
 use super::target::{Finder, Found};
 use super::waiting::telling;
@@ -90,15 +91,12 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         }
         terminal::leave();
     }
-    let tell = || {
-        if !quiet && !is_open.get() {
-            let (port, instance) = (args.port, words);
-            logging::tell(&format!(
-                "ecs-bridge: waiting for a session to port {port} of {instance}"
-            ));
+    let tell_waiting = || {
+        if !is_open.get() {
+            tell(&format!("waiting for a session to port {} of {words}", args.port));
         }
     };
-    telling(tell, run.find_and_carry(&finder)).await
+    telling(tell_waiting, run.find_and_carry(&finder)).await
 }
 
 /// The command at work.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::future::{FusedFuture, LocalBoxFuture};
+use futures_util::future::FusedFuture;
 use tokio::io::AsyncRead;
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -16,9 +16,9 @@ use tracing::{debug, info};
 
 use super::Cloud;
 use super::broken::Broken;
-use super::session::{Carried, Plan, Witness, carry_only};
-use crate::cloud::TerminalSession;
-use crate::tunnel::driver::{Notice, Observer};
+use super::plan::{Plan, random};
+use super::session::{Carried, Witness, carry_only};
+use crate::tunnel::driver::Observer;
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
 /// For how long after its end a session may still be counted.
@@ -152,15 +152,9 @@ impl Pause {
     fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST_PAUSE);
-        pause.mul_f64(0.5 + random() / 2.0)
+        let part = random() as f64 / u64::MAX as f64;
+        pause.mul_f64(0.5 + part / 2.0)
     }
-}
-
-/// A number from 0 to 1. Without randomness there is no jitter, and nothing else is wrong.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// Carries a session as [`carry_only`] does. Where a quota is full it waits for a place, if the plan
@@ -249,28 +243,8 @@ struct Watch<'a, 'q, O> {
 }
 
 impl<O: Observer> Observer for Watch<'_, '_, O> {
-    fn ready(&self) {
-        self.observer.ready();
-    }
-
-    fn reached(&self) {
-        self.observer.reached();
-    }
-
-    fn notice(&self, notice: Notice) {
-        self.observer.notice(notice);
-    }
-
-    fn carried(&self, sent: u64, delivered: u64) {
-        self.observer.carried(sent, delivered);
-    }
-
-    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        self.observer.place_wanted()
-    }
-
-    fn ended(&self) {
-        self.observer.ended();
+    fn next(&self) -> Option<&dyn Observer> {
+        Some(self.observer)
     }
 
     fn closed(&self) {
@@ -282,8 +256,8 @@ impl<O: Observer> Observer for Watch<'_, '_, O> {
 }
 
 impl<O: Witness> Witness for Watch<'_, '_, O> {
-    fn started(&self, session: &TerminalSession) {
-        self.observer.started(session);
+    fn next_witness(&self) -> Option<&dyn Witness> {
+        Some(self.observer)
     }
 
     fn connected(&self) {

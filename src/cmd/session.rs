@@ -2,200 +2,69 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{FusedFuture, LocalBoxFuture, Shared};
+use futures_util::future::{FusedFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::debug;
 
-use super::agent::AgentVersions;
+use super::Cloud;
 use super::broken::Broken;
 use super::look::look_for_session;
-use super::queue::{Queue, carry_queued};
-use super::target::Found;
-use super::{Cloud, Mistake, Result};
-use crate::cli;
-use crate::cloud::{self, Client, ConnectionType, StartTerminalSession, TerminalSession};
-use crate::explain::ExitCode;
-use crate::proto::session::{Config, End, Failure, Keepalive, RemoteEnd, Session};
+use super::plan::{END_WITHIN, Plan};
+use super::queue::carry_queued;
+use crate::cloud::{self, Client, TerminalSession};
+use crate::proto::session::{End, Failure, RemoteEnd, Session};
 use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
-use crate::tunnel::driver::{Notice, Observer, Outcome, splice};
+use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
-use crate::tunnel::error::{NotDialled, SessionError, Target};
+use crate::tunnel::error::{NotDialled, SessionError};
 use crate::tunnel::hidden::Hidden;
 use crate::tunnel::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 
-/// The port on which the far side is known to speak first.
-const SSH: u16 = 22;
-/// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
-/// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
-/// given back without it too, only later. An ssh that has ended waits for this.
-const END_WITHIN: Duration = Duration::from_millis(1300);
-/// The same where nobody waits for it, until the command is asked to stop.
-const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
 /// How long both of these may take together.
 const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
 /// How long the close of a WebSocket may take, at most, before that call.
 const CLOSED_WITHIN: Duration = Duration::from_millis(600);
-/// After how much silence of this side a keepalive is sent, unless something else is asked for.
-const KEEPALIVE: Duration = Duration::from_secs(50);
-
-/// What sessions of one kind are to be like.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) target: Target,
-    connection_type: Option<ConnectionType>,
-    /// Whether the far side is known to speak first.
-    server_first: bool,
-    ready_delay: Duration,
-    keepalive: Keepalive,
-    idle_timeout: Option<Duration>,
-    linger: Duration,
-    agents: Option<(Rc<AgentVersions>, Ask)>,
-    end_within: Duration,
-    queue: Option<Rc<Queue>>,
-    /// Whether bytes of the local side may have been read for an earlier session.
-    was_read: bool,
-}
-
-/// When the version of the instance's agent is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// Beside the call that starts the session.
-    AtOnce,
-    /// Once the stream is known not to be SSH's, for which it changes nothing.
-    IfNotSsh,
-}
-
-impl Plan {
-    /// A plan from the command line.
-    ///
-    /// # Errors
-    /// When the host is not a host.
-    pub(super) fn new(target: Target, options: &cli::Session) -> Result<Self> {
-        check(&target)?;
-        let server_first = target.port == SSH;
-        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
-        Ok(Self {
-            target,
-            connection_type: options.connection_type.map(|kind| match kind {
-                cli::ConnectionType::Internet => ConnectionType::Internet,
-                cli::ConnectionType::Intranet => ConnectionType::Intranet,
-            }),
-            server_first,
-            ready_delay: Duration::from_secs_f64(options.ready_delay),
-            keepalive: match options.keepalive.map(seconds) {
-                None => Keepalive::ByAgent(KEEPALIVE),
-                Some(None) => Keepalive::Never,
-                Some(Some(after)) => Keepalive::Always(after),
-            },
-            idle_timeout: seconds(options.idle_timeout),
-            linger: Duration::from_secs(options.linger),
-            agents: None,
-            end_within: END_WITHIN,
-            queue: None,
-            was_read: false,
-        })
-    }
-
-    /// The same for sessions whose EndTerminalSession nobody waits for.
-    pub(super) fn unawaited(self) -> Self {
-        Self { end_within: END_WITHIN_UNAWAITED, ..self }
-    }
-
-    /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
-    /// nothing.
-    pub(super) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
-        let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
-        Self { agents, ..self }
-    }
-
-    /// The same for sessions that wait for a place where a quota is full.
-    pub(super) fn queued(self, queue: &Rc<Queue>) -> Self {
-        Self { queue: Some(Rc::clone(queue)), ..self }
-    }
-
-    /// The same for a further session of a local side that has been read already.
-    pub(super) fn again(&self) -> Self {
-        Self { was_read: true, ..self.clone() }
-    }
-
-    /// Whether bytes of the local side may have been read for an earlier session.
-    pub(super) fn was_read(&self) -> bool {
-        self.was_read
-    }
-
-    pub(super) fn queue(&self) -> Option<&Queue> {
-        self.queue.as_deref()
-    }
-
-    /// What is known of the instance's agent, and what is asked for.
-    fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
-        match &self.agents {
-            Some((agents, ask)) => {
-                (agents.look_up(cloud, &self.target.instance), *ask == Ask::AtOnce)
-            }
-            None => (std::future::pending().boxed_local().shared(), false),
-        }
-    }
-
-    /// The same for the instance that was found.
-    pub(super) fn to(&self, found: &Found) -> Self {
-        let (instance, name) = (found.id.clone(), found.name.clone());
-        Self { target: Target { instance, name, ..self.target.clone() }, ..self.clone() }
-    }
-
-    /// The same for a session in which nothing is to be said: a target that should speak first and
-    /// does not is told like any other.
-    pub(super) fn for_listening(&self) -> Self {
-        Self { server_first: false, ..self.clone() }
-    }
-
-    fn request(&self) -> StartTerminalSession {
-        let mut request = StartTerminalSession::to_port(&self.target.instance, self.target.port);
-        request.target_server = self.target.remote_host.clone();
-        request.connection_type = self.connection_type;
-        request
-    }
-
-    fn config(&self) -> Config {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        Config {
-            server_first: self.server_first,
-            ready_delay: self.ready_delay,
-            keepalive: self.keepalive,
-            idle_timeout: self.idle_timeout,
-            linger: self.linger,
-            random: random(),
-            ..Config::new(unix_ms)
-        }
-    }
-}
-
 /// An observer that is also told which session it is.
 pub(super) trait Witness: Observer {
+    /// The one that is told what this one does not take for itself; see [`Observer::next`].
+    fn next_witness(&self) -> Option<&dyn Witness> {
+        None
+    }
+
     /// The API has started the session.
-    fn started(&self, _session: &TerminalSession) {}
+    fn started(&self, session: &TerminalSession) {
+        if let Some(next) = self.next_witness() {
+            next.started(session);
+        }
+    }
 
     /// Whether it waits for a place where a quota is full.
     fn may_wait(&self) -> bool {
-        true
+        self.next_witness().is_none_or(|next| next.may_wait())
     }
 
     /// The gateway has accepted it.
-    fn connected(&self) {}
+    fn connected(&self) {
+        if let Some(next) = self.next_witness() {
+            next.connected();
+        }
+    }
 
     /// The API has ended it, or did not answer in time.
-    fn given_back(&self) {}
+    fn given_back(&self) {
+        if let Some(next) = self.next_witness() {
+            next.given_back();
+        }
+    }
 }
 
 /// How a session that did not fail went.
@@ -361,24 +230,8 @@ struct Watch<'a, O> {
 }
 
 impl<O: Observer> Observer for Watch<'_, O> {
-    fn ready(&self) {
-        self.observer.ready();
-    }
-
-    fn reached(&self) {
-        self.observer.reached();
-    }
-
-    fn notice(&self, notice: Notice) {
-        self.observer.notice(notice);
-    }
-
-    fn carried(&self, sent: u64, delivered: u64) {
-        self.observer.carried(sent, delivered);
-    }
-
-    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        self.observer.place_wanted()
+    fn next(&self) -> Option<&dyn Observer> {
+        Some(self.observer)
     }
 
     fn ended(&self) {
@@ -485,28 +338,4 @@ async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
         Ok(Err(error)) => debug!("cannot end the session: {error}"),
         Err(_) => debug!("the API did not answer in time whether the session is ended"),
     }
-}
-
-/// A seed. Without randomness there is no jitter, and nothing else is wrong.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_ne_bytes(bytes)
-}
-
-fn check(target: &Target) -> Result<()> {
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    if let Some(host) = &target.remote_host
-        && (host.is_empty() || host.len() > 128 || host.contains(odd))
-    {
-        return Err(Mistake {
-            what: format!("{host:?} is not a host"),
-            remedy: "give --remote-host a name or an address of at most 128 characters, as the \
-                     instance would use it"
-                .to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
-    }
-    Ok(())
 }

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
@@ -15,12 +14,13 @@ use super::Result;
 use super::broken::Broken;
 use super::command::Failed;
 use super::look::not_running;
-use super::session::{Carried, Plan, Witness, carry};
+use super::plan::Plan;
+use super::session::{Carried, Witness, carry};
 use super::target::Found;
 use crate::cli;
-use crate::cloud::{Client, InstanceState, TerminalSession};
+use crate::cloud::{Client, InstanceState};
 use crate::explain::{ExitCode, Explain};
-use crate::tunnel::driver::{Notice, Observer};
+use crate::tunnel::driver::Observer;
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::Finding;
 use crate::tunnel::rewind::Rewind;
@@ -360,6 +360,10 @@ struct Watch<'a, O> {
 }
 
 impl<O: Observer> Observer for Watch<'_, O> {
+    fn next(&self) -> Option<&dyn Observer> {
+        Some(self.observer)
+    }
+
     fn ready(&self) {
         if self.is_down.get() {
             return;
@@ -367,47 +371,11 @@ impl<O: Observer> Observer for Watch<'_, O> {
         self.is_open.set(true);
         self.observer.ready();
     }
-
-    fn reached(&self) {
-        self.observer.reached();
-    }
-
-    fn notice(&self, notice: Notice) {
-        self.observer.notice(notice);
-    }
-
-    fn carried(&self, sent: u64, delivered: u64) {
-        self.observer.carried(sent, delivered);
-    }
-
-    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        self.observer.place_wanted()
-    }
-
-    fn ended(&self) {
-        self.observer.ended();
-    }
-
-    fn closed(&self) {
-        self.observer.closed();
-    }
 }
 
 impl<O: Witness> Witness for Watch<'_, O> {
-    fn started(&self, session: &TerminalSession) {
-        self.observer.started(session);
-    }
-
-    fn may_wait(&self) -> bool {
-        self.observer.may_wait()
-    }
-
-    fn connected(&self) {
-        self.observer.connected();
-    }
-
-    fn given_back(&self) {
-        self.observer.given_back();
+    fn next_witness(&self) -> Option<&dyn Witness> {
+        Some(self.observer)
     }
 }
 

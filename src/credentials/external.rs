@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::json::{self, Names, Parts};
 use super::lease::Lease;
-use super::{Error, Source};
+use super::{Error, Source, shell_words};
 use crate::terminal::Foreground;
 
 /// How long the program may take.
@@ -109,13 +109,8 @@ impl Problem {
 
 /// Splits a command into its words.
 pub(super) fn words(command: &str) -> Result<Vec<String>, Problem> {
-    // Where it separates folders, a backslash quotes nothing.
-    let split = match cfg!(windows) {
-        true => shlex::split(&command.replace('\\', r"\\")),
-        false => shlex::split(command),
-    };
     let is_command = |words: &Vec<String>| words.first().is_some_and(|word| !word.is_empty());
-    split.filter(is_command).ok_or(Problem::NotACommand)
+    shell_words(command).filter(is_command).ok_or(Problem::NotACommand)
 }
 
 /// Runs the command and reads what it prints.

@@ -157,7 +157,7 @@ impl<'a> Query<'a> {
             config: Some(file),
             env: &own_variable,
             now: SystemTime::now(),
-            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            home: home(),
             ini_only: false,
         }
     }
@@ -207,6 +207,20 @@ pub(crate) fn mask(id: &str) -> String {
         (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),
         _ => "…".to_owned(),
     }
+}
+
+/// The words of a command line, as a shell splits it; `None` where a quote is not closed.
+pub(crate) fn shell_words(command: &str) -> Option<Vec<String>> {
+    // Where it separates folders, a backslash quotes nothing.
+    match cfg!(windows) {
+        true => shlex::split(&command.replace('\\', r"\\")),
+        false => shlex::split(command),
+    }
+}
+
+/// The user's home folder.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
 /// A name as it has to be typed into a shell.

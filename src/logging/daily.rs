@@ -20,10 +20,10 @@ use tracing_subscriber::layer::Context;
 
 use super::failure::{self, LastFailure};
 use crate::cache;
+use crate::credentials::home;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long files are kept.
-pub(super) const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const KEPT: Duration = Duration::from_secs(7 * cache::DAY.as_secs());
 /// The most that all files may have, in bytes.
 const MOST: u64 = 10_000_000;
 /// After so many bytes a day's log goes on in another file.
@@ -70,9 +70,14 @@ impl Name {
 }
 
 impl Folder {
+    /// The log folder of the user that this process runs for.
+    pub fn of_process() -> Option<Self> {
+        Self::of_user(&|name| std::env::var_os(name), home().as_deref())
+    }
+
     /// The user's log folder; `env` gives a variable of the environment. `None` if there is no home
     /// folder.
-    pub fn of_user(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Option<Self> {
+    fn of_user(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Option<Self> {
         let given = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         if let Some(state) = given("XDG_STATE_HOME") {
             return Some(Self(state.join("ecs-bridge").join("log")));
@@ -145,7 +150,7 @@ impl Folder {
             self.delete(&name);
             total -= length;
         }
-        failure::sweep(&self.0, DAY, now);
+        failure::sweep(&self.0, cache::DAY, now);
     }
 
     fn delete(&self, name: &Name) {

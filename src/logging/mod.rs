@@ -122,9 +122,7 @@ fn is_logged(command: &Command) -> bool {
 
 /// Opens the daily log and writes down which command begins.
 fn start_daily(label: String, command: String) {
-    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-    let folder = Folder::of_user(&|name| std::env::var_os(name), home.as_deref());
-    let log = DAILY.get_or_init(|| DailyLog::new(folder, label));
+    let log = DAILY.get_or_init(|| DailyLog::new(Folder::of_process(), label));
     let version = env!("CARGO_PKG_VERSION");
     log.line("INFO", &format!("begin: {command} (version {version})"));
     let _ = COMMAND.set(command);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{SSH, printed};
+use crate::credentials::shell_words;
 use crate::explain::printable;
 
 /// How long it may take: the configuration may have commands that are run for it.
@@ -40,11 +41,7 @@ pub(crate) async fn options(host: &str) -> Result<Options, String> {
 
 /// The words of a command that `ssh -G` shows. One that does not come apart is one word.
 pub(crate) fn words(command: &str) -> Vec<String> {
-    let split = match cfg!(windows) {
-        true => shlex::split(&command.replace('\\', r"\\")),
-        false => shlex::split(command),
-    };
-    let words = split.unwrap_or_else(|| vec![command.to_owned()]);
+    let words = shell_words(command).unwrap_or_else(|| vec![command.to_owned()]);
     words.iter().map(|word| word.replace("%%", "%")).collect()
 }
 

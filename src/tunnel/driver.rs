@@ -72,31 +72,63 @@ pub enum Notice {
 
 /// Told what happens while a session is carried.
 pub trait Observer {
+    /// The observer that is told what this one does not take for itself.
+    fn next(&self) -> Option<&dyn Observer> {
+        None
+    }
+
     /// Local bytes flow from now on.
-    fn ready(&self) {}
+    fn ready(&self) {
+        if let Some(next) = self.next() {
+            next.ready();
+        }
+    }
 
     /// The target is taken to be listening: it has spoken, or the agent has had the time to dial it.
     /// Never before [`Self::ready`].
-    fn reached(&self) {}
+    fn reached(&self) {
+        if let Some(next) = self.next() {
+            next.reached();
+        }
+    }
 
     /// Something that the user should be told.
-    fn notice(&self, _notice: Notice) {}
+    fn notice(&self, notice: Notice) {
+        if let Some(next) = self.next() {
+            next.notice(notice);
+        }
+    }
 
     /// So many bytes have been carried in all, from the local side and to it.
-    fn carried(&self, _sent: u64, _delivered: u64) {}
+    fn carried(&self, sent: u64, delivered: u64) {
+        if let Some(next) = self.next() {
+            next.carried(sent, delivered);
+        }
+    }
 
     /// Waits until another session needs the place of this one, which lingers after the local end of
     /// file. Cancel-safe.
     fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
+        match self.next() {
+            Some(next) => next.place_wanted(),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     /// The session has ended. What it still has to deliver is delivered.
-    fn ended(&self) {}
+    fn ended(&self) {
+        if let Some(next) = self.next() {
+            next.ended();
+        }
+    }
 
     /// The WebSocket is closed, which can be well before the local side has taken all its bytes:
     /// time to end the session with the API.
-    fn closed(&self) {}
+    fn closed(&self) {
+        if let Some(next) = self.next() {
+            next.closed();
+        }
+    }
 }
 
 /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket

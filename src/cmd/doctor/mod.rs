@@ -21,13 +21,13 @@ use tokio::time::{Instant, timeout};
 
 use self::openssh::Through;
 use super::target::{Finder, Found};
-use super::{Cloud, Done, Plain, Result, log, print};
+use super::{Cloud, Done, Plain, Result, print};
 use crate::cache::DAY;
 use crate::cli::{self, Global};
 use crate::cloud::{AgentStatus, InstanceState, Times};
 use crate::doctor::{Check, Outcome, Trouble, exit_code, show, take};
 use crate::explain::{ExitCode, Explain};
-use crate::logging::{self, LastFailure};
+use crate::logging::{self, Folder, LastFailure};
 use crate::openssh::Ssh;
 use crate::shutdown::Signals;
 
@@ -128,7 +128,7 @@ fn last_failure(global: &Global) -> Option<LastFailure> {
     if logging::is_off(global.no_log) {
         return None;
     }
-    let failure = LastFailure::read(&log::folder()?)?;
+    let failure = LastFailure::read(&Folder::of_process()?)?;
     failure.age(SystemTime::now()).is_some_and(|age| age < DAY).then_some(failure)
 }
 

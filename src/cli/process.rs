@@ -1,0 +1,59 @@
+//! From the words of the process to a command.
+
+use std::ffi::OsStr;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use super::Cli;
+use super::settle::refuse;
+use crate::explain::{ExitCode, Report};
+use crate::logging;
+use crate::public_key::{KeyError, is_private};
+
+impl Cli {
+    /// The command line of the process. A variable that is empty counts as one that is not set.
+    pub fn from_process() -> Self {
+        let command = unset_empty(Self::command());
+        // Words that are not understood are shown, and one of them may be a private key.
+        let mut words = std::env::args_os().take_while(|word| word != "--");
+        if words.any(|word| is_private(&word.to_string_lossy())) {
+            let error = KeyError::Private { path: None };
+            logging::tell(&Report::new(&error));
+            logging::usage_failed(&error);
+            std::process::exit(i32::from(ExitCode::Usage as u8));
+        }
+        let matches = command.try_get_matches().unwrap_or_else(|error| {
+            log_wrong_usage(&error);
+            refuse(&error)
+        });
+        let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
+            cli.settle()?;
+            cli.global.profile_is_given =
+                matches.value_source("profile") == Some(ValueSource::CommandLine);
+            Ok(cli)
+        });
+        parsed.unwrap_or_else(|error| {
+            log_wrong_usage(&error);
+            error.exit()
+        })
+    }
+}
+
+/// Help and the version are no failures, asked for or not.
+fn log_wrong_usage(error: &clap::Error) {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && !is_help {
+        logging::usage_failed(&logging::WrongUsage::of(error));
+    }
+}
+
+fn unset_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(None::<&'static str>),
+        _ => arg,
+    });
+    command.mut_subcommands(unset_empty)
+}
