@@ -1,5 +1,5 @@
 //! What fuzzers drive: one function for each target of `fuzz/`, which takes any bytes and panics
-//! where something does not hold that always has to.
+//! where something does not hold that always has to. Those of the stream are in `session_manager_proto::fuzzing`.
 //!
 //! The functions stand beside what they try, in files called `fuzzed`. The inputs of `fuzz/seeds`
 //! are where fuzzers begin; each one is tried by an ordinary `cargo test` too.
@@ -7,23 +7,22 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use session_manager_proto::session::Failure;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::cloud::fuzzed::{Found, answer, assert_reported};
 use crate::explain::Explain;
-use crate::proto::session::Failure;
+use crate::keys::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
 use crate::tunnel::dial::{DialError, address};
 use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
 
-/// A message of the gateway: [`crate::proto::frame`].
-pub fn frame(message: &[u8]) {
-    crate::proto::fuzzed::frame(message);
-}
-
-/// All that can happen to a session, in any order: [`crate::proto::session`].
-pub fn session(script: &[u8]) {
-    crate::proto::session::fuzzed::session(script);
+/// The bytes that an SSH server sends, in pieces: what is found is a host key. [`crate::keys::host_key`].
+pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+    let mut watch = HostKeyWatch::default();
+    for piece in pieces {
+        assert!(watch.look(piece.as_ref()).is_none_or(|key| is_plain_key(&key)));
+    }
 }
 
 /// Profile files, and what chooses among the profiles: [`crate::credentials`].
@@ -82,8 +81,6 @@ fn not_opened(finding: Finding) -> impl Explain {
 mod tests {
     use std::path::Path;
 
-    use proptest::prelude::*;
-
     use super::*;
 
     fn replay(name: &str, target: fn(&[u8])) {
@@ -101,18 +98,7 @@ mod tests {
 
     #[test]
     fn every_seed_of_each_target_is_tried() {
-        replay("frame", frame);
-        replay("session", session);
         replay("config", config);
         replay("answers", answers);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
-
-        #[test]
-        fn whatever_happens_to_a_session(script in proptest::collection::vec(any::<u8>(), 0..500)) {
-            session(&script);
-        }
     }
 }

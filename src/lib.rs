@@ -14,7 +14,8 @@
 //! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
 //! - [`tunnel`]: the async half of a session: dial, splice.
 //! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
-//! - [`proto`]: the rules of the stream, as a pure machine.
+//! - `session-manager-proto`, a crate of its own: the rules of the stream, as a pure machine. [`keys`]: the
+//!   host key that a server shows.
 //! - [`target`]: which instance is meant. [`terminal`]: that of the process. [`table`]: rows for people.
 //! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
 //!   them. [`cache`]: what is remembered from one run to the next.
@@ -33,11 +34,11 @@ pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod keys;
 pub mod logging;
 pub mod net;
 mod openssh;
 pub mod prompt;
-pub mod proto;
 pub mod proxy;
 pub mod public_key;
 pub mod replace;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| ecs_bridge::fuzzing::frame(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| session_manager_proto::fuzzing::frame(input));

@@ -10,7 +10,7 @@ use super::client::{Answer, Call, Client, random_hex};
 use super::error::Error;
 use super::sign::Params;
 use super::transport::Problem;
-use crate::proto::generation::{AgentVersion, Generation};
+use session_manager_proto::generation::{AgentVersion, Generation};
 
 const VERSION: &str = "2014-05-26";
 

@@ -13,7 +13,7 @@ use super::{Cloud, Done, Mistake, Result, cache, print};
 use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
 use crate::explain::{ExitCode, Explain, printable};
-use crate::proto::host_key::{HostKeyWatch, is_plain_key};
+use crate::keys::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
 use crate::tunnel::endpoint::{self, LocalWrite as _};
 

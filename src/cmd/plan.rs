@@ -13,9 +13,9 @@ use super::{Cloud, Mistake, Result};
 use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
 use crate::explain::ExitCode;
-use crate::proto::session::{Config, Keepalive};
 use crate::tunnel::error::Target;
 use crate::tunnel::wire::AgentLookUp;
+use session_manager_proto::session::{Config, Keepalive};
 
 /// The port on which the far side is known to speak first.
 const SSH: u16 = 22;

@@ -26,7 +26,6 @@ use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
 use crate::logging;
-use crate::proto::session::End;
 use crate::public_key::{self, PublicKey};
 use crate::shutdown::Signals;
 use crate::target::is_id;
@@ -35,6 +34,7 @@ use crate::tunnel::driver::{LocalError, Notice, Observer, Outcome};
 use crate::tunnel::endpoint::{self, Endpoint, LocalWrite};
 use crate::tunnel::error::Target;
 use crate::tunnel::gate::Gate;
+use session_manager_proto::session::End;
 
 /// How long a registration that has failed lets the session be started that is to be ended.
 const STARTED_WITHIN: Duration = Duration::from_secs(15);

@@ -19,13 +19,13 @@ use super::look::look_for_session;
 use super::plan::{END_WITHIN, Plan};
 use super::queue::carry_queued;
 use crate::cloud::{self, Client, TerminalSession};
-use crate::proto::session::{End, Failure, RemoteEnd, Session};
 use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 use crate::tunnel::error::{NotDialled, SessionError};
 use crate::tunnel::hidden::Hidden;
 use crate::tunnel::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
+use session_manager_proto::session::{End, Failure, RemoteEnd, Session};
 
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);

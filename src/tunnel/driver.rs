@@ -25,8 +25,8 @@ pub use super::finish::LocalError;
 use super::finish::{is_gone, plain};
 use super::sleep::SleepWatch;
 use super::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
-use crate::proto::generation::Generation;
-use crate::proto::session::{Disconnect, End, Session};
+use session_manager_proto::generation::Generation;
+use session_manager_proto::session::{Disconnect, End, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);

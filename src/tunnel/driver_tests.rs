@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
-use crate::proto::frame::{Frame, FrameType, Sequence, Version};
-use crate::proto::session::{Config, Failure, Keepalive};
 use crate::tunnel::hidden::Hidden;
+use session_manager_proto::frame::{Frame, FrameType, Sequence, Version};
+use session_manager_proto::session::{Config, Failure, Keepalive};
 
 /// More than all the queues on the way to the local side take.
 const MUCH: usize = 300_000;

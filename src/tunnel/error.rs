@@ -9,9 +9,9 @@ use super::reason::{AGENT, START, again, is_of_target};
 use crate::cloud::UPDATE_AGENT;
 use crate::cloud::advice::switch_on;
 use crate::explain::{ExitCode, Explain};
-use crate::proto::session::{Disconnect, Failure};
-use crate::proto::status::ReasonKind;
 use crate::tls::Fault;
+use session_manager_proto::session::{Disconnect, Failure};
+use session_manager_proto::status::ReasonKind;
 
 /// Where a session leads, for messages.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::dial::Socket;
 use super::endpoint::LocalWrite;
-use crate::proto::session::Session;
+use session_manager_proto::session::Session;
 
 /// What can be wrong with a local side.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::proto::frame::{Frame, FrameType};
 use crate::scrub::Scrub;
+use session_manager_proto::frame::{Frame, FrameType};
 
 /// The states whose text is shown (PROTOCOL.md, 3): Aborted, Closed, Exited.
 const WITH_TEXT: [u8; 3] = [2, 5, 6];
@@ -54,7 +54,7 @@ impl Hidden {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::frame::{Sequence, Version};
+    use session_manager_proto::frame::{Sequence, Version};
 
     const URL: &str = "wss://h/session?sessionid=s-0001&token=t%2Bk";
 

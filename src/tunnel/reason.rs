@@ -2,8 +2,8 @@
 
 use super::error::SessionError;
 use crate::cloud::UPDATE_AGENT;
-use crate::proto::session::Failure;
-use crate::proto::status::{Reason, ReasonKind};
+use session_manager_proto::session::Failure;
+use session_manager_proto::status::{Reason, ReasonKind};
 
 pub(super) const AGENT: &str = "check that the instance runs and that its Cloud Assistant agent is online \
     (ECS console > Cloud Assistant > ECS Instances); on the instance: `systemctl restart \

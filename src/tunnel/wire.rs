@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::dial::Socket;
 use super::hidden::Hidden;
-use crate::proto::generation::Generation;
+use session_manager_proto::generation::Generation;
 
 /// A way to a gateway: the socket that there is, and how to get another one for the same session.
 pub struct Wire<'a> {

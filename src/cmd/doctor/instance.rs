@@ -8,8 +8,8 @@ use crate::cmd::look::{missing, not_running, offline, too_old, version, without_
 use crate::cmd::target::{Finder, Found};
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::ExitCode;
-use crate::proto::generation::{AgentVersion, Generation};
 use crate::tunnel::error::Finding;
+use session_manager_proto::generation::{AgentVersion, Generation};
 
 impl Exam<'_> {
     /// There is such an instance.

@@ -14,9 +14,9 @@ use crate::cmd::target::Found;
 use crate::credentials::shell_word;
 use crate::doctor::{Outcome, Trouble};
 use crate::explain::{ExitCode, printable};
-use crate::proto::session::End;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::Target;
+use session_manager_proto::session::End;
 
 /// How long a session may take to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(18);

@@ -16,12 +16,12 @@ use crate::cmd::Result;
 use crate::cmd::plan::Plan;
 use crate::cmd::session::{Carried, Witness};
 use crate::cmd::warning::Warning;
-use crate::proto::session::End;
 use crate::tunnel::driver::{Notice, Observer};
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::Target;
 use crate::tunnel::late::{Attach, Late, late};
 use crate::tunnel::socket::{ReadHalf, WriteHalf};
+use session_manager_proto::session::End;
 
 /// The local side of a channel, which may come after it.
 pub(super) type Local = Endpoint<Late<ReadHalf>, Late<WriteHalf>>;

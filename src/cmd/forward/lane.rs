@@ -16,10 +16,10 @@ use crate::cmd::plan::Plan;
 use crate::cmd::session::Carried;
 use crate::cmd::warning::Warning;
 use crate::explain::ExitCode;
-use crate::proto::session::End;
 use crate::tunnel::driver::Outcome;
 use crate::tunnel::endpoint::LocalWrite as _;
 use crate::tunnel::socket::{self, ReadHalf, WriteHalf};
+use session_manager_proto::session::End;
 
 /// How much longer than asked for a channel is kept that has no successor yet.
 const OVERDUE: Duration = Duration::from_secs(10);

@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::{Driver, LocalError, Observer, Outcome};
-use crate::proto::session::{Arrived, End, Failure, RemoteEnd};
-use crate::proto::status::ReasonKind;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::{Rest, close};
+use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd};
+use session_manager_proto::status::ReasonKind;
 
 /// How long the gateway may take to answer the WebSocket's close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(400);

@@ -10,12 +10,12 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
 use super::{Driver, Notice, Observer};
-use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
-use crate::proto::status::ReasonKind;
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::plain;
 use crate::tunnel::wire::NotRedialled;
+use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
+use session_manager_proto::status::ReasonKind;
 
 impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     /// Drops a socket that is no good any more, and makes another one.

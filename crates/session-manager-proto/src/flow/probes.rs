@@ -1,0 +1,497 @@
+//! WebSocket pings: each answer tells that all before it has arrived and how late it was, and that the
+//! gateway is still there.
+//!
+//! A WebSocket ping is answered in its turn (RFC 6455, 5.5.2), so whoever answers has read what came
+//! before. An answer to a later one, or an acknowledgement, will do as well. Whether a gateway answers
+//! pings at all is not known (PROTOCOL.md, 6): nothing waits for one that never has, and its silence
+//! means nothing.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::window::Arrival;
+use crate::frame::MAX_PAYLOAD;
+
+/// No two pings behind Input are closer together.
+const APART: Duration = Duration::from_millis(75);
+/// A ping is due behind a full frame, or so much of what a second may carry.
+const SHARE: u64 = 16;
+/// And before anything else is sent behind this much, and this many frames.
+const OVERDUE_SHARE: u64 = 8;
+const OVERDUE_FRAMES: u64 = 5;
+/// Input that waits for an answer asks again so often.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// So many may be unanswered, at first and once one was answered.
+const UNANSWERED: [usize; 2] = [8, 64];
+/// A far side that says other things for so long answers no more. Pauses count for so much: after an
+/// outage other things may come first.
+const GIVE_UP: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A ping is due after so long without one.
+const EVERY: Duration = Duration::from_secs(20);
+/// After so much silence a gateway that has answered before is taken to be gone.
+const SILENT: Duration = Duration::from_secs(60);
+/// How much longer while something waits to be taken: whoever does not read does not answer either, and
+/// may go on in a moment.
+const NOT_READING: Duration = Duration::from_secs(5);
+/// How long a gateway that has answered before may take to answer once this machine has slept.
+const AFTER_SLEEP: Duration = Duration::from_secs(2);
+
+/// A way is taken to be no longer than this: what takes longer may have been held up.
+const LONGEST: Duration = Duration::from_millis(500);
+/// What a way usually takes is the least of this time and the one before, of so many answers each.
+const LATELY: Duration = Duration::from_secs(10);
+const ANSWERS: u32 = 8;
+
+/// The pings of one socket.
+#[derive(Debug)]
+pub(crate) struct Pings {
+    waiting: VecDeque<Ping>,
+    began: Instant,
+    /// The number of the last one.
+    number: u32,
+    /// When it was sent.
+    last: Option<Instant>,
+    /// The position that was asked about.
+    asked: u64,
+    /// The position up to which all has arrived, and when it last grew.
+    arrived: u64,
+    last_arrival: Option<Instant>,
+    usual: Usual,
+    far: Far,
+    /// When something else was last heard, and for how long since the last answer.
+    heard: Option<Instant>,
+    alive: Duration,
+    /// Since when nothing at all was heard.
+    silent_since: Instant,
+    /// Since when this machine is awake again, until something is heard.
+    awake_since: Option<Instant>,
+}
+
+/// What is known of the far side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Far {
+    #[default]
+    Unknown,
+    Answers,
+    /// It did, and does no more.
+    Silent,
+}
+
+/// One that was not answered.
+#[derive(Debug)]
+struct Ping {
+    number: u32,
+    at: Instant,
+    /// How many payload bytes were sent before it.
+    position: u64,
+    /// The Input before it, whose acknowledgement is as good as an answer.
+    input: Option<u32>,
+    /// Whether its answer may have come, and waits to be read.
+    unread: bool,
+}
+
+/// What is sent, and how much may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    /// How many payload bytes were sent.
+    pub(crate) position: u64,
+    /// What a second may carry.
+    pub(crate) second: u64,
+    /// Whether more waits for an answer.
+    pub(crate) waits: bool,
+}
+
+impl Pings {
+    /// Those of a socket that is there since `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            began: now,
+            number: 0,
+            last: None,
+            asked: 0,
+            arrived: 0,
+            last_arrival: None,
+            usual: Usual::default(),
+            far: Far::default(),
+            heard: None,
+            alive: Duration::ZERO,
+            silent_since: now,
+            awake_since: None,
+        }
+    }
+
+    /// Whether the far side has ever answered.
+    pub(crate) fn were_answered(&self) -> bool {
+        self.far != Far::Unknown
+    }
+
+    /// The position up to which all that was sent is known to have arrived.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// When that was last known of more than before.
+    pub(crate) fn last_arrival(&self) -> Option<Instant> {
+        self.last_arrival
+    }
+
+    /// When the next sign of life of this side is due.
+    pub(crate) fn sign_of_life_at(&self) -> Instant {
+        self.last.unwrap_or(self.began) + EVERY
+    }
+
+    /// A sign of life was given without asking for one.
+    pub(crate) fn signed(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// When the gateway is taken to be gone unless something is heard. `waits` says whether there is
+    /// something that it does not take.
+    pub(crate) fn gone_at(&self, waits: bool) -> Option<Instant> {
+        let patience = if waits { SILENT + NOT_READING } else { SILENT };
+        self.were_answered().then(|| match self.awake_since {
+            Some(since) => since + AFTER_SLEEP,
+            None => self.silent_since + patience,
+        })
+    }
+
+    /// How that is told.
+    pub(crate) fn gone(&self) -> String {
+        match self.awake_since {
+            Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
+            None => {
+                format!("nothing was heard for {} s, not even an answer to pings", SILENT.as_secs())
+            }
+        }
+    }
+
+    /// This machine has slept: whether the gateway is still there is asked at once.
+    pub(crate) fn handle_slept(&mut self, now: Instant) {
+        self.awake_since = Some(now);
+        self.last = now.checked_sub(EVERY).or(self.last);
+    }
+
+    /// Whether the far side answers, so that what it has not answered may be under way.
+    pub(crate) fn are_answered(&self) -> bool {
+        self.far == Far::Answers
+    }
+
+    /// When the next one is due behind what was sent; nothing is behind what nobody sends.
+    pub(crate) fn due_at(&self, now: Instant, sending: Sending) -> Option<Instant> {
+        let most = UNANSWERED[usize::from(self.are_answered())];
+        if self.far == Far::Silent || self.waiting.len() >= most {
+            return None;
+        }
+        let unasked = sending.position - self.asked;
+        let is_due = unasked >= (sending.second / SHARE).clamp(1, MAX_PAYLOAD as u64);
+        let pause = match unasked {
+            1.. if is_due || sending.waits || self.number == 0 => APART,
+            0 if sending.waits => ASK_AGAIN,
+            _ => return None,
+        };
+        Some(self.last.map_or(now, |last| last + pause))
+    }
+
+    /// Whether one that is due may wait no longer for what else can be sent at once.
+    pub(crate) fn is_overdue(&self, sending: Sending) -> bool {
+        let frames = OVERDUE_FRAMES * MAX_PAYLOAD as u64;
+        sending.position - self.asked > (sending.second / OVERDUE_SHARE).max(frames)
+    }
+
+    /// The payload of a ping that is sent now, behind `position` bytes.
+    pub(crate) fn send(&mut self, now: Instant, position: u64, input: Option<u32>) -> Bytes {
+        self.number = self.number.wrapping_add(1);
+        self.last = Some(now);
+        self.asked = position;
+        if self.far != Far::Silent && self.waiting.len() < UNANSWERED[1] {
+            let number = self.number;
+            self.waiting.push_back(Ping { number, at: now, position, input, unread: false });
+        }
+        Bytes::copy_from_slice(&self.number.to_be_bytes())
+    }
+
+    /// A pong has come. What it tells, if it is an answer.
+    pub(crate) fn answer(&mut self, now: Instant, payload: &[u8]) -> Option<Arrival> {
+        let number = u32::from_be_bytes(payload.try_into().ok()?);
+        let known = self.waiting.iter().position(|ping| ping.number == number)?;
+        if self.far == Far::Unknown {
+            self.far = Far::Answers;
+        }
+        self.alive = Duration::ZERO;
+        self.note_heard(now);
+        let ping = self.waiting.drain(..=known).next_back()?;
+        self.note_arrived(now, ping.position);
+        let took = now.saturating_duration_since(ping.at);
+        // The first one may have been held up as well as any other.
+        let usual = self.usual.least().unwrap_or_default();
+        if !ping.unread {
+            self.usual.learn(now, took.min(LONGEST));
+        }
+        Some(ping.arrived(now, usual))
+    }
+
+    /// Input has been acknowledged.
+    pub(crate) fn acknowledged(&mut self, now: Instant, up_to: u32) -> Option<Arrival> {
+        let usual = self.usual.least()?;
+        // The greater half of all distances is behind.
+        let is_covered = |input: u32| up_to.wrapping_sub(input) <= u32::MAX / 2;
+        let known = self.waiting.iter().rposition(|ping| ping.input.is_some_and(is_covered))?;
+        let arrived = self.waiting.get(known)?.arrived(now, usual);
+        self.note_arrived(now, arrived.position);
+        self.waiting.drain(..known);
+        // It is answered all the same, and that tells how long the way is.
+        self.waiting.front_mut()?.input = None;
+        Some(arrived)
+    }
+
+    /// Nothing is read for a while: when answers come cannot be told.
+    pub(crate) fn not_read(&mut self) {
+        self.waiting.iter_mut().for_each(|ping| ping.unread = true);
+    }
+
+    fn note_arrived(&mut self, now: Instant, position: u64) {
+        if position > self.arrived {
+            self.arrived = position;
+            self.last_arrival = Some(now);
+        }
+    }
+
+    /// Something has come, or nothing is read, which could not be heard.
+    pub(crate) fn note_heard(&mut self, now: Instant) {
+        self.silent_since = now;
+        self.awake_since = None;
+    }
+
+    /// The far side has said something else. Whether it answers no more.
+    pub(crate) fn heard(&mut self, now: Instant) -> bool {
+        self.note_heard(now);
+        let heard = self.heard.replace(now);
+        let (true, Some(ping)) = (self.are_answered(), self.waiting.front()) else { return false };
+        let since = heard.map_or(ping.at, |heard| heard.max(ping.at));
+        self.alive += now.saturating_duration_since(since).min(PAUSE);
+        let gives_up = self.alive >= GIVE_UP;
+        if gives_up {
+            self.far = Far::Silent;
+            self.waiting.clear();
+        }
+        gives_up
+    }
+
+    /// How long the way there and back usually takes.
+    pub(crate) fn usual(&self) -> Duration {
+        self.usual.least().unwrap_or_default()
+    }
+}
+
+impl Ping {
+    fn arrived(&self, now: Instant, usual: Duration) -> Arrival {
+        let took = now.saturating_duration_since(self.at);
+        let late = if self.unread { Duration::ZERO } else { took.saturating_sub(usual) };
+        Arrival { position: self.position, asked: self.at, late }
+    }
+}
+
+/// The least that the way there and back has taken lately.
+#[derive(Debug, Default)]
+struct Usual {
+    present: Option<Duration>,
+    before: Option<Duration>,
+    since: Option<Instant>,
+    answers: u32,
+}
+
+impl Usual {
+    fn learn(&mut self, now: Instant, took: Duration) {
+        let since = *self.since.get_or_insert(now);
+        if self.answers >= ANSWERS && now.saturating_duration_since(since) >= LATELY {
+            self.before = self.present.take();
+            self.since = Some(now);
+            self.answers = 0;
+        }
+        self.answers += 1;
+        self.present = Some(self.present.map_or(took, |least| least.min(took)));
+    }
+
+    fn least(&self) -> Option<Duration> {
+        self.present.into_iter().chain(self.before).min()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn sending(position: u64) -> Sending {
+        Sending { position, second: 25_600, waits: false }
+    }
+
+    /// Pings whose first was answered after 100 ms.
+    fn answered(now: Instant) -> Pings {
+        let mut pings = Pings::new(now);
+        let payload = pings.send(now, 0, None);
+        assert!(pings.answer(now + 100 * MS, &payload).is_some());
+        assert!(pings.are_answered());
+        pings
+    }
+
+    #[test]
+    fn they_are_sent_behind_what_is_sent_and_not_too_often() {
+        let now = Instant::now();
+        let mut pings = Pings::new(now);
+        assert_eq!(pings.due_at(now, sending(0)), None, "nothing is sent");
+        assert_eq!(pings.due_at(now, sending(1)), Some(now), "to know how long the way is");
+        pings.send(now, 1, None);
+        assert_eq!(pings.due_at(now, sending(1600)), None);
+        assert_eq!(pings.due_at(now, sending(1601)), Some(now + APART));
+        let waits = Sending { waits: true, ..sending(2) };
+        assert_eq!(pings.due_at(now, waits), Some(now + APART), "somebody waits for it");
+        assert_eq!(pings.due_at(now, Sending { position: 1, ..waits }), Some(now + ASK_AGAIN));
+        // The time between them is what counts where more is allowed.
+        let fast = Sending { second: 10_000_000, ..sending(2049) };
+        assert_eq!(pings.due_at(now, fast), Some(now + APART));
+        assert!(!pings.is_overdue(sending(10_241)) && pings.is_overdue(sending(10_242)));
+        assert!(!pings.is_overdue(fast));
+    }
+
+    #[test]
+    fn an_answer_speaks_for_all_before_it() {
+        let now = Instant::now();
+        let mut pings = answered(now);
+        let payloads: Vec<_> =
+            (1..4).map(|n| pings.send(now + n * SECOND, n.into(), None)).collect();
+        let arrival = pings.answer(now + 2 * SECOND + 130 * MS, &payloads[1]).unwrap();
+        let asked = now + 2 * SECOND;
+        assert_eq!(arrival, Arrival { position: 2, asked, late: 30 * MS });
+        assert_eq!(pings.answer(now + 3 * SECOND, &payloads[0]), None, "it is known");
+        for other in [&b""[..], b"gateway", &payloads[2][..3], &[0; 4]] {
+            assert_eq!(pings.answer(now + 3 * SECOND, other), None, "{other:?}");
+        }
+        assert_eq!(pings.waiting.len(), 1);
+    }
+
+    #[test]
+    fn a_far_side_that_never_answers_is_not_asked_for_long() {
+        let now = Instant::now();
+        let mut pings = Pings::new(now);
+        let mut position = 0;
+        while pings.due_at(now, sending(position + 2048)).is_some() {
+            position += 2048;
+            pings.send(now, position, None);
+        }
+        assert_eq!(position, 8 * 2048);
+        assert!(!pings.are_answered() && !pings.heard(now + 100 * SECOND));
+        // One that is sent for another reason may still be the first to be answered.
+        for _ in 0..1000 {
+            pings.send(now, position, None);
+        }
+        assert_eq!(pings.waiting.len(), UNANSWERED[1]);
+        assert!(pings.answer(now, &1_u32.to_be_bytes()).is_some());
+        assert!(pings.are_answered());
+    }
+
+    #[test]
+    fn a_far_side_that_says_other_things_for_long_is_given_up() {
+        let now = Instant::now();
+        let mut pings = answered(now);
+        assert!(!pings.heard(now), "nothing was asked");
+        let payload = pings.send(now, 5000, None);
+        for second in 1..30 {
+            assert!(!pings.heard(now + second * SECOND));
+        }
+        assert!(pings.are_answered());
+        assert!(pings.heard(now + GIVE_UP));
+        assert!(!pings.are_answered());
+        assert_eq!(pings.due_at(now, sending(9000)), None);
+        assert_eq!(pings.answer(now + GIVE_UP, &payload), None, "too late");
+        pings.send(now, 9000, None);
+        assert!(pings.waiting.is_empty());
+    }
+
+    #[test]
+    fn after_an_outage_an_answer_may_come_behind_other_things() {
+        let now = Instant::now();
+        let mut pings = answered(now);
+        for round in 1..10 {
+            let now = now + round * 100 * SECOND;
+            let payload = pings.send(now, 5000, None);
+            for late in [50, 51, 60] {
+                assert!(!pings.heard(now + late * SECOND));
+            }
+            assert!(pings.answer(now + 61 * SECOND, &payload).is_some());
+        }
+        // And one that says little is given up as well.
+        pings.send(now + 1000 * SECOND, 9000, None);
+        let heard: Vec<_> =
+            (1..7).map(|n| pings.heard(now + 1000 * SECOND + n * 20 * SECOND)).collect();
+        assert_eq!(heard, [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn when_an_answer_came_that_was_not_read_cannot_be_told() {
+        let now = Instant::now();
+        let mut pings = answered(now);
+        let payload = pings.send(now, 5, None);
+        pings.not_read();
+        let arrival = pings.answer(now + 5 * SECOND, &payload).unwrap();
+        assert_eq!((arrival.position, arrival.late), (5, Duration::ZERO));
+        assert_eq!(pings.usual(), 100 * MS);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_as_good() {
+        let now = Instant::now();
+        let mut pings = Pings::new(now);
+        pings.send(now, 1, Some(1));
+        assert_eq!(pings.acknowledged(now, 1), None, "how long the way is is not known");
+        let mut pings = answered(now);
+        for (position, input) in [(10, Some(u32::MAX)), (20, None), (30, Some(1))] {
+            pings.send(now, position, input);
+        }
+        let late = 200 * MS;
+        let arrived = |position| Some(Arrival { position, asked: now, late: late - 100 * MS });
+        assert_eq!(pings.acknowledged(now + late, u32::MAX - 1), None);
+        assert_eq!(pings.acknowledged(now + late, 0), arrived(10));
+        assert_eq!(pings.acknowledged(now + late, 0), None, "it is known");
+        assert_eq!(pings.acknowledged(now + late, 1), arrived(30));
+    }
+
+    #[test]
+    fn a_way_is_as_long_as_it_was_lately() {
+        let now = Instant::now();
+        let mut usual = Usual::default();
+        let mut at = now;
+        let mut learn = |usual: &mut Usual, took: u32, times| {
+            for _ in 0..times {
+                at += SECOND;
+                usual.learn(at, took * MS);
+            }
+        };
+        learn(&mut usual, 20, 9);
+        learn(&mut usual, 3000, 1);
+        assert_eq!(usual.least(), Some(20 * MS));
+        learn(&mut usual, 200, 10);
+        assert_eq!(usual.least(), Some(20 * MS));
+        learn(&mut usual, 200, 1);
+        assert_eq!(usual.least(), Some(200 * MS), "it is another way");
+        learn(&mut usual, 30, 1);
+        assert_eq!(usual.least(), Some(30 * MS));
+    }
+
+    #[test]
+    fn the_first_answer_may_be_late_as_well() {
+        let now = Instant::now();
+        let mut pings = Pings::new(now);
+        let payload = pings.send(now, 5, None);
+        assert_eq!(pings.answer(now + 3 * SECOND, &payload).unwrap().late, 3 * SECOND);
+        assert_eq!(pings.usual(), LONGEST);
+    }
+}

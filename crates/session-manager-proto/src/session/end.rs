@@ -1,0 +1,193 @@
+//! How a session ends, and who is to blame.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::frame::DecodeError;
+use crate::status::{Reason, ReasonKind};
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The far side ended it, as it does when the target closes.
+    Remote(RemoteEnd),
+    /// The local side was done, and nothing more came from the far side, or nobody was left to take
+    /// it.
+    Local,
+    /// It broke, or was not allowed to go on.
+    Failed(Failure),
+}
+
+/// The ways in which a far side ends a session when nothing is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteEnd {
+    /// A Status with a normal reason.
+    Status(Reason),
+    /// A Close frame.
+    Close,
+    /// The WebSocket was closed normally, with no Status before.
+    WebSocket,
+    /// The agent has dialled the target again after it had closed: a second SSH identification line
+    /// came.
+    Redialled,
+    /// The agent ends idle sessions, and this one could not be kept open without harm (PROTOCOL.md, 5).
+    Idle,
+}
+
+/// Why a session failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Neither Opened nor any Output came in time.
+    #[error("the session did not open within {} s", .waited.as_secs())]
+    NotOpened {
+        /// How long was waited.
+        waited: Duration,
+        /// Whether the gateway said anything at all.
+        progress: bool,
+    },
+    /// Status Aborted, with its text.
+    #[error("the session could not be established{}", detail(.0))]
+    Aborted(String),
+    /// Status Closed or Exited, with a reason that is not a normal end.
+    #[error("the far side ended the session: {0}")]
+    Ended(Reason),
+    /// A message that is not a frame.
+    #[error("the far side broke the protocol: {0}")]
+    Malformed(DecodeError),
+    /// A text message, or one that is too long to be a frame.
+    #[error("the far side broke the protocol: {0}")]
+    NotAFrame(String),
+    /// Status Frozen, of a session that cannot be resumed.
+    #[error("the gateway restarts, and this session cannot be resumed")]
+    Frozen,
+    /// Frames are missing, and do not come although they were asked for.
+    #[error("bytes were lost on the way: Output {expected} did not come, and {got} was sent")]
+    Lost {
+        /// The sequence that had to come.
+        expected: u32,
+        /// The last one that is known to have been sent.
+        got: u32,
+    },
+    /// The far side asks for frames again that are not kept.
+    #[error("bytes were lost on the way: the far side asks for Input {0} again")]
+    LostInput(u32),
+    /// The far side acknowledges frames that do not exist.
+    #[error(
+        "the far side broke the protocol: it acknowledges Input {got}, and {sent} was the last"
+    )]
+    NeverSent {
+        /// What it acknowledges.
+        got: u32,
+        /// The last one that was sent.
+        sent: u32,
+    },
+    /// The WebSocket is gone.
+    #[error("the connection to the gateway was lost: {0}")]
+    Disconnected(Disconnect),
+    /// The WebSocket is gone, and the stream could not be taken up again.
+    #[error("the connection to the gateway was lost, and could not be made again: {last}")]
+    NotResumed {
+        /// Why it was gone.
+        why: Disconnect,
+        /// How the last try failed.
+        last: String,
+    },
+    /// The target had closed, and the agent has dialled it again: the greeting of another connection
+    /// came.
+    #[error("the target closed the connection, and the agent dialled it again")]
+    Redialled,
+    /// What was sent before the local end of file has not arrived in time.
+    #[error("{bytes} bytes that were sent are not known to have arrived")]
+    NotArrived {
+        /// How many.
+        bytes: u64,
+    },
+    /// Nothing was carried for as long as the user allows.
+    #[error("nothing was carried for {} s", .0.as_secs())]
+    Idle(Duration),
+}
+
+/// Who caused a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// This side, at the user's wish.
+    Local,
+    /// The far side: gateway, agent or target.
+    Remote,
+    /// A rule of the service, such as its pace or a time-out.
+    Policy,
+    /// What lies between.
+    Network,
+}
+
+impl Failure {
+    /// Who caused it.
+    pub fn party(&self) -> Party {
+        match self {
+            Self::Idle(_) => Party::Local,
+            Self::Disconnected(_) | Self::NotResumed { .. } | Self::NotArrived { .. } => {
+                Party::Network
+            }
+            Self::Ended(reason) => match reason.kind() {
+                ReasonKind::FlowExceedLimit
+                | ReasonKind::IdleTimeout
+                | ReasonKind::Timeout
+                | ReasonKind::SessionTimeout
+                | ReasonKind::Notified => Party::Policy,
+                _ => Party::Remote,
+            },
+            _ => Party::Remote,
+        }
+    }
+}
+
+/// How a WebSocket went away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disconnect {
+    /// By a close frame, with its code if it had one.
+    Closed {
+        /// RFC 6455, 7.4.
+        code: Option<u16>,
+        /// The text of the close frame, from the far side.
+        text: String,
+    },
+    /// Without a close frame: end of file, reset, TLS error, time-out.
+    Broken(String),
+    /// Status Frozen: the gateway restarts.
+    Frozen,
+}
+
+impl Disconnect {
+    /// Whether it is how a session without Status frames ends normally.
+    pub(super) fn is_normal(&self) -> bool {
+        matches!(self, Self::Closed { code: None | Some(1000), .. })
+    }
+
+    /// Whether no other WebSocket can go on with the stream (PROTOCOL.md, 8).
+    pub(super) fn is_final(&self) -> bool {
+        const TRANSIENT: [u16; 5] = [1001, 1005, 1006, 1012, 1013];
+        match self {
+            Self::Closed { code, .. } => code.is_some_and(|code| !TRANSIENT.contains(&code)),
+            Self::Broken(_) | Self::Frozen => false,
+        }
+    }
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { code: Some(code), text } => {
+                write!(f, "it was closed with code {code}{}", detail(text))
+            }
+            Self::Closed { code: None, text } => {
+                write!(f, "it was closed without a code{}", detail(text))
+            }
+            Self::Broken(how) => f.write_str(how),
+            Self::Frozen => f.write_str("the gateway restarts"),
+        }
+    }
+}
+
+fn detail(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}

@@ -1,0 +1,57 @@
+//! What happens in a session.
+
+use std::time::Duration;
+
+use super::{Disconnect, End};
+use crate::frame::Version;
+use crate::status::Progress;
+
+/// Something that happened, for a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The far side is getting on.
+    Progress(Progress),
+    /// The agent has joined.
+    Opened,
+    /// Local bytes flow from now on.
+    Ready,
+    /// The target is taken to be listening.
+    Reached,
+    /// The limit has changed, in bits per second.
+    Limit(u64),
+    /// The far side speaks a newer version, and so do we.
+    Version(Version),
+    /// The sequence of a 1.01 Output is not the one that was due. Told once.
+    Gap {
+        /// What had to come.
+        expected: i64,
+        /// What came.
+        got: i64,
+    },
+    /// A frame or a status that is not known was skipped.
+    Skipped(String),
+    /// The WebSocket is gone, and another one is to be made.
+    Disconnected(Disconnect),
+    /// There is another WebSocket.
+    Reconnected,
+    /// A 1.02 Output is missing: it is asked for again.
+    Missing {
+        /// What had to come.
+        expected: u32,
+        /// What came.
+        got: u32,
+    },
+    /// The far side asks for Input again.
+    Replaying {
+        /// The first one.
+        from: u32,
+    },
+    /// What was sent was held up on the way for so long, and has arrived.
+    HeldUp(Duration),
+    /// The far side does not answer pings any more, and nothing waits for it to.
+    Unanswered,
+    /// Nothing has come from the agent for so long after what was sent last. Told once.
+    NoAnswer(Duration),
+    /// The session has ended; what is queued is still to be delivered.
+    Ended(End),
+}

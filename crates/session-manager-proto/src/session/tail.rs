@@ -1,0 +1,260 @@
+//! Version 1.02: the end of a stream is its end once everything is there that is known to be missing.
+//! What the sequences of Status and Close frames say is not published, and proves nothing.
+#![allow(clippy::disallowed_methods, reason = "any instant will do")]
+
+use super::resuming::{Test, cut, pair};
+use super::*;
+use crate::status::Reason;
+
+const SECOND: Duration = Duration::from_secs(1);
+const EXIT: &[u8] = b"\x05Exit";
+
+fn exit() -> End {
+    End::Remote(RemoteEnd::Status(Reason::parse(b"Exit")))
+}
+
+fn lost(expected: u32, got: u32) -> End {
+    End::Failed(Failure::Lost { expected, got })
+}
+
+fn closed(code: u16) -> Disconnect {
+    Disconnect::Closed { code: Some(code), text: String::new() }
+}
+
+impl Test {
+    /// One that misses the second of three Outputs, and whose far side has said that it is over.
+    fn over() -> Self {
+        let mut test = Self::open();
+        test.output(0, 3, b"three");
+        assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+        test.frame(FrameType::STATUS, pair(0, 0), EXIT);
+        assert_eq!((test.kinds(), test.session.end()), (vec![], None));
+        test
+    }
+}
+
+#[test]
+fn what_is_missing_is_waited_for_before_the_end() {
+    let mut test = Test::over();
+    assert_eq!((test.session.local_room(), test.session.wants_remote()), (0, true));
+    test.output(0, 2, b"two");
+    assert_eq!(test.session.end(), None);
+    test.output(0, 3, b"three");
+    assert_eq!(test.session.end(), Some(&exit()));
+    assert_eq!(test.delivered(), b"twothree");
+    assert_eq!(test.kinds(), [], "it has ended by itself");
+    assert!(test.session.is_finished());
+
+    // A Close is an end as well.
+    let mut test = Test::open();
+    test.output(0, 3, b"three");
+    test.frame(FrameType::CLOSE, pair(0, 0), b"1");
+    test.output(0, 2, b"two");
+    test.output(0, 3, b"three");
+    assert_eq!(test.session.end(), Some(&End::Remote(RemoteEnd::Close)));
+}
+
+#[test]
+fn what_does_not_come_in_the_end_is_a_failure() {
+    let mut test = Test::over();
+    test.session.handle_local_eof(test.now);
+    test.pass(SECOND);
+    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))], "once more");
+    test.output(0, 2, b"two");
+    test.pass(SECOND * 3 / 2);
+    assert_eq!(test.session.end(), None, "it was coming");
+    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 2))]);
+    // That it is told again is nothing new.
+    test.frame(FrameType::STATUS, pair(0, 0), EXIT);
+    test.pass(SECOND / 2);
+    assert_eq!(test.session.end(), Some(&lost(3, 3)));
+    assert_eq!(test.kinds(), [(FrameType::CLOSE, pair(0, 2))]);
+    assert_eq!(test.delivered(), b"two");
+    assert_eq!(test.session.poll_timeout(true), None);
+}
+
+#[test]
+fn what_a_local_side_does_not_take_has_no_time_to_keep() {
+    let mut test = Test::open();
+    while test.session.wants_remote() {
+        test.output(0, test.session.received + 1, &[0; 2048]);
+    }
+    let received = test.session.received;
+    test.output(0, received + 2, b"later");
+    test.frame(FrameType::STATUS, pair(0, 0), EXIT);
+    test.pass(100 * SECOND);
+    assert_eq!(test.session.end(), None);
+    assert!(!test.delivered().is_empty());
+    test.pass(SECOND);
+    test.output(0, received + 1, b"last");
+    test.output(0, received + 2, b"later");
+    assert_eq!(test.session.end(), Some(&exit()));
+
+    // Nor is what is missing in the middle lost because it cannot be read.
+    let mut test = Test::open();
+    test.output(0, 3, b"three");
+    test.session.queue(vec![0; DELIVER_CAP].into());
+    for _ in 0..200 {
+        test.pass(SECOND);
+        test.sent();
+    }
+    assert_eq!(test.session.end(), None);
+    assert_eq!(test.delivered().len(), DELIVER_CAP);
+    test.output(0, 2, b"two");
+    test.output(0, 3, b"three");
+    assert_eq!(test.delivered(), b"twothree");
+}
+
+#[test]
+fn the_sequences_of_statuses_prove_nothing() {
+    for output in [0, 1, 2, 3, 17, 1 << 31, u32::MAX] {
+        for (kind, payload) in [(FrameType::STATUS, EXIT), (FrameType::CLOSE, b"1")] {
+            let mut test = Test::open();
+            test.frame(kind, pair(0, output), payload);
+            let end = match kind {
+                FrameType::CLOSE => End::Remote(RemoteEnd::Close),
+                _ => exit(),
+            };
+            assert_eq!(test.session.end(), Some(&end), "{kind:?}, {output}");
+        }
+        let mut test = Test::open();
+        test.frame(FrameType::STATUS, pair(output, output), &[7, 0, 0, 255]);
+        test.pass(40 * SECOND);
+        assert_eq!((test.kinds(), test.session.end()), (vec![], None), "{output}");
+        test.output(0, 2, b"two");
+        assert_eq!(test.delivered(), b"two");
+    }
+    // What fails fails at once.
+    let mut test = Test::over();
+    test.frame(FrameType::STATUS, pair(0, 3), b"\x05SessionTimeout");
+    assert!(matches!(test.failure(), Failure::Ended(_)));
+}
+
+#[test]
+fn a_socket_that_is_closed_before_the_rest_has_come_is_a_failure() {
+    for code in [1000, 1008, 1011] {
+        let mut test = Test::over();
+        test.session.handle_disconnect(test.now, closed(code));
+        assert_eq!(test.session.end(), Some(&lost(2, 3)), "{code}");
+        let mut test = Test::open();
+        test.output(0, 3, b"three");
+        test.session.handle_disconnect(test.now, closed(code));
+        match code {
+            1000 => assert_eq!(test.session.end(), Some(&lost(2, 3))),
+            _ => assert_eq!(test.failure(), &Failure::Disconnected(closed(code))),
+        }
+    }
+}
+
+/// One that lingers gives its place to another session once it is quiet.
+#[test]
+fn one_that_lingers_may_be_ended_for_another() {
+    let half = SECOND / 2;
+    let mut test = Test::open();
+    test.session.handle_local(test.now, b"question");
+    test.sent();
+    test.pass(half);
+    test.output(1, 2, b"answer");
+    assert_eq!(test.session.may_yield_at(), None, "its local side is still there");
+    test.session.handle_local_eof(test.now);
+    assert_eq!(test.session.may_yield_at(), None, "its answer is still to be delivered");
+    test.delivered();
+    assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND));
+    test.session.handle_yield(test.now);
+    assert_eq!(test.session.end(), None, "it is too early");
+    test.pass(half);
+    test.output(1, 3, b"more");
+    test.delivered();
+    assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND), "it is not quiet");
+    test.pass(SECOND);
+    test.session.handle_yield(test.now);
+    assert_eq!(test.session.end(), Some(&End::Local));
+    assert_eq!(test.session.may_yield_at(), None);
+}
+
+#[test]
+fn the_rest_may_come_over_another_socket() {
+    let mut test = Test::over();
+    test.session.handle_disconnect(test.now, cut());
+    assert_eq!(test.session.end(), None);
+    test.reconnects_after();
+    test.session.handle_reconnected(test.now);
+    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+    test.frame(FrameType::STATUS, pair(0, 3), &[3]);
+    test.output(0, 2, b"two");
+    test.output(0, 3, b"three");
+    assert_eq!(test.session.end(), Some(&exit()), "nobody has to say so again");
+
+    let mut test = Test::over();
+    test.session.handle_disconnect(test.now, cut());
+    test.reconnects_after();
+    test.session.handle_reconnected(test.now);
+    test.sent();
+    test.pass(2 * SECOND);
+    assert_eq!(test.session.end(), Some(&lost(2, 3)));
+
+    let mut test = Test::over();
+    test.session.handle_disconnect(test.now, cut());
+    test.reconnects_after();
+    test.session.handle_not_reconnected(test.now, "HTTP 403".into(), true);
+    assert_eq!(test.session.end(), Some(&lost(2, 3)));
+}
+
+#[test]
+fn nothing_is_sent_to_a_far_side_that_is_over() {
+    let mut test = Test::open();
+    test.session.handle_local(test.now, &[7; LOCAL_CAP]);
+    test.sent();
+    test.output(0, 3, b"three");
+    test.frame(FrameType::STATUS, pair(0, 0), EXIT);
+    for _ in 0..3 {
+        let kinds = test.kinds();
+        assert!(kinds.iter().all(|(kind, _)| *kind == FrameType::SYNC), "{kinds:?}");
+        test.pass(SECOND * 3 / 5);
+    }
+    test.session.handle_shutdown(test.now, SECOND);
+    assert_eq!(test.kinds().last().unwrap().0, FrameType::CLOSE);
+    assert_eq!(test.session.end(), Some(&End::Local), "nobody waits for it");
+}
+
+#[test]
+fn quiet_is_no_end_while_something_is_to_be_sent_again() {
+    let mut test = Test::open();
+    test.output(0, 3, b"three");
+    test.session.handle_local_eof(test.now);
+    for _ in 0..50 {
+        test.pass(SECOND);
+        test.sent();
+    }
+    assert_eq!(test.session.end(), None, "it knows of bytes that it has not got");
+
+    let mut test = Test::open();
+    let mut written = 0;
+    while written < 600_000 {
+        let room = test.session.local_room();
+        test.session.handle_local(test.now, &vec![7; room]);
+        written += room;
+        test.sent();
+        test.pass(SECOND);
+    }
+    while !test.session.local.is_empty() {
+        test.pass(SECOND / 5);
+        test.sent();
+    }
+    test.session.handle_local_eof(test.now);
+    test.session.handle_disconnect(test.now, cut());
+    test.reconnects_after();
+    test.session.handle_reconnected(test.now);
+    test.sent();
+    let mut again = 0;
+    let begin = test.now;
+    while test.session.resend.is_some() && test.now - begin < 60 * SECOND {
+        test.pass(SECOND / 50);
+        again += test.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+        assert_eq!(test.session.end(), None);
+    }
+    assert!(again >= written, "{again} of {written} bytes were sent again");
+    test.output(test.session.replay.last(), 2, b"");
+    test.pass(11 * SECOND);
+    assert_eq!(test.session.end(), Some(&End::Local), "and then it is quiet");
+}

@@ -1,0 +1,3 @@
+//! The keys of SSH servers.
+
+pub mod host_key;
