@@ -309,7 +309,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let can_transmit = self.outgoing.is_none() && self.halves.is_some();
         let is_alive = self.ended.is_none() && self.halves.is_some();
         let look = is_alive.then(|| self.sleep.deadline());
-        let ping = if can_transmit { self.session.ping_at(clock()) } else { None };
+        let ping = if can_transmit { self.session.poll_ping_timeout(clock()) } else { None };
         let may_yield = self.session.may_yield_at().filter(|_| self.place_wanted.is_none());
         let timeout = self.session.poll_timeout(can_transmit);
         let deadlines = [timeout, may_yield, ping, broken, ended, look];

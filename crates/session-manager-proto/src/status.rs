@@ -57,7 +57,7 @@ impl Status {
     }
 }
 
-/// Why the far side says that a stream is over: the text as it came, less control characters.
+/// Why the peer says that a stream is over: the text as it came, less control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
@@ -164,7 +164,7 @@ pub enum ReasonKind {
     DataNotProcessed,
     /// `IO_port_failed`: the agent's connection to the target broke.
     TargetBroke,
-    /// `UnknownError`: the far side failed and does not know why.
+    /// `UnknownError`: the peer failed and does not know why.
     UnknownError,
     /// Any other text.
     Other,
@@ -237,7 +237,7 @@ impl ReasonKind {
     }
 }
 
-/// Text from the far side, fit for a message: at most 500 characters, none of them a control.
+/// Text from the peer, fit for a message: at most 500 characters, none of them a control.
 fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();

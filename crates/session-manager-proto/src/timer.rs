@@ -13,30 +13,30 @@ pub(super) enum Timer {
     Open,
     /// The pace allows the next frame (PROTOCOL.md, 4).
     Pace,
-    /// The far side would soon take us for gone (PROTOCOL.md, 6).
+    /// The peer would soon take us for gone (PROTOCOL.md, 6).
     KeepAlive,
     /// Nothing was carried for as long as the user allows.
     Idle,
     /// The agent has ended a session that may not be kept awake (PROTOCOL.md, 6).
     AgentIdle,
     /// The gateway, which has answered pings, is silent.
-    Silent,
+    Silence,
     /// Nothing has come from the agent after what was sent last.
     NoAnswer,
-    /// What was sent is not acknowledged (PROTOCOL.md, 8): the far side is asked.
-    Unacknowledged,
+    /// What was sent is not acknowledged (PROTOCOL.md, 8): the peer is asked.
+    RequestAck,
     /// What was sent before the local end of file has to have arrived (PROTOCOL.md, 7).
     Arrival,
-    /// After the local end of file, the far side has been quiet for long enough (PROTOCOL.md, 7).
+    /// After the local end of file, the peer has been quiet for long enough (PROTOCOL.md, 7).
     Linger,
     /// What is still queued at a shutdown has to be gone by now.
     Flush,
     /// What was asked for again has not come (PROTOCOL.md, 8).
-    AskAgain,
+    Resync,
     /// What was missing at the end of the stream has to be there.
-    Tail,
-    /// The far side was to tell what it has received (PROTOCOL.md, 8).
-    Told,
+    PendingEnd,
+    /// The peer was to tell what it has received (PROTOCOL.md, 8).
+    PeerAck,
     /// Another WebSocket is to be made (PROTOCOL.md, 8).
     Reconnect,
     /// There is still no other WebSocket.
@@ -51,12 +51,12 @@ impl Timer {
         Self::Open,
         Self::Pace,
         Self::KeepAlive,
-        // What is waited for no longer lets the far side be asked, and be quiet.
-        Self::Told,
-        Self::AskAgain,
-        Self::Tail,
-        Self::Silent,
-        Self::Unacknowledged,
+        // What is waited for no longer lets the peer be asked, and be quiet.
+        Self::PeerAck,
+        Self::Resync,
+        Self::PendingEnd,
+        Self::Silence,
+        Self::RequestAck,
         Self::NoAnswer,
         Self::Idle,
         Self::AgentIdle,

@@ -87,7 +87,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 self.session.handle_disconnect(now, Disconnect::Closed { code, text });
             }
             Some(Ok(Message::Pong(payload))) => self.session.handle_pong(now, &payload),
-            Some(Ok(_)) => self.session.handle_sign_of_life(now),
+            Some(Ok(_)) => self.session.handle_activity(now),
             Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
                 self.session
                     .handle_violation(&format!("a message of {size} bytes, longer than any frame"));

@@ -11,7 +11,7 @@
 //! A copy therefore starts with the burst, pauses once when the first second is spent, and then
 //! runs evenly at 99.2 % of the limit.
 //!
-//! Where the far side lets us know what has arrived (`set_confirmed`), what has not counts on,
+//! Where the peer lets us know what has arrived (`set_confirmed`), what has not counts on,
 //! and only so much may be under way: an outage does not end in a burst.
 
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::frame::MAX_PAYLOAD;
 pub(crate) const DEFAULT_LIMIT: u64 = 204_800;
 
 /// A timer that fires this late costs nothing: a frame that had to wait counts from when it was due.
-const LATE: Duration = Duration::from_millis(8);
+const TIMER_SLACK: Duration = Duration::from_millis(8);
 
 /// The burst of an idle stream: this many full frames, or what the limit allows in
 /// [`BURST_TIME`], whichever is more, but never more than a second's worth.
@@ -31,11 +31,11 @@ const BURST_FRAMES: u64 = 4;
 const BURST_TIME_MS: u64 = 20;
 
 /// A frame is cut short to use up a window only if it carries at least this many bytes.
-const LEAST_CUT: u64 = 256;
+const MIN_CUT: u64 = 256;
 
 /// How much may be under way that is not known to have arrived: twice what the way there and back
 /// usually takes, within these bounds, and at least [`BURST_FRAMES`].
-const UNDER_WAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(900)];
+const INFLIGHT: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(900)];
 
 /// The pace of one stream.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ pub(crate) struct Pace {
     credit: Duration,
     /// When `credit` was last brought up to date.
     updated: Instant,
-    /// What the far side may count in its present second.
+    /// What the peer may count in its present second.
     window: Window,
     /// How long the way there and back usually takes.
-    usual: Duration,
+    min_rtt: Duration,
     /// Whether bytes have to wait for the window. Credit must not pile up meanwhile, or the next
     /// second would begin with another burst, and so would every one after it.
     held: bool,
@@ -67,7 +67,7 @@ impl Pace {
             credit: Duration::ZERO,
             updated: now,
             window: Window::default(),
-            usual: Duration::ZERO,
+            min_rtt: Duration::ZERO,
             held: false,
             due: None,
             waits: false,
@@ -126,7 +126,7 @@ impl Pace {
 
     /// When to ask [`Self::allows_whole`] again; `None` is once more is known to have arrived.
     pub(crate) fn whole_at(&self, payload: usize) -> Option<Instant> {
-        let (bytes, free) = (payload as u64, self.may_be_under_way());
+        let (bytes, free) = (payload as u64, self.inflight_room());
         let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
         let mut expiries = self.window.expiries();
         while bytes > budget.min(free) && left > 0 {
@@ -149,35 +149,35 @@ impl Pace {
         if bytes == 0 {
             return;
         }
-        let earliest = now.checked_sub(LATE).unwrap_or(now);
+        let earliest = now.checked_sub(TIMER_SLACK).unwrap_or(now);
         self.window.push(self.due.unwrap_or(now).clamp(earliest, now), bytes);
     }
 
     /// What was sent within the last while was held up on the way, and arrives now: as much as a
-    /// second may carry is taken to be spent. Where the far side tells what has arrived it is known
+    /// second may carry is taken to be spent. Where the peer tells what has arrived it is known
     /// better.
     pub(crate) fn handle_unblocked(&mut self, now: Instant) {
-        if !self.window.is_strict() {
+        if !self.window.is_confirmed() {
             self.refresh(now);
             self.window.count(now, self.left());
             self.credit = Duration::ZERO;
         }
     }
 
-    /// Whether the far side tells what has arrived: then all else may still be under way.
+    /// Whether the peer tells what has arrived: then all else may still be under way.
     pub(crate) fn set_confirmed(&mut self, is_confirmed: bool) {
-        self.window.set_strict(is_confirmed);
+        self.window.set_confirmed(is_confirmed);
         self.waits &= is_confirmed;
     }
 
     /// Bytes are known to have arrived, on a way that usually takes so long.
-    pub(crate) fn confirm(&mut self, arrival: Arrival, usual: Duration) {
-        self.usual = usual;
+    pub(crate) fn confirm(&mut self, arrival: Arrival, min_rtt: Duration) {
+        self.min_rtt = min_rtt;
         self.window.confirm(arrival);
     }
 
     /// The way is another one. What may still be under way on the old one is taken to arrive now.
-    pub(crate) fn handle_new_way(&mut self, now: Instant) {
+    pub(crate) fn handle_new_path(&mut self, now: Instant) {
         self.window.confirm_all(now);
         self.set_confirmed(false);
     }
@@ -205,7 +205,7 @@ impl Pace {
     /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait; `None` is once more
     /// is known to have arrived.
     pub(crate) fn retry_at(&self, queued: usize) -> Option<Instant> {
-        let (want, free) = (self.want(queued), self.may_be_under_way());
+        let (want, free) = (self.want(queued), self.inflight_room());
         let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
         let mut expiries = self.window.expiries();
         let payload = loop {
@@ -229,7 +229,7 @@ impl Pace {
 
     /// How much of `want` fits into what is left of the window.
     fn fit(want: u64, budget: u64) -> Option<u64> {
-        if budget >= want { Some(want) } else { (budget >= LEAST_CUT).then_some(budget) }
+        if budget >= want { Some(want) } else { (budget >= MIN_CUT).then_some(budget) }
     }
 
     fn want(&self, queued: usize) -> u64 {
@@ -248,7 +248,7 @@ impl Pace {
 
     /// What may be sent now, whatever the credit.
     fn budget(&self) -> u64 {
-        self.left().min(self.may_be_under_way())
+        self.left().min(self.inflight_room())
     }
 
     /// What the window still allows.
@@ -257,11 +257,11 @@ impl Pace {
     }
 
     /// How many bytes more may be under way.
-    fn may_be_under_way(&self) -> u64 {
-        let [least, most] = UNDER_WAY;
-        let time = u64::try_from((2 * self.usual).clamp(least, most).as_millis()).unwrap_or(0);
+    fn inflight_room(&self) -> u64 {
+        let [least, most] = INFLIGHT;
+        let time = u64::try_from((2 * self.min_rtt).clamp(least, most).as_millis()).unwrap_or(0);
         let bytes = self.second().saturating_mul(time) / 1000;
-        match self.window.is_strict() {
+        match self.window.is_confirmed() {
             true => {
                 let most = bytes.max(BURST_FRAMES * MAX_PAYLOAD as u64);
                 most.saturating_sub(self.window.unconfirmed())

@@ -15,40 +15,40 @@ use super::window::Arrival;
 use crate::frame::MAX_PAYLOAD;
 
 /// No two pings behind Input are closer together.
-const APART: Duration = Duration::from_millis(75);
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(75);
 /// A ping is due behind a full frame, or so much of what a second may carry.
-const SHARE: u64 = 16;
+const PING_SHARE: u64 = 16;
 /// And before anything else is sent behind this much, and this many frames.
 const OVERDUE_SHARE: u64 = 8;
 const OVERDUE_FRAMES: u64 = 5;
 /// Input that waits for an answer asks again so often.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+const WAITING_PING_INTERVAL: Duration = Duration::from_secs(2);
 /// So many may be unanswered, at first and once one was answered.
-const UNANSWERED: [usize; 2] = [8, 64];
-/// A far side that says other things for so long answers no more. Pauses count for so much: after an
+const MAX_UNANSWERED: [usize; 2] = [8, 64];
+/// A peer that says other things for so long answers no more. Pauses count for so much: after an
 /// outage other things may come first.
-const GIVE_UP: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_COUNTED_PAUSE: Duration = Duration::from_secs(5);
 
 /// A ping is due after so long without one.
-const EVERY: Duration = Duration::from_secs(20);
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// After so much silence a gateway that has answered before is taken to be gone.
-const SILENT: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much longer while something waits to be taken: whoever does not read does not answer either, and
 /// may go on in a moment.
-const NOT_READING: Duration = Duration::from_secs(5);
+const BLOCKED_GRACE: Duration = Duration::from_secs(5);
 /// How long a gateway that has answered before may take to answer once this machine has slept.
-const AFTER_SLEEP: Duration = Duration::from_secs(2);
+const WAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A way is taken to be no longer than this: what takes longer may have been held up.
-const LONGEST: Duration = Duration::from_millis(500);
+const MAX_RTT: Duration = Duration::from_millis(500);
 /// What a way usually takes is the least of this time and the one before, of so many answers each.
-const LATELY: Duration = Duration::from_secs(10);
-const ANSWERS: u32 = 8;
+const RTT_WINDOW: Duration = Duration::from_secs(10);
+const RTT_SAMPLES: u32 = 8;
 
 /// The pings of one socket.
 #[derive(Debug)]
-pub(crate) struct Pings {
+pub(crate) struct Probes {
     waiting: VecDeque<Ping>,
     began: Instant,
     /// The number of the last one.
@@ -60,25 +60,25 @@ pub(crate) struct Pings {
     /// The position up to which all has arrived, and when it last grew.
     arrived: u64,
     last_arrival: Option<Instant>,
-    usual: Usual,
-    far: Far,
+    min_rtt: MinRtt,
+    support: PingSupport,
     /// When something else was last heard, and for how long since the last answer.
-    heard: Option<Instant>,
-    alive: Duration,
+    last_activity: Option<Instant>,
+    unanswered_activity: Duration,
     /// Since when nothing at all was heard.
     silent_since: Instant,
     /// Since when this machine is awake again, until something is heard.
     awake_since: Option<Instant>,
 }
 
-/// What is known of the far side.
+/// What is known of the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Far {
+enum PingSupport {
     #[default]
     Unknown,
     Answers,
     /// It did, and does no more.
-    Silent,
+    Stopped,
 }
 
 /// One that was not answered.
@@ -105,7 +105,7 @@ pub(crate) struct Sending {
     pub(crate) waits: bool,
 }
 
-impl Pings {
+impl Probes {
     /// Those of a socket that is there since `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
@@ -116,18 +116,18 @@ impl Pings {
             asked: 0,
             arrived: 0,
             last_arrival: None,
-            usual: Usual::default(),
-            far: Far::default(),
-            heard: None,
-            alive: Duration::ZERO,
+            min_rtt: MinRtt::default(),
+            support: PingSupport::default(),
+            last_activity: None,
+            unanswered_activity: Duration::ZERO,
             silent_since: now,
             awake_since: None,
         }
     }
 
-    /// Whether the far side has ever answered.
-    pub(crate) fn were_answered(&self) -> bool {
-        self.far != Far::Unknown
+    /// Whether the peer has ever answered.
+    pub(crate) fn were_ever_answered(&self) -> bool {
+        self.support != PingSupport::Unknown
     }
 
     /// The position up to which all that was sent is known to have arrived.
@@ -140,32 +140,35 @@ impl Pings {
         self.last_arrival
     }
 
-    /// When the next sign of life of this side is due.
-    pub(crate) fn sign_of_life_at(&self) -> Instant {
-        self.last.unwrap_or(self.began) + EVERY
+    /// When the next activity of this side is due.
+    pub(crate) fn keepalive_ping_at(&self) -> Instant {
+        self.last.unwrap_or(self.began) + PING_INTERVAL
     }
 
-    /// A sign of life was given without asking for one.
-    pub(crate) fn signed(&mut self, now: Instant) {
+    /// A activity was given without asking for one.
+    pub(crate) fn note_pong_sent(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
     /// When the gateway is taken to be gone unless something is heard. `waits` says whether there is
     /// something that it does not take.
-    pub(crate) fn gone_at(&self, waits: bool) -> Option<Instant> {
-        let patience = if waits { SILENT + NOT_READING } else { SILENT };
-        self.were_answered().then(|| match self.awake_since {
-            Some(since) => since + AFTER_SLEEP,
+    pub(crate) fn timeout_at(&self, waits: bool) -> Option<Instant> {
+        let patience = if waits { SILENCE_TIMEOUT + BLOCKED_GRACE } else { SILENCE_TIMEOUT };
+        self.were_ever_answered().then(|| match self.awake_since {
+            Some(since) => since + WAKE_TIMEOUT,
             None => self.silent_since + patience,
         })
     }
 
     /// How that is told.
-    pub(crate) fn gone(&self) -> String {
+    pub(crate) fn timeout_reason(&self) -> String {
         match self.awake_since {
             Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
             None => {
-                format!("nothing was heard for {} s, not even an answer to pings", SILENT.as_secs())
+                format!(
+                    "nothing was heard for {} s, not even an answer to pings",
+                    SILENCE_TIMEOUT.as_secs()
+                )
             }
         }
     }
@@ -173,25 +176,25 @@ impl Pings {
     /// This machine has slept: whether the gateway is still there is asked at once.
     pub(crate) fn handle_slept(&mut self, now: Instant) {
         self.awake_since = Some(now);
-        self.last = now.checked_sub(EVERY).or(self.last);
+        self.last = now.checked_sub(PING_INTERVAL).or(self.last);
     }
 
-    /// Whether the far side answers, so that what it has not answered may be under way.
+    /// Whether the peer answers, so that what it has not answered may be under way.
     pub(crate) fn are_answered(&self) -> bool {
-        self.far == Far::Answers
+        self.support == PingSupport::Answers
     }
 
     /// When the next one is due behind what was sent; nothing is behind what nobody sends.
     pub(crate) fn due_at(&self, now: Instant, sending: Sending) -> Option<Instant> {
-        let most = UNANSWERED[usize::from(self.are_answered())];
-        if self.far == Far::Silent || self.waiting.len() >= most {
+        let most = MAX_UNANSWERED[usize::from(self.are_answered())];
+        if self.support == PingSupport::Stopped || self.waiting.len() >= most {
             return None;
         }
         let unasked = sending.position - self.asked;
-        let is_due = unasked >= (sending.second / SHARE).clamp(1, MAX_PAYLOAD as u64);
+        let is_due = unasked >= (sending.second / PING_SHARE).clamp(1, MAX_PAYLOAD as u64);
         let pause = match unasked {
-            1.. if is_due || sending.waits || self.number == 0 => APART,
-            0 if sending.waits => ASK_AGAIN,
+            1.. if is_due || sending.waits || self.number == 0 => MIN_PING_INTERVAL,
+            0 if sending.waits => WAITING_PING_INTERVAL,
             _ => return None,
         };
         Some(self.last.map_or(now, |last| last + pause))
@@ -208,7 +211,7 @@ impl Pings {
         self.number = self.number.wrapping_add(1);
         self.last = Some(now);
         self.asked = position;
-        if self.far != Far::Silent && self.waiting.len() < UNANSWERED[1] {
+        if self.support != PingSupport::Stopped && self.waiting.len() < MAX_UNANSWERED[1] {
             let number = self.number;
             self.waiting.push_back(Ping { number, at: now, position, input, unread: false });
         }
@@ -219,29 +222,29 @@ impl Pings {
     pub(crate) fn answer(&mut self, now: Instant, payload: &[u8]) -> Option<Arrival> {
         let number = u32::from_be_bytes(payload.try_into().ok()?);
         let known = self.waiting.iter().position(|ping| ping.number == number)?;
-        if self.far == Far::Unknown {
-            self.far = Far::Answers;
+        if self.support == PingSupport::Unknown {
+            self.support = PingSupport::Answers;
         }
-        self.alive = Duration::ZERO;
-        self.note_heard(now);
+        self.unanswered_activity = Duration::ZERO;
+        self.note_activity(now);
         let ping = self.waiting.drain(..=known).next_back()?;
         self.note_arrived(now, ping.position);
         let took = now.saturating_duration_since(ping.at);
         // The first one may have been held up as well as any other.
-        let usual = self.usual.least().unwrap_or_default();
+        let min_rtt = self.min_rtt.get().unwrap_or_default();
         if !ping.unread {
-            self.usual.learn(now, took.min(LONGEST));
+            self.min_rtt.record(now, took.min(MAX_RTT));
         }
-        Some(ping.arrived(now, usual))
+        Some(ping.arrived(now, min_rtt))
     }
 
     /// Input has been acknowledged.
     pub(crate) fn acknowledged(&mut self, now: Instant, up_to: u32) -> Option<Arrival> {
-        let usual = self.usual.least()?;
+        let min_rtt = self.min_rtt.get()?;
         // The greater half of all distances is behind.
         let is_covered = |input: u32| up_to.wrapping_sub(input) <= u32::MAX / 2;
         let known = self.waiting.iter().rposition(|ping| ping.input.is_some_and(is_covered))?;
-        let arrived = self.waiting.get(known)?.arrived(now, usual);
+        let arrived = self.waiting.get(known)?.arrived(now, min_rtt);
         self.note_arrived(now, arrived.position);
         self.waiting.drain(..known);
         // It is answered all the same, and that tells how long the way is.
@@ -250,7 +253,7 @@ impl Pings {
     }
 
     /// Nothing is read for a while: when answers come cannot be told.
-    pub(crate) fn not_read(&mut self) {
+    pub(crate) fn mark_unread(&mut self) {
         self.waiting.iter_mut().for_each(|ping| ping.unread = true);
     }
 
@@ -262,53 +265,53 @@ impl Pings {
     }
 
     /// Something has come, or nothing is read, which could not be heard.
-    pub(crate) fn note_heard(&mut self, now: Instant) {
+    pub(crate) fn note_activity(&mut self, now: Instant) {
         self.silent_since = now;
         self.awake_since = None;
     }
 
-    /// The far side has said something else. Whether it answers no more.
-    pub(crate) fn heard(&mut self, now: Instant) -> bool {
-        self.note_heard(now);
-        let heard = self.heard.replace(now);
+    /// The peer has said something else. Whether it answers no more.
+    pub(crate) fn on_activity(&mut self, now: Instant) -> bool {
+        self.note_activity(now);
+        let heard = self.last_activity.replace(now);
         let (true, Some(ping)) = (self.are_answered(), self.waiting.front()) else { return false };
         let since = heard.map_or(ping.at, |heard| heard.max(ping.at));
-        self.alive += now.saturating_duration_since(since).min(PAUSE);
-        let gives_up = self.alive >= GIVE_UP;
+        self.unanswered_activity += now.saturating_duration_since(since).min(MAX_COUNTED_PAUSE);
+        let gives_up = self.unanswered_activity >= ANSWER_TIMEOUT;
         if gives_up {
-            self.far = Far::Silent;
+            self.support = PingSupport::Stopped;
             self.waiting.clear();
         }
         gives_up
     }
 
     /// How long the way there and back usually takes.
-    pub(crate) fn usual(&self) -> Duration {
-        self.usual.least().unwrap_or_default()
+    pub(crate) fn min_rtt(&self) -> Duration {
+        self.min_rtt.get().unwrap_or_default()
     }
 }
 
 impl Ping {
-    fn arrived(&self, now: Instant, usual: Duration) -> Arrival {
+    fn arrived(&self, now: Instant, min_rtt: Duration) -> Arrival {
         let took = now.saturating_duration_since(self.at);
-        let late = if self.unread { Duration::ZERO } else { took.saturating_sub(usual) };
+        let late = if self.unread { Duration::ZERO } else { took.saturating_sub(min_rtt) };
         Arrival { position: self.position, asked: self.at, late }
     }
 }
 
 /// The least that the way there and back has taken lately.
 #[derive(Debug, Default)]
-struct Usual {
+struct MinRtt {
     present: Option<Duration>,
     before: Option<Duration>,
     since: Option<Instant>,
     answers: u32,
 }
 
-impl Usual {
-    fn learn(&mut self, now: Instant, took: Duration) {
+impl MinRtt {
+    fn record(&mut self, now: Instant, took: Duration) {
         let since = *self.since.get_or_insert(now);
-        if self.answers >= ANSWERS && now.saturating_duration_since(since) >= LATELY {
+        if self.answers >= RTT_SAMPLES && now.saturating_duration_since(since) >= RTT_WINDOW {
             self.before = self.present.take();
             self.since = Some(now);
             self.answers = 0;
@@ -317,7 +320,7 @@ impl Usual {
         self.present = Some(self.present.map_or(took, |least| least.min(took)));
     }
 
-    fn least(&self) -> Option<Duration> {
+    fn get(&self) -> Option<Duration> {
         self.present.into_iter().chain(self.before).min()
     }
 }
@@ -335,163 +338,170 @@ mod tests {
     }
 
     /// Pings whose first was answered after 100 ms.
-    fn answered(now: Instant) -> Pings {
-        let mut pings = Pings::new(now);
-        let payload = pings.send(now, 0, None);
-        assert!(pings.answer(now + 100 * MS, &payload).is_some());
-        assert!(pings.are_answered());
-        pings
+    fn answered(now: Instant) -> Probes {
+        let mut probes = Probes::new(now);
+        let payload = probes.send(now, 0, None);
+        assert!(probes.answer(now + 100 * MS, &payload).is_some());
+        assert!(probes.are_answered());
+        probes
     }
 
     #[test]
     fn they_are_sent_behind_what_is_sent_and_not_too_often() {
         let now = Instant::now();
-        let mut pings = Pings::new(now);
-        assert_eq!(pings.due_at(now, sending(0)), None, "nothing is sent");
-        assert_eq!(pings.due_at(now, sending(1)), Some(now), "to know how long the way is");
-        pings.send(now, 1, None);
-        assert_eq!(pings.due_at(now, sending(1600)), None);
-        assert_eq!(pings.due_at(now, sending(1601)), Some(now + APART));
+        let mut probes = Probes::new(now);
+        assert_eq!(probes.due_at(now, sending(0)), None, "nothing is sent");
+        assert_eq!(probes.due_at(now, sending(1)), Some(now), "to know how long the way is");
+        probes.send(now, 1, None);
+        assert_eq!(probes.due_at(now, sending(1600)), None);
+        assert_eq!(probes.due_at(now, sending(1601)), Some(now + MIN_PING_INTERVAL));
         let waits = Sending { waits: true, ..sending(2) };
-        assert_eq!(pings.due_at(now, waits), Some(now + APART), "somebody waits for it");
-        assert_eq!(pings.due_at(now, Sending { position: 1, ..waits }), Some(now + ASK_AGAIN));
+        assert_eq!(
+            probes.due_at(now, waits),
+            Some(now + MIN_PING_INTERVAL),
+            "somebody waits for it"
+        );
+        assert_eq!(
+            probes.due_at(now, Sending { position: 1, ..waits }),
+            Some(now + WAITING_PING_INTERVAL)
+        );
         // The time between them is what counts where more is allowed.
         let fast = Sending { second: 10_000_000, ..sending(2049) };
-        assert_eq!(pings.due_at(now, fast), Some(now + APART));
-        assert!(!pings.is_overdue(sending(10_241)) && pings.is_overdue(sending(10_242)));
-        assert!(!pings.is_overdue(fast));
+        assert_eq!(probes.due_at(now, fast), Some(now + MIN_PING_INTERVAL));
+        assert!(!probes.is_overdue(sending(10_241)) && probes.is_overdue(sending(10_242)));
+        assert!(!probes.is_overdue(fast));
     }
 
     #[test]
     fn an_answer_speaks_for_all_before_it() {
         let now = Instant::now();
-        let mut pings = answered(now);
+        let mut probes = answered(now);
         let payloads: Vec<_> =
-            (1..4).map(|n| pings.send(now + n * SECOND, n.into(), None)).collect();
-        let arrival = pings.answer(now + 2 * SECOND + 130 * MS, &payloads[1]).unwrap();
+            (1..4).map(|n| probes.send(now + n * SECOND, n.into(), None)).collect();
+        let arrival = probes.answer(now + 2 * SECOND + 130 * MS, &payloads[1]).unwrap();
         let asked = now + 2 * SECOND;
         assert_eq!(arrival, Arrival { position: 2, asked, late: 30 * MS });
-        assert_eq!(pings.answer(now + 3 * SECOND, &payloads[0]), None, "it is known");
+        assert_eq!(probes.answer(now + 3 * SECOND, &payloads[0]), None, "it is known");
         for other in [&b""[..], b"gateway", &payloads[2][..3], &[0; 4]] {
-            assert_eq!(pings.answer(now + 3 * SECOND, other), None, "{other:?}");
+            assert_eq!(probes.answer(now + 3 * SECOND, other), None, "{other:?}");
         }
-        assert_eq!(pings.waiting.len(), 1);
+        assert_eq!(probes.waiting.len(), 1);
     }
 
     #[test]
     fn a_far_side_that_never_answers_is_not_asked_for_long() {
         let now = Instant::now();
-        let mut pings = Pings::new(now);
+        let mut probes = Probes::new(now);
         let mut position = 0;
-        while pings.due_at(now, sending(position + 2048)).is_some() {
+        while probes.due_at(now, sending(position + 2048)).is_some() {
             position += 2048;
-            pings.send(now, position, None);
+            probes.send(now, position, None);
         }
         assert_eq!(position, 8 * 2048);
-        assert!(!pings.are_answered() && !pings.heard(now + 100 * SECOND));
+        assert!(!probes.are_answered() && !probes.on_activity(now + 100 * SECOND));
         // One that is sent for another reason may still be the first to be answered.
         for _ in 0..1000 {
-            pings.send(now, position, None);
+            probes.send(now, position, None);
         }
-        assert_eq!(pings.waiting.len(), UNANSWERED[1]);
-        assert!(pings.answer(now, &1_u32.to_be_bytes()).is_some());
-        assert!(pings.are_answered());
+        assert_eq!(probes.waiting.len(), MAX_UNANSWERED[1]);
+        assert!(probes.answer(now, &1_u32.to_be_bytes()).is_some());
+        assert!(probes.are_answered());
     }
 
     #[test]
     fn a_far_side_that_says_other_things_for_long_is_given_up() {
         let now = Instant::now();
-        let mut pings = answered(now);
-        assert!(!pings.heard(now), "nothing was asked");
-        let payload = pings.send(now, 5000, None);
+        let mut probes = answered(now);
+        assert!(!probes.on_activity(now), "nothing was asked");
+        let payload = probes.send(now, 5000, None);
         for second in 1..30 {
-            assert!(!pings.heard(now + second * SECOND));
+            assert!(!probes.on_activity(now + second * SECOND));
         }
-        assert!(pings.are_answered());
-        assert!(pings.heard(now + GIVE_UP));
-        assert!(!pings.are_answered());
-        assert_eq!(pings.due_at(now, sending(9000)), None);
-        assert_eq!(pings.answer(now + GIVE_UP, &payload), None, "too late");
-        pings.send(now, 9000, None);
-        assert!(pings.waiting.is_empty());
+        assert!(probes.are_answered());
+        assert!(probes.on_activity(now + ANSWER_TIMEOUT));
+        assert!(!probes.are_answered());
+        assert_eq!(probes.due_at(now, sending(9000)), None);
+        assert_eq!(probes.answer(now + ANSWER_TIMEOUT, &payload), None, "too late");
+        probes.send(now, 9000, None);
+        assert!(probes.waiting.is_empty());
     }
 
     #[test]
     fn after_an_outage_an_answer_may_come_behind_other_things() {
         let now = Instant::now();
-        let mut pings = answered(now);
+        let mut probes = answered(now);
         for round in 1..10 {
             let now = now + round * 100 * SECOND;
-            let payload = pings.send(now, 5000, None);
+            let payload = probes.send(now, 5000, None);
             for late in [50, 51, 60] {
-                assert!(!pings.heard(now + late * SECOND));
+                assert!(!probes.on_activity(now + late * SECOND));
             }
-            assert!(pings.answer(now + 61 * SECOND, &payload).is_some());
+            assert!(probes.answer(now + 61 * SECOND, &payload).is_some());
         }
         // And one that says little is given up as well.
-        pings.send(now + 1000 * SECOND, 9000, None);
+        probes.send(now + 1000 * SECOND, 9000, None);
         let heard: Vec<_> =
-            (1..7).map(|n| pings.heard(now + 1000 * SECOND + n * 20 * SECOND)).collect();
+            (1..7).map(|n| probes.on_activity(now + 1000 * SECOND + n * 20 * SECOND)).collect();
         assert_eq!(heard, [false, false, false, false, false, true]);
     }
 
     #[test]
     fn when_an_answer_came_that_was_not_read_cannot_be_told() {
         let now = Instant::now();
-        let mut pings = answered(now);
-        let payload = pings.send(now, 5, None);
-        pings.not_read();
-        let arrival = pings.answer(now + 5 * SECOND, &payload).unwrap();
+        let mut probes = answered(now);
+        let payload = probes.send(now, 5, None);
+        probes.mark_unread();
+        let arrival = probes.answer(now + 5 * SECOND, &payload).unwrap();
         assert_eq!((arrival.position, arrival.late), (5, Duration::ZERO));
-        assert_eq!(pings.usual(), 100 * MS);
+        assert_eq!(probes.min_rtt(), 100 * MS);
     }
 
     #[test]
     fn an_acknowledgement_is_as_good() {
         let now = Instant::now();
-        let mut pings = Pings::new(now);
-        pings.send(now, 1, Some(1));
-        assert_eq!(pings.acknowledged(now, 1), None, "how long the way is is not known");
-        let mut pings = answered(now);
+        let mut probes = Probes::new(now);
+        probes.send(now, 1, Some(1));
+        assert_eq!(probes.acknowledged(now, 1), None, "how long the way is is not known");
+        let mut probes = answered(now);
         for (position, input) in [(10, Some(u32::MAX)), (20, None), (30, Some(1))] {
-            pings.send(now, position, input);
+            probes.send(now, position, input);
         }
         let late = 200 * MS;
         let arrived = |position| Some(Arrival { position, asked: now, late: late - 100 * MS });
-        assert_eq!(pings.acknowledged(now + late, u32::MAX - 1), None);
-        assert_eq!(pings.acknowledged(now + late, 0), arrived(10));
-        assert_eq!(pings.acknowledged(now + late, 0), None, "it is known");
-        assert_eq!(pings.acknowledged(now + late, 1), arrived(30));
+        assert_eq!(probes.acknowledged(now + late, u32::MAX - 1), None);
+        assert_eq!(probes.acknowledged(now + late, 0), arrived(10));
+        assert_eq!(probes.acknowledged(now + late, 0), None, "it is known");
+        assert_eq!(probes.acknowledged(now + late, 1), arrived(30));
     }
 
     #[test]
     fn a_way_is_as_long_as_it_was_lately() {
         let now = Instant::now();
-        let mut usual = Usual::default();
+        let mut min_rtt = MinRtt::default();
         let mut at = now;
-        let mut learn = |usual: &mut Usual, took: u32, times| {
+        let mut record = |min_rtt: &mut MinRtt, took: u32, times| {
             for _ in 0..times {
                 at += SECOND;
-                usual.learn(at, took * MS);
+                min_rtt.record(at, took * MS);
             }
         };
-        learn(&mut usual, 20, 9);
-        learn(&mut usual, 3000, 1);
-        assert_eq!(usual.least(), Some(20 * MS));
-        learn(&mut usual, 200, 10);
-        assert_eq!(usual.least(), Some(20 * MS));
-        learn(&mut usual, 200, 1);
-        assert_eq!(usual.least(), Some(200 * MS), "it is another way");
-        learn(&mut usual, 30, 1);
-        assert_eq!(usual.least(), Some(30 * MS));
+        record(&mut min_rtt, 20, 9);
+        record(&mut min_rtt, 3000, 1);
+        assert_eq!(min_rtt.get(), Some(20 * MS));
+        record(&mut min_rtt, 200, 10);
+        assert_eq!(min_rtt.get(), Some(20 * MS));
+        record(&mut min_rtt, 200, 1);
+        assert_eq!(min_rtt.get(), Some(200 * MS), "it is another way");
+        record(&mut min_rtt, 30, 1);
+        assert_eq!(min_rtt.get(), Some(30 * MS));
     }
 
     #[test]
     fn the_first_answer_may_be_late_as_well() {
         let now = Instant::now();
-        let mut pings = Pings::new(now);
-        let payload = pings.send(now, 5, None);
-        assert_eq!(pings.answer(now + 3 * SECOND, &payload).unwrap().late, 3 * SECOND);
-        assert_eq!(pings.usual(), LONGEST);
+        let mut probes = Probes::new(now);
+        let payload = probes.send(now, 5, None);
+        assert_eq!(probes.answer(now + 3 * SECOND, &payload).unwrap().late, 3 * SECOND);
+        assert_eq!(probes.min_rtt(), MAX_RTT);
     }
 }

@@ -1,24 +1,24 @@
-//! What the far side may count within one second (PROTOCOL.md, 4).
+//! What the peer may count within one second (PROTOCOL.md, 4).
 //!
 //! It counts what arrives, and all that is known here is what was sent. On a way that stalls the two
 //! differ: what was sent over seconds arrives at once. So bytes count from when they are known to
 //! have arrived at the latest, and until that is known they do not cease to count. Then no second of
-//! the far side's carries more than one of ours, whatever happens on the way: while the last byte of
+//! the peer's carries more than one of ours, whatever happens on the way: while the last byte of
 //! that second was sent, all others of it either were not known to have arrived, or had arrived
 //! within a second.
 //!
-//! Where nothing is ever known ([`Window::set_strict`]), bytes count from when they were sent.
+//! Where nothing is ever known ([`Window::set_confirmed`]), bytes count from when they were sent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What the far side is taken to measure over, and a little beside it for timers that are late.
+/// What the peer is taken to measure over, and a little beside it for timers that are late.
 pub(crate) const WINDOW: Duration = Duration::from_millis(1008);
 
 /// Payloads sent within this time are remembered as one, which bounds the memory of a window.
-const GRAIN: Duration = Duration::from_millis(2);
+const MERGE_WITHIN: Duration = Duration::from_millis(2);
 /// The same where it lasts for longer, since nothing is known to arrive.
-const PIECES: usize = 1024;
+const MAX_PIECES: usize = 1024;
 
 /// Up to this, everything was as late as the question behind it. What is later was held up, and then
 /// all of it came when that was over.
@@ -49,12 +49,12 @@ pub(crate) struct Window {
     position: u64,
     /// How many of them are known to have arrived.
     confirmed: u64,
-    strict: bool,
+    is_confirmed: bool,
     /// Whether the last piece ends where a question was asked.
     sealed: bool,
 }
 
-/// Payload bytes that were sent between two instants at most [`GRAIN`] apart.
+/// Payload bytes that were sent between two instants at most [`MERGE_WITHIN`] apart.
 #[derive(Debug)]
 struct Sent {
     first: Instant,
@@ -83,16 +83,16 @@ impl Window {
 
     /// How many bytes may be under way, as far as that matters.
     pub(crate) fn unconfirmed(&self) -> u64 {
-        if self.strict { self.position - self.confirmed } else { 0 }
+        if self.is_confirmed { self.position - self.confirmed } else { 0 }
     }
 
     /// Whether bytes count until they are known to have arrived.
-    pub(crate) fn set_strict(&mut self, strict: bool) {
-        self.strict = strict;
+    pub(crate) fn set_confirmed(&mut self, is_confirmed: bool) {
+        self.is_confirmed = is_confirmed;
     }
 
-    pub(crate) fn is_strict(&self) -> bool {
-        self.strict
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.is_confirmed
     }
 
     /// Forgets what does not count any more.
@@ -127,7 +127,7 @@ impl Window {
         }
         let end = self.position;
         self.bytes += bytes;
-        let is_full = self.sent.len() >= PIECES;
+        let is_full = self.sent.len() >= MAX_PIECES;
         let sealed = std::mem::take(&mut self.sealed) && !is_full;
         match self.sent.back_mut() {
             Some(sent) if is_full || (is_near(sent, at) && !sealed) => {
@@ -176,12 +176,12 @@ impl Window {
     }
 
     fn is_known(&self, sent: &Sent) -> bool {
-        !self.strict || sent.end <= self.confirmed
+        !self.is_confirmed || sent.end <= self.confirmed
     }
 }
 
 fn is_near(sent: &Sent, at: Instant) -> bool {
-    at.saturating_duration_since(sent.first) < GRAIN
+    at.saturating_duration_since(sent.first) < MERGE_WITHIN
 }
 
 #[cfg(test)]
@@ -191,8 +191,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn strict() -> Window {
-        Window { strict: true, ..Window::default() }
+    fn is_confirmed() -> Window {
+        Window { is_confirmed: true, ..Window::default() }
     }
 
     /// How many bytes count at a time.
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_not_known_to_have_arrived_counts_for_as_long_as_it_takes() {
         let now = Instant::now();
-        let mut window = strict();
+        let mut window = is_confirmed();
         window.push(now, 100);
         window.seal();
         window.push(now + MS, 20);
@@ -212,9 +212,9 @@ mod tests {
         assert_eq!((window.unconfirmed(), window.expiries().next()), (120, None));
         window.confirm(Arrival { position: 100, asked: now, late: Duration::ZERO });
         assert_eq!((at(&mut window, now + 60 * WINDOW), window.unconfirmed()), (20, 20));
-        window.set_strict(false);
+        window.set_confirmed(false);
         assert_eq!((at(&mut window, now + 60 * WINDOW), window.unconfirmed()), (0, 0));
-        window.set_strict(true);
+        window.set_confirmed(true);
         assert_eq!(window.unconfirmed(), 0, "it was taken to have arrived");
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn what_came_late_counts_from_when_it_came() {
         let now = Instant::now();
         for (late, first) in [(0, 0), (40, 40), (3000, 3070)] {
-            let mut window = strict();
+            let mut window = is_confirmed();
             window.push(now, 1);
             window.push(now + 70 * MS, 10);
             window.seal();
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn what_was_sent_long_before_the_question_may_have_come_with_it() {
         let now = Instant::now();
-        let mut window = strict();
+        let mut window = is_confirmed();
         window.push(now, 1);
         window.push(now + 30 * MS, 10);
         window.confirm(Arrival { position: 11, asked: now + 130 * MS, late: Duration::ZERO });
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn times_never_go_back() {
         let now = Instant::now();
-        let mut window = strict();
+        let mut window = is_confirmed();
         window.push(now, 1);
         window.confirm(Arrival { position: 1, asked: now, late: 100 * MS });
         window.push(now + 50 * MS, 2);
@@ -273,12 +273,12 @@ mod tests {
             window.push(now, 1);
             assert!(window.sent.len() <= 506);
         }
-        let mut window = strict();
+        let mut window = is_confirmed();
         for step in 0..100_000_u32 {
             window.push(now + 3 * MS * step, 1);
             window.seal();
         }
-        assert!(window.sent.len() <= PIECES);
+        assert!(window.sent.len() <= MAX_PIECES);
         window.confirm(Arrival { position: 100_000, asked: now, late: Duration::ZERO });
         assert_eq!(window.unconfirmed(), 0);
         assert_eq!(at(&mut window, now + 3 * MS * 100_000 + WINDOW), 0);
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_new_beginning_counts_what_may_have_come_last() {
         let now = Instant::now();
-        let mut window = strict();
+        let mut window = is_confirmed();
         window.push(now, 100);
         window.confirm_all(now + 5 * WINDOW);
         assert_eq!(window.unconfirmed(), 0);

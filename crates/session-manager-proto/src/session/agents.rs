@@ -347,7 +347,7 @@ fn after_a_sleep_a_gateway_that_answers_has_two_seconds() {
 #[test]
 fn a_strict_agent_sees_no_gap_where_the_version_changes() {
     let pair = |input, output| Sequence::Pair { input, output };
-    // Input goes out before the far side has said a word, and after.
+    // Input goes out before the peer has said a word, and after.
     let mut test = Test::new(|_| {});
     test.local(b"one");
     test.pass(3 * SECOND);

@@ -229,7 +229,7 @@ impl Model {
         let mut turns = 0;
         loop {
             let can_transmit = self.way.len() < self.socket;
-            let ping = self.session.ping_at(self.now).filter(|_| can_transmit);
+            let ping = self.session.poll_ping_timeout(self.now).filter(|_| can_transmit);
             let due = self.session.poll_timeout(can_transmit).into_iter().chain(ping).min();
             let Some(due) = due.filter(|due| *due <= until) else { break };
             // That the last byte has gone may itself be what was waited for.
@@ -264,7 +264,7 @@ proptest! {
             prop_assert!(is_sent, "it was not even sent");
             match model.session.arrived() {
                 Arrived::Yes => prop_assert_eq!(model.arrived, model.written),
-                Arrived::Unknown => prop_assert!(!model.session.pings.were_answered()),
+                Arrived::Unknown => prop_assert!(!model.session.probes.were_ever_answered()),
                 Arrived::NotYet => prop_assert!(false, "it has not arrived: {:?}", model.session),
             }
             Ok(())

@@ -8,11 +8,11 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What may be under way at the default limit, and a second of it.
-const UNDER_WAY: usize = 12_800;
+const INFLIGHT: usize = 12_800;
 const A_SECOND: usize = 25_600;
 
 impl Test {
-    /// One whose far side answers pings, at once.
+    /// One whose peer answers pings, at once.
     fn answering() -> Self {
         let mut test = Self::open();
         test.ping();
@@ -43,7 +43,7 @@ impl Test {
 
     fn until_it_waits(&mut self) -> Vec<Bytes> {
         let (bytes, pings) = self.copy(3 * SECOND);
-        assert_eq!(bytes, UNDER_WAY);
+        assert_eq!(bytes, INFLIGHT);
         assert!(pings.len() >= 3, "{pings:?}");
         pings
     }
@@ -57,7 +57,7 @@ fn what_waits_goes_on_with_an_answer_to_the_last_ping() {
     assert_eq!(test.copy(20 * SECOND).0, 0, "it takes as long as it takes");
     test.session.handle_pong(test.now, pings.last().unwrap());
     // All of it may have come just now.
-    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     let events: Vec<_> = std::iter::from_fn(|| test.session.poll_event()).collect();
     assert!(events.iter().any(|event| matches!(event, Event::HeldUp(_))), "{events:?}");
 }
@@ -68,13 +68,13 @@ fn what_waits_goes_on_with_an_acknowledgement() {
     test.until_it_waits();
     let sent = test.session.replay.last();
     test.output(sent, 2, b"x");
-    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     // That of one that was sent again says nothing of when it came.
     let mut test = Test::answering();
     test.inputs(3);
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     assert_eq!(test.kinds().len(), 3);
-    assert_eq!(test.session.newest, None);
+    assert_eq!(test.session.last_new_input, None);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_far_side_that_answers_no_more_is_waited_for_half_a_minute() {
         test.output(0, number, b"alive");
         assert_eq!(test.copy(SECOND).0, 0);
     }
-    test.session.handle_sign_of_life(test.now);
+    test.session.handle_activity(test.now);
     let (bytes, pings) = test.copy(5 * SECOND);
     assert!(bytes > 4 * A_SECOND, "{bytes}");
     assert_eq!(pings, Vec::<Bytes>::new());
@@ -143,13 +143,16 @@ fn another_socket_is_another_way() {
     let mut test = Test::answering();
     test.until_it_waits();
     test.session.handle_disconnect(test.now, cut());
-    assert_eq!((test.session.poll_ping(test.now), test.session.ping_at(test.now)), (None, None));
+    assert_eq!(
+        (test.session.poll_ping(test.now), test.session.poll_ping_timeout(test.now)),
+        (None, None)
+    );
     test.reconnects_after();
     test.session.handle_reconnected(test.now);
     let sent = test.session.replay.last();
     test.frame(FrameType::SYNC, pair(sent + 1, 1), b"");
     // What was under way may have come last thing.
-    assert_eq!(test.copy(SECOND).0, A_SECOND - UNDER_WAY);
+    assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     assert!(test.copy(5 * SECOND).0 > 4 * A_SECOND, "the new one has not answered yet");
 }
 
@@ -171,7 +174,7 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
         test.pass(SECOND);
         test.sent();
     }
-    assert!(test.session.resend.is_some(), "it waits for an answer");
+    assert!(test.session.retransmit_next.is_some(), "it waits for an answer");
     assert_eq!(test.session.end(), None);
 }
 

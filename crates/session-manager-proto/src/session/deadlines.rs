@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::link::GIVE_UP;
+use super::link::RECONNECT_TIMEOUT;
 use super::{Arrived, End, Failure, Greeting, Session};
 use crate::timer::Timer;
 
 /// How long a session may take to open after the upgrade.
-const OPEN_WITHIN: Duration = Duration::from_secs(15);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long after Opened an agent that nobody has heard complain has dialled the target: agents dial
 /// after a second.
-const DIALLED: Duration = Duration::from_millis(1500);
+const DIAL_GRACE: Duration = Duration::from_millis(1500);
 /// How much longer than after Opened to wait when no progress is told at all.
-pub(super) const UNTOLD: Duration = Duration::from_millis(1500);
+pub(super) const NO_STATUS_GRACE: Duration = Duration::from_millis(1500);
 
 /// How long a session that lingers has to be quiet before it may be ended for another one.
 const YIELD_AFTER: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.wants_remote() {
             // What is not read cannot be heard.
-            self.pings.note_heard(now);
+            self.probes.note_activity(now);
         }
         for timer in Timer::ALL {
             if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
@@ -50,35 +50,34 @@ impl Session {
             Timer::GiveUp => self.give_up_at(),
             Timer::Flush => self.flush_by,
             _ if !self.is_connected() => None,
-            Timer::AskAgain => self.ask_again_at(),
-            Timer::Tail => self.tail_by(),
-            // The far side has ended the stream, and only what is missing is still waited for.
-            _ if self.last.is_some() => None,
-            Timer::Told => self.told_by.filter(|_| !self.sync_due),
-            Timer::Pace if self.told_by.is_some() => None,
-            Timer::Pace if self.resend.is_some() => {
-                let (_, payload) = self.resend.and_then(|sequence| self.replay.get(sequence))?;
+            Timer::Resync => self.resync_at(),
+            Timer::PendingEnd => self.pending_end_deadline(),
+            // The peer has ended the stream, and only what is missing is still waited for.
+            _ if self.pending_end.is_some() => None,
+            Timer::PeerAck => self.peer_ack_deadline.filter(|_| !self.sync_due),
+            Timer::Pace if self.peer_ack_deadline.is_some() => None,
+            Timer::Pace if self.retransmit_next.is_some() => {
+                let (_, payload) =
+                    self.retransmit_next.and_then(|sequence| self.replay.get(sequence))?;
                 self.pace.whole_at(payload.len())
             }
             Timer::Ready if opening => self.ready_at(),
             Timer::Reached if !self.reached => self.reached_at(),
-            Timer::Silent => self.silent_at(),
-            Timer::Unacknowledged => self.ask_acknowledgement_at(),
+            Timer::Silence => self.silence_at(),
+            Timer::RequestAck => self.request_ack_at(),
             Timer::NoAnswer => self.no_answer_at(),
             Timer::AgentIdle => self.agent_idle_at(),
-            Timer::Arrival => self.arrival_by(),
+            Timer::Arrival => self.arrival_deadline(),
             Timer::Open if opening && self.opened.is_none() => Some(self.open_by()),
             Timer::Pace if !opening && !self.local.is_empty() => {
                 self.pace.retry_at(self.local.len())
             }
             Timer::KeepAlive => self.keepalive_at(),
             Timer::Idle => Some(self.last_input.max(self.last_output) + self.config.idle_timeout?),
-            // The far side is not quiet as long as something is still to be sent again, either way, or
+            // The peer is not quiet as long as something is still to be sent again, either way, or
             // has not arrived.
             Timer::Linger
-                if self.is_sent()
-                    && self.missing.is_none()
-                    && self.arrived() != Arrived::NotYet =>
+                if self.is_sent() && self.gap.is_none() && self.arrived() != Arrived::NotYet =>
             {
                 let quiet = self.quiet_since()?;
                 // A local side that is busy is looked at again, but not at once and for ever.
@@ -91,8 +90,8 @@ impl Session {
 
     /// Since when nothing has come or gone after the local end of file.
     fn quiet_since(&self) -> Option<Instant> {
-        let quiet = self.eof?.max(self.ready?).max(self.last_input).max(self.last_output);
-        let arrival = self.pings.last_arrival().unwrap_or(quiet);
+        let quiet = self.local_eof?.max(self.ready?).max(self.last_input).max(self.last_output);
+        let arrival = self.probes.last_arrival().unwrap_or(quiet);
         Some(quiet.max(self.taken.1).max(arrival))
     }
 
@@ -116,14 +115,14 @@ impl Session {
     }
 
     fn expire(&mut self, now: Instant, timer: Timer) {
-        // A local side that does not take what waits for it is busy, and the far side is not quiet.
+        // A local side that does not take what waits for it is busy, and the peer is not quiet.
         let busy = !self.deliver.is_empty() || !self.local.is_empty();
         match timer {
             Timer::Ready => self.make_ready(now),
             Timer::Reached => self.make_reached(now),
-            Timer::Silent => self.handle_silence(now),
-            Timer::Unacknowledged => self.ask_acknowledgement(now),
-            Timer::NoAnswer => self.tell_no_answer(now),
+            Timer::Silence => self.handle_silence(now),
+            Timer::RequestAck => self.request_ack(now),
+            Timer::NoAnswer => self.report_no_answer(now),
             Timer::AgentIdle => self.end_idle(),
             Timer::Arrival => self.handle_not_arrived(),
             Timer::Open => {
@@ -139,10 +138,10 @@ impl Session {
                 self.finish(End::Failed(Failure::Idle(allowed)), true);
             }
             Timer::Linger => self.finish(End::Local, true),
-            Timer::AskAgain => self.ask_again(now),
-            Timer::Tail => self.handle_tail_timeout(now),
+            Timer::Resync => self.resync(now),
+            Timer::PendingEnd => self.handle_pending_end_timeout(now),
             Timer::GiveUp => self.give_up(),
-            Timer::Told => self.told_by = None,
+            Timer::PeerAck => self.peer_ack_deadline = None,
             // The caller asks for it.
             Timer::Reconnect => {}
             Timer::Flush => {
@@ -160,17 +159,17 @@ impl Session {
             Some(agent) if agent.holds_early_input() => Duration::ZERO,
             _ => self.config.ready_delay,
         };
-        self.after_opening(delay, self.config.ready_delay + UNTOLD)
+        self.after_opening(delay, self.config.ready_delay + NO_STATUS_GRACE)
     }
 
     /// When the target is taken to be listening although it has not spoken.
     fn reached_at(&self) -> Option<Instant> {
-        let delay = self.config.ready_delay.max(DIALLED);
-        self.after_opening(delay, delay + UNTOLD)
+        let delay = self.config.ready_delay.max(DIAL_GRACE);
+        self.after_opening(delay, delay + NO_STATUS_GRACE)
     }
 
     /// So long after Opened, or after the upgrade where no status tells of it.
-    fn after_opening(&self, opened: Duration, untold: Duration) -> Option<Instant> {
+    fn after_opening(&self, opened: Duration, unacked_output_bytes: Duration) -> Option<Instant> {
         let server_first = match self.greeting {
             Greeting::Nothing => self.config.server_first,
             Greeting::Ssh => true,
@@ -178,16 +177,16 @@ impl Session {
         };
         let told = self.opened.map(|at| at + opened);
         match (told, server_first) {
-            (Some(told), true) => Some(told.max(self.opening + OPEN_WITHIN)),
+            (Some(told), true) => Some(told.max(self.opening + OPEN_TIMEOUT)),
             (Some(told), false) => Some(told),
-            (None, false) if !self.progress => Some(self.opening + untold),
+            (None, false) if !self.progress => Some(self.opening + unacked_output_bytes),
             (None, _) => None,
         }
     }
 
     /// A gateway that restarts has its time once more, but not again and again.
     fn open_by(&self) -> Instant {
-        let within = OPEN_WITHIN.max(self.config.ready_delay + UNTOLD);
-        (self.opening + within).min(self.started + within + GIVE_UP)
+        let within = OPEN_TIMEOUT.max(self.config.ready_delay + NO_STATUS_GRACE);
+        (self.opening + within).min(self.started + within + RECONNECT_TIMEOUT)
     }
 }

@@ -9,16 +9,16 @@ use crate::status::{Reason, ReasonKind};
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The far side ended it, as it does when the target closes.
+    /// The peer ended it, as it does when the target closes.
     Remote(RemoteEnd),
-    /// The local side was done, and nothing more came from the far side, or nobody was left to take
+    /// The local side was done, and nothing more came from the peer, or nobody was left to take
     /// it.
     Local,
     /// It broke, or was not allowed to go on.
     Failed(Failure),
 }
 
-/// The ways in which a far side ends a session when nothing is wrong.
+/// The ways in which a peer ends a session when nothing is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteEnd {
     /// A Status with a normal reason.
@@ -68,10 +68,10 @@ pub enum Failure {
         /// The last one that is known to have been sent.
         got: u32,
     },
-    /// The far side asks for frames again that are not kept.
+    /// The peer asks for frames again that are not kept.
     #[error("bytes were lost on the way: the far side asks for Input {0} again")]
     LostInput(u32),
-    /// The far side acknowledges frames that do not exist.
+    /// The peer acknowledges frames that do not exist.
     #[error(
         "the far side broke the protocol: it acknowledges Input {got}, and {sent} was the last"
     )]
@@ -112,7 +112,7 @@ pub enum Failure {
 pub enum Party {
     /// This side, at the user's wish.
     Local,
-    /// The far side: gateway, agent or target.
+    /// The peer: gateway, agent or target.
     Remote,
     /// A rule of the service, such as its pace or a time-out.
     Policy,
@@ -148,7 +148,7 @@ pub enum Disconnect {
     Closed {
         /// RFC 6455, 7.4.
         code: Option<u16>,
-        /// The text of the close frame, from the far side.
+        /// The text of the close frame, from the peer.
         text: String,
     },
     /// Without a close frame: end of file, reset, TLS error, time-out.

@@ -9,7 +9,7 @@ use crate::status::Progress;
 /// Something that happened, for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The far side is getting on.
+    /// The peer is getting on.
     Progress(Progress),
     /// The agent has joined.
     Opened,
@@ -19,7 +19,7 @@ pub enum Event {
     Reached,
     /// The limit has changed, in bits per second.
     Limit(u64),
-    /// The far side speaks a newer version, and so do we.
+    /// The peer speaks a newer version, and so do we.
     Version(Version),
     /// The sequence of a 1.01 Output is not the one that was due. Told once.
     Gap {
@@ -41,14 +41,14 @@ pub enum Event {
         /// What came.
         got: u32,
     },
-    /// The far side asks for Input again.
+    /// The peer asks for Input again.
     Replaying {
         /// The first one.
         from: u32,
     },
     /// What was sent was held up on the way for so long, and has arrived.
     HeldUp(Duration),
-    /// The far side does not answer pings any more, and nothing waits for it to.
+    /// The peer does not answer pings any more, and nothing waits for it to.
     Unanswered,
     /// Nothing has come from the agent for so long after what was sent last. Told once.
     NoAnswer(Duration),

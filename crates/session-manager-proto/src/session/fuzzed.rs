@@ -1,7 +1,7 @@
 //! A session, fed by a fuzzer with everything that can happen to it, in any order.
 //!
 //! A script is what happens: each byte a step, its arguments behind it. The oracle beside the
-//! session knows what the far side has sent and what the local side has written, and so what may be
+//! session knows what the peer has sent and what the local side has written, and so what may be
 //! delivered and transmitted; how each step may come about is how a driver calls.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
@@ -47,7 +47,7 @@ struct Run<'a> {
     inputs: Vec<Range<usize>>,
     arrived: usize,
     ready: bool,
-    eof: bool,
+    local_eof: bool,
     agent: Option<Generation>,
     /// A ping that waits for its answer.
     ping: Option<Bytes>,
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
             inputs: Vec::new(),
             arrived: 0,
             ready: false,
-            eof: false,
+            local_eof: false,
             agent: None,
             ping: None,
             last_frame: start,
@@ -205,17 +205,17 @@ impl<'a> Run<'a> {
             }
             16 => {
                 self.session.handle_local_eof(self.now);
-                self.eof = true;
+                self.local_eof = true;
             }
             17 => {
                 let grace = u32::from(self.byte()?) * 10 * MS;
                 self.session.handle_local_gone(self.now, grace);
-                (self.gone, self.eof) = (true, true);
+                (self.gone, self.local_eof) = (true, true);
             }
             18 => {
                 let grace = u32::from(self.byte()?) * 10 * MS;
                 self.session.handle_shutdown(self.now, grace);
-                self.eof = true;
+                self.local_eof = true;
             }
             19 => self.session.handle_unblocked(self.now),
             20 => {
@@ -425,14 +425,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The local side has said all and the far side says nothing more: that is an end, sooner or
+    /// The local side has said all and the peer says nothing more: that is an end, sooner or
     /// later, and everything that came is delivered.
     fn settle(&mut self) {
         self.deliver(usize::MAX);
         self.frame(0, FrameType::STATUS, 0, 0, &[&[7], &80_000_000_u32.to_be_bytes()[..]].concat());
         self.session.handle_local_eof(self.now);
         self.session.handle_socket(self.now, None);
-        self.eof = true;
+        self.local_eof = true;
         for _ in 0..20_000 {
             if self.session.end.is_some() {
                 break;

@@ -1,4 +1,4 @@
-//! What comes from the far side.
+//! What comes from the peer.
 
 use std::time::Instant;
 
@@ -22,20 +22,20 @@ impl Session {
             Err(error) => return self.finish(End::Failed(Failure::Malformed(error)), true),
         };
         self.learn(&frame);
-        self.handle_sign_of_life(now);
+        self.handle_activity(now);
         match frame.kind {
             FrameType::OUTPUT => self.handle_output(now, frame),
             FrameType::STATUS => self.handle_status(now, &frame),
             FrameType::CLOSE => self.handle_end(now, RemoteEnd::Close),
             FrameType::SYNC => match frame.sequence {
                 Sequence::Pair { input, .. } => self.handle_sync(input),
-                Sequence::Single(_) => self.tell(Event::Skipped("a Sync of version 1.01".into())),
+                Sequence::Single(_) => self.emit(Event::Skipped("a Sync of version 1.01".into())),
             },
-            kind => self.tell(Event::Skipped(format!("a frame of type {}", kind.0))),
+            kind => self.emit(Event::Skipped(format!("a frame of type {}", kind.0))),
         }
     }
 
-    /// The far side has sent a message that cannot be a frame.
+    /// The peer has sent a message that cannot be a frame.
     pub fn handle_violation(&mut self, what: &str) {
         self.finish(End::Failed(Failure::NotAFrame(what.to_owned())), true);
     }
@@ -47,7 +47,7 @@ impl Session {
         }
         if frame.version > self.version {
             self.version = Version::V1_02;
-            self.tell(Event::Version(frame.version));
+            self.emit(Event::Version(frame.version));
         }
     }
 
@@ -55,8 +55,8 @@ impl Session {
         match frame.sequence {
             Sequence::Single(got) => {
                 let expected = self.next_sequence.replace(got.wrapping_add(1)).unwrap_or(got);
-                if expected != got && !std::mem::replace(&mut self.gap_told, true) {
-                    self.tell(Event::Gap { expected, got });
+                if expected != got && !std::mem::replace(&mut self.gap_reported, true) {
+                    self.emit(Event::Gap { expected, got });
                 }
             }
             Sequence::Pair { input, output: got } => {
@@ -69,11 +69,11 @@ impl Session {
                 match got.wrapping_sub(expected) {
                     0 => {
                         self.received = got;
-                        self.handle_next(now);
-                        self.count_untold(frame.payload.len());
+                        self.handle_next_output(now);
+                        self.count_unacked_output(frame.payload.len());
                     }
                     ahead if ahead < u32::MAX / 2 => return self.handle_missing(now, got),
-                    _ => return self.tell(Event::Skipped(format!("Output {got}, a duplicate"))),
+                    _ => return self.emit(Event::Skipped(format!("Output {got}, a duplicate"))),
                 }
             }
         }
@@ -81,13 +81,13 @@ impl Session {
         self.make_reached(now);
         self.outputs = self.outputs.saturating_add(1);
         self.output_bytes = self.output_bytes.saturating_add(frame.payload.len());
-        self.look_for_ssh(&frame.payload);
+        self.detect_ssh(&frame.payload);
         let greets = self.redial.is_second_greeting(now, &frame.payload);
         if greets && !self.is_ssh() {
             return self.finish(End::Failed(Failure::Redialled), true);
         }
-        self.output_after_eof |= self.eof.is_some() && !frame.payload.is_empty();
-        self.forget_unasked();
+        self.output_after_eof |= self.local_eof.is_some() && !frame.payload.is_empty();
+        self.drop_unneeded_replay();
         match &mut self.identification {
             None => self.queue(frame.payload),
             Some(identification) => {
@@ -99,12 +99,12 @@ impl Session {
                 }
             }
         }
-        self.end_if_complete();
+        self.finish_if_complete();
     }
 
     /// A stream is SSH's if its first bytes, either way, are `SSH-`. Only then can a second
     /// identification line be its end.
-    fn look_for_ssh(&mut self, payload: &[u8]) {
+    fn detect_ssh(&mut self, payload: &[u8]) {
         let Some(undecided) = SSH.get(self.ssh_matched..) else { return };
         let same = undecided.iter().zip(payload).take_while(|(a, b)| a == b).count();
         if same == undecided.len() || self.greeting == Greeting::Ssh {
@@ -122,19 +122,19 @@ impl Session {
         match status {
             Status::Progress(progress) => {
                 self.progress = true;
-                self.tell(Event::Progress(progress));
+                self.emit(Event::Progress(progress));
             }
             Status::Opened => {
                 if self.opened.is_none() {
                     self.opened = Some(now);
-                    self.tell(Event::Opened);
+                    self.emit(Event::Opened);
                 }
             }
             Status::Limit(limit) => {
                 self.pace.set_limit(now, limit);
-                self.tell(Event::Limit(limit));
+                self.emit(Event::Limit(limit));
             }
-            Status::Ended(_) if self.is_idle_end(now) => {
+            Status::Ended(_) if self.is_agent_idle_end(now) => {
                 self.finish(End::Remote(RemoteEnd::Idle), false);
             }
             Status::Ended(reason) if reason.is_normal() => {
@@ -143,7 +143,7 @@ impl Session {
             Status::Ended(reason) => self.finish(End::Failed(Failure::Ended(reason)), false),
             Status::Aborted(text) => self.finish(End::Failed(Failure::Aborted(text)), false),
             Status::Frozen => self.handle_disconnect(now, Disconnect::Frozen),
-            Status::Unknown(state) => self.tell(Event::Skipped(format!("a status {state:?}"))),
+            Status::Unknown(state) => self.emit(Event::Skipped(format!("a status {state:?}"))),
         }
     }
 }

@@ -22,9 +22,9 @@ pub enum Keepalive {
 
 /// An agent ends a session after 180 s without a frame from the client. From this silence on an end is
 /// taken to be that one.
-const ENDED_FROM: Duration = Duration::from_secs(170);
+const AGENT_IDLE_FROM: Duration = Duration::from_secs(170);
 /// After this silence the agent is not waited for.
-const ENDED_BY: Duration = Duration::from_secs(185);
+const AGENT_IDLE_BY: Duration = Duration::from_secs(185);
 /// A target that has spoken within this time was not idle.
 const NOT_IDLE: Duration = Duration::from_secs(60);
 /// A target that sends so much, and has sent within this time, has not closed: a download goes on.
@@ -61,12 +61,12 @@ impl Session {
             return None;
         };
         // Once the local side is gone an agent could take one for a reason to dial again.
-        let is_due = self.ready.is_some() && self.eof.is_none() && !self.keepalive_due;
-        (is_due && self.may_keep_awake()).then(|| self.last_sent + after)
+        let is_due = self.ready.is_some() && self.local_eof.is_none() && !self.keepalive_due;
+        (is_due && self.may_send_keepalive()).then(|| self.last_sent + after)
     }
 
     /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent.
-    fn may_keep_awake(&self) -> bool {
+    fn may_send_keepalive(&self) -> bool {
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
         let is_asked_for = matches!(self.config.keepalive, Keepalive::Always(_));
         !redials_on_any || is_asked_for || self.is_ssh() || self.is_downloading()
@@ -95,31 +95,34 @@ impl Session {
         if self.is_downloading() && quiet > DOWNLOAD.1 {
             self.output_bytes = 0;
         }
-        self.keepalive_due = self.may_keep_awake();
+        self.keepalive_due = self.may_send_keepalive();
     }
 
     /// Whether an end that comes now is that of a session which was idle and could not be kept open.
-    pub(super) fn is_idle_end(&self, now: Instant) -> bool {
+    pub(super) fn is_agent_idle_end(&self, now: Instant) -> bool {
         let since = |at| now.saturating_duration_since(at);
         self.is_left_to_agent()
-            && since(self.last_sent) >= ENDED_FROM
+            && since(self.last_sent) >= AGENT_IDLE_FROM
             && since(self.last_output) >= NOT_IDLE
     }
 
     fn is_left_to_agent(&self) -> bool {
         let is_asked_for = matches!(self.config.keepalive, Keepalive::ByAgent(_));
-        is_asked_for && self.ready.is_some() && self.eof.is_none() && !self.may_keep_awake()
+        is_asked_for
+            && self.ready.is_some()
+            && self.local_eof.is_none()
+            && !self.may_send_keepalive()
     }
 
     /// When the agent has ended the session, should it not say so.
     pub(super) fn agent_idle_at(&self) -> Option<Instant> {
-        let quiet = (self.last_sent + ENDED_BY).max(self.last_output + NOT_IDLE);
+        let quiet = (self.last_sent + AGENT_IDLE_BY).max(self.last_output + NOT_IDLE);
         self.is_left_to_agent().then_some(quiet)
     }
 
     /// Whether the agent ends the session at a Close. A and B ignore it, and dial a target again that
     /// has closed.
-    pub(super) fn heeds_close(&self, end: &End) -> bool {
+    pub(super) fn agent_handles_close(&self, end: &End) -> bool {
         let redials =
             *end == End::Remote(RemoteEnd::Redialled) || *end == End::Failed(Failure::Redialled);
         match self.agent {

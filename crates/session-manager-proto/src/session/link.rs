@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Disconnect, End, Event, Failure, RemoteEnd, Session};
-use crate::flow::probes::Pings;
+use crate::flow::probes::Probes;
 use crate::frame::FrameType;
 
 /// How long after a socket has gone the first try begins.
-const FIRST_TRY: Duration = Duration::from_secs(1);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(8);
 /// A socket that lives so long, or brings something of the target, is a good one.
-const STEADY: Duration = Duration::from_secs(10);
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How long a stream is worth the trying.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
-/// How long after it is found again the far side may take to say what it has received.
-const TELL_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long after it is found again the peer may take to say what it has received.
+const PEER_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// After so many bytes of Output it is told that they have come, if nothing else was to be said. It
 /// keeps what it has not heard of.
-const TELL_AFTER: usize = 256 * 1024;
+const ACK_AFTER_BYTES: usize = 256 * 1024;
 
 /// The state of the WebSocket.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) enum Link {
 
 /// The tries that led to the present socket, until it has shown that it is a good one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Trial {
+pub(super) struct ReconnectAttempt {
     since: Instant,
     tries: u32,
     connected: Instant,
@@ -59,21 +59,23 @@ impl Session {
             return;
         }
         self.close_due = false;
-        if self.is_idle_end(now) && !self.is_resumable() {
+        if self.is_agent_idle_end(now) && !self.is_resumable() {
             return self.finish(End::Remote(RemoteEnd::Idle), false);
         }
         if !self.is_resumable() || why.is_final() || self.flush_by.is_some() {
             return self.end_without_socket(why);
         }
-        self.tell(Event::Disconnected(why.clone()));
+        self.emit(Event::Disconnected(why.clone()));
         // One that is gone as soon as it is there was no success.
-        let is_new = |trial: &Trial| now.saturating_duration_since(trial.connected) < STEADY;
-        let trial = self.trial.take().filter(is_new);
-        let (since, tries) = trial.map_or((now, 0), |trial| (trial.since, trial.tries));
+        let is_new = |attempt: &ReconnectAttempt| {
+            now.saturating_duration_since(attempt.connected) < STABLE_AFTER
+        };
+        let attempt = self.attempt.take().filter(is_new);
+        let (since, tries) = attempt.map_or((now, 0), |attempt| (attempt.since, attempt.tries));
         let next = Some(now + jitter(&mut self.random, pause(tries)));
         self.link = Link::Down { since, why, tries, next, last: None };
-        self.resend = None;
-        self.told_by = None;
+        self.retransmit_next = None;
+        self.peer_ack_deadline = None;
         self.sync_due = false;
         self.keepalive_due = false;
     }
@@ -99,20 +101,20 @@ impl Session {
             return;
         }
         if let Link::Down { since, tries, .. } = self.link {
-            self.trial = Some(Trial { since, tries, connected: now });
+            self.attempt = Some(ReconnectAttempt { since, tries, connected: now });
         }
         self.link = Link::Up;
-        self.pings = Pings::new(now);
+        self.probes = Probes::new(now);
         self.blocked = None;
-        self.newest = None;
-        self.pace.handle_new_way(now);
-        self.tell(Event::Reconnected);
-        // What the far side has not acknowledged may be lost, or only the acknowledgement. It tells
+        self.last_new_input = None;
+        self.pace.handle_new_path(now);
+        self.emit(Event::Reconnected);
+        // What the peer has not acknowledged may be lost, or only the acknowledgement. It tells
         // with its next frame, or else it gets all of it again, and drops what it has.
-        self.resend = self.replay.oldest();
-        self.told_by = self.resend.map(|_| now + TELL_WITHIN);
+        self.retransmit_next = self.replay.oldest();
+        self.peer_ack_deadline = self.retransmit_next.map(|_| now + PEER_ACK_TIMEOUT);
         self.sync_due = true;
-        self.ask_on_another_socket(now);
+        self.resync_on_new_socket(now);
         if let Some(unacked) = &mut self.unacked {
             unacked.restart(now);
         }
@@ -122,10 +124,12 @@ impl Session {
         self.opening = now;
     }
 
-    /// Whether the far side has said nothing yet that answers the Sync on a new socket.
+    /// Whether the peer has said nothing yet that answers the Sync on a new socket.
     pub(super) fn is_unanswered_since_reconnect(&self, now: Instant) -> bool {
-        let is_new = |trial: &Trial| now.saturating_duration_since(trial.connected) < STEADY;
-        self.trial.as_ref().is_some_and(is_new)
+        let is_new = |attempt: &ReconnectAttempt| {
+            now.saturating_duration_since(attempt.connected) < STABLE_AFTER
+        };
+        self.attempt.as_ref().is_some_and(is_new)
     }
 
     /// No WebSocket could be made: `final_` says that none ever can.
@@ -142,9 +146,9 @@ impl Session {
     /// Nothing brings the stream back.
     fn end_without_socket(&mut self, why: Disconnect) {
         let begun = self.opened.is_some() || self.outputs > 0;
-        let was_to_end = self.last.is_some() || (why.is_normal() && begun);
+        let was_to_end = self.pending_end.is_some() || (why.is_normal() && begun);
         let end = match std::mem::replace(&mut self.link, Link::Up) {
-            _ if was_to_end && let Some(failure) = self.lost() => End::Failed(failure),
+            _ if was_to_end && let Some(failure) = self.lost_output() => End::Failed(failure),
             _ if why.is_normal() && begun => End::Remote(RemoteEnd::WebSocket),
             Link::Down { last: Some(last), .. } => End::Failed(Failure::NotResumed { why, last }),
             _ if why == Disconnect::Frozen => End::Failed(Failure::Frozen),
@@ -167,7 +171,7 @@ impl Session {
 
     pub(super) fn give_up_at(&self) -> Option<Instant> {
         match self.link {
-            Link::Down { since, .. } => Some(since + GIVE_UP),
+            Link::Down { since, .. } => Some(since + RECONNECT_TIMEOUT),
             Link::Up => None,
         }
     }
@@ -180,10 +184,10 @@ impl Session {
         }
     }
 
-    /// The far side tells which Input it has.
+    /// The peer tells which Input it has.
     pub(super) fn handle_acknowledged(&mut self, now: Instant, up_to: u32) {
-        self.trial = None;
-        self.told_by = None;
+        self.attempt = None;
+        self.peer_ack_deadline = None;
         if self.replay.acknowledge(up_to).is_err() {
             let (got, sent) = (up_to, self.replay.last());
             return self.finish(End::Failed(Failure::NeverSent { got, sent }), true);
@@ -191,58 +195,58 @@ impl Session {
         self.handle_input_arrived(now, up_to);
     }
 
-    /// The far side asks for all Input from a sequence on.
+    /// The peer asks for all Input from a sequence on.
     pub(super) fn handle_sync(&mut self, from: u32) {
-        self.trial = None;
-        self.told_by = None;
+        self.attempt = None;
+        self.peer_ack_deadline = None;
         match self.replay.resume_at(from) {
             Ok(from) => {
-                self.tell(Event::Replaying { from });
+                self.emit(Event::Replaying { from });
                 // It has all before that.
                 let _ = self.replay.acknowledge(from.wrapping_sub(1));
-                self.resend = self.replay.get(from).map(|_| from);
+                self.retransmit_next = self.replay.get(from).map(|_| from);
             }
             Err(_) => self.finish(End::Failed(Failure::LostInput(from)), true),
         }
     }
 
     /// Output has come, and nothing was said since that tells so.
-    pub(super) fn count_untold(&mut self, bytes: usize) {
-        self.untold += bytes;
-        if self.untold >= TELL_AFTER {
+    pub(super) fn count_unacked_output(&mut self, bytes: usize) {
+        self.unacked_output_bytes += bytes;
+        if self.unacked_output_bytes >= ACK_AFTER_BYTES {
             self.keepalive_due = true;
         }
     }
 
     /// The next frame that a working socket is due before new Input.
-    pub(super) fn transmit_again(&mut self, now: Instant) -> Option<Bytes> {
+    pub(super) fn transmit_retransmission(&mut self, now: Instant) -> Option<Bytes> {
         if std::mem::take(&mut self.sync_due) {
-            self.note_asked(now);
+            self.note_sync_sent(now);
             return self.transmit(now, FrameType::SYNC, self.replay.last(), Bytes::new());
         }
-        if self.told_by.is_some() || self.last.is_some() {
+        if self.peer_ack_deadline.is_some() || self.pending_end.is_some() {
             return None;
         }
-        let sequence = self.resend?;
+        let sequence = self.retransmit_next?;
         let Some((kind, payload)) = self.replay.get(sequence).cloned() else {
             // It was acknowledged meanwhile, as all before it: what is left is further on.
-            self.resend = self.replay.oldest();
-            return self.resend.and_then(|_| self.transmit_again(now));
+            self.retransmit_next = self.replay.oldest();
+            return self.retransmit_next.and_then(|_| self.transmit_retransmission(now));
         };
         if !self.pace.allows_whole(now, payload.len()) {
             return None;
         }
         self.pace.spend(now, payload.len());
-        self.newest = None;
+        self.last_new_input = None;
         self.last_input = now;
-        self.resend = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
+        self.retransmit_next = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
         self.transmit(now, kind, sequence, payload)
     }
 }
 
 /// The pause after so many tries.
 fn pause(tries: u32) -> Duration {
-    (FIRST_TRY * 2u32.pow(tries.min(8))).min(LONGEST_PAUSE)
+    (FIRST_RETRY_DELAY * 2u32.pow(tries.min(8))).min(MAX_RETRY_DELAY)
 }
 
 /// Up to a quarter more, from the randomness that was passed in: many clients of a gateway that

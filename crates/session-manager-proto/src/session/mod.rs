@@ -24,10 +24,10 @@ mod end;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
+mod gap;
 mod incoming;
 mod keepalive;
 mod link;
-mod missing;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -52,11 +52,11 @@ pub use self::arrival::Arrived;
 use self::arrival::Unacked;
 pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
+use self::gap::{OutputGap, PendingEnd};
 pub use self::keepalive::Keepalive;
-use self::link::{Link, Trial};
-use self::missing::{Last, Missing};
+use self::link::{Link, ReconnectAttempt};
 use crate::flow::pace::{DEFAULT_LIMIT, Pace};
-use crate::flow::probes::Pings;
+use crate::flow::probes::Probes;
 use crate::frame::{Frame, FrameType, Sequence, Version};
 use crate::generation::Generation;
 use crate::identification::Identification;
@@ -65,7 +65,7 @@ use crate::replay::Replay;
 
 /// The most bytes from the local side that wait to be sent.
 pub const LOCAL_CAP: usize = 32 * 1024;
-/// From this many bytes on that wait to be delivered, nothing more is wanted from the far side.
+/// From this many bytes on that wait to be delivered, nothing more is wanted from the peer.
 /// One message more may be on its way.
 pub const DELIVER_CAP: usize = 64 * 1024;
 /// The same as a number of pieces, since small ones cost more than their bytes.
@@ -86,7 +86,7 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// After how much time without payload in either direction the session is ended.
     pub idle_timeout: Option<Duration>,
-    /// How long the far side may be quiet after the local end of file before it is taken to be done.
+    /// How long the peer may be quiet after the local end of file before it is taken to be done.
     pub linger: Duration,
     /// Randomness, so that clients do not all come back to a gateway at once.
     pub random: u64,
@@ -120,22 +120,22 @@ enum Greeting {
 pub struct Session {
     config: Config,
     started: Instant,
-    /// Since when the far side has had the time to open.
+    /// Since when the peer has had the time to open.
     opening: Instant,
     version: Version,
     channel_id: Bytes,
     /// The generation of the agent, once it is known.
     agent: Option<Generation>,
     pace: Pace,
-    pings: Pings,
+    probes: Probes,
     link: Link,
-    trial: Option<Trial>,
+    attempt: Option<ReconnectAttempt>,
     random: u64,
 
     // Local to far.
     local: BytesMut,
     greeting: Greeting,
-    eof: Option<Instant>,
+    local_eof: Option<Instant>,
     ready: Option<Instant>,
     /// Whether the target is taken to be listening.
     reached: bool,
@@ -147,14 +147,14 @@ pub struct Session {
     /// How many payload bytes it has taken, and when it took the last of them.
     taken: (u64, Instant),
     unacked: Option<Unacked>,
-    no_answer_told: bool,
+    no_answer_reported: bool,
     replay: Replay,
     /// The Input that was sent last, unless it was sent again.
-    newest: Option<u32>,
+    last_new_input: Option<u32>,
     /// The next frame that is to be sent again.
-    resend: Option<u32>,
-    /// Until when that waits for the far side to tell what it has.
-    told_by: Option<Instant>,
+    retransmit_next: Option<u32>,
+    /// Until when that waits for the peer to tell what it has.
+    peer_ack_deadline: Option<Instant>,
     sync_due: bool,
 
     // Far to local.
@@ -172,16 +172,16 @@ pub struct Session {
     redial: RedialWatch,
     last_output: Instant,
     next_sequence: Option<i64>,
-    gap_told: bool,
+    gap_reported: bool,
     received: u32,
-    missing: Option<Missing>,
-    /// Bytes of Output that the far side was not told of.
-    untold: usize,
+    gap: Option<OutputGap>,
+    /// Bytes of Output that the peer was not told of.
+    unacked_output_bytes: usize,
     progress: bool,
     opened: Option<Instant>,
 
     // The end.
-    last: Option<Last>,
+    pending_end: Option<PendingEnd>,
     flush_by: Option<Instant>,
     close_due: bool,
     end: Option<End>,
@@ -200,12 +200,12 @@ impl Session {
             channel_id: Bytes::new(),
             agent: None,
             pace: Pace::new(now, DEFAULT_LIMIT),
-            pings: Pings::new(now),
+            probes: Probes::new(now),
             link: Link::Up,
-            trial: None,
+            attempt: None,
             local: BytesMut::new(),
             greeting: Greeting::Nothing,
-            eof: None,
+            local_eof: None,
             ready: None,
             reached: false,
             last_sent: now,
@@ -214,11 +214,11 @@ impl Session {
             blocked: None,
             taken: (0, now),
             unacked: None,
-            no_answer_told: false,
+            no_answer_reported: false,
             replay: Replay::default(),
-            newest: None,
-            resend: None,
-            told_by: None,
+            last_new_input: None,
+            retransmit_next: None,
+            peer_ack_deadline: None,
             sync_due: false,
             deliver: VecDeque::new(),
             deliver_bytes: 0,
@@ -231,11 +231,11 @@ impl Session {
             redial: RedialWatch::default(),
             last_output: now,
             next_sequence: None,
-            gap_told: false,
+            gap_reported: false,
             received: 0,
-            missing: None,
-            last: None,
-            untold: 0,
+            gap: None,
+            pending_end: None,
+            unacked_output_bytes: 0,
             progress: false,
             opened: None,
             flush_by: None,
@@ -247,12 +247,12 @@ impl Session {
 
     /// How many bytes may be read from the local side now; 0 says leave it alone.
     pub fn local_room(&self) -> usize {
-        let ended = self.end.is_some() || self.last.is_some();
-        let open = !ended && self.eof.is_none() && self.flush_by.is_none();
+        let ended = self.end.is_some() || self.pending_end.is_some();
+        let open = !ended && self.local_eof.is_none() && self.flush_by.is_none();
         if open { LOCAL_CAP.saturating_sub(self.local.len()) } else { 0 }
     }
 
-    /// Whether to read on from the far side. Once the session has ended there is no need to.
+    /// Whether to read on from the peer. Once the session has ended there is no need to.
     pub fn wants_remote(&self) -> bool {
         let room = self.deliver_bytes < DELIVER_CAP && self.deliver.len() < DELIVER_PIECES;
         self.end.is_none() && room
@@ -294,7 +294,7 @@ impl Session {
 
     /// The local side has sent all. What it sent goes out, and what comes in is still delivered.
     pub fn handle_local_eof(&mut self, now: Instant) {
-        self.eof.get_or_insert(now);
+        self.local_eof.get_or_insert(now);
         self.keepalive_due = false;
     }
 
@@ -304,7 +304,7 @@ impl Session {
         self.discard = true;
         self.deliver.clear();
         self.deliver_bytes = 0;
-        self.note_reading();
+        self.update_confirmation();
         self.handle_shutdown(now, grace);
     }
 
@@ -324,7 +324,7 @@ impl Session {
     }
 
     /// The socket has taken nothing for a while, and takes something again: what it holds reaches
-    /// the far side all at once, as if it were sent now.
+    /// the peer all at once, as if it were sent now.
     pub fn handle_unblocked(&mut self, now: Instant) {
         self.pace.handle_unblocked(now);
     }
@@ -344,12 +344,12 @@ impl Session {
             return None;
         }
         if self.end.is_none()
-            && let Some(message) = self.transmit_again(now)
+            && let Some(message) = self.transmit_retransmission(now)
         {
             return Some(message);
         }
-        let is_over = self.end.is_some() || self.last.is_some();
-        if !is_over && self.ready.is_some() && self.resend.is_none() {
+        let is_over = self.end.is_some() || self.pending_end.is_some();
+        if !is_over && self.ready.is_some() && self.retransmit_next.is_none() {
             let payload = match self.local.len() {
                 0 => 0,
                 queued => self.pace.allowance(now, queued),
@@ -367,7 +367,7 @@ impl Session {
                 return Some(message);
             }
         }
-        if self.flush_by.is_some() && self.local.is_empty() && self.resend.is_none() {
+        if self.flush_by.is_some() && self.local.is_empty() && self.retransmit_next.is_none() {
             self.finish(End::Local, true);
         }
         if std::mem::take(&mut self.close_due) {
@@ -381,7 +381,7 @@ impl Session {
     pub fn poll_deliver(&mut self) -> Option<Bytes> {
         let bytes = self.deliver.pop_front()?;
         self.deliver_bytes -= bytes.len();
-        self.note_reading();
+        self.update_confirmation();
         Some(bytes)
     }
 
@@ -393,14 +393,14 @@ impl Session {
     fn make_ready(&mut self, now: Instant) {
         if self.ready.is_none() {
             self.ready = Some(now);
-            self.tell(Event::Ready);
+            self.emit(Event::Ready);
         }
     }
 
     fn make_reached(&mut self, now: Instant) {
         self.make_ready(now);
         if !std::mem::replace(&mut self.reached, true) {
-            self.tell(Event::Reached);
+            self.emit(Event::Reached);
         }
     }
 
@@ -408,7 +408,7 @@ impl Session {
         if !self.discard && !bytes.is_empty() {
             self.deliver_bytes += bytes.len();
             self.deliver.push_back(bytes);
-            self.note_reading();
+            self.update_confirmation();
         }
     }
 
@@ -416,11 +416,11 @@ impl Session {
     fn transmit_new(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> Option<Bytes> {
         let has_payload = kind == FrameType::INPUT && !payload.is_empty();
         let sequence = self.replay.push(kind, payload.clone());
-        self.newest = Some(sequence);
+        self.last_new_input = Some(sequence);
         if has_payload {
             self.note_unacked(now, sequence);
         }
-        self.forget_unasked();
+        self.drop_unneeded_replay();
         self.transmit(now, kind, sequence, payload)
     }
 
@@ -436,7 +436,7 @@ impl Session {
             let sequence = Sequence::Pair { input, output: self.received };
             (self.channel_id.clone(), sequence)
         } else {
-            // The two layouts agree: a far side that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
+            // The two layouts agree: a peer that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
             // every frame has a number of its own, the Close too.
             let is_numbered = matches!(kind, FrameType::INPUT | FrameType::RESIZE);
             let sequence = i64::from(input) + i64::from(!is_numbered);
@@ -444,7 +444,7 @@ impl Session {
         };
         self.last_sent = now;
         self.keepalive_due = false;
-        self.untold = 0;
+        self.unacked_output_bytes = 0;
         self.output_bytes = 0;
         let frame = Frame {
             kind,
@@ -459,7 +459,7 @@ impl Session {
         frame.encode().ok()
     }
 
-    /// Ends the session, once. `tell` says whether the far side still has to hear of it.
+    /// Ends the session, once. `tell` says whether the peer still has to hear of it.
     fn finish(&mut self, end: End, tell: bool) {
         if self.end.is_some() {
             return;
@@ -468,13 +468,13 @@ impl Session {
             let rest = identification.rest();
             self.queue(Bytes::from_static(rest));
         }
-        self.close_due = tell && self.is_connected() && self.heeds_close(&end);
+        self.close_due = tell && self.is_connected() && self.agent_handles_close(&end);
         self.end = Some(end.clone());
-        self.tell(Event::Ended(end));
+        self.emit(Event::Ended(end));
     }
 
     /// Events are bounded by being dropped if nobody asks for them.
-    fn tell(&mut self, event: Event) {
+    fn emit(&mut self, event: Event) {
         if self.events.len() < 64 || matches!(event, Event::Ended(_)) {
             self.events.push_back(event);
         }

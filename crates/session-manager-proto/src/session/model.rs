@@ -57,10 +57,10 @@ struct Model {
     now: Instant,
     session: Session,
     keepalive: Duration,
-    /// What the local side wrote, and what the far side got of it.
+    /// What the local side wrote, and what the peer got of it.
     written: usize,
     arrived: usize,
-    /// What the far side wrote, and what the local side got of it.
+    /// What the peer wrote, and what the local side got of it.
     answered: usize,
     delivered: usize,
     outputs: i64,
@@ -68,7 +68,7 @@ struct Model {
     limit_since: Instant,
     sent: Vec<(Instant, usize)>,
     last_frame: Instant,
-    eof: bool,
+    local_eof: bool,
     closes: usize,
 }
 
@@ -90,7 +90,7 @@ impl Model {
             limit_since: now,
             sent: Vec::new(),
             last_frame: now,
-            eof: false,
+            local_eof: false,
             closes: 0,
         }
     }
@@ -105,7 +105,7 @@ impl Model {
             }
             Step::LocalEof => {
                 self.session.handle_local_eof(self.now);
-                self.eof = true;
+                self.local_eof = true;
             }
             Step::Output(bytes) if self.session.wants_remote() => {
                 let payload = (self.answered..self.answered + bytes).map(byte_at).collect();
@@ -135,11 +135,11 @@ impl Model {
             }
             Step::Shutdown => {
                 self.session.handle_shutdown(self.now, Duration::from_secs(1));
-                self.eof = true;
+                self.local_eof = true;
             }
             Step::Gone => {
                 self.session.handle_local_gone(self.now, Duration::from_secs(1));
-                self.eof = true;
+                self.local_eof = true;
                 self.answered = self.delivered;
             }
             Step::Exit => self.frame(FrameType::STATUS, 0, b"\x05Exit".to_vec()),
@@ -197,7 +197,10 @@ impl Model {
             }
             assert_eq!((frame.kind, self.closes), (FrameType::INPUT, 0));
             assert!(frame.payload.len() <= crate::frame::MAX_PAYLOAD);
-            assert!(!frame.payload.is_empty() || !self.eof, "a keepalive after the end of file");
+            assert!(
+                !frame.payload.is_empty() || !self.local_eof,
+                "a keepalive after the end of file"
+            );
             for &got in &frame.payload[..] {
                 assert_eq!(got, byte_at(self.arrived), "arrived byte {}", self.arrived);
                 self.arrived += 1;
@@ -262,7 +265,7 @@ proptest! {
             prop_assert_eq!(model.session.poll_timeout(true), None);
         }
         prop_assert!(model.closes <= 1);
-        if model.session.end().is_none() && !model.eof {
+        if model.session.end().is_none() && !model.local_eof {
             let due = model.session.poll_timeout(true).unwrap();
             prop_assert!(due <= model.last_frame.max(model.start) + model.keepalive);
         }

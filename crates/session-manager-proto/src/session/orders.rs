@@ -263,7 +263,7 @@ fn close_codes_mean_what_they_mean() {
     }
 }
 
-/// One thing that a far side says.
+/// One thing that a peer says.
 fn said() -> impl Strategy<Value = (u32, u32, Vec<u8>)> {
     let state = prop_oneof![Just(0u8), Just(1), Just(3), Just(4), Just(7), Just(8), Just(5)];
     let status = (state, proptest::collection::vec(any::<u8>(), 0..6))

@@ -66,7 +66,7 @@ struct Model {
     answers: bool,
     /// What the gateway has read, and when.
     log: Vec<(Duration, usize)>,
-    pings: usize,
+    probes: usize,
     written: usize,
     typed: Duration,
 }
@@ -99,7 +99,7 @@ impl Model {
             down: Way::new(delay / 2),
             answers: true,
             log: Vec::new(),
-            pings: 0,
+            probes: 0,
             written: 0,
             typed: Duration::ZERO,
         }
@@ -133,7 +133,8 @@ impl Model {
             let before = self.now;
             self.session.handle_timeout(self.clock());
             while self.write(local) | self.send() {}
-            let session = [self.session.poll_timeout(true), self.session.ping_at(self.clock())];
+            let session =
+                [self.session.poll_timeout(true), self.session.poll_ping_timeout(self.clock())];
             let session = session.into_iter().flatten().map(|at| at - self.start).min();
             let typed = matches!(local, Local::Types(..)).then_some(self.typed);
             let next = [session, self.up.next(), self.down.next(), typed];
@@ -168,7 +169,7 @@ impl Model {
     fn send(&mut self) -> bool {
         let clock = self.clock();
         if let Some(ping) = self.session.poll_ping(clock) {
-            self.pings += 1;
+            self.probes += 1;
             self.up.send(self.now, Up::Ping(ping));
             return true;
         }
@@ -228,7 +229,7 @@ fn a_way_of_any_length_costs_nothing() {
             let share = model.share(2 * SECOND);
             assert!(share >= 0.985, "{limit} bit/s, {delay} ms: only {share}");
             assert!(model.heaviest() <= model.second, "{limit} bit/s, {delay} ms");
-            assert!(model.pings <= 22 * 14, "{} pings", model.pings);
+            assert!(model.probes <= 22 * 14, "{} pings", model.probes);
         }
     }
 }
@@ -240,7 +241,7 @@ fn a_gateway_that_answers_no_pings_is_not_waited_for() {
     model.run(22 * SECOND, &Local::Copies);
     assert!(model.share(2 * SECOND) >= 0.985);
     // The last one asks whether the gateway is still there.
-    assert!(model.pings <= 8 + 1, "{} pings", model.pings);
+    assert!(model.probes <= 8 + 1, "{} pings", model.probes);
 }
 
 #[test]
@@ -279,10 +280,10 @@ fn what_is_typed_does_not_wait() {
             model.run(13 * SECOND + step * 100 * MS, &Local::Types(1000, 100));
             assert_eq!(model.session.local.len(), 0, "it waits");
         }
-        let pings = model.pings;
+        let probes = model.probes;
         model.run(60 * SECOND, &Local::Nothing);
         assert!(
-            model.pings <= pings + 2,
+            model.probes <= probes + 2,
             "an idle stream asks every 20 s whether anybody is there"
         );
     }

@@ -6,7 +6,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A session whose far side speaks 1.02, as the test plays it.
+/// A session whose peer speaks 1.02, as the test plays it.
 pub(super) struct Test {
     pub(super) now: Instant,
     pub(super) session: Session,

@@ -1,4 +1,4 @@
-//! Version 1.02 against a model of its far side, over sockets that are cut and frames that are lost,
+//! Version 1.02 against a model of its peer, over sockets that are cut and frames that are lost,
 //! doubled and swapped, in random orders of events.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
@@ -13,7 +13,7 @@ enum Step {
     Answer(usize),
     /// The session's frames go onto the wire, at most so many.
     Send(usize),
-    /// So many frames of the wire arrive: at the far side, at the session.
+    /// So many frames of the wire arrive: at the peer, at the session.
     ArriveUp(usize),
     ArriveDown(usize),
     Deliver(usize),
@@ -190,7 +190,7 @@ impl Model {
     }
 
     fn apply(&mut self, step: &Step) {
-        // What the far side has said is on the wire, if there is one.
+        // What the peer has said is on the wire, if there is one.
         match step {
             Step::Local(bytes) => {
                 let bytes = (*bytes).min(self.session.local_room());
@@ -274,7 +274,7 @@ impl Model {
         while self.session.poll_event().is_some() {}
     }
 
-    /// What the far side says while there is no socket is kept by it, and nowhere else.
+    /// What the peer says while there is no socket is kept by it, and nowhere else.
     fn hear_far(&mut self) {
         let said = std::mem::take(&mut self.far.out);
         if self.session.is_connected() {

@@ -22,7 +22,7 @@ fn closed(code: u16) -> Disconnect {
 }
 
 impl Test {
-    /// One that misses the second of three Outputs, and whose far side has said that it is over.
+    /// One that misses the second of three Outputs, and whose peer has said that it is over.
     fn over() -> Self {
         let mut test = Self::open();
         test.output(0, 3, b"three");
@@ -248,7 +248,7 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     test.sent();
     let mut again = 0;
     let begin = test.now;
-    while test.session.resend.is_some() && test.now - begin < 60 * SECOND {
+    while test.session.retransmit_next.is_some() && test.now - begin < 60 * SECOND {
         test.pass(SECOND / 50);
         again += test.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
         assert_eq!(test.session.end(), None);

@@ -7,7 +7,7 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
 
-/// A session, and the far side as the test plays it.
+/// A session, and the peer as the test plays it.
 pub(super) struct Test {
     start: Instant,
     pub(super) now: Instant,

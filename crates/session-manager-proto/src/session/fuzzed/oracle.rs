@@ -1,6 +1,6 @@
 //! What always has to hold of a session, whatever has happened to it.
 
-use super::super::deadlines::UNTOLD;
+use super::super::deadlines::NO_STATUS_GRACE;
 use super::super::*;
 use super::{Run, SECOND};
 use crate::frame::MAX_PAYLOAD;
@@ -81,7 +81,10 @@ impl Run<'_> {
             assert_eq!(sequence, self.inputs.len() + 1, "a number is left out");
             let end = self.arrived + payload.len();
             assert_eq!(self.written.get(self.arrived..end), Some(payload), "not what was written");
-            assert!(self.resumable || !self.eof || !payload.is_empty(), "an agent may redial");
+            assert!(
+                self.resumable || !self.local_eof || !payload.is_empty(),
+                "an agent may redial"
+            );
             self.inputs.push(self.arrived..end);
             self.arrived = end;
         }
@@ -114,8 +117,9 @@ impl Run<'_> {
                     let holds = self.agent.is_some_and(Generation::holds_early_input);
                     let delay = if holds { Duration::ZERO } else { self.config.ready_delay };
                     let told = self.opened.map(|at| at + delay);
-                    let untold = self.start + self.config.ready_delay + UNTOLD;
-                    let told = told.or((!self.progress).then_some(untold));
+                    let unacked_output_bytes =
+                        self.start + self.config.ready_delay + NO_STATUS_GRACE;
+                    let told = told.or((!self.progress).then_some(unacked_output_bytes));
                     let is_time = told.is_some_and(|told| told <= self.now);
                     assert!(!self.ready && (self.session.outputs > 0 || is_time), "too soon");
                     self.ready = true;
@@ -135,7 +139,7 @@ impl Run<'_> {
         if session.end.is_some() {
             return;
         }
-        let nobody_waits = self.eof || !session.is_connected();
+        let nobody_waits = self.local_eof || !session.is_connected();
         assert!(!nobody_waits || due.is_some(), "it hangs: {session:?}");
         let is_heeded = match self.config.keepalive {
             Keepalive::Always(after) => Some(after),
@@ -149,8 +153,8 @@ impl Run<'_> {
             && self.ready
             && !nobody_waits
             && !session.keepalive_due
-            // Nobody would take it once the far side has ended the stream.
-            && session.last.is_none()
+            // Nobody would take it once the peer has ended the stream.
+            && session.pending_end.is_none()
         {
             let silent = self.last_frame + keepalive;
             assert!(due.is_some_and(|due| due <= silent), "no keepalive: {session:?}");

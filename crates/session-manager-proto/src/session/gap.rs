@@ -4,22 +4,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::link::GIVE_UP;
+use super::link::RECONNECT_TIMEOUT;
 use super::{End, Event, Failure, RemoteEnd, Session};
 use crate::status::Reason;
 
 /// How long after a Sync what it asked for may take before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The same once the far side has ended the stream: it may not stay for long.
-const ASK_AGAIN_AT_THE_END: Duration = Duration::from_millis(400);
+/// The same once the peer has ended the stream: it may not stay for long.
+const RESYNC_INTERVAL_AT_END: Duration = Duration::from_millis(400);
 /// How long after the end of the stream what is missing may take, and each piece of it after the other.
-const AT_THE_END: Duration = Duration::from_secs(2);
+const PENDING_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer to the Sync on a new socket may take, if the stream ends before it.
-const AFTER_RECONNECT: Duration = Duration::from_secs(5);
+const SYNC_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is missing from the far side.
+/// What is missing from the peer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Missing {
+pub(super) struct OutputGap {
     /// Since when nothing has come of it.
     since: Instant,
     /// When it was last asked for.
@@ -30,13 +30,13 @@ pub(super) struct Missing {
     got: u32,
 }
 
-/// The far side has ended the stream, and something of it is missing.
+/// The peer has ended the stream, and something of it is missing.
 #[derive(Clone, Debug)]
-pub(super) struct Last {
+pub(super) struct PendingEnd {
     end: RemoteEnd,
     /// When it has to be there.
     by: Instant,
-    /// Whether more may come that is not known to be missing: the socket is new, and the far side has not
+    /// Whether more may come that is not known to be missing: the socket is new, and the peer has not
     /// answered the Sync on it.
     may_be_more: bool,
 }
@@ -44,7 +44,7 @@ pub(super) struct Last {
 impl Session {
     /// An Output has come that is not the next one: what is missing is asked for, once.
     pub(super) fn handle_missing(&mut self, now: Instant, got: u32) {
-        let missing = self.expect(now, got);
+        let missing = self.note_gap(now, got);
         if missing.asks == 0 {
             missing.asks = 1;
             self.sync_due = true;
@@ -52,20 +52,20 @@ impl Session {
     }
 
     /// The next Output has come.
-    pub(super) fn handle_next(&mut self, now: Instant) {
-        if let Some(last) = &mut self.last {
-            last.by = now + AT_THE_END;
+    pub(super) fn handle_next_output(&mut self, now: Instant) {
+        if let Some(last) = &mut self.pending_end {
+            last.by = now + PENDING_END_TIMEOUT;
         }
-        let Some(missing) = &mut self.missing else { return };
+        let Some(missing) = &mut self.gap else { return };
         let left = missing.got.wrapping_sub(self.received);
         if left == 0 || left > u32::MAX / 2 {
-            self.missing = None;
+            self.gap = None;
         } else {
             (missing.since, missing.asked, missing.asks) = (now, now, 0);
         }
     }
 
-    /// The far side has ended the stream. That is its end once all of it is there.
+    /// The peer has ended the stream. That is its end once all of it is there.
     pub(super) fn handle_end(&mut self, now: Instant, end: RemoteEnd) {
         if !self.has_begun(&end) {
             let reason = match end {
@@ -75,11 +75,12 @@ impl Session {
             return self.finish(End::Failed(Failure::Ended(reason)), false);
         }
         let may_be_more = self.is_unanswered_since_reconnect(now);
-        match &mut self.missing {
-            _ if self.last.is_some() => {}
+        match &mut self.gap {
+            _ if self.pending_end.is_some() => {}
             None if may_be_more => {
                 self.local.clear();
-                self.last = Some(Last { end, by: now + AFTER_RECONNECT, may_be_more });
+                self.pending_end =
+                    Some(PendingEnd { end, by: now + SYNC_ANSWER_TIMEOUT, may_be_more });
             }
             None => self.finish(End::Remote(end), false),
             Some(missing) => {
@@ -89,7 +90,8 @@ impl Session {
                 }
                 // Nobody is left to take it.
                 self.local.clear();
-                self.last = Some(Last { end, by: now + AT_THE_END, may_be_more });
+                self.pending_end =
+                    Some(PendingEnd { end, by: now + PENDING_END_TIMEOUT, may_be_more });
             }
         }
     }
@@ -101,9 +103,9 @@ impl Session {
     }
 
     /// Ends a stream that was over once what was missing has come.
-    pub(super) fn end_if_complete(&mut self) {
-        if self.missing.is_none()
-            && let Some(Last { end, may_be_more: false, .. }) = &self.last
+    pub(super) fn finish_if_complete(&mut self) {
+        if self.gap.is_none()
+            && let Some(PendingEnd { end, may_be_more: false, .. }) = &self.pending_end
         {
             let end = End::Remote(end.clone());
             self.finish(end, false);
@@ -112,85 +114,85 @@ impl Session {
 
     /// What was missing at the end has not come. What the local side does not take is not read, and
     /// has no time to keep.
-    pub(super) fn handle_tail_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_pending_end_timeout(&mut self, now: Instant) {
         if !self.wants_remote() {
-            if let Some(last) = &mut self.last {
-                last.by = now + AT_THE_END;
+            if let Some(last) = &mut self.pending_end {
+                last.by = now + PENDING_END_TIMEOUT;
             }
-        } else if let Some(failure) = self.lost() {
+        } else if let Some(failure) = self.lost_output() {
             self.finish(End::Failed(failure), true);
-        } else if let Some(Last { end, .. }) = self.last.take() {
+        } else if let Some(PendingEnd { end, .. }) = self.pending_end.take() {
             self.finish(End::Remote(end), false);
         }
     }
 
     /// When what is missing has to be there. What is only asked for on a new socket has its time from
     /// when the Sync is sent.
-    pub(super) fn tail_by(&self) -> Option<Instant> {
-        let last = self.last.as_ref()?;
+    pub(super) fn pending_end_deadline(&self) -> Option<Instant> {
+        let last = self.pending_end.as_ref()?;
         (!last.may_be_more || !self.sync_due).then_some(last.by)
     }
 
     /// That something is missing, as a failure.
-    pub(super) fn lost(&self) -> Option<Failure> {
-        let got = self.missing?.got;
+    pub(super) fn lost_output(&self) -> Option<Failure> {
+        let got = self.gap?.got;
         Some(Failure::Lost { expected: self.received.wrapping_add(1), got })
     }
 
     /// There is another socket, and a Sync is sent on it.
-    pub(super) fn ask_on_another_socket(&mut self, now: Instant) {
-        match (&mut self.missing, &mut self.last) {
+    pub(super) fn resync_on_new_socket(&mut self, now: Instant) {
+        match (&mut self.gap, &mut self.pending_end) {
             (missing, Some(last)) => {
                 if let Some(missing) = missing {
                     missing.since = now;
                     missing.asks = 1;
                 }
-                last.by = now + AT_THE_END;
+                last.by = now + PENDING_END_TIMEOUT;
             }
             (missing, None) => *missing = None,
         }
     }
 
     /// A Sync is sent.
-    pub(super) fn note_asked(&mut self, now: Instant) {
-        if let Some(missing) = &mut self.missing {
+    pub(super) fn note_sync_sent(&mut self, now: Instant) {
+        if let Some(missing) = &mut self.gap {
             missing.asked = now;
         }
-        if let Some(last) = &mut self.last
+        if let Some(last) = &mut self.pending_end
             && last.may_be_more
         {
-            last.by = now + AFTER_RECONNECT;
+            last.by = now + SYNC_ANSWER_TIMEOUT;
         }
     }
 
-    pub(super) fn ask_again_at(&self) -> Option<Instant> {
-        let missing = self.missing?;
-        let pause = if self.last.is_some() { ASK_AGAIN_AT_THE_END } else { ASK_AGAIN };
+    pub(super) fn resync_at(&self) -> Option<Instant> {
+        let missing = self.gap?;
+        let pause = if self.pending_end.is_some() { RESYNC_INTERVAL_AT_END } else { ASK_AGAIN };
         (self.is_connected() && !self.sync_due).then(|| missing.asked + pause)
     }
 
-    pub(super) fn ask_again(&mut self, now: Instant) {
+    pub(super) fn resync(&mut self, now: Instant) {
         let is_read = self.wants_remote();
-        let Some(missing) = &mut self.missing else { return };
+        let Some(missing) = &mut self.gap else { return };
         if !is_read {
             // What the local side does not take is not read, and may well have come.
             (missing.since, missing.asked) = (now, now);
             return;
         }
-        if now.saturating_duration_since(missing.since) < GIVE_UP {
+        if now.saturating_duration_since(missing.since) < RECONNECT_TIMEOUT {
             missing.asks += 1;
             self.sync_due = true;
-        } else if let Some(failure) = self.lost() {
+        } else if let Some(failure) = self.lost_output() {
             self.finish(End::Failed(failure), true);
         }
     }
 
-    fn expect(&mut self, now: Instant, got: u32) -> &mut Missing {
-        if self.missing.is_none() {
-            self.tell(Event::Missing { expected: self.received.wrapping_add(1), got });
+    fn note_gap(&mut self, now: Instant, got: u32) -> &mut OutputGap {
+        if self.gap.is_none() {
+            self.emit(Event::Missing { expected: self.received.wrapping_add(1), got });
         }
-        let new = Missing { since: now, asked: now, asks: 0, got };
-        let missing = self.missing.get_or_insert(new);
+        let new = OutputGap { since: now, asked: now, asks: 0, got };
+        let missing = self.gap.get_or_insert(new);
         if got.wrapping_sub(missing.got) <= u32::MAX / 2 {
             missing.got = got;
         }
