@@ -281,7 +281,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
             let writing = self.outgoing.is_some() || self.unflushed;
             self.blocked = writing.then(|| self.blocked.unwrap_or(now));
-            self.session.handle_socket(now, self.blocked);
+            match self.blocked {
+                Some(since) => self.session.handle_socket_blocked(since),
+                None => self.session.handle_socket_drained(now),
+            }
             let found = self.wait(&mut shutdown).await;
             self.handle(found);
         }
@@ -470,7 +473,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let since = self.blocked.take();
         if since.is_some_and(|since| now.saturating_duration_since(since) >= HELD_UP) {
             debug!("the way to the gateway was held up");
-            self.session.handle_unblocked(now);
+            self.session.handle_socket_unblocked(now);
         }
     }
 

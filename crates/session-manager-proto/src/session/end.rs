@@ -107,6 +107,17 @@ pub enum Failure {
     Idle(Duration),
 }
 
+/// Whether what was sent has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// All of it, as far as the gateway tells, or the agent where it speaks 1.02.
+    Yes,
+    /// Not all of it yet: the peer tells what has arrived.
+    NotYet,
+    /// The peer tells nothing.
+    Unknown,
+}
+
 /// Who caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {

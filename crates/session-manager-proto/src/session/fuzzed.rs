@@ -12,8 +12,8 @@ use std::ops::Range;
 use bytes::Buf;
 
 use super::*;
-use crate::status::Status;
-use crate::timer::Timer;
+use crate::flow::pace::DEFAULT_LIMIT;
+use crate::frame::Version;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
                 self.session.handle_shutdown(self.now, grace);
                 self.local_eof = true;
             }
-            19 => self.session.handle_unblocked(self.now),
+            19 => self.session.handle_socket_unblocked(self.now),
             20 => {
                 let time = u32::from(self.script.try_get_u16().ok()?) * MS;
                 self.pass(time);
@@ -268,7 +268,10 @@ impl<'a> Run<'a> {
             }
             31 => {
                 let blocked = self.byte()? & 1 == 0;
-                self.session.handle_socket(self.now, blocked.then_some(self.now));
+                match blocked {
+                    true => self.session.handle_socket_blocked(self.now),
+                    false => self.session.handle_socket_drained(self.now),
+                }
             }
             _ => self.turn(),
         }
@@ -431,10 +434,10 @@ impl<'a> Run<'a> {
         self.deliver(usize::MAX);
         self.frame(0, FrameType::STATUS, 0, 0, &[&[7], &80_000_000_u32.to_be_bytes()[..]].concat());
         self.session.handle_local_eof(self.now);
-        self.session.handle_socket(self.now, None);
+        self.session.handle_socket_drained(self.now);
         self.local_eof = true;
         for _ in 0..20_000 {
-            if self.session.end.is_some() {
+            if self.session.phase.is_ended() {
                 break;
             }
             self.deliver(usize::MAX);
@@ -442,7 +445,7 @@ impl<'a> Run<'a> {
             self.redialled(0);
             self.check();
         }
-        assert!(self.session.end.is_some(), "no end: {:?}", self.session);
+        assert!(self.session.phase.is_ended(), "no end: {:?}", self.session);
         self.check();
         self.turn();
         self.deliver(usize::MAX);

@@ -3,10 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::{End, Failure, Greeting, RemoteEnd, Session};
-use crate::frame::FrameType;
+use super::{End, Failure, Inbound, Outbound, RemoteEnd};
 use crate::generation::Generation;
 
 /// How this side breaks its silence.
@@ -27,102 +24,69 @@ const AGENT_IDLE_FROM: Duration = Duration::from_secs(170);
 const AGENT_IDLE_BY: Duration = Duration::from_secs(185);
 /// A target that has spoken within this time was not idle.
 const NOT_IDLE: Duration = Duration::from_secs(60);
-/// A target that sends so much, and has sent within this time, has not closed: a download goes on.
-const DOWNLOAD: (usize, Duration) = (64 * 1024, Duration::from_secs(2));
 /// The size of a terminal that nobody has (rows, then columns): an agent of a port session takes note of
 /// the frame and of nothing else.
 const SIZE: [u16; 2] = [24, 80];
 
-impl Session {
-    /// The generation of the instance's agent is known from now on.
-    pub fn handle_agent(&mut self, now: Instant, generation: Generation) {
-        self.agent = Some(generation);
-        // What was waited for may have been due a while ago.
-        self.handle_timeout(now);
-    }
+/// Whether the peer's agent may get keepalives, and what becomes of a session without them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeepalivePolicy {
+    pub(super) keepalive: Keepalive,
+    pub(super) agent: Option<Generation>,
+    /// Whether the stream is SSH's: a second identification line is its end.
+    pub(super) is_ssh: bool,
+}
 
-    /// Whether the generation of the agent changes anything, as far as that is known yet: it does not
-    /// for a stream of SSH.
-    pub fn wants_agent(&self) -> bool {
-        let has_begun = self.opened.is_some() || self.outputs > 0;
-        let says_other = self.greeting == Greeting::Other;
-        self.agent.is_none() && !self.is_ssh() && (has_begun || says_other)
-    }
-
-    /// Whether the stream is known to be SSH's: a second identification line is its end.
-    pub fn is_ssh(&self) -> bool {
-        let is_seen = self.ssh_matched == usize::MAX && self.identification.is_some();
-        is_seen || self.greeting == Greeting::Ssh
-    }
-
+impl KeepalivePolicy {
     /// When the next keepalive is due.
-    pub(super) fn keepalive_at(&self) -> Option<Instant> {
-        let (Keepalive::ByAgent(after) | Keepalive::Always(after)) = self.config.keepalive else {
+    pub(super) fn due_at(self, outbound: &Outbound, inbound: &Inbound) -> Option<Instant> {
+        let (Keepalive::ByAgent(after) | Keepalive::Always(after)) = self.keepalive else {
             return None;
         };
-        // Once the local side is gone an agent could take one for a reason to dial again.
-        let is_due = self.ready.is_some() && self.local_eof.is_none() && !self.keepalive_due;
-        (is_due && self.may_send_keepalive()).then(|| self.last_sent + after)
+        outbound.keepalive_at(after).filter(|_| self.may_send(inbound))
     }
 
     /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent.
-    fn may_send_keepalive(&self) -> bool {
+    pub(super) fn may_send(self, inbound: &Inbound) -> bool {
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
-        let is_asked_for = matches!(self.config.keepalive, Keepalive::Always(_));
-        !redials_on_any || is_asked_for || self.is_ssh() || self.is_downloading()
+        let is_forced = matches!(self.keepalive, Keepalive::Always(_));
+        !redials_on_any || is_forced || self.is_ssh || inbound.is_downloading()
     }
 
-    fn is_downloading(&self) -> bool {
-        self.output_bytes >= DOWNLOAD.0
+    /// The payload of the Resize that keeps the session open, if the agent is one that redials on an
+    /// empty Input and not on a Resize.
+    pub(super) fn resize(self) -> Option<Vec<u8>> {
+        (self.agent == Some(Generation::C)).then(|| SIZE.map(u16::to_le_bytes).concat())
     }
 
-    /// The frame that keeps the session open.
-    pub(super) fn transmit_keepalive(&mut self, now: Instant) -> Option<Bytes> {
-        // A Resize keeps C awake and makes it dial nothing; A and B redial on any frame.
-        if self.agent == Some(Generation::C) {
-            let size = SIZE.map(u16::to_le_bytes).concat();
-            return self.transmit_new(now, FrameType::RESIZE, size.into());
-        }
-        if self.agent.is_none_or(Generation::redials) {
-            self.redial.handle_keepalive(now);
-        }
-        self.transmit_new(now, FrameType::INPUT, Bytes::new())
+    /// Whether an empty Input makes the agent dial a target again that has closed.
+    pub(super) fn redials(self) -> bool {
+        self.agent.is_none_or(Generation::redials)
     }
 
-    /// A keepalive would be due. Where a download was the reason for one, it has to be under way still.
-    pub(super) fn note_keepalive_due(&mut self, now: Instant) {
-        let quiet = now.saturating_duration_since(self.last_output);
-        if self.is_downloading() && quiet > DOWNLOAD.1 {
-            self.output_bytes = 0;
-        }
-        self.keepalive_due = self.may_send_keepalive();
+    fn is_left_to_agent(self, outbound: &Outbound, inbound: &Inbound) -> bool {
+        let is_by_agent = matches!(self.keepalive, Keepalive::ByAgent(_));
+        is_by_agent && outbound.is_open() && !outbound.is_closed() && !self.may_send(inbound)
     }
 
     /// Whether an end that comes now is that of a session which was idle and could not be kept open.
-    pub(super) fn is_agent_idle_end(&self, now: Instant) -> bool {
+    pub(super) fn is_idle_end(self, now: Instant, outbound: &Outbound, inbound: &Inbound) -> bool {
         let since = |at| now.saturating_duration_since(at);
-        self.is_left_to_agent()
-            && since(self.last_sent) >= AGENT_IDLE_FROM
-            && since(self.last_output) >= NOT_IDLE
-    }
-
-    fn is_left_to_agent(&self) -> bool {
-        let is_asked_for = matches!(self.config.keepalive, Keepalive::ByAgent(_));
-        is_asked_for
-            && self.ready.is_some()
-            && self.local_eof.is_none()
-            && !self.may_send_keepalive()
+        self.is_left_to_agent(outbound, inbound)
+            && since(outbound.last_sent()) >= AGENT_IDLE_FROM
+            && since(inbound.last_output()) >= NOT_IDLE
     }
 
     /// When the agent has ended the session, should it not say so.
-    pub(super) fn agent_idle_at(&self) -> Option<Instant> {
-        let quiet = (self.last_sent + AGENT_IDLE_BY).max(self.last_output + NOT_IDLE);
-        self.is_left_to_agent().then_some(quiet)
+    pub(super) fn agent_idle_at(self, outbound: &Outbound, inbound: &Inbound) -> Option<Instant> {
+        let quiet = outbound.last_sent() + AGENT_IDLE_BY;
+        let quiet = quiet.max(inbound.last_output() + NOT_IDLE);
+        self.is_left_to_agent(outbound, inbound).then_some(quiet)
     }
 
     /// Whether the agent ends the session at a Close. A and B ignore it, and dial a target again that
     /// has closed.
-    pub(super) fn agent_handles_close(&self, end: &End) -> bool {
+    pub(super) fn handles_close(self, end: &End) -> bool {
         let redials =
             *end == End::Remote(RemoteEnd::Redialled) || *end == End::Failed(Failure::Redialled);
         match self.agent {
@@ -130,9 +94,5 @@ impl Session {
             Some(Generation::C | Generation::D) => true,
             None => !redials,
         }
-    }
-
-    pub(super) fn end_idle(&mut self) {
-        self.finish(End::Remote(RemoteEnd::Idle), true);
     }
 }

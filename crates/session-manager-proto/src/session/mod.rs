@@ -1,190 +1,81 @@
-//! The state machine of one stream (PROTOCOL.md, 3 to 7).
+//! The state machine of one stream (PROTOCOL.md, 3 to 8).
 //!
 //! ```text
-//!             any Output, or Opened and a while             local EOF
-//!  opening ────────────────────────────────────▶ open ────────────────▶ draining
-//!     │ hold local bytes                          │ splice                 │ deliver until quiet
-//!     ▼                                           ▼                        ▼
-//!   ended ◀───────────────────────────────────── ended ◀──── Close ──── closing
+//!   Opening ──── any Output, or Opened and a delay ───▶ Open ─── local EOF ──▶ HalfClosed
+//!      │ local bytes are held                            │ bytes flow            │ output flows until
+//!      │                                                 │                       │ the peer is quiet
+//!      ├───────────────── shutdown: Flushing ◀───────────┼───────────────────────┤
+//!      │                       │                         │                       │
+//!      ├── the peer ends the stream, and output of it is missing: PeerEnded ─────┤
+//!      │                       │          │                                      │
+//!      ▼                       ▼          ▼                                      ▼
+//!    Ended ◀──────────────────────────────────────────────── any end, any failure
 //! ```
 //!
 //! The caller feeds it with `handle_*`, and after each call asks for what there is to do with
 //! `poll_*` until that gives nothing. Memory is bounded: [`Session::local_room`] and
 //! [`Session::wants_remote`] tell when to stop reading, which is how backpressure goes both ways.
 
-#[cfg(test)]
-mod agents;
-mod arrival;
-#[cfg(test)]
-mod arrival_model;
-#[cfg(test)]
-mod arriving;
-mod deadlines;
+mod config;
 mod end;
 mod event;
+mod flow;
+mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
-mod gap;
-mod incoming;
+mod inbound;
 mod keepalive;
 mod link;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod orders;
-#[cfg(test)]
-mod outage_model;
-#[cfg(test)]
-mod resuming;
-#[cfg(test)]
-mod resuming_model;
-#[cfg(test)]
-mod tail;
+mod opening;
+mod outbound;
+mod phase;
+mod ssh;
 #[cfg(test)]
 mod tests;
+mod transitions;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-pub use self::arrival::Arrived;
-use self::arrival::Unacked;
-pub use self::end::{Disconnect, End, Failure, Party, RemoteEnd};
+pub use self::config::Config;
+pub use self::end::{Arrived, Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
-use self::gap::{OutputGap, PendingEnd};
+use self::flow::FlowControl;
+use self::framing::Framing;
+pub use self::inbound::DELIVER_CAP;
+use self::inbound::Inbound;
 pub use self::keepalive::Keepalive;
-use self::link::{Link, ReconnectAttempt};
-use crate::flow::pace::{DEFAULT_LIMIT, Pace};
-use crate::flow::probes::Probes;
-use crate::frame::{Frame, FrameType, Sequence, Version};
+use self::link::Link;
+use self::opening::Opening;
+pub use self::outbound::LOCAL_CAP;
+use self::outbound::Outbound;
+use self::phase::Phase;
+use self::ssh::Greeting;
+use crate::frame::{Frame, FrameType, Sequence};
 use crate::generation::Generation;
-use crate::identification::Identification;
-use crate::redial::RedialWatch;
-use crate::replay::Replay;
+use crate::status::Status;
+use crate::timer::Timer;
 
-/// The most bytes from the local side that wait to be sent.
-pub const LOCAL_CAP: usize = 32 * 1024;
-/// From this many bytes on that wait to be delivered, nothing more is wanted from the peer.
-/// One message more may be on its way.
-pub const DELIVER_CAP: usize = 64 * 1024;
-/// The same as a number of pieces, since small ones cost more than their bytes.
-const DELIVER_PIECES: usize = 256;
-
-/// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The time of day at the upgrade, in milliseconds since the epoch; never 0.
-    pub unix_ms: u64,
-    /// Whether the target is known to speak first, so that local bytes can wait for it. What is
-    /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
-    pub server_first: bool,
-    /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
-    /// drops earlier Input or whose generation is not known.
-    pub ready_delay: Duration,
-    /// How a session without local bytes is kept open.
-    pub keepalive: Keepalive,
-    /// After how much time without payload in either direction the session is ended.
-    pub idle_timeout: Option<Duration>,
-    /// How long the peer may be quiet after the local end of file before it is taken to be done.
-    pub linger: Duration,
-    /// Randomness, so that clients do not all come back to a gateway at once.
-    pub random: u64,
-}
-
-impl Config {
-    /// The defaults, with the time of day at the upgrade in milliseconds since the epoch.
-    pub fn new(unix_ms: u64) -> Self {
-        Self {
-            unix_ms: unix_ms.max(1),
-            server_first: false,
-            ready_delay: Duration::from_millis(1500),
-            keepalive: Keepalive::ByAgent(Duration::from_secs(50)),
-            idle_timeout: None,
-            linger: Duration::from_secs(10),
-            random: 0,
-        }
-    }
-}
-
-/// What the local side has said first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeting {
-    Nothing,
-    Ssh,
-    Other,
-}
+/// How long a session that lingers has to be quiet before it may be ended for another one.
+const YIELD_AFTER: Duration = Duration::from_secs(1);
+/// The same where the target has not answered yet.
+const YIELD_UNANSWERED_AFTER: Duration = Duration::from_secs(3);
 
 /// One stream.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
-    started: Instant,
-    /// Since when the peer has had the time to open.
-    opening: Instant,
-    version: Version,
-    channel_id: Bytes,
+    phase: Phase,
+    opening: Opening,
+    framing: Framing,
+    link: Link,
+    flow: FlowControl,
+    outbound: Outbound,
+    inbound: Inbound,
     /// The generation of the agent, once it is known.
     agent: Option<Generation>,
-    pace: Pace,
-    probes: Probes,
-    link: Link,
-    attempt: Option<ReconnectAttempt>,
-    random: u64,
-
-    // Local to far.
-    local: BytesMut,
-    greeting: Greeting,
-    local_eof: Option<Instant>,
-    ready: Option<Instant>,
-    /// Whether the target is taken to be listening.
-    reached: bool,
-    last_sent: Instant,
-    last_input: Instant,
-    keepalive_due: bool,
-    /// Since when the socket has taken nothing although there is something for it.
-    blocked: Option<Instant>,
-    /// How many payload bytes it has taken, and when it took the last of them.
-    taken: (u64, Instant),
-    unacked: Option<Unacked>,
-    no_answer_reported: bool,
-    replay: Replay,
-    /// The Input that was sent last, unless it was sent again.
-    last_new_input: Option<u32>,
-    /// The next frame that is to be sent again.
-    retransmit_next: Option<u32>,
-    /// Until when that waits for the peer to tell what it has.
-    peer_ack_deadline: Option<Instant>,
-    sync_due: bool,
-
-    // Far to local.
-    deliver: VecDeque<Bytes>,
-    deliver_bytes: usize,
-    discard: bool,
-    /// `None` once the stream is known not to be SSH's.
-    identification: Option<Identification>,
-    /// How many of the first bytes are those of SSH; past them once that is decided.
-    ssh_matched: usize,
-    outputs: u64,
-    /// Bytes of Output since the last frame of this side.
-    output_bytes: usize,
-    output_after_eof: bool,
-    redial: RedialWatch,
-    last_output: Instant,
-    next_sequence: Option<i64>,
-    gap_reported: bool,
-    received: u32,
-    gap: Option<OutputGap>,
-    /// Bytes of Output that the peer was not told of.
-    unacked_output_bytes: usize,
-    progress: bool,
-    opened: Option<Instant>,
-
-    // The end.
-    pending_end: Option<PendingEnd>,
-    flush_by: Option<Instant>,
-    close_due: bool,
-    end: Option<End>,
     events: VecDeque<Event>,
 }
 
@@ -192,196 +83,300 @@ impl Session {
     /// A session whose WebSocket was upgraded at `now`.
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
-            random: config.random,
-            config,
-            started: now,
-            opening: now,
-            version: Version::V1_01,
-            channel_id: Bytes::new(),
+            phase: Phase::Opening,
+            opening: Opening::new(now),
+            framing: Framing::new(now, config.unix_ms),
+            link: Link::new(config.random),
+            flow: FlowControl::new(now),
+            outbound: Outbound::new(now),
+            inbound: Inbound::new(now),
             agent: None,
-            pace: Pace::new(now, DEFAULT_LIMIT),
-            probes: Probes::new(now),
-            link: Link::Up,
-            attempt: None,
-            local: BytesMut::new(),
-            greeting: Greeting::Nothing,
-            local_eof: None,
-            ready: None,
-            reached: false,
-            last_sent: now,
-            last_input: now,
-            keepalive_due: false,
-            blocked: None,
-            taken: (0, now),
-            unacked: None,
-            no_answer_reported: false,
-            replay: Replay::default(),
-            last_new_input: None,
-            retransmit_next: None,
-            peer_ack_deadline: None,
-            sync_due: false,
-            deliver: VecDeque::new(),
-            deliver_bytes: 0,
-            discard: false,
-            identification: Some(Identification::default()),
-            ssh_matched: 0,
-            outputs: 0,
-            output_bytes: 0,
-            output_after_eof: false,
-            redial: RedialWatch::default(),
-            last_output: now,
-            next_sequence: None,
-            gap_reported: false,
-            received: 0,
-            gap: None,
-            pending_end: None,
-            unacked_output_bytes: 0,
-            progress: false,
-            opened: None,
-            flush_by: None,
-            close_due: false,
-            end: None,
             events: VecDeque::new(),
+            config,
         }
     }
 
     /// How many bytes may be read from the local side now; 0 says leave it alone.
     pub fn local_room(&self) -> usize {
-        let ended = self.end.is_some() || self.pending_end.is_some();
-        let open = !ended && self.local_eof.is_none() && self.flush_by.is_none();
-        if open { LOCAL_CAP.saturating_sub(self.local.len()) } else { 0 }
+        match self.phase {
+            Phase::Opening | Phase::Open => self.outbound.room(),
+            _ => 0,
+        }
     }
 
     /// Whether to read on from the peer. Once the session has ended there is no need to.
     pub fn wants_remote(&self) -> bool {
-        let room = self.deliver_bytes < DELIVER_CAP && self.deliver.len() < DELIVER_PIECES;
-        self.end.is_none() && room
+        !self.phase.is_ended() && self.inbound.has_room()
     }
 
     /// Whether everything is done: ended, the Close frame taken, all bytes delivered.
     pub fn is_finished(&self) -> bool {
-        self.end.is_some() && !self.close_due && self.deliver.is_empty()
+        matches!(self.phase, Phase::Ended { close_due: false, .. }) && self.inbound.is_empty()
     }
 
     /// How it ended, once it has.
     pub fn end(&self) -> Option<&End> {
-        self.end.as_ref()
+        self.phase.end()
     }
 
     /// Whether anything came from the target.
     pub fn has_output(&self) -> bool {
-        self.outputs > 0
+        self.inbound.has_output()
     }
 
     /// Whether anything came from the target after the local end of file.
     pub fn has_output_after_eof(&self) -> bool {
-        self.output_after_eof
+        self.inbound.has_output_after_eof()
+    }
+
+    /// Whether what was sent has arrived.
+    pub fn arrived(&self) -> Arrived {
+        self.outbound.arrived(&self.flow, self.framing.has_acks())
+    }
+
+    /// How many payload bytes are not known to have arrived.
+    pub fn not_arrived(&self) -> u64 {
+        self.flow.not_arrived() + self.outbound.queued() as u64
+    }
+
+    /// Whether Input waits until it is known that what was sent before has arrived.
+    pub fn waits_for_arrival(&self) -> bool {
+        self.flow.waits_for_arrival()
+    }
+
+    /// Whether the stream is known to be SSH's: a second identification line is its end.
+    pub fn is_ssh(&self) -> bool {
+        self.inbound.is_ssh() || self.outbound.greeting() == Greeting::Ssh
+    }
+
+    /// Whether there is a WebSocket as far as the session knows. Without one frames are neither
+    /// sent nor expected, and [`Self::poll_reconnect`] tells when to make another.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// Whether the generation of the agent changes anything, as far as that is known yet: it does not
+    /// for a stream of SSH.
+    pub fn wants_agent(&self) -> bool {
+        let is_other = self.has_begun() || self.outbound.greeting() == Greeting::Other;
+        self.agent.is_none() && !self.is_ssh() && is_other
+    }
+
+    /// The generation of the instance's agent is known from now on.
+    pub fn handle_agent(&mut self, now: Instant, generation: Generation) {
+        self.agent = Some(generation);
+        // What was waited for may have been due a while ago.
+        self.handle_timeout(now);
     }
 
     /// Takes bytes from the local side, as many as [`Self::local_room`] allows.
     pub fn handle_local(&mut self, now: Instant, bytes: &[u8]) {
-        debug_assert!(bytes.len() <= self.local_room() || self.end.is_some());
-        if self.end.is_some() || bytes.is_empty() {
-            return;
+        debug_assert!(bytes.len() <= self.local_room() || self.phase.is_ended());
+        if !self.phase.is_ended() && !bytes.is_empty() {
+            self.outbound.push(now, bytes);
         }
-        if self.greeting == Greeting::Nothing {
-            let ssh = bytes.iter().zip(b"SSH-").all(|(a, b)| a == b);
-            self.greeting = if ssh { Greeting::Ssh } else { Greeting::Other };
-        }
-        self.last_input = now;
-        self.local.extend_from_slice(bytes);
     }
 
     /// The local side has sent all. What it sent goes out, and what comes in is still delivered.
     pub fn handle_local_eof(&mut self, now: Instant) {
-        self.local_eof.get_or_insert(now);
-        self.keepalive_due = false;
+        self.outbound.close(now);
+        if matches!(self.phase, Phase::Open) {
+            self.phase = Phase::HalfClosed;
+        }
     }
 
     /// The local side takes no more bytes: what waits for it is dropped, and the session is closed
     /// once what it sent has gone out, but within `grace`.
     pub fn handle_local_gone(&mut self, now: Instant, grace: Duration) {
-        self.discard = true;
-        self.deliver.clear();
-        self.deliver_bytes = 0;
-        self.update_confirmation();
+        self.inbound.discard();
+        self.flow.update_reading(self.wants_remote());
         self.handle_shutdown(now, grace);
     }
 
     /// The session is to be closed once what the local side sent has gone out, within `grace`.
     pub fn handle_shutdown(&mut self, now: Instant, grace: Duration) {
-        if self.flush_by.is_none() {
-            self.handle_local_eof(now);
-            self.flush_by = Some(now + grace);
+        self.handle_local_eof(now);
+        match self.phase {
+            Phase::Ended { .. } | Phase::Flushing { .. } => return,
+            // Nobody is left to take what was not sent, nor waits for what is missing.
+            Phase::PeerEnded(_) => return self.finish(End::Local, true),
+            Phase::Opening => self.outbound.clear(),
+            Phase::Open | Phase::HalfClosed => {}
         }
-        if self.ready.is_none() {
-            self.local.clear();
-        }
-        if !self.is_connected() {
+        self.phase = Phase::Flushing { by: now + grace };
+        if !self.link.is_up() {
             // Nothing can go out, and nobody waits for it to.
             self.finish(End::Local, false);
         }
     }
 
-    /// The socket has taken nothing for a while, and takes something again: what it holds reaches
-    /// the peer all at once, as if it were sent now.
-    pub fn handle_unblocked(&mut self, now: Instant) {
-        self.pace.handle_unblocked(now);
+    /// Another session needs the place of this one, which lingers.
+    pub fn handle_yield(&mut self, now: Instant) {
+        if self.may_yield_at().is_some_and(|at| at <= now) {
+            self.finish(End::Local, true);
+        }
     }
 
-    /// Since when the socket has taken nothing, if there is something that it has not taken.
-    pub fn handle_socket(&mut self, now: Instant, blocked: Option<Instant>) {
-        let position = self.pace.position();
-        if blocked.is_none() && position > self.taken.0 {
-            self.taken = (position, now);
+    /// Takes one binary message of the WebSocket.
+    pub fn handle_frame(&mut self, now: Instant, message: Bytes) {
+        if self.phase.is_ended() || !self.link.is_up() {
+            return;
         }
-        self.blocked = blocked;
+        let frame = match Frame::decode(message) {
+            Ok(frame) => frame,
+            Err(error) => return self.fail(Failure::Malformed(error)),
+        };
+        if self.framing.learn(&frame) {
+            self.emit(Event::Version(frame.version));
+        }
+        self.handle_activity(now);
+        match frame.kind {
+            FrameType::OUTPUT => self.handle_output(now, frame),
+            FrameType::STATUS => self.handle_status(now, Status::parse(&frame.payload)),
+            FrameType::CLOSE => self.handle_peer_end(now, RemoteEnd::Close),
+            FrameType::SYNC => match frame.sequence {
+                Sequence::Pair { input, .. } => self.handle_sync(input),
+                Sequence::Single(_) => self.emit(Event::Skipped("a Sync of version 1.01".into())),
+            },
+            kind => self.emit(Event::Skipped(format!("a frame of type {}", kind.0))),
+        }
+    }
+
+    /// The peer has sent a message that cannot be a frame.
+    pub fn handle_violation(&mut self, what: &str) {
+        self.fail(Failure::NotAFrame(what.to_owned()));
+    }
+
+    /// A WebSocket pong has come, asked for or not.
+    pub fn handle_pong(&mut self, now: Instant, payload: &[u8]) {
+        let event = self.flow.handle_pong(now, payload, self.wants_remote());
+        event.into_iter().for_each(|event| self.emit(event));
+    }
+
+    /// Something has come that is no answer to a ping.
+    pub fn handle_activity(&mut self, now: Instant) {
+        let event = self.flow.handle_activity(now, self.wants_remote());
+        event.into_iter().for_each(|event| self.emit(event));
+    }
+
+    /// This machine has slept. Few sockets survive that.
+    pub fn handle_slept(&mut self, now: Instant) {
+        self.flow.handle_slept(now);
+    }
+
+    /// The socket has taken nothing since an instant, although there is something for it.
+    pub fn handle_socket_blocked(&mut self, since: Instant) {
+        self.flow.handle_socket_blocked(since);
+    }
+
+    /// The socket has taken everything.
+    pub fn handle_socket_drained(&mut self, now: Instant) {
+        self.flow.handle_socket_drained(now);
+    }
+
+    /// The socket has taken nothing for a while, and takes something again: what it holds reaches
+    /// the peer all at once, as if it were sent now.
+    pub fn handle_socket_unblocked(&mut self, now: Instant) {
+        self.flow.handle_socket_unblocked(now);
+    }
+
+    /// The WebSocket is gone, or no good any more. It is to be dropped, whatever the answer is:
+    /// either the session has ended, or it waits for another one.
+    pub fn handle_disconnect(&mut self, now: Instant, why: Disconnect) {
+        if self.phase.is_ended() || !self.link.is_up() {
+            return;
+        }
+        let is_resumable = self.framing.is_resumable();
+        if !is_resumable && self.is_agent_idle_end(now) {
+            return self.finish(End::Remote(RemoteEnd::Idle), false);
+        }
+        if !is_resumable || why.is_final() || self.phase.flush_by().is_some() {
+            return self.finish_without_socket(why, None);
+        }
+        self.emit(Event::Disconnected(why.clone()));
+        self.link.handle_disconnect(now, why);
+        self.outbound.handle_disconnect();
+        self.inbound.handle_disconnect();
+    }
+
+    /// There is a WebSocket again.
+    pub fn handle_reconnected(&mut self, now: Instant) {
+        if self.phase.is_ended() || self.link.is_up() {
+            return;
+        }
+        self.link.handle_reconnected(now);
+        self.opening.handle_reconnected(now);
+        self.flow.handle_reconnected(now);
+        self.outbound.handle_reconnected(now);
+        self.inbound.handle_reconnected(now, self.phase.pending_end().is_some());
+        if let Some(pending) = self.phase.pending_end_mut() {
+            pending.restart(now);
+        }
+        self.emit(Event::Reconnected);
+    }
+
+    /// No WebSocket could be made: `is_final` says that none ever can.
+    pub fn handle_not_reconnected(&mut self, now: Instant, how: String, is_final: bool) {
+        if self.link.handle_not_reconnected(now, how) && is_final {
+            self.give_up();
+        }
+    }
+
+    /// A deadline has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.wants_remote() {
+            self.flow.handle_not_reading(now);
+        }
+        for timer in Timer::ALL {
+            if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
+                self.expire(now, timer);
+            }
+        }
     }
 
     /// The next message for the WebSocket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        if self.end.is_none() && !self.is_connected() {
+        if !self.phase.is_ended() && self.link.is_up() {
+            if let Some((kind, sequence, payload)) = self.next_frame(now) {
+                return self.encode(now, kind, sequence, payload);
+            }
+            let is_flushed = self.outbound.queued() == 0 && !self.outbound.is_retransmitting();
+            if self.phase.flush_by().is_some() && is_flushed {
+                self.finish(End::Local, true);
+            }
+        }
+        let Phase::Ended { close_due, .. } = &mut self.phase else { return None };
+        let payload = std::mem::take(close_due).then_some(Bytes::from_static(b"1"))?;
+        self.encode(now, FrameType::CLOSE, self.outbound.last_sequence(), payload)
+    }
+
+    /// The payload of a WebSocket ping, if one is due.
+    pub fn poll_ping(&mut self, now: Instant) -> Option<Bytes> {
+        if !self.wants_remote() || self.poll_ping_timeout(now)? > now {
             return None;
         }
-        if self.end.is_none()
-            && let Some(message) = self.transmit_retransmission(now)
-        {
-            return Some(message);
+        // It follows what can be sent at once, so that its answer speaks for all of that.
+        let waits = !self.flow.is_keepalive_ping_due(now)
+            && self.can_send(now)
+            && !self.flow.is_ping_overdue(self.outbound.is_closed());
+        (!waits).then(|| self.flow.ping(now, self.outbound.last_new_input()))
+    }
+
+    /// Whether a pong is due that nobody has asked for: while nothing is read the gateway's own pings
+    /// are not answered, and it hears at least this.
+    pub fn poll_pong(&mut self, now: Instant) -> bool {
+        let is_due =
+            !self.wants_remote() && self.poll_ping_timeout(now).is_some_and(|at| at <= now);
+        if is_due {
+            self.flow.handle_pong_sent(now);
         }
-        let is_over = self.end.is_some() || self.pending_end.is_some();
-        if !is_over && self.ready.is_some() && self.retransmit_next.is_none() {
-            let payload = match self.local.len() {
-                0 => 0,
-                queued => self.pace.allowance(now, queued),
-            };
-            if payload > 0 {
-                let payload = self.local.split_to(payload).freeze();
-                self.pace.spend(now, payload.len());
-                self.last_input = now;
-                self.redial.handle_input();
-                return self.transmit_new(now, FrameType::INPUT, payload);
-            }
-            if std::mem::take(&mut self.keepalive_due)
-                && let Some(message) = self.transmit_keepalive(now)
-            {
-                return Some(message);
-            }
-        }
-        if self.flush_by.is_some() && self.local.is_empty() && self.retransmit_next.is_none() {
-            self.finish(End::Local, true);
-        }
-        if std::mem::take(&mut self.close_due) {
-            let payload = Bytes::from_static(b"1");
-            return self.transmit(now, FrameType::CLOSE, self.replay.last(), payload);
-        }
-        None
+        is_due
     }
 
     /// The next bytes for the local side.
     pub fn poll_deliver(&mut self) -> Option<Bytes> {
-        let bytes = self.deliver.pop_front()?;
-        self.deliver_bytes -= bytes.len();
-        self.update_confirmation();
+        let bytes = self.inbound.pop()?;
+        self.flow.update_reading(self.wants_remote());
         Some(bytes)
     }
 
@@ -390,93 +385,37 @@ impl Session {
         self.events.pop_front()
     }
 
-    fn make_ready(&mut self, now: Instant) {
-        if self.ready.is_none() {
-            self.ready = Some(now);
-            self.emit(Event::Ready);
-        }
+    /// The channel id with which a new WebSocket is to be asked for, once it is time for that. One
+    /// of [`Self::handle_reconnected`] and [`Self::handle_not_reconnected`] has to follow.
+    pub fn poll_reconnect(&mut self, now: Instant) -> Option<Bytes> {
+        let is_due = !self.phase.is_ended() && self.link.poll_reconnect(now);
+        is_due.then(|| self.framing.channel_id())
     }
 
-    fn make_reached(&mut self, now: Instant) {
-        self.make_ready(now);
-        if !std::mem::replace(&mut self.reached, true) {
-            self.emit(Event::Reached);
-        }
+    /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
+    /// has room for a frame: the pace is waited for only then.
+    pub fn poll_timeout(&self, can_transmit: bool) -> Option<Instant> {
+        let waits = |timer| can_transmit || timer != Timer::Pace;
+        Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
     }
 
-    fn queue(&mut self, bytes: Bytes) {
-        if !self.discard && !bytes.is_empty() {
-            self.deliver_bytes += bytes.len();
-            self.deliver.push_back(bytes);
-            self.update_confirmation();
-        }
+    /// When to call [`Self::poll_ping`] and [`Self::poll_pong`] next, as far as the caller has room for
+    /// a message.
+    pub fn poll_ping_timeout(&self, now: Instant) -> Option<Instant> {
+        let is_live = self.link.is_up() && !self.phase.is_ended();
+        is_live.then(|| self.flow.ping_at(now, self.wants_remote(), self.outbound.is_closed()))
     }
 
-    /// An Input or a Resize that is sent for the first time.
-    fn transmit_new(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> Option<Bytes> {
-        let has_payload = kind == FrameType::INPUT && !payload.is_empty();
-        let sequence = self.replay.push(kind, payload.clone());
-        self.last_new_input = Some(sequence);
-        if has_payload {
-            self.note_unacked(now, sequence);
+    /// From when on a session that lingers may be ended because another one needs its place. One whose
+    /// target has not answered what was sent last is given longer.
+    pub fn may_yield_at(&self) -> Option<Instant> {
+        self.deadline(Timer::Linger)?;
+        if self.is_busy() {
+            return None;
         }
-        self.drop_unneeded_replay();
-        self.transmit(now, kind, sequence, payload)
-    }
-
-    fn transmit(
-        &mut self,
-        now: Instant,
-        kind: FrameType,
-        input: u32,
-        payload: Bytes,
-    ) -> Option<Bytes> {
-        let elapsed = now.saturating_duration_since(self.started).as_millis();
-        let (channel_id, sequence) = if self.version.is_resumable() {
-            let sequence = Sequence::Pair { input, output: self.received };
-            (self.channel_id.clone(), sequence)
-        } else {
-            // The two layouts agree: a peer that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
-            // every frame has a number of its own, the Close too.
-            let is_numbered = matches!(kind, FrameType::INPUT | FrameType::RESIZE);
-            let sequence = i64::from(input) + i64::from(!is_numbered);
-            (Bytes::new(), Sequence::Single(sequence))
-        };
-        self.last_sent = now;
-        self.keepalive_due = false;
-        self.unacked_output_bytes = 0;
-        self.output_bytes = 0;
-        let frame = Frame {
-            kind,
-            version: self.version,
-            channel_id,
-            instance_id: Bytes::new(),
-            created_ms: self.config.unix_ms.saturating_add(elapsed.try_into().unwrap_or(0)),
-            sequence,
-            payload,
-        };
-        // Ids come from a decoded frame and payloads are at most 2,048 bytes: it always fits.
-        frame.encode().ok()
-    }
-
-    /// Ends the session, once. `tell` says whether the peer still has to hear of it.
-    fn finish(&mut self, end: End, tell: bool) {
-        if self.end.is_some() {
-            return;
-        }
-        if let Some(identification) = &mut self.identification {
-            let rest = identification.rest();
-            self.queue(Bytes::from_static(rest));
-        }
-        self.close_due = tell && self.is_connected() && self.agent_handles_close(&end);
-        self.end = Some(end.clone());
-        self.emit(Event::Ended(end));
-    }
-
-    /// Events are bounded by being dropped if nobody asks for them.
-    fn emit(&mut self, event: Event) {
-        if self.events.len() < 64 || matches!(event, Event::Ended(_)) {
-            self.events.push_back(event);
-        }
+        let is_answered =
+            self.has_output() && self.inbound.last_output() > self.outbound.last_input();
+        let least = if is_answered { YIELD_AFTER } else { YIELD_UNANSWERED_AFTER };
+        Some(self.quiet_since()? + least.min(self.config.linger))
     }
 }

@@ -1,6 +1,7 @@
 //! What always has to hold of a session, whatever has happened to it.
 
-use super::super::deadlines::NO_STATUS_GRACE;
+use super::super::inbound::DELIVER_PIECES;
+use super::super::opening::NO_STATUS_GRACE;
 use super::super::*;
 use super::{Run, SECOND};
 use crate::frame::MAX_PAYLOAD;
@@ -19,8 +20,8 @@ impl Run<'_> {
         }
         // The beginning of what may be a second identification line is kept back.
         let kept = self.answered.len() - self.delivered;
-        let is_all = self.session.deliver.is_empty() && !self.gone;
-        assert!(self.session.end.is_some() || !is_all || kept < 8, "{kept} bytes are held up");
+        let is_all = self.session.inbound.is_empty() && !self.gone;
+        assert!(self.session.phase.is_ended() || !is_all || kept < 8, "{kept} bytes are held up");
     }
 
     /// What is sent is what was written, in frames of the right shape, while there is a socket.
@@ -28,7 +29,7 @@ impl Run<'_> {
         self.events();
         for count in 0..most {
             assert!(count < REPLAY_FRAMES + LOCAL_CAP, "it never stops sending");
-            let ended = self.session.end.is_some();
+            let ended = self.session.phase.is_ended();
             let may_send = ended || self.session.is_connected();
             let Some(message) = self.session.poll_transmit(self.now) else { return };
             assert!(may_send && !self.closed, "sent to nobody");
@@ -61,7 +62,7 @@ impl Run<'_> {
                 }
                 FrameType::CLOSE => {
                     assert_eq!((sequence, &frame.payload[..]), (self.inputs.len(), &b"1"[..]));
-                    assert!(self.session.end.is_some());
+                    assert!(self.session.phase.is_ended());
                     self.closed = true;
                 }
                 kind => panic!("a frame of type {kind:?}"),
@@ -121,7 +122,7 @@ impl Run<'_> {
                         self.start + self.config.ready_delay + NO_STATUS_GRACE;
                     let told = told.or((!self.progress).then_some(unacked_output_bytes));
                     let is_time = told.is_some_and(|told| told <= self.now);
-                    assert!(!self.ready && (self.session.outputs > 0 || is_time), "too soon");
+                    assert!(!self.ready && (self.session.has_output() || is_time), "too soon");
                     self.ready = true;
                 }
                 Event::Ended(end) => {
@@ -136,7 +137,7 @@ impl Run<'_> {
     /// What is waited for once there is nothing to do at once.
     pub(super) fn assert_due(&self, due: Option<Instant>) {
         let session = &self.session;
-        if session.end.is_some() {
+        if session.phase.is_ended() {
             return;
         }
         let nobody_waits = self.local_eof || !session.is_connected();
@@ -152,9 +153,9 @@ impl Run<'_> {
         if let Some(keepalive) = is_heeded
             && self.ready
             && !nobody_waits
-            && !session.keepalive_due
+            && !session.outbound.is_keepalive_due()
             // Nobody would take it once the peer has ended the stream.
-            && session.pending_end.is_none()
+            && session.phase.pending_end().is_none()
         {
             let silent = self.last_frame + keepalive;
             assert!(due.is_some_and(|due| due <= silent), "no keepalive: {session:?}");
@@ -165,18 +166,18 @@ impl Run<'_> {
     pub(super) fn check(&mut self) {
         self.events();
         let session = &self.session;
-        assert!(session.local.len() <= LOCAL_CAP && session.local_room() <= LOCAL_CAP);
-        assert!(session.replay.bytes() <= REPLAY_CAP);
-        assert_eq!(session.deliver.iter().map(Bytes::len).sum::<usize>(), session.deliver_bytes);
-        assert!(session.deliver_bytes < DELIVER_CAP + (1 << 16) + 8);
-        assert!(session.deliver.len() < DELIVER_PIECES + 3);
+        assert!(session.outbound.queued() <= LOCAL_CAP && session.local_room() <= LOCAL_CAP);
+        assert!(session.outbound.replay().bytes() <= REPLAY_CAP);
+        let (pieces, bytes) = session.inbound.queued();
+        assert!(bytes < DELIVER_CAP + (1 << 16) + 8);
+        assert!(pieces < DELIVER_PIECES + 3);
         if self.end.is_some() {
             assert_eq!(session.end(), self.end.as_ref(), "another end");
         }
-        if session.end.is_some() {
+        if session.phase.is_ended() {
             assert!(self.end_told && session.local_room() == 0 && !session.wants_remote());
             assert_eq!((session.poll_timeout(true), session.poll_timeout(false)), (None, None));
-            self.end.clone_from(&session.end);
+            self.end = session.end().cloned();
         }
     }
 }

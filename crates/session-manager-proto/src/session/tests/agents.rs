@@ -2,8 +2,8 @@
 //! second connection to the target is noticed.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
-use super::tests::{BANNER, MS, SECOND, Test, kinds, payloads};
 use super::*;
+use super::{BANNER, MS, SECOND, Test, kinds, payloads};
 use crate::status::Reason;
 
 const ALL: [Option<Generation>; 5] =

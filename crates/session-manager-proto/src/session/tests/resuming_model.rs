@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 
-use super::fuzzed::byte_at;
 use super::*;
+use crate::session::fuzzed::byte_at;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -268,9 +268,9 @@ impl Model {
             Some(End::Failed(Failure::Lost { .. })) if self.far.over => {}
             Some(end) => panic!("{end:?}"),
         }
-        assert!(self.session.replay.bytes() <= crate::replay::REPLAY_CAP);
-        assert!(self.session.local.len() <= LOCAL_CAP);
-        assert!(self.session.deliver_bytes < DELIVER_CAP + 5_000);
+        assert!(self.session.outbound.replay().bytes() <= crate::replay::REPLAY_CAP);
+        assert!(self.session.outbound.queued() <= LOCAL_CAP);
+        assert!(self.session.inbound.queued().1 < DELIVER_CAP + 5_000);
         while self.session.poll_event().is_some() {}
     }
 

@@ -5,8 +5,8 @@
 
 use proptest::prelude::*;
 
-use super::fuzzed::byte_at;
 use super::*;
+use crate::session::fuzzed::byte_at;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -219,7 +219,10 @@ impl Model {
                 _ => Message::Other,
             });
         }
-        self.session.handle_socket(self.now, self.blocked);
+        match self.blocked {
+            Some(since) => self.session.handle_socket_blocked(since),
+            None => self.session.handle_socket_drained(self.now),
+        }
     }
 
     /// Time passes, and the gateway reads nothing.
@@ -259,12 +262,12 @@ proptest! {
             if model.session.end() != Some(&End::Local) {
                 return Ok(());
             }
-            let position = model.session.pace.position();
-            let is_sent = model.session.local.is_empty() && position >= model.written as u64;
+            let position = model.session.flow.sent();
+            let is_sent = model.session.outbound.queued() == 0 && position >= model.written as u64;
             prop_assert!(is_sent, "it was not even sent");
             match model.session.arrived() {
                 Arrived::Yes => prop_assert_eq!(model.arrived, model.written),
-                Arrived::Unknown => prop_assert!(!model.session.probes.were_ever_answered()),
+                Arrived::Unknown => prop_assert!(!model.session.flow.has_answered()),
                 Arrived::NotYet => prop_assert!(false, "it has not arrived: {:?}", model.session),
             }
             Ok(())

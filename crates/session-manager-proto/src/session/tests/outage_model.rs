@@ -278,7 +278,7 @@ fn what_is_typed_does_not_wait() {
         assert_eq!(before, model.written);
         for step in 1..100 {
             model.run(13 * SECOND + step * 100 * MS, &Local::Types(1000, 100));
-            assert_eq!(model.session.local.len(), 0, "it waits");
+            assert_eq!(model.session.outbound.queued(), 0, "it waits");
         }
         let probes = model.probes;
         model.run(60 * SECOND, &Local::Nothing);

@@ -66,7 +66,7 @@ fn what_waits_goes_on_with_an_answer_to_the_last_ping() {
 fn what_waits_goes_on_with_an_acknowledgement() {
     let mut test = Test::answering();
     test.until_it_waits();
-    let sent = test.session.replay.last();
+    let sent = test.session.outbound.last_sequence();
     test.output(sent, 2, b"x");
     assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     // That of one that was sent again says nothing of when it came.
@@ -74,7 +74,7 @@ fn what_waits_goes_on_with_an_acknowledgement() {
     test.inputs(3);
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     assert_eq!(test.kinds().len(), 3);
-    assert_eq!(test.session.last_new_input, None);
+    assert_eq!(test.session.outbound.last_new_input(), None);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_is_not_read_is_not_waited_for() {
     test.until_it_waits();
     // A local side that takes nothing: the answers are there, and cannot be read.
     while test.session.wants_remote() {
-        test.output(0, test.session.received + 1, &[0; 2048]);
+        test.output(0, test.session.inbound.received() + 1, &[0; 2048]);
     }
     let (bytes, pings) = test.copy(5 * SECOND);
     assert!(bytes > 4 * A_SECOND, "{bytes}");
@@ -149,7 +149,7 @@ fn another_socket_is_another_way() {
     );
     test.reconnects_after();
     test.session.handle_reconnected(test.now);
-    let sent = test.session.replay.last();
+    let sent = test.session.outbound.last_sequence();
     test.frame(FrameType::SYNC, pair(sent + 1, 1), b"");
     // What was under way may have come last thing.
     assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
@@ -160,7 +160,7 @@ fn another_socket_is_another_way() {
 fn what_waits_to_be_sent_again_is_no_quiet() {
     let mut test = Test::open();
     test.copy(2 * SECOND);
-    while !test.session.local.is_empty() {
+    while test.session.outbound.queued() > 0 {
         test.pass(SECOND / 5);
         test.sent();
     }
@@ -174,7 +174,7 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
         test.pass(SECOND);
         test.sent();
     }
-    assert!(test.session.retransmit_next.is_some(), "it waits for an answer");
+    assert!(test.session.outbound.is_retransmitting(), "it waits for an answer");
     assert_eq!(test.session.end(), None);
 }
 

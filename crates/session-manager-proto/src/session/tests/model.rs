@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::fuzzed::byte_at;
 use super::*;
+use crate::session::fuzzed::byte_at;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -148,9 +148,9 @@ impl Model {
                 self.session.handle_disconnect(self.now, Disconnect::Broken("reset".into()));
             }
         }
-        assert!(self.session.local.len() <= LOCAL_CAP);
-        assert!(self.session.deliver_bytes < DELIVER_CAP + 5_000);
-        assert!(self.session.deliver.len() <= DELIVER_PIECES + 1);
+        assert!(self.session.outbound.queued() <= LOCAL_CAP);
+        assert!(self.session.inbound.queued().1 < DELIVER_CAP + 5_000);
+        assert!(self.session.inbound.queued().0 <= DELIVER_PIECES + 1);
         assert!(self.session.events.len() <= 65);
         while self.session.poll_event().is_some() {}
     }
@@ -188,7 +188,7 @@ impl Model {
             };
             let frame = Frame::decode(message).unwrap();
             let is_close = frame.kind == FrameType::CLOSE;
-            let number = i64::from(self.session.replay.last()) + i64::from(is_close);
+            let number = i64::from(self.session.outbound.last_sequence()) + i64::from(is_close);
             assert_eq!(frame.sequence, Sequence::Single(number));
             self.last_frame = self.now;
             if frame.kind == FrameType::CLOSE {

@@ -77,9 +77,9 @@ fn what_does_not_come_in_the_end_is_a_failure() {
 fn what_a_local_side_does_not_take_has_no_time_to_keep() {
     let mut test = Test::open();
     while test.session.wants_remote() {
-        test.output(0, test.session.received + 1, &[0; 2048]);
+        test.output(0, test.session.inbound.received() + 1, &[0; 2048]);
     }
-    let received = test.session.received;
+    let received = test.session.inbound.received();
     test.output(0, received + 2, b"later");
     test.frame(FrameType::STATUS, pair(0, 0), EXIT);
     test.pass(100 * SECOND);
@@ -93,7 +93,7 @@ fn what_a_local_side_does_not_take_has_no_time_to_keep() {
     // Nor is what is missing in the middle lost because it cannot be read.
     let mut test = Test::open();
     test.output(0, 3, b"three");
-    test.session.queue(vec![0; DELIVER_CAP].into());
+    test.session.inbound.push(vec![0; DELIVER_CAP].into());
     for _ in 0..200 {
         test.pass(SECOND);
         test.sent();
@@ -237,7 +237,7 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
         test.sent();
         test.pass(SECOND);
     }
-    while !test.session.local.is_empty() {
+    while test.session.outbound.queued() > 0 {
         test.pass(SECOND / 5);
         test.sent();
     }
@@ -248,13 +248,13 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     test.sent();
     let mut again = 0;
     let begin = test.now;
-    while test.session.retransmit_next.is_some() && test.now - begin < 60 * SECOND {
+    while test.session.outbound.is_retransmitting() && test.now - begin < 60 * SECOND {
         test.pass(SECOND / 50);
         again += test.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
         assert_eq!(test.session.end(), None);
     }
     assert!(again >= written, "{again} of {written} bytes were sent again");
-    test.output(test.session.replay.last(), 2, b"");
+    test.output(test.session.outbound.last_sequence(), 2, b"");
     test.pass(11 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local), "and then it is quiet");
 }

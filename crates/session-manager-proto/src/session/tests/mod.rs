@@ -1,7 +1,27 @@
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
+mod agents;
+mod arrival_model;
+mod arriving;
+mod model;
+mod orders;
+mod outage_model;
+mod resuming;
+mod resuming_model;
+mod tail;
+
+use super::inbound::DELIVER_PIECES;
 use super::*;
+use crate::flow::pace::DEFAULT_LIMIT;
+use crate::frame::Version;
 use crate::status::Reason;
+
+impl Session {
+    /// A ping, due or not.
+    fn ping(&mut self, now: Instant) -> Bytes {
+        self.flow.ping(now, self.outbound.last_new_input())
+    }
+}
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,41 @@
+//! What a session is to do.
+
+use std::time::Duration;
+
+use super::Keepalive;
+
+/// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The time of day at the upgrade, in milliseconds since the epoch; never 0.
+    pub unix_ms: u64,
+    /// Whether the target is known to speak first, so that local bytes can wait for it. What is
+    /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
+    pub server_first: bool,
+    /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
+    /// drops earlier Input or whose generation is not known.
+    pub ready_delay: Duration,
+    /// How a session without local bytes is kept open.
+    pub keepalive: Keepalive,
+    /// After how much time without payload in either direction the session is ended.
+    pub idle_timeout: Option<Duration>,
+    /// How long the peer may be quiet after the local end of file before it is taken to be done.
+    pub linger: Duration,
+    /// Randomness, so that clients do not all come back to a gateway at once.
+    pub random: u64,
+}
+
+impl Config {
+    /// The defaults, with the time of day at the upgrade in milliseconds since the epoch.
+    pub fn new(unix_ms: u64) -> Self {
+        Self {
+            unix_ms: unix_ms.max(1),
+            server_first: false,
+            ready_delay: Duration::from_millis(1500),
+            keepalive: Keepalive::ByAgent(Duration::from_secs(50)),
+            idle_timeout: None,
+            linger: Duration::from_secs(10),
+            random: 0,
+        }
+    }
+}

@@ -1,0 +1,534 @@
+//! From the local side to the peer: the queue, what is kept to be sent again, what is acknowledged, and
+//! the keepalive (PROTOCOL.md, 6 to 8).
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::flow::{FlowControl, Payload};
+use super::ssh::Greeting;
+use super::{Arrived, Failure};
+use crate::frame::FrameType;
+use crate::replay::Replay;
+
+/// The most bytes from the local side that wait to be sent.
+pub const LOCAL_CAP: usize = 32 * 1024;
+
+/// How long after it is found again the peer may take to say what it has received.
+const PEER_ACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// After the local end of file the peer may take nothing, and tell of no arrival, for so long.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(65);
+/// After so long without an acknowledgement the peer is asked for one (1.02).
+const REQUEST_ACK_AFTER: Duration = Duration::from_secs(60);
+/// The same once all is sent and nothing more follows.
+const REQUEST_ACK_AT_END_AFTER: Duration = Duration::from_millis(100);
+/// How long the peer may take to answer that.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much is kept for a peer that has not said yet which version it speaks.
+const UNKNOWN_VERSION_CAP: usize = 256 * 1024;
+
+/// The direction from the local side to the peer.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    queue: BytesMut,
+    greeting: Greeting,
+    /// When the local side had sent all.
+    closed: Option<Instant>,
+    /// Since when local bytes may be sent.
+    open: Option<Instant>,
+    replay: Replay,
+    /// The Input that was sent last, unless another was sent again since.
+    last_new_input: Option<u32>,
+    /// The next frame that is to be sent again.
+    retransmit_next: Option<u32>,
+    /// Until when that waits for the peer to tell what it has.
+    peer_ack_deadline: Option<Instant>,
+    unacked: Option<Unacked>,
+    is_keepalive_due: bool,
+    last_sent: Instant,
+    last_input: Instant,
+    is_no_answer_reported: bool,
+}
+
+/// Bytes that were sent in 1.02 and are not acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Unacked {
+    /// The last Input that carried any.
+    sequence: u32,
+    /// Since when nothing was acknowledged.
+    since: Instant,
+    /// When the peer was last asked for an acknowledgement.
+    requested: Option<Instant>,
+}
+
+impl Outbound {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            queue: BytesMut::new(),
+            greeting: Greeting::Nothing,
+            closed: None,
+            open: None,
+            replay: Replay::default(),
+            last_new_input: None,
+            retransmit_next: None,
+            peer_ack_deadline: None,
+            unacked: None,
+            is_keepalive_due: false,
+            last_sent: now,
+            last_input: now,
+            is_no_answer_reported: false,
+        }
+    }
+
+    /// How many more bytes the queue takes.
+    pub(super) fn room(&self) -> usize {
+        match self.closed {
+            None => LOCAL_CAP.saturating_sub(self.queue.len()),
+            Some(_) => 0,
+        }
+    }
+
+    /// How many bytes wait to be sent for the first time.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes bytes of the local side.
+    pub(super) fn push(&mut self, now: Instant, bytes: &[u8]) {
+        if self.greeting == Greeting::Nothing {
+            self.greeting = Greeting::of(bytes);
+        }
+        self.last_input = now;
+        self.queue.extend_from_slice(bytes);
+    }
+
+    /// Forgets the bytes that were not sent yet.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+    }
+
+    /// What the local side has sent first.
+    pub(super) fn greeting(&self) -> Greeting {
+        self.greeting
+    }
+
+    /// The local side has sent all.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.closed.get_or_insert(now);
+        self.is_keepalive_due = false;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Local bytes may be sent from now on. Whether they could not before.
+    pub(super) fn open(&mut self, now: Instant) -> bool {
+        let is_new = self.open.is_none();
+        self.open.get_or_insert(now);
+        is_new
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// When both the end of file and the leave to send were there.
+    pub(super) fn drained_from(&self) -> Option<Instant> {
+        Some(self.closed?.max(self.open?))
+    }
+
+    pub(super) fn last_sent(&self) -> Instant {
+        self.last_sent
+    }
+
+    /// When the local side last sent something, or something of it went out.
+    pub(super) fn last_input(&self) -> Instant {
+        self.last_input
+    }
+
+    /// The sequence of the last Input or Resize.
+    pub(super) fn last_sequence(&self) -> u32 {
+        self.replay.last()
+    }
+
+    pub(super) fn last_new_input(&self) -> Option<u32> {
+        self.last_new_input
+    }
+
+    /// Whether the socket has everything.
+    pub(super) fn is_sent(&self, flow: &FlowControl) -> bool {
+        self.queue.is_empty() && self.retransmit_next.is_none() && flow.blocked().is_none()
+    }
+
+    pub(super) fn is_retransmitting(&self) -> bool {
+        self.retransmit_next.is_some()
+    }
+
+    /// The payload that the next frame has, if one is to be sent.
+    fn next_payload(&self) -> Option<Payload> {
+        if self.peer_ack_deadline.is_some() {
+            return None;
+        }
+        if let Some(sequence) = self.retransmit_next {
+            return self.replay.get(sequence).map(|(_, payload)| Payload::Again(payload.len()));
+        }
+        let is_some = self.open.is_some() && !self.queue.is_empty();
+        is_some.then_some(Payload::New(self.queue.len()))
+    }
+
+    /// When the next frame may be sent, if one has to wait for that.
+    pub(super) fn send_at(&self, flow: &FlowControl) -> Option<Instant> {
+        flow.may_send_at(self.next_payload()?)
+    }
+
+    /// Whether a frame may be sent now.
+    pub(super) fn can_send(&self, now: Instant, flow: &mut FlowControl) -> bool {
+        self.next_payload().is_some_and(|payload| flow.may_send(now, payload).is_some())
+    }
+
+    /// The frame that is to be sent again now.
+    pub(super) fn poll_retransmit(
+        &mut self,
+        now: Instant,
+        flow: &mut FlowControl,
+    ) -> Option<(FrameType, u32, Bytes)> {
+        if self.peer_ack_deadline.is_some() {
+            return None;
+        }
+        let mut sequence = self.retransmit_next?;
+        if self.replay.get(sequence).is_none() {
+            // It was acknowledged meanwhile, as all before it: what is left is further on.
+            self.retransmit_next = self.replay.oldest();
+            sequence = self.retransmit_next?;
+        }
+        let (kind, payload) = self.replay.get(sequence).cloned()?;
+        let len = flow.may_send(now, Payload::Again(payload.len()))?;
+        flow.handle_sent(now, len);
+        self.last_new_input = None;
+        self.last_input = now;
+        self.retransmit_next = (sequence != self.replay.last()).then(|| sequence.wrapping_add(1));
+        Some((kind, sequence, payload))
+    }
+
+    /// The local bytes that are to be sent now.
+    pub(super) fn poll_input(&mut self, now: Instant, flow: &mut FlowControl) -> Option<Bytes> {
+        let len = flow.may_send(now, Payload::New(self.queue.len()))?;
+        flow.handle_sent(now, len);
+        self.last_input = now;
+        Some(self.queue.split_to(len).freeze())
+    }
+
+    /// An Input or a Resize is sent for the first time: its sequence.
+    pub(super) fn keep(&mut self, now: Instant, kind: FrameType, payload: Bytes) -> u32 {
+        let has_bytes = kind == FrameType::INPUT && !payload.is_empty();
+        let sequence = self.replay.push(kind, payload);
+        self.last_new_input = Some(sequence);
+        if has_bytes {
+            let new = Unacked { sequence, since: now, requested: None };
+            self.unacked.get_or_insert(new).sequence = sequence;
+        }
+        sequence
+    }
+
+    /// A frame is sent, whatever it is.
+    pub(super) fn handle_sent(&mut self, now: Instant) {
+        self.last_sent = now;
+        self.is_keepalive_due = false;
+    }
+
+    pub(super) fn set_keepalive_due(&mut self, is_due: bool) {
+        self.is_keepalive_due = is_due;
+    }
+
+    pub(super) fn take_keepalive(&mut self) -> bool {
+        std::mem::take(&mut self.is_keepalive_due)
+    }
+
+    /// When a keepalive is due that is sent after so long without a frame of this side. Once the local
+    /// side is gone an agent could take one for a reason to dial again.
+    pub(super) fn keepalive_at(&self, after: Duration) -> Option<Instant> {
+        let is_wanted = self.is_open() && !self.is_closed() && !self.is_keepalive_due;
+        is_wanted.then(|| self.last_sent + after)
+    }
+
+    /// Forgets Input that nobody will ask for again: in 1.01, once it is known that the peer speaks it.
+    pub(super) fn forget_unneeded(&mut self, has_acks: bool, has_output: bool) {
+        let is_undecided = !has_output && self.replay.bytes() < UNKNOWN_VERSION_CAP;
+        if !has_acks && !is_undecided {
+            self.replay.forget();
+            self.unacked = None;
+        }
+    }
+
+    /// The peer tells which Input it has.
+    pub(super) fn handle_acknowledged(&mut self, now: Instant, up_to: u32) -> Result<(), Failure> {
+        self.peer_ack_deadline = None;
+        if self.replay.acknowledge(up_to).is_err() {
+            return Err(Failure::NeverSent { got: up_to, sent: self.replay.last() });
+        }
+        if let Some(unacked) = &mut self.unacked {
+            // The greater half of all distances is behind.
+            if up_to.wrapping_sub(unacked.sequence) <= u32::MAX / 2 {
+                self.unacked = None;
+            } else {
+                (unacked.since, unacked.requested) = (now, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer asks for all Input from a sequence on: the first frame that it gets again.
+    pub(super) fn handle_sync(&mut self, from: u32) -> Result<u32, Failure> {
+        self.peer_ack_deadline = None;
+        let from = self.replay.resume_at(from).map_err(|_| Failure::LostInput(from))?;
+        // It has all before that.
+        let _ = self.replay.acknowledge(from.wrapping_sub(1));
+        self.retransmit_next = self.replay.get(from).map(|_| from);
+        Ok(from)
+    }
+
+    /// The socket is lost.
+    pub(super) fn handle_disconnect(&mut self) {
+        self.retransmit_next = None;
+        self.peer_ack_deadline = None;
+        self.is_keepalive_due = false;
+    }
+
+    /// There is another socket. What the peer has not acknowledged may be lost, or only the
+    /// acknowledgement. It tells with its next frame, or else it gets all of it again, and drops what it
+    /// has.
+    pub(super) fn handle_reconnected(&mut self, now: Instant) {
+        self.last_new_input = None;
+        self.retransmit_next = self.replay.oldest();
+        self.peer_ack_deadline = self.retransmit_next.map(|_| now + PEER_ACK_TIMEOUT);
+        if let Some(unacked) = &mut self.unacked {
+            // The peer is asked over the new socket anyway.
+            (unacked.since, unacked.requested) = (now, Some(now));
+        }
+        self.last_sent = now;
+    }
+
+    pub(super) fn peer_ack_deadline(&self) -> Option<Instant> {
+        self.peer_ack_deadline
+    }
+
+    /// The peer has not told what it has.
+    pub(super) fn handle_no_peer_ack(&mut self) {
+        self.peer_ack_deadline = None;
+    }
+
+    /// Whether what was sent has arrived. `has_acks` says whether the peer speaks 1.02.
+    pub(super) fn arrived(&self, flow: &FlowControl, has_acks: bool) -> Arrived {
+        let is_acknowledged = has_acks && self.unacked.is_none();
+        let is_requested = self.unacked.is_none_or(|unacked| unacked.requested.is_some());
+        // An agent of 1.02 whose target is silent acknowledges nothing by itself. Once it was asked,
+        // and asks for nothing, the gateway's word counts.
+        let gateway_decides = !has_acks || is_requested;
+        let is_confirmed = flow.not_arrived() == 0;
+        // An acknowledgement can be waited for from an agent that has given one before, or was not
+        // asked yet.
+        let may_acknowledge = has_acks && (self.replay.peer_acknowledges() || !is_requested);
+        if flow.sent() == 0 || is_acknowledged || (is_confirmed && gateway_decides) {
+            Arrived::Yes
+        } else if flow.has_answered() || may_acknowledge {
+            Arrived::NotYet
+        } else {
+            Arrived::Unknown
+        }
+    }
+
+    /// When what was sent before the local end of file is given up.
+    pub(super) fn arrival_deadline(&self, flow: &FlowControl, has_acks: bool) -> Option<Instant> {
+        let closed = self.closed?;
+        let since = match flow.blocked() {
+            Some(blocked) => closed.max(blocked),
+            None if self.is_sent(flow) && self.arrived(flow, has_acks) == Arrived::NotYet => {
+                let arrival = flow.last_arrival().unwrap_or(closed);
+                closed.max(self.last_input).max(flow.taken_at()).max(arrival)
+            }
+            None => return None,
+        };
+        Some(since + ARRIVAL_TIMEOUT)
+    }
+
+    /// When the peer is asked for an acknowledgement (1.02). Before an end it is asked at once.
+    pub(super) fn request_ack_at(&self, flow: &FlowControl, has_acks: bool) -> Option<Instant> {
+        let Unacked { since, requested, .. } = self.unacked.filter(|_| has_acks)?;
+        if self.peer_ack_deadline.is_some() {
+            return None;
+        }
+        let is_ending = self.is_closed() && self.is_sent(flow);
+        Some(match requested {
+            Some(requested) => requested + REQUEST_ACK_AFTER,
+            None if is_ending => since + REQUEST_ACK_AT_END_AFTER,
+            None => since + REQUEST_ACK_AFTER,
+        })
+    }
+
+    /// The peer is asked for an acknowledgement. Whether there is anything to acknowledge.
+    pub(super) fn request_ack(&mut self, now: Instant) -> bool {
+        let Some(unacked) = &mut self.unacked else { return false };
+        unacked.requested = Some(now);
+        true
+    }
+
+    /// When it is reported that the agent does not answer.
+    pub(super) fn no_answer_at(
+        &self,
+        flow: &FlowControl,
+        has_acks: bool,
+        last_output: Instant,
+    ) -> Option<Instant> {
+        if self.is_no_answer_reported || self.is_closed() || !self.is_open() {
+            return None;
+        }
+        // What the gateway has not taken nobody can answer.
+        let is_taken = flow.not_arrived() == 0 || !flow.has_answered();
+        if !self.is_sent(flow) || !is_taken {
+            return None;
+        }
+        let since = self.last_input.max(flow.last_arrival().unwrap_or(self.last_input));
+        if has_acks {
+            // One that has never acknowledged anything may have its own way.
+            let can_answer = self.replay.peer_acknowledges();
+            let requested = self.unacked?.requested.filter(|_| can_answer)?;
+            return Some((requested + ACK_TIMEOUT).max(since + REQUEST_ACK_AFTER));
+        }
+        (self.last_input > last_output).then(|| since + REQUEST_ACK_AFTER)
+    }
+
+    /// It is reported that the agent does not answer: for how long.
+    pub(super) fn report_no_answer(&mut self, now: Instant) -> Duration {
+        self.is_no_answer_reported = true;
+        now.saturating_duration_since(self.last_input)
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_keepalive_due(&self) -> bool {
+        self.is_keepalive_due
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One that has sent so many frames of one byte.
+    fn sent(now: Instant, frames: u32) -> (Outbound, FlowControl) {
+        let (mut outbound, mut flow) = (Outbound::new(now), FlowControl::new(now));
+        assert!(outbound.open(now) && !outbound.open(now));
+        for frame in 1..=frames {
+            outbound.push(now, b"x");
+            let payload = outbound.poll_input(now, &mut flow).unwrap();
+            assert_eq!(outbound.keep(now, FrameType::INPUT, payload), frame);
+        }
+        (outbound, flow)
+    }
+
+    fn again(outbound: &mut Outbound, now: Instant, flow: &mut FlowControl) -> Vec<u32> {
+        let frames = std::iter::from_fn(|| outbound.poll_retransmit(now, flow));
+        frames.map(|(_, sequence, _)| sequence).collect()
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_takes_nothing_after_the_end_of_file() {
+        let now = Instant::now();
+        let mut outbound = Outbound::new(now);
+        outbound.push(now, &[7; 1000]);
+        assert_eq!((outbound.room(), outbound.queued()), (LOCAL_CAP - 1000, 1000));
+        assert_eq!(outbound.drained_from(), None);
+        outbound.close(now);
+        assert_eq!(outbound.room(), 0);
+        outbound.open(now + SECOND);
+        assert_eq!(outbound.drained_from(), Some(now + SECOND));
+        outbound.close(now + 2 * SECOND);
+        assert_eq!(outbound.drained_from(), Some(now + SECOND), "the first end of file counts");
+    }
+
+    #[test]
+    fn after_a_reconnect_all_is_sent_again_that_the_peer_does_not_acknowledge_in_time() {
+        let now = Instant::now();
+        let (mut outbound, mut flow) = sent(now, 4);
+        outbound.handle_acknowledged(now, 1).unwrap();
+        outbound.handle_disconnect();
+        outbound.handle_reconnected(now);
+        assert_eq!(outbound.peer_ack_deadline(), Some(now + PEER_ACK_TIMEOUT));
+        assert!(outbound.is_retransmitting() && !outbound.can_send(now, &mut flow));
+        assert_eq!(again(&mut outbound, now, &mut flow), [0; 0]);
+        outbound.handle_no_peer_ack();
+        assert_eq!(again(&mut outbound, now, &mut flow), [2, 3, 4]);
+        assert!(outbound.is_sent(&flow));
+        outbound.handle_reconnected(now);
+        outbound.handle_acknowledged(now, 3).unwrap();
+        assert_eq!(again(&mut outbound, now, &mut flow), [4]);
+        assert_eq!(outbound.handle_sync(4), Ok(4));
+        assert_eq!(again(&mut outbound, now, &mut flow), [4]);
+        assert_eq!(outbound.handle_sync(2), Err(Failure::LostInput(2)));
+        let never = Failure::NeverSent { got: 5, sent: 4 };
+        assert_eq!(outbound.handle_acknowledged(now, 5), Err(never));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_requested_after_a_minute_and_at_the_end_at_once() {
+        let now = Instant::now();
+        let (mut outbound, flow) = sent(now, 2);
+        assert_eq!(outbound.request_ack_at(&flow, false), None, "nobody acknowledges in 1.01");
+        assert_eq!(outbound.request_ack_at(&flow, true), Some(now + REQUEST_ACK_AFTER));
+        assert_eq!(outbound.arrived(&flow, true), Arrived::NotYet);
+        assert_eq!(outbound.arrived(&flow, false), Arrived::Unknown);
+        outbound.close(now);
+        assert_eq!(outbound.request_ack_at(&flow, true), Some(now + REQUEST_ACK_AT_END_AFTER));
+        assert_eq!(outbound.arrival_deadline(&flow, true), Some(now + ARRIVAL_TIMEOUT));
+        assert!(outbound.request_ack(now));
+        assert_eq!(outbound.request_ack_at(&flow, true), Some(now + REQUEST_ACK_AFTER));
+        assert_eq!(
+            outbound.arrived(&flow, true),
+            Arrived::Unknown,
+            "it has never acknowledged any"
+        );
+        outbound.handle_acknowledged(now, 1).unwrap();
+        assert_eq!(outbound.arrived(&flow, true), Arrived::NotYet);
+        outbound.handle_acknowledged(now, 2).unwrap();
+        assert_eq!(outbound.arrived(&flow, true), Arrived::Yes);
+        assert!(!outbound.request_ack(now));
+        assert_eq!(outbound.arrival_deadline(&flow, true), None);
+    }
+
+    #[test]
+    fn a_keepalive_is_due_after_silence_of_this_side_alone() {
+        let now = Instant::now();
+        let mut outbound = Outbound::new(now);
+        assert_eq!(outbound.keepalive_at(SECOND), None, "it is not open");
+        outbound.open(now);
+        outbound.handle_sent(now + SECOND);
+        assert_eq!(outbound.keepalive_at(SECOND), Some(now + 2 * SECOND));
+        outbound.set_keepalive_due(true);
+        assert_eq!(outbound.keepalive_at(SECOND), None, "it is due already");
+        assert!(outbound.take_keepalive() && !outbound.take_keepalive());
+        outbound.set_keepalive_due(true);
+        outbound.close(now);
+        assert!(!outbound.take_keepalive());
+        assert_eq!(outbound.keepalive_at(SECOND), None, "the local side has sent all");
+    }
+
+    #[test]
+    fn input_is_kept_until_the_version_is_known() {
+        let now = Instant::now();
+        for (has_acks, has_output, is_kept) in
+            [(false, false, true), (false, true, false), (true, true, true)]
+        {
+            let (mut outbound, _) = sent(now, 3);
+            outbound.forget_unneeded(has_acks, has_output);
+            assert_eq!(outbound.replay().bytes() > 0, is_kept);
+        }
+    }
+}
