@@ -196,14 +196,10 @@ impl Session {
     /// The session is to be closed once what the local side sent has gone out, within `grace`.
     pub fn handle_shutdown(&mut self, now: Instant, grace: Duration) {
         self.handle_local_eof(now);
-        match self.phase {
-            Phase::Ended { .. } | Phase::Flushing { .. } => return,
-            // Nobody is left to take what was not sent, nor waits for what is missing.
-            Phase::PeerEnded(_) => return self.finish(End::Local, true),
-            Phase::Opening => self.outbound.clear(),
-            Phase::Open | Phase::HalfClosed => {}
+        if !self.outbound.is_open() {
+            self.outbound.clear();
         }
-        self.phase = Phase::Flushing { by: now + grace };
+        self.phase.flush(now + grace);
         if !self.link.is_up() {
             // Nothing can go out, and nobody waits for it to.
             self.finish(End::Local, false);

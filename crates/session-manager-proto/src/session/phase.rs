@@ -60,10 +60,23 @@ impl Phase {
         }
     }
 
+    /// When a session that is to be closed is closed at the latest.
     pub(super) fn flush_by(&self) -> Option<Instant> {
         match self {
             Self::Flushing { by } => Some(*by),
+            Self::PeerEnded(pending) => pending.flush_by,
             _ => None,
+        }
+    }
+
+    /// The session is to be closed once the local bytes have gone out, or at an instant.
+    pub(super) fn flush(&mut self, by: Instant) {
+        match self {
+            Self::Ended { .. } | Self::Flushing { .. } => {}
+            Self::PeerEnded(pending) => {
+                pending.flush_by.get_or_insert(by);
+            }
+            Self::Opening | Self::Open | Self::HalfClosed => *self = Self::Flushing { by },
         }
     }
 }
@@ -77,12 +90,19 @@ pub(super) struct PendingEnd {
     /// Whether more may come that is not known to be missing: the socket is new, and the peer has not
     /// answered the Sync on it.
     awaits_sync_answer: bool,
+    /// When the session is closed although output is missing, if this side wants it closed.
+    flush_by: Option<Instant>,
 }
 
 impl PendingEnd {
     pub(super) fn new(now: Instant, end: RemoteEnd, is_missing: bool, awaits_sync: bool) -> Self {
         let timeout = if is_missing { PENDING_END_TIMEOUT } else { SYNC_ANSWER_TIMEOUT };
-        Self { end, by: now + timeout, awaits_sync_answer: awaits_sync }
+        Self { end, by: now + timeout, awaits_sync_answer: awaits_sync, flush_by: None }
+    }
+
+    /// The same of a session that was to be closed before.
+    pub(super) fn flushed_by(self, flush_by: Option<Instant>) -> Self {
+        Self { flush_by, ..self }
     }
 
     pub(super) fn end(&self) -> &RemoteEnd {

@@ -110,12 +110,12 @@ impl Session {
         match self.phase {
             Phase::PeerEnded(_) => {}
             _ if !is_missing && !awaits_sync => self.finish(End::Remote(end), false),
-            Phase::Flushing { .. } => self.finish(End::Local, true),
             _ => {
                 self.inbound.request_missing();
                 // Nobody is left to take it.
                 self.outbound.clear();
-                self.phase = Phase::PeerEnded(PendingEnd::new(now, end, is_missing, awaits_sync));
+                let pending = PendingEnd::new(now, end, is_missing, awaits_sync);
+                self.phase = Phase::PeerEnded(pending.flushed_by(self.phase.flush_by()));
             }
         }
     }
@@ -136,7 +136,7 @@ impl Session {
             Timer::PeerAck => self.outbound.peer_ack_deadline(),
             Timer::RequestAck => self.outbound.request_ack_at(&self.flow, has_acks),
             Timer::Pace => self.outbound.send_at(&self.flow),
-            Timer::Ready | Timer::Open if !matches!(self.phase, Phase::Opening) => None,
+            Timer::Ready | Timer::Open if self.outbound.is_open() => None,
             Timer::Ready => self.opening.ready_at(&self.config, self.agent, greeting),
             Timer::Open => self.opening.deadline(&self.config),
             Timer::Reached => self.opening.reached_at(&self.config, greeting),
