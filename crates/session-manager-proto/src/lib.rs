@@ -65,6 +65,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod generation;
 mod identification;
+mod reason;
 mod redial;
 mod replay;
 pub mod session;

@@ -75,7 +75,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         match message {
             Some(Ok(Message::Binary(frame))) => {
                 // Its texts may repeat what is secret about the session.
-                self.session.handle_frame(now, self.hidden.in_frame(frame));
+                let redact = |text: &str| self.hidden.in_text(text);
+                self.session.handle_frame_redacted(now, frame, redact);
             }
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
             Some(Ok(Message::Close(frame))) => {

@@ -215,6 +215,16 @@ impl Session {
 
     /// Takes one binary message of the WebSocket.
     pub fn handle_frame(&mut self, now: Instant, message: Bytes) {
+        self.handle_frame_redacted(now, message, str::to_owned);
+    }
+
+    /// The same, with the text of a Status passed through `redact`: a gateway may repeat secrets.
+    pub fn handle_frame_redacted(
+        &mut self,
+        now: Instant,
+        message: Bytes,
+        redact: impl FnOnce(&str) -> String,
+    ) {
         if self.phase.is_ended() || !self.link.is_up() {
             return;
         }
@@ -228,7 +238,9 @@ impl Session {
         self.handle_activity(now);
         match frame.kind {
             FrameType::OUTPUT => self.handle_output(now, frame),
-            FrameType::STATUS => self.handle_status(now, Status::parse(&frame.payload)),
+            FrameType::STATUS => {
+                self.handle_status(now, Status::parse_with(&frame.payload, redact));
+            }
             FrameType::CLOSE => self.handle_peer_end(now, RemoteEnd::Close),
             FrameType::SYNC => match frame.sequence {
                 Sequence::Pair { input, .. } => self.handle_sync(input),

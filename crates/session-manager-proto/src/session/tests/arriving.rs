@@ -1,11 +1,7 @@
 //! What is known to have arrived, and what waits for that.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
-use super::resuming::{Test, cut, pair};
 use super::*;
-
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What may be under way at the default limit, and a second of it.
 const INFLIGHT: usize = 12_800;
@@ -31,7 +27,7 @@ impl Test {
         loop {
             let room = self.session.local_room();
             self.session.handle_local(self.now, &vec![7; room]);
-            bytes += self.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+            bytes += self.sent().iter().map(|frame| frame.payload.len()).sum::<usize>();
             pings.extend(self.session.poll_ping(self.now));
             if self.now >= until {
                 return (bytes, pings);
@@ -67,13 +63,13 @@ fn what_waits_goes_on_with_an_acknowledgement() {
     let mut test = Test::answering();
     test.until_it_waits();
     let sent = test.session.outbound.last_sequence();
-    test.output(sent, 2, b"x");
+    test.output_at(sent, 2, b"x");
     assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     // That of one that was sent again says nothing of when it came.
     let mut test = Test::answering();
     test.inputs(3);
     test.frame(FrameType::SYNC, pair(1, 1), b"");
-    assert_eq!(test.kinds().len(), 3);
+    assert_eq!(test.sent_kinds().len(), 3);
     assert_eq!(test.session.outbound.last_new_input(), None);
 }
 
@@ -83,10 +79,10 @@ fn keepalives_pass_and_it_is_asked_again_while_something_waits() {
     test.until_it_waits();
     let (mut empty, mut pings) = (0, 0);
     for _ in 0..600 {
-        test.pass(SECOND / 10);
+        test.wait(SECOND / 10);
         let sent = test.sent();
-        assert!(sent.iter().all(|(_, _, payload)| payload.is_empty()));
-        empty += sent.iter().filter(|(kind, ..)| *kind == FrameType::INPUT).count();
+        assert!(sent.iter().all(|frame| frame.payload.is_empty()));
+        empty += sent.iter().filter(|frame| frame.kind == FrameType::INPUT).count();
         pings += usize::from(test.session.poll_ping(test.now).is_some());
     }
     assert_eq!(empty, 1);
@@ -106,9 +102,9 @@ fn a_far_side_that_answers_no_more_is_waited_for_half_a_minute() {
     let mut test = Test::answering();
     test.until_it_waits();
     // It is away for a while, and then says other things.
-    test.pass(20 * SECOND);
+    test.wait(20 * SECOND);
     for number in 2..27 {
-        test.output(0, number, b"alive");
+        test.output_at(0, number, b"alive");
         assert_eq!(test.copy(SECOND).0, 0);
     }
     test.session.handle_activity(test.now);
@@ -125,7 +121,7 @@ fn what_is_not_read_is_not_waited_for() {
     test.until_it_waits();
     // A local side that takes nothing: the answers are there, and cannot be read.
     while test.session.wants_remote() {
-        test.output(0, test.session.inbound.received() + 1, &[0; 2048]);
+        test.output_at(0, test.session.inbound.received() + 1, &[0; 2048]);
     }
     let (bytes, pings) = test.copy(5 * SECOND);
     assert!(bytes > 4 * A_SECOND, "{bytes}");
@@ -161,7 +157,7 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
     let mut test = Test::open();
     test.copy(2 * SECOND);
     while test.session.outbound.queued() > 0 {
-        test.pass(SECOND / 5);
+        test.wait(SECOND / 5);
         test.sent();
     }
     test.session.handle_local_eof(test.now);
@@ -171,7 +167,7 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
     test.ping();
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     for _ in 0..30 {
-        test.pass(SECOND);
+        test.wait(SECOND);
         test.sent();
     }
     assert!(test.session.outbound.is_retransmitting(), "it waits for an answer");
@@ -181,22 +177,22 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
 #[test]
 fn an_agent_that_does_not_acknowledge_is_asked_after_a_minute_and_told_of() {
     let syncs = |test: &mut Test| {
-        let kinds = test.kinds();
+        let kinds = test.sent_kinds();
         kinds.into_iter().filter(|(kind, _)| *kind == FrameType::SYNC).count()
     };
     let mut test = Test::open();
     test.inputs(2);
-    test.output(2, 2, b"answer");
+    test.output_at(2, 2, b"answer");
     assert_eq!(test.delivered(), b"answer");
     test.inputs(1);
-    test.pass(59 * SECOND);
+    test.wait(59 * SECOND);
     assert_eq!(syncs(&mut test), 0);
-    test.pass(SECOND);
+    test.wait(SECOND);
     assert_eq!(syncs(&mut test), 1);
-    test.pass(9 * SECOND);
+    test.wait(9 * SECOND);
     let no_answer = |event: &Event| matches!(event, Event::NoAnswer(_));
     assert!(!std::iter::from_fn(|| test.session.poll_event()).any(|event| no_answer(&event)));
-    test.pass(SECOND);
+    test.wait(SECOND);
     assert!(std::iter::from_fn(|| test.session.poll_event()).any(|event| no_answer(&event)));
     assert_eq!(test.session.end(), None);
 }

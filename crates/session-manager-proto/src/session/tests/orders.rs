@@ -6,107 +6,24 @@ use proptest::prelude::*;
 use super::*;
 use crate::status::Reason;
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 const BOTH: [Version; 2] = [Version::V1_01, Version::V1_02];
-
-struct Test {
-    start: Instant,
-    now: Instant,
-    session: Session,
-    version: Version,
-    channel: &'static str,
-    outputs: u32,
-}
-
-impl Test {
-    fn new(version: Version) -> Self {
-        let now = Instant::now();
-        let session = Session::new(now, Config::new(1));
-        Self { start: now, now, session, version, channel: "d-1", outputs: 0 }
-    }
-
-    fn frame(&mut self, kind: FrameType, number: u32, payload: &[u8]) {
-        let sequence = match self.version.is_resumable() {
-            true => Sequence::Pair { input: 0, output: number },
-            false => Sequence::Single(number.into()),
-        };
-        let frame = Frame {
-            kind,
-            version: self.version,
-            channel_id: Bytes::from_static(self.channel.as_bytes()),
-            instance_id: Bytes::new(),
-            created_ms: 1,
-            sequence,
-            payload: Bytes::copy_from_slice(payload),
-        };
-        self.session.handle_frame(self.now, frame.encode().unwrap());
-    }
-
-    fn status(&mut self, payload: &[u8]) {
-        self.frame(FrameType::STATUS, 0, payload);
-    }
-
-    fn output(&mut self, payload: &[u8]) {
-        self.outputs += 1;
-        self.frame(FrameType::OUTPUT, self.outputs, payload);
-    }
-
-    /// Lets time pass; other sockets are refused, or made.
-    fn pass(&mut self, time: Duration, sockets: bool) -> Vec<u8> {
-        let until = self.now + time;
-        let mut sent = Vec::new();
-        loop {
-            self.session.handle_timeout(self.now);
-            while let Some(message) = self.session.poll_transmit(self.now) {
-                let frame = Frame::decode(message).unwrap();
-                if frame.kind == FrameType::INPUT {
-                    sent.extend_from_slice(&frame.payload);
-                }
-            }
-            if self.session.poll_reconnect(self.now).is_some() {
-                match sockets {
-                    true => self.session.handle_reconnected(self.now),
-                    false => self.session.handle_not_reconnected(self.now, "no".into(), false),
-                }
-                continue;
-            }
-            match self.session.poll_timeout(true).filter(|at| *at <= until) {
-                Some(at) => assert!(at > self.now, "a deadline in the past: {:?}", self.session),
-                None => break,
-            }
-            self.now = self.session.poll_timeout(true).unwrap();
-        }
-        self.now = until;
-        sent
-    }
-
-    fn delivered(&mut self) -> Vec<u8> {
-        std::iter::from_fn(|| self.session.poll_deliver()).flatten().collect()
-    }
-}
-
-fn closed(code: u16) -> Disconnect {
-    // 1005 is a close without a code.
-    Disconnect::Closed { code: (code != 1005).then_some(code), text: String::new() }
-}
 
 #[test]
 fn a_session_opens_in_whatever_order_it_is_told() {
     for version in BOTH {
         for order in [&[3][..], &[3, 1], &[3, 0, 1], &[3, 3, 1, 3], &[1, 3, 0], &[4, 3], &[77, 3]] {
-            let mut test = Test::new(version);
+            let mut test = Test::speaking(version);
             test.session.handle_local(test.now, b"PING");
             order.iter().for_each(|state| test.status(&[*state]));
-            assert_eq!(test.pass(1499 * MS, true), b"");
-            assert_eq!(test.pass(MS, true), b"PING", "{order:?}");
+            assert_eq!(test.pass_with(1499 * MS, true), b"");
+            assert_eq!(test.pass_with(MS, true), b"PING", "{order:?}");
         }
         // What the target says is worth more than any status, and no status takes it back.
-        let mut test = Test::new(version);
+        let mut test = Test::speaking(version);
         test.session.handle_local(test.now, b"PING");
         test.output(b"hello");
         [1, 0, 3, 4].iter().for_each(|state| test.status(&[*state]));
-        assert_eq!(test.pass(Duration::ZERO, true), b"PING");
+        assert_eq!(test.pass_with(Duration::ZERO, true), b"PING");
         assert_eq!(test.delivered(), b"hello");
     }
 }
@@ -117,18 +34,18 @@ fn what_ends_before_it_has_begun_is_a_failure() {
     for version in BOTH {
         for begin in [&[][..], &[0], &[1]] {
             for reason in [&b"Exit"[..], b"", b"FlowExceedLimit"] {
-                let mut test = Test::new(version);
+                let mut test = Test::speaking(version);
                 begin.iter().for_each(|state| test.status(&[*state]));
                 test.status(&[&[5], reason].concat());
                 assert_eq!(test.session.end().cloned(), ended(reason));
             }
-            let mut test = Test::new(version);
+            let mut test = Test::speaking(version);
             begin.iter().for_each(|state| test.status(&[*state]));
-            test.frame(FrameType::CLOSE, 0, b"1");
+            test.numbered(FrameType::CLOSE, 0, b"1");
             assert_eq!(test.session.end().cloned(), ended(b""));
         }
         // A target that has closed was there.
-        let mut test = Test::new(version);
+        let mut test = Test::speaking(version);
         test.status(b"\x05ReadFromTargetPortFailed");
         assert!(matches!(test.session.end(), Some(End::Remote(RemoteEnd::Status(_)))));
     }
@@ -137,7 +54,7 @@ fn what_ends_before_it_has_begun_is_a_failure() {
 #[test]
 fn any_limit_is_lived_with() {
     for version in BOTH {
-        let mut test = Test::new(version);
+        let mut test = Test::speaking(version);
         // Nothing is no limit.
         for limit in [&[7][..], &[7, 0], &[7, 0, 0, 0, 0], &[7, 1, 2, 3, 4, 5]] {
             test.status(limit);
@@ -146,16 +63,16 @@ fn any_limit_is_lived_with() {
         test.status(&[7, 0, 0, 0, 1]);
         test.output(b"hello");
         test.session.handle_local(test.now, &[7; LOCAL_CAP]);
-        assert_eq!(test.pass(79 * SECOND, true).len(), 10, "a byte every eight seconds");
+        assert_eq!(test.pass_with(79 * SECOND, true).len(), 10, "a byte every eight seconds");
         test.status(&[7, 255, 255, 255, 255]);
-        assert_eq!(test.pass(SECOND, true).len(), LOCAL_CAP - 10);
+        assert_eq!(test.pass_with(SECOND, true).len(), LOCAL_CAP - 10);
         // One that changes all the time is obeyed all the time.
         let (mut sent, begin) = (0, test.now);
         for round in 0..1000 {
             let room = test.session.local_room();
             test.session.handle_local(test.now, &vec![7; room]);
             test.status(&[7, if round % 2 == 0 { 3 } else { 25 }, 0, 0]);
-            sent += test.pass(10 * MS, true).len();
+            sent += test.pass_with(10 * MS, true).len();
         }
         let most = 0x19_0000 / 8 * (test.now - begin).as_secs();
         assert!((100_000..=most).contains(&(sent as u64)), "{sent} of {most}");
@@ -164,31 +81,31 @@ fn any_limit_is_lived_with() {
 
 #[test]
 fn a_gateway_that_restarts_before_the_session_is_open_has_its_time() {
-    let mut test = Test::new(Version::V1_01);
+    let mut test = Test::speaking(Version::V1_01);
     test.status(&[1]);
     test.status(&[8]);
     assert_eq!(test.session.end(), Some(&End::Failed(Failure::Frozen)));
 
-    let mut test = Test::new(Version::V1_02);
+    let mut test = Test::speaking(Version::V1_02);
     test.session.handle_local(test.now, b"PING");
     test.status(&[1]);
     test.status(&[8]);
     test.status(&[8]);
     assert!(!test.session.is_connected());
     test.status(&[8]);
-    assert_eq!(test.pass(20 * SECOND, false), b"", "it is down for longer than opening takes");
+    assert_eq!(test.pass_with(20 * SECOND, false), b"", "it is down for longer than opening takes");
     assert_eq!(test.session.end(), None);
-    test.pass(10 * SECOND, true);
+    test.pass_with(10 * SECOND, true);
     assert!(test.session.is_connected());
     test.status(&[3]);
-    assert_eq!(test.pass(2 * SECOND, true), b"PING");
+    assert_eq!(test.pass_with(2 * SECOND, true), b"PING");
 
     // But one that is always about to open is given up.
-    let mut test = Test::new(Version::V1_02);
+    let mut test = Test::speaking(Version::V1_02);
     test.status(&[1]);
     for _ in 0..20 {
         test.session.handle_disconnect(test.now, Disconnect::Frozen);
-        test.pass(12 * SECOND, true);
+        test.pass_with(12 * SECOND, true);
     }
     let Some(End::Failed(Failure::NotOpened { waited, .. })) = test.session.end() else {
         panic!("{:?}", test.session.end());
@@ -198,7 +115,7 @@ fn a_gateway_that_restarts_before_the_session_is_open_has_its_time() {
 
 #[test]
 fn a_version_or_a_channel_that_changes_does_no_harm() {
-    let mut test = Test::new(Version::V1_02);
+    let mut test = Test::speaking(Version::V1_02);
     test.output(b"one ");
     for (version, channel) in [(Version::V1_01, "d-1"), (Version::V1_02, "d-2")] {
         (test.version, test.channel) = (version, channel);
@@ -243,7 +160,7 @@ fn close_codes_mean_what_they_mean() {
     ] {
         for (version, expected) in BOTH.into_iter().zip([older, newer]) {
             for opened in [true, false] {
-                let mut test = Test::new(version);
+                let mut test = Test::speaking(version);
                 test.status(&[if opened { 3 } else { 1 }]);
                 test.session.handle_disconnect(test.now, closed(code));
                 let then = match test.session.end() {
@@ -255,7 +172,7 @@ fn close_codes_mean_what_they_mean() {
                 let expected = if !opened && expected == Ends { &Fails } else { &expected };
                 assert_eq!(&then, expected, "{code}, {version}, {opened}");
                 // And it does not hang: it comes back, or is given up.
-                test.pass(61 * SECOND, false);
+                test.pass_with(61 * SECOND, false);
                 assert!(test.session.end().is_some(), "{code}, {version}");
                 assert_eq!(test.session.poll_timeout(true), None);
             }
@@ -284,21 +201,21 @@ proptest! {
         words in proptest::collection::vec((said(), any::<bool>(), 0u64..3000), 1..30),
         sockets: bool,
     ) {
-        let mut test = Test::new(Version::V1_01);
+        let mut test = Test::speaking(Version::V1_01);
         test.session.handle_local(test.now, b"PING");
         for ((kind, number, payload), newer, pause) in words {
             test.version = if newer { Version::V1_02 } else { Version::V1_01 };
-            test.frame(FrameType(kind), number, &payload);
-            test.pass(Duration::from_millis(pause), sockets);
+            test.numbered(FrameType(kind), number, &payload);
+            test.pass_with(Duration::from_millis(pause), sockets);
             test.delivered();
         }
         // It is open, or over; and one that is open, and done with, is over soon.
-        test.pass(77 * SECOND, sockets);
+        test.pass_with(77 * SECOND, sockets);
         test.delivered();
         let opened = test.session.outbound.is_open() || test.session.opening.is_opened();
         prop_assert!(opened || test.session.end().is_some(), "{:?} s", test.now - test.start);
         test.session.handle_shutdown(test.now, SECOND);
-        test.pass(2 * SECOND, sockets);
+        test.pass_with(2 * SECOND, sockets);
         prop_assert!(test.session.is_finished());
         prop_assert_eq!(test.session.poll_timeout(true), None);
     }

@@ -6,9 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-
 /// One direction: what is on it, and from when to when it delivers nothing.
 struct Way<T> {
     delay: Duration,

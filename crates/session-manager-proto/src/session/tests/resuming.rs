@@ -3,155 +3,48 @@
 
 use super::*;
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A session whose peer speaks 1.02, as the test plays it.
-pub(super) struct Test {
-    pub(super) now: Instant,
-    pub(super) session: Session,
-}
-
-pub(super) fn pair(input: u32, output: u32) -> Sequence {
-    Sequence::Pair { input, output }
-}
-
-pub(super) fn cut() -> Disconnect {
-    Disconnect::Broken("reset".into())
-}
-
-impl Test {
-    /// One that is open: the first Output has come.
-    pub(super) fn open() -> Self {
-        let now = Instant::now();
-        let mut test = Self { now, session: Session::new(now, Config::new(1)) };
-        test.frame(FrameType::STATUS, pair(0, 0), &[3]);
-        test.output(0, 1, b"hello");
-        assert_eq!(test.delivered(), b"hello");
-        test
-    }
-
-    pub(super) fn frame(&mut self, kind: FrameType, sequence: Sequence, payload: &[u8]) {
-        let frame = Frame {
-            kind,
-            version: Version::V1_02,
-            channel_id: Bytes::from_static(b"d-1"),
-            instance_id: Bytes::new(),
-            created_ms: 1,
-            sequence,
-            payload: Bytes::copy_from_slice(payload),
-        };
-        self.session.handle_frame(self.now, frame.encode().unwrap());
-    }
-
-    pub(super) fn output(&mut self, acknowledged: u32, number: u32, payload: &[u8]) {
-        self.frame(FrameType::OUTPUT, pair(acknowledged, number), payload);
-    }
-
-    /// Local bytes, a frame each.
-    pub(super) fn inputs(&mut self, count: u32) -> Vec<(FrameType, Sequence, Bytes)> {
-        let mut sent = Vec::new();
-        for _ in 0..count {
-            self.session.handle_local(self.now, b"x");
-            sent.extend(self.sent());
-        }
-        assert_eq!(sent.len(), usize::try_from(count).unwrap());
-        sent
-    }
-
-    pub(super) fn sent(&mut self) -> Vec<(FrameType, Sequence, Bytes)> {
-        std::iter::from_fn(|| self.session.poll_transmit(self.now))
-            .map(|message| Frame::decode(message).unwrap())
-            .map(|frame| {
-                assert_eq!(frame.channel_id, "d-1");
-                (frame.kind, frame.sequence, frame.payload)
-            })
-            .collect()
-    }
-
-    pub(super) fn kinds(&mut self) -> Vec<(FrameType, Sequence)> {
-        self.sent().into_iter().map(|(kind, sequence, _)| (kind, sequence)).collect()
-    }
-
-    pub(super) fn delivered(&mut self) -> Vec<u8> {
-        std::iter::from_fn(|| self.session.poll_deliver()).flatten().collect()
-    }
-
-    pub(super) fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while let Some(at) = self.session.poll_timeout(true).filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.session.handle_timeout(self.now);
-            if self.session.poll_timeout(true) == Some(at) {
-                break; // somebody else's turn: a socket is to be made, or a frame to be sent
-            }
-        }
-        self.now = until;
-        self.session.handle_timeout(until);
-    }
-
-    /// Lets time pass until another socket is asked for.
-    pub(super) fn reconnects_after(&mut self) -> Duration {
-        let at = self.session.poll_timeout(true).unwrap();
-        let passed = at - self.now;
-        assert_eq!(self.session.poll_reconnect(self.now), None, "too soon");
-        self.now = at;
-        self.session.handle_timeout(at);
-        assert_eq!(self.session.poll_reconnect(at).unwrap(), "d-1");
-        assert_eq!(self.session.poll_reconnect(at), None, "one at a time");
-        passed
-    }
-
-    pub(super) fn failure(&self) -> &Failure {
-        match self.session.end() {
-            Some(End::Failed(failure)) => failure,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 #[test]
 fn frames_carry_their_number_and_the_last_output_that_came() {
     let mut test = Test::open();
     let sent = test.inputs(2);
-    assert_eq!(sent[0].1, pair(1, 1));
-    assert_eq!(sent[1].1, pair(2, 1));
-    test.output(2, 2, b"more");
-    test.pass(50 * SECOND);
-    assert_eq!(test.kinds(), [(FrameType::INPUT, pair(3, 2))], "a keepalive counts");
+    assert_eq!(sent[0].sequence, pair(1, 1));
+    assert_eq!(sent[1].sequence, pair(2, 1));
+    test.output_at(2, 2, b"more");
+    test.wait(50 * SECOND);
+    assert_eq!(test.sent_kinds(), [(FrameType::INPUT, pair(3, 2))], "a keepalive counts");
     test.session.handle_shutdown(test.now, SECOND);
-    assert_eq!(test.kinds(), [(FrameType::CLOSE, pair(3, 2))]);
+    assert_eq!(test.sent_kinds(), [(FrameType::CLOSE, pair(3, 2))]);
 }
 
 #[test]
 fn what_is_missing_is_asked_for_once_and_again_after_a_while() {
     let mut test = Test::open();
-    test.output(0, 3, b"three");
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
-    test.output(0, 4, b"four");
-    assert_eq!(test.kinds(), [], "it was asked for already");
-    test.pass(SECOND);
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))], "nobody has answered");
+    test.output_at(0, 3, b"three");
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))]);
+    test.output_at(0, 4, b"four");
+    assert_eq!(test.sent_kinds(), [], "it was asked for already");
+    test.wait(SECOND);
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))], "nobody has answered");
     for (number, payload) in [(2, b"two"), (3, b"thr"), (3, b"dup"), (1, b"old"), (4, b"fou")] {
-        test.output(0, number, payload);
+        test.output_at(0, number, payload);
     }
     assert_eq!(test.delivered(), b"twothrfou");
-    test.pass(5 * SECOND);
-    assert_eq!(test.kinds(), []);
+    test.wait(5 * SECOND);
+    assert_eq!(test.sent_kinds(), []);
 }
 
 #[test]
 fn what_does_not_come_although_it_was_asked_for_is_lost() {
     let mut test = Test::open();
-    test.output(0, 3, b"three");
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+    test.output_at(0, 3, b"three");
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))]);
     for _ in 0..59 {
-        test.pass(SECOND);
-        assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+        test.wait(SECOND);
+        assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))]);
     }
-    test.pass(SECOND);
+    test.wait(SECOND);
     assert_eq!(test.failure(), &Failure::Lost { expected: 2, got: 3 });
-    assert_eq!(test.kinds(), [(FrameType::CLOSE, pair(0, 1))]);
+    assert_eq!(test.sent_kinds(), [(FrameType::CLOSE, pair(0, 1))]);
 }
 
 #[test]
@@ -160,13 +53,13 @@ fn the_far_side_gets_again_what_it_asks_for() {
     test.inputs(4);
     test.frame(FrameType::SYNC, pair(2, 1), b"");
     let again = [2, 3, 4].map(|number| (FrameType::INPUT, pair(number, 1)));
-    assert_eq!(test.kinds(), again);
+    assert_eq!(test.sent_kinds(), again);
     test.frame(FrameType::SYNC, pair(5, 1), b"");
-    assert_eq!(test.kinds(), [], "it has them all");
+    assert_eq!(test.sent_kinds(), [], "it has them all");
     test.inputs(1);
-    test.output(5, 2, b"");
+    test.output_at(5, 2, b"");
     test.frame(FrameType::SYNC, pair(6, 2), b"");
-    assert_eq!(test.kinds(), []);
+    assert_eq!(test.sent_kinds(), []);
     test.frame(FrameType::SYNC, pair(2, 2), b"");
     assert_eq!(test.failure(), &Failure::LostInput(2), "it has said that it has it");
 }
@@ -175,7 +68,7 @@ fn the_far_side_gets_again_what_it_asks_for() {
 fn what_was_never_sent_cannot_have_arrived() {
     let mut test = Test::open();
     test.inputs(2);
-    test.output(3, 2, b"");
+    test.output_at(3, 2, b"");
     assert_eq!(test.failure(), &Failure::NeverSent { got: 3, sent: 2 });
     let mut test = Test::open();
     test.inputs(2);
@@ -196,7 +89,7 @@ fn a_stream_goes_on_over_another_socket() {
     ] {
         let mut test = Test::open();
         test.inputs(3);
-        test.output(1, 2, b"two");
+        test.output_at(1, 2, b"two");
         if why == Disconnect::Frozen {
             test.frame(FrameType::STATUS, pair(0, 0), &[8]);
         } else {
@@ -209,7 +102,7 @@ fn a_stream_goes_on_over_another_socket() {
         let after = test.reconnects_after();
         assert!((SECOND..=1250 * MS).contains(&after), "{after:?}");
         test.session.handle_reconnected(test.now);
-        assert_eq!(test.kinds(), [(FrameType::SYNC, pair(3, 2))]);
+        assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(3, 2))]);
         // It tells what it has, or says nothing and gets all that it may not have; then what is new.
         let first = match why {
             Disconnect::Broken(_) => {
@@ -217,19 +110,19 @@ fn a_stream_goes_on_over_another_socket() {
                 3
             }
             Disconnect::Frozen => {
-                test.output(2, 2, b"two");
+                test.output_at(2, 2, b"two");
                 3
             }
             _ => {
-                test.pass(999 * MS);
-                assert_eq!(test.kinds(), []);
-                test.pass(MS);
+                test.wait(999 * MS);
+                assert_eq!(test.sent_kinds(), []);
+                test.wait(MS);
                 2
             }
         };
-        let numbers: Vec<_> = test.kinds().into_iter().map(|(_, sequence)| sequence).collect();
+        let numbers: Vec<_> = test.sent_kinds().into_iter().map(|(_, sequence)| sequence).collect();
         assert_eq!(numbers, (first..=4).map(|number| pair(number, 2)).collect::<Vec<_>>());
-        test.output(4, 3, b"three");
+        test.output_at(4, 3, b"three");
         assert_eq!(test.delivered(), b"twothree");
     }
 }
@@ -283,7 +176,7 @@ fn a_try_that_takes_too_long_is_given_up_as_well() {
     let mut test = Test::open();
     test.session.handle_disconnect(test.now, cut());
     test.reconnects_after();
-    test.pass(GIVE_UP_AFTER);
+    test.wait(GIVE_UP_AFTER);
     assert!(matches!(test.failure(), Failure::NotResumed { .. }));
 }
 
@@ -318,9 +211,9 @@ fn sockets_that_are_gone_at_once_are_no_success() {
             test.session.handle_reconnected(test.now);
             test.sent();
             if is_quiet {
-                test.pass(10 * SECOND);
+                test.wait(10 * SECOND);
             } else {
-                test.output(0, number, b"x");
+                test.output_at(0, number, b"x");
             }
         }
         assert_eq!(test.session.end(), None);
@@ -359,15 +252,15 @@ fn nobody_waits_for_a_socket_that_is_not_needed_any_more() {
 fn silence_without_a_socket_says_nothing() {
     let mut test = Test::open();
     test.session.handle_local_eof(test.now);
-    test.pass(9 * SECOND);
+    test.wait(9 * SECOND);
     test.session.handle_disconnect(test.now, cut());
-    test.pass(30 * SECOND);
+    test.wait(30 * SECOND);
     assert_eq!(test.session.end(), None);
     assert!(test.session.poll_reconnect(test.now).is_some());
     test.session.handle_reconnected(test.now);
     test.sent();
-    test.pass(9 * SECOND);
-    test.output(0, 2, b"the rest");
+    test.wait(9 * SECOND);
+    test.output_at(0, 2, b"the rest");
     assert_eq!(test.session.end(), None);
     assert_eq!(test.delivered(), b"the rest");
 }
@@ -378,7 +271,7 @@ fn what_is_sent_again_keeps_the_pace() {
     test.session.handle_local(test.now, &[7; LOCAL_CAP]);
     let mut first = test.sent().len();
     while first < 16 {
-        test.pass(80 * MS);
+        test.wait(80 * MS);
         first += test.sent().len();
     }
     test.frame(FrameType::SYNC, pair(1, 1), b"");
@@ -386,7 +279,7 @@ fn what_is_sent_again_keeps_the_pace() {
     let mut again = Vec::new();
     while again.len() < 16 {
         let frames = test.sent();
-        again.extend(frames.into_iter().map(|(_, sequence, payload)| (sequence, payload.len())));
+        again.extend(frames.into_iter().map(|frame| (frame.sequence, frame.payload.len())));
         let Some(at) = test.session.poll_timeout(true) else { break };
         assert!(at > test.now || again.len() >= 16, "a deadline in the past");
         test.now = at;
@@ -402,16 +295,16 @@ fn what_is_sent_again_keeps_the_pace() {
 fn what_has_come_is_told_although_there_is_nothing_else_to_say() {
     let mut test = Test::open();
     for number in 2..130 {
-        test.output(0, number, &[0; 2048]);
+        test.output_at(0, number, &[0; 2048]);
         assert_eq!(test.delivered().len(), 2048);
-        assert_eq!(test.kinds().len(), usize::from(number == 129), "{number}");
+        assert_eq!(test.sent_kinds().len(), usize::from(number == 129), "{number}");
     }
     test.session.handle_local_eof(test.now);
     for number in 130..258 {
-        test.output(1, number, &[0; 2048]);
+        test.output_at(1, number, &[0; 2048]);
         test.delivered();
     }
-    assert_eq!(test.kinds(), [(FrameType::INPUT, pair(2, 257))], "also to who has said all");
+    assert_eq!(test.sent_kinds(), [(FrameType::INPUT, pair(2, 257))], "also to who has said all");
 }
 
 #[test]

@@ -2,11 +2,9 @@
 //! What the sequences of Status and Close frames say is not published, and proves nothing.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
-use super::resuming::{Test, cut, pair};
 use super::*;
 use crate::status::Reason;
 
-const SECOND: Duration = Duration::from_secs(1);
 const EXIT: &[u8] = b"\x05Exit";
 
 fn exit() -> End {
@@ -17,18 +15,14 @@ fn lost(expected: u32, got: u32) -> End {
     End::Failed(Failure::Lost { expected, got })
 }
 
-fn closed(code: u16) -> Disconnect {
-    Disconnect::Closed { code: Some(code), text: String::new() }
-}
-
 impl Test {
     /// One that misses the second of three Outputs, and whose peer has said that it is over.
     fn over() -> Self {
         let mut test = Self::open();
-        test.output(0, 3, b"three");
-        assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+        test.output_at(0, 3, b"three");
+        assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))]);
         test.frame(FrameType::STATUS, pair(0, 0), EXIT);
-        assert_eq!((test.kinds(), test.session.end()), (vec![], None));
+        assert_eq!((test.sent_kinds(), test.session.end()), (vec![], None));
         test
     }
 }
@@ -37,20 +31,20 @@ impl Test {
 fn what_is_missing_is_waited_for_before_the_end() {
     let mut test = Test::over();
     assert_eq!((test.session.local_room(), test.session.wants_remote()), (0, true));
-    test.output(0, 2, b"two");
+    test.output_at(0, 2, b"two");
     assert_eq!(test.session.end(), None);
-    test.output(0, 3, b"three");
+    test.output_at(0, 3, b"three");
     assert_eq!(test.session.end(), Some(&exit()));
     assert_eq!(test.delivered(), b"twothree");
-    assert_eq!(test.kinds(), [], "it has ended by itself");
+    assert_eq!(test.sent_kinds(), [], "it has ended by itself");
     assert!(test.session.is_finished());
 
     // A Close is an end as well.
     let mut test = Test::open();
-    test.output(0, 3, b"three");
+    test.output_at(0, 3, b"three");
     test.frame(FrameType::CLOSE, pair(0, 0), b"1");
-    test.output(0, 2, b"two");
-    test.output(0, 3, b"three");
+    test.output_at(0, 2, b"two");
+    test.output_at(0, 3, b"three");
     assert_eq!(test.session.end(), Some(&End::Remote(RemoteEnd::Close)));
 }
 
@@ -58,17 +52,17 @@ fn what_is_missing_is_waited_for_before_the_end() {
 fn what_does_not_come_in_the_end_is_a_failure() {
     let mut test = Test::over();
     test.session.handle_local_eof(test.now);
-    test.pass(SECOND);
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))], "once more");
-    test.output(0, 2, b"two");
-    test.pass(SECOND * 3 / 2);
+    test.wait(SECOND);
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))], "once more");
+    test.output_at(0, 2, b"two");
+    test.wait(SECOND * 3 / 2);
     assert_eq!(test.session.end(), None, "it was coming");
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 2))]);
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 2))]);
     // That it is told again is nothing new.
     test.frame(FrameType::STATUS, pair(0, 0), EXIT);
-    test.pass(SECOND / 2);
+    test.wait(SECOND / 2);
     assert_eq!(test.session.end(), Some(&lost(3, 3)));
-    assert_eq!(test.kinds(), [(FrameType::CLOSE, pair(0, 2))]);
+    assert_eq!(test.sent_kinds(), [(FrameType::CLOSE, pair(0, 2))]);
     assert_eq!(test.delivered(), b"two");
     assert_eq!(test.session.poll_timeout(true), None);
 }
@@ -77,31 +71,31 @@ fn what_does_not_come_in_the_end_is_a_failure() {
 fn what_a_local_side_does_not_take_has_no_time_to_keep() {
     let mut test = Test::open();
     while test.session.wants_remote() {
-        test.output(0, test.session.inbound.received() + 1, &[0; 2048]);
+        test.output_at(0, test.session.inbound.received() + 1, &[0; 2048]);
     }
     let received = test.session.inbound.received();
-    test.output(0, received + 2, b"later");
+    test.output_at(0, received + 2, b"later");
     test.frame(FrameType::STATUS, pair(0, 0), EXIT);
-    test.pass(100 * SECOND);
+    test.wait(100 * SECOND);
     assert_eq!(test.session.end(), None);
     assert!(!test.delivered().is_empty());
-    test.pass(SECOND);
-    test.output(0, received + 1, b"last");
-    test.output(0, received + 2, b"later");
+    test.wait(SECOND);
+    test.output_at(0, received + 1, b"last");
+    test.output_at(0, received + 2, b"later");
     assert_eq!(test.session.end(), Some(&exit()));
 
     // Nor is what is missing in the middle lost because it cannot be read.
     let mut test = Test::open();
-    test.output(0, 3, b"three");
+    test.output_at(0, 3, b"three");
     test.session.inbound.push(vec![0; DELIVER_CAP].into());
     for _ in 0..200 {
-        test.pass(SECOND);
+        test.wait(SECOND);
         test.sent();
     }
     assert_eq!(test.session.end(), None);
     assert_eq!(test.delivered().len(), DELIVER_CAP);
-    test.output(0, 2, b"two");
-    test.output(0, 3, b"three");
+    test.output_at(0, 2, b"two");
+    test.output_at(0, 3, b"three");
     assert_eq!(test.delivered(), b"twothree");
 }
 
@@ -119,9 +113,9 @@ fn the_sequences_of_statuses_prove_nothing() {
         }
         let mut test = Test::open();
         test.frame(FrameType::STATUS, pair(output, output), &[7, 0, 0, 255]);
-        test.pass(40 * SECOND);
-        assert_eq!((test.kinds(), test.session.end()), (vec![], None), "{output}");
-        test.output(0, 2, b"two");
+        test.wait(40 * SECOND);
+        assert_eq!((test.sent_kinds(), test.session.end()), (vec![], None), "{output}");
+        test.output_at(0, 2, b"two");
         assert_eq!(test.delivered(), b"two");
     }
     // What fails fails at once.
@@ -137,7 +131,7 @@ fn a_socket_that_is_closed_before_the_rest_has_come_is_a_failure() {
         test.session.handle_disconnect(test.now, closed(code));
         assert_eq!(test.session.end(), Some(&lost(2, 3)), "{code}");
         let mut test = Test::open();
-        test.output(0, 3, b"three");
+        test.output_at(0, 3, b"three");
         test.session.handle_disconnect(test.now, closed(code));
         match code {
             1000 => assert_eq!(test.session.end(), Some(&lost(2, 3))),
@@ -153,8 +147,8 @@ fn one_that_lingers_may_be_ended_for_another() {
     let mut test = Test::open();
     test.session.handle_local(test.now, b"question");
     test.sent();
-    test.pass(half);
-    test.output(1, 2, b"answer");
+    test.wait(half);
+    test.output_at(1, 2, b"answer");
     assert_eq!(test.session.may_yield_at(), None, "its local side is still there");
     test.session.handle_local_eof(test.now);
     assert_eq!(test.session.may_yield_at(), None, "its answer is still to be delivered");
@@ -162,11 +156,11 @@ fn one_that_lingers_may_be_ended_for_another() {
     assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND));
     test.session.handle_yield(test.now);
     assert_eq!(test.session.end(), None, "it is too early");
-    test.pass(half);
-    test.output(1, 3, b"more");
+    test.wait(half);
+    test.output_at(1, 3, b"more");
     test.delivered();
     assert_eq!(test.session.may_yield_at(), Some(test.now + SECOND), "it is not quiet");
-    test.pass(SECOND);
+    test.wait(SECOND);
     test.session.handle_yield(test.now);
     assert_eq!(test.session.end(), Some(&End::Local));
     assert_eq!(test.session.may_yield_at(), None);
@@ -179,10 +173,10 @@ fn the_rest_may_come_over_another_socket() {
     assert_eq!(test.session.end(), None);
     test.reconnects_after();
     test.session.handle_reconnected(test.now);
-    assert_eq!(test.kinds(), [(FrameType::SYNC, pair(0, 1))]);
+    assert_eq!(test.sent_kinds(), [(FrameType::SYNC, pair(0, 1))]);
     test.frame(FrameType::STATUS, pair(0, 3), &[3]);
-    test.output(0, 2, b"two");
-    test.output(0, 3, b"three");
+    test.output_at(0, 2, b"two");
+    test.output_at(0, 3, b"three");
     assert_eq!(test.session.end(), Some(&exit()), "nobody has to say so again");
 
     let mut test = Test::over();
@@ -190,7 +184,7 @@ fn the_rest_may_come_over_another_socket() {
     test.reconnects_after();
     test.session.handle_reconnected(test.now);
     test.sent();
-    test.pass(2 * SECOND);
+    test.wait(2 * SECOND);
     assert_eq!(test.session.end(), Some(&lost(2, 3)));
 
     let mut test = Test::over();
@@ -205,25 +199,25 @@ fn nothing_is_sent_to_a_far_side_that_is_over() {
     let mut test = Test::open();
     test.session.handle_local(test.now, &[7; LOCAL_CAP]);
     test.sent();
-    test.output(0, 3, b"three");
+    test.output_at(0, 3, b"three");
     test.frame(FrameType::STATUS, pair(0, 0), EXIT);
     for _ in 0..3 {
-        let kinds = test.kinds();
+        let kinds = test.sent_kinds();
         assert!(kinds.iter().all(|(kind, _)| *kind == FrameType::SYNC), "{kinds:?}");
-        test.pass(SECOND * 3 / 5);
+        test.wait(SECOND * 3 / 5);
     }
     test.session.handle_shutdown(test.now, SECOND);
-    assert_eq!(test.kinds().last().unwrap().0, FrameType::CLOSE);
+    assert_eq!(test.sent_kinds().last().unwrap().0, FrameType::CLOSE);
     assert_eq!(test.session.end(), Some(&End::Local), "nobody waits for it");
 }
 
 #[test]
 fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     let mut test = Test::open();
-    test.output(0, 3, b"three");
+    test.output_at(0, 3, b"three");
     test.session.handle_local_eof(test.now);
     for _ in 0..50 {
-        test.pass(SECOND);
+        test.wait(SECOND);
         test.sent();
     }
     assert_eq!(test.session.end(), None, "it knows of bytes that it has not got");
@@ -235,10 +229,10 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
         test.session.handle_local(test.now, &vec![7; room]);
         written += room;
         test.sent();
-        test.pass(SECOND);
+        test.wait(SECOND);
     }
     while test.session.outbound.queued() > 0 {
-        test.pass(SECOND / 5);
+        test.wait(SECOND / 5);
         test.sent();
     }
     test.session.handle_local_eof(test.now);
@@ -249,12 +243,12 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     let mut again = 0;
     let begin = test.now;
     while test.session.outbound.is_retransmitting() && test.now - begin < 60 * SECOND {
-        test.pass(SECOND / 50);
-        again += test.sent().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+        test.wait(SECOND / 50);
+        again += test.sent().iter().map(|frame| frame.payload.len()).sum::<usize>();
         assert_eq!(test.session.end(), None);
     }
     assert!(again >= written, "{again} of {written} bytes were sent again");
-    test.output(test.session.outbound.last_sequence(), 2, b"");
-    test.pass(11 * SECOND);
+    test.output_at(test.session.outbound.last_sequence(), 2, b"");
+    test.wait(11 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local), "and then it is quiet");
 }
