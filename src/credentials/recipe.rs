@@ -157,6 +157,14 @@ impl Recipe {
     }
 
     #[cfg(test)]
+    pub(super) fn login_service(&self) -> Option<&super::login::Service> {
+        match &self.way {
+            Way::Login(login) => Some(&login.service),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn seconds(&self) -> Option<u64> {
         self.exchange().map(|role| role.seconds)
     }
