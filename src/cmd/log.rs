@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Done, Mistake, Result, print};
 use crate::cli;
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, OpenFiles};
 use crate::logging::{Folder, LastFailure, Name};
 
 /// How many lines `--follow` begins with.
@@ -23,6 +23,8 @@ pub(super) async fn run(args: &cli::Log) -> Result<Done> {
     let folder = Folder::of_process().ok_or_else(|| {
         nothing("there is no folder for the log: no home folder is known".to_owned(), "set HOME")
     })?;
+    // A file that cannot be opened is not one that is missing.
+    OpenFiles::check_room(2).map_err(|error| unreadable(folder.path(), &error))?;
     if args.path {
         print(&folder.path().display())?;
     } else if args.last {
