@@ -23,11 +23,13 @@ pub(super) async fn run(args: &cli::Log) -> Result<Done> {
     let folder = Folder::of_process().ok_or_else(|| {
         nothing("there is no folder for the log: no home folder is known".to_owned(), "set HOME")
     })?;
-    // A file that cannot be opened is not one that is missing.
-    OpenFiles::check_room(2).map_err(|error| unreadable(folder.path(), &error))?;
     if args.path {
         print(&folder.path().display())?;
-    } else if args.last {
+        return Ok(Done::Normally);
+    }
+    // A file that cannot be opened is not one that is missing.
+    OpenFiles::check_room(2).map_err(|error| unreadable(folder.path(), &error))?;
+    if args.last {
         let failure = LastFailure::read(&folder).ok_or_else(|| {
             let what = format!("no failure is recorded in {}", folder.path().display());
             nothing(what, "if something fails with --no-log or ECS_BRIDGE_LOG=off: run it without")
