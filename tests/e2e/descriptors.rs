@@ -2,78 +2,17 @@
 
 use std::time::Duration;
 
-use local_cloud::{Agent, Instance, LocalCloud, Pace, Tls};
+use local_cloud::{Agent, Instance, Pace};
 use tokio::net::TcpStream;
 
 use crate::forward_driver::Server;
-use crate::lab::{Bridge, Lab, QUIET_PORT};
+use crate::lab::{Bridge, Lab};
 use crate::terminal::by;
 use crate::world::{INSTANCE, PATIENCE};
-
-const CONFIG: &str = r#"{"current":"p","profiles":[{"name":"p","mode":"AK","access_key_id":"none",
-    "access_key_secret":"none","region_id":"cn-hangzhou"}]}"#;
 
 fn limited(lab: &Lab, limit: usize, args: &[&str]) -> tokio::process::Command {
     let inner = lab.bridge(args);
     by(&["sh", "-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"], &inner)
-}
-
-/// From a limit under which nothing but the program itself can be opened, to one that is enough.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failure_under_a_low_limit_names_it_and_nothing_else() {
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
-    let lab = Lab::with(LocalCloud::builder().tls(Tls::Trusted), instance).await;
-    let file = |name: &str, text: &str| {
-        let path = lab.dir.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        path.into_os_string().into_string().unwrap()
-    };
-    file(".aliyun/config.json", CONFIG);
-    let path = file("ca.pem", lab.cloud.ca_pem().unwrap());
-    let ca_file = ["--ca-file", &path];
-    let proxy = ["proxy", INSTANCE, QUIET_PORT, "--linger", "0", "--wait", "0"];
-    for (args, variable) in [
-        (vec!["configure", "list"], None),
-        ([&["list", "--profile", "p"], &ca_file[..]].concat(), None),
-        ([&["list"], &ca_file[..]].concat(), None),
-        (vec!["list"], Some(&path)),
-        // It would show the failure before.
-        ([&["--no-log", "doctor"], &ca_file[..]].concat(), None),
-        ([&proxy[..], &ca_file].concat(), None),
-        ([&["known-hosts", INSTANCE, "--no-cache"], &ca_file[..]].concat(), None),
-        (vec!["log"], None),
-        (vec!["cache", "clear"], None),
-    ] {
-        // The log and the cache are there.
-        Bridge::start(&mut lab.bridge(["list", ca_file[0], ca_file[1]])).end().await;
-        let is_doctor = args.contains(&"doctor");
-        let mut failed = 0;
-        for limit in 5..40 {
-            let mut command = limited(&lab, limit, &args);
-            if let Some(path) = variable {
-                command.env("SSL_CERT_FILE", path);
-            }
-            let ended = Bridge::start(&mut command).end().await;
-            // The log itself shows the failures before.
-            let printed = if is_doctor { &ended.stdout[..] } else { &[] };
-            let said = [&*String::from_utf8_lossy(printed), &ended.stderr].concat();
-            assert!(!said.contains("panicked"), "{args:?}, {limit}: {said}");
-            if !said.contains("ulimit -n") {
-                assert!(!said.contains("Too many open files"), "{args:?}, {limit}: {said}");
-                break;
-            }
-            for other in ["correct", "unset", "resolver says", "there is no log"] {
-                assert!(!said.contains(other), "{args:?}, {limit}: {said}");
-            }
-            // What ssh is like does not count for the doctor.
-            let is_failure = matches!(ended.code, Some(1..=8));
-            assert!(is_failure || is_doctor, "{args:?}, {limit}: {:?}, {said}", ended.code);
-            failed += 1;
-        }
-        assert!((1..30).contains(&failed), "{args:?}: {failed}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,40 +224,6 @@ async fn a_read_only_file_system_is_not_in_the_way() {
     assert_eq!(log_files(lab.dir.path()).count(), 0);
 }
 
-/// As under sudo with the HOME of the user, who could not write to root's files later.
-#[cfg(unix)]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn root_makes_no_folder_in_the_home_of_another_user() {
-    use std::os::unix::fs::{MetadataExt as _, chown};
-
-    let lab = lab().await;
-    let home = lab.dir.path().join("home");
-    fs::create_dir(&home).unwrap();
-    if fs::metadata(&home).unwrap().uid() != 0 {
-        eprintln!("skipped: this is not root");
-        return;
-    }
-    chown(&home, Some(12_345), Some(12_345)).unwrap();
-    let run = async |args: &[&str]| {
-        let mut command = lab.bridge(args);
-        command.env("HOME", &home).env_remove("XDG_STATE_HOME").env_remove("XDG_CACHE_HOME");
-        Bridge::start(&mut command).end().await
-    };
-    // What a name leads to would be remembered, and the failure logged.
-    assert_eq!(
-        run(&["proxy", "web-1"]).await.code,
-        run(&["--no-log", "proxy", "web-1"]).await.code
-    );
-    assert_eq!(run(&["list"]).await.stderr, "");
-    let more = run(&["list", "-v"]).await.stderr;
-    assert_eq!(more.matches("root makes no folder there").count(), 1, "{more}");
-    assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
-    // One that is root's own is used.
-    chown(&home, Some(0), Some(0)).unwrap();
-    run(&["list"]).await;
-    assert_ne!(fs::read_dir(&home).unwrap().count(), 0);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn follow_goes_on_in_the_next_days_file() {
     let lab = lab().await;
