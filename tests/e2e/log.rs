@@ -185,45 +185,6 @@ async fn a_folder_that_cannot_be_made_is_told_only_where_more_is_asked_for() {
     );
 }
 
-/// A file system that is mounted read-only, in a mount namespace of its own.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_only_file_system_is_not_in_the_way() {
-    use crate::terminal::by;
-    use crate::world::installed;
-
-    let lab = lab().await;
-    let state = lab.dir.path().join("state");
-    fs::create_dir(&state).unwrap();
-    let script = "mount -t tmpfs -o ro tmpfs \"$XDG_STATE_HOME\" && exec \"$@\"";
-    let words = ["unshare", "-Urm", "sh", "-c", script, "sh"];
-    let probe = by(&[&words[..], &["true"]].concat(), &lab.bridge([] as [&str; 0]));
-    let can = installed("unshare").is_some() && installed("mount").is_some();
-    if !can || !run(&mut { probe }).await.status.success() {
-        eprintln!("skipped: no mounts of its own can be had here");
-        return;
-    }
-    let proxy = ["proxy", INSTANCE];
-    for (args, told) in [
-        (&["list"][..], 0),
-        (&["list", "-v"], 1),
-        (&proxy, 0),
-        (&["proxy", INSTANCE, "-v"], 1),
-        (&["proxy", INSTANCE, "--wrong"], 0),
-    ] {
-        let without = ended(&lab, &[&["--no-log"], args].concat()).await;
-        let read_only = Bridge::start(&mut by(&words, &lab.bridge(args))).end().await;
-        assert_eq!(read_only.code, without.code, "{args:?}: {}", read_only.stderr);
-        assert_eq!(read_only.stdout, without.stdout, "{args:?}");
-        let lines = read_only.stderr.matches("the daily log is not complete: ").count();
-        assert_eq!(lines, told, "{args:?}: {}", read_only.stderr);
-        if told == 1 {
-            assert!(read_only.stderr.contains("os error 30"), "{}", read_only.stderr);
-        }
-    }
-    assert_eq!(log_files(lab.dir.path()).count(), 0);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn follow_goes_on_in_the_next_days_file() {
     let lab = lab().await;
