@@ -364,8 +364,8 @@ pub struct Forward {
     #[arg(long, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
     pub bind: Bind,
 
-    /// How many sessions may be connected at once; the next connections wait. The service allows 20
-    /// for an instance
+    /// How many sessions all forwards may have connected at once; the next connections wait. The
+    /// service allows 20 for an instance
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(1, 1000))]
     pub max_connections: usize,
 
@@ -404,7 +404,7 @@ pub struct Forward {
     #[arg(long)]
     pub no_probe: bool,
 
-    /// End after the first connection, with 0 or the code of its failure
+    /// End after the first connection, on any forward, with 0 or the code of its failure
     #[arg(long)]
     pub once: bool,
 

@@ -210,7 +210,15 @@ impl Session {
     pub fn handle_yield(&mut self, now: Instant) {
         if self.may_yield_at().is_some_and(|at| at <= now) {
             self.finish(End::Local, true);
+            if let Phase::Ended { yielded, .. } = &mut self.phase {
+                *yielded = true;
+            }
         }
+    }
+
+    /// Whether the session ended because another one needed its place.
+    pub fn has_yielded(&self) -> bool {
+        matches!(self.phase, Phase::Ended { yielded: true, .. })
     }
 
     /// Takes one binary message of the WebSocket.

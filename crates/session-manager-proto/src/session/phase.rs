@@ -31,6 +31,8 @@ pub(super) enum Phase {
         end: End,
         /// Whether a Close frame is to be sent.
         close_due: bool,
+        /// Whether it ended because another session needed its place.
+        yielded: bool,
     },
 }
 

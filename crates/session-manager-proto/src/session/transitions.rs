@@ -366,7 +366,7 @@ impl Session {
         }
         self.inbound.finish();
         let close_due = tell && self.link.is_up() && self.keepalive().handles_close(&end);
-        self.phase = Phase::Ended { end: end.clone(), close_due };
+        self.phase = Phase::Ended { end: end.clone(), close_due, yielded: false };
         self.emit(Event::Ended(end));
     }
 

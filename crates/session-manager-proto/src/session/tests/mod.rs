@@ -12,6 +12,7 @@ mod resuming;
 mod resuming_model;
 mod stream;
 mod tail;
+mod yielding;
 
 use self::harness::{BANNER, MS, SECOND, Test, closed, cut, kinds, pair, payloads};
 use super::inbound::DELIVER_PIECES;
