@@ -15,7 +15,7 @@ use crate::explain::Explain;
 use crate::keys::host_key::{HostKeyWatch, is_plain_key};
 use crate::public_key::PublicKey;
 use crate::tunnel::dial::{DialError, address};
-use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+use crate::tunnel::error::{Finding, NotDialled, SessionFailure, Target};
 
 /// The bytes that an SSH server sends, in pieces: what is found is a host key. [`crate::keys::host_key`].
 pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
@@ -69,7 +69,7 @@ pub fn answers(input: &[u8]) {
 }
 
 fn not_opened(finding: Finding) -> impl Explain {
-    SessionError {
+    SessionFailure {
         failure: Failure::NotOpened { waited: Duration::from_secs(15), progress: true },
         target: Target { instance: "i-1".to_owned(), name: None, remote_host: None, port: 22 },
         finding: Some(finding),

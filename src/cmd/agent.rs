@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::Cloud;
 use crate::cache::{Cache, DAY};
 use crate::explain::Explain as _;
-use crate::tunnel::wire::AgentLookUp;
+use crate::tunnel::connection::AgentLookUp;
 use session_manager_proto::generation::{AgentVersion, Generation};
 
 /// After so long a version that could not be found out is asked for again.

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{Driver, LocalError, Observer, Outcome};
 use crate::tunnel::endpoint::LocalWrite;
-use crate::tunnel::finish::{Rest, close};
+use crate::tunnel::finish::{FinalDelivery, close};
 use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
             observer.closed();
         };
-        let mut rest = Rest {
+        let mut rest = FinalDelivery {
             writer: &mut self.local.writer,
             session: &mut self.session,
             chunk: self.chunk,

@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
 use super::{Driver, Notice, Observer};
+use crate::tunnel::connection::NotReconnected;
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::plain;
-use crate::tunnel::wire::NotRedialled;
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
@@ -49,7 +49,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     pub(super) fn handle_redialled(
         &mut self,
         now: Instant,
-        redialled: Result<Socket, NotRedialled>,
+        redialled: Result<Socket, NotReconnected>,
     ) {
         self.redialling = None;
         match redialled {
@@ -57,7 +57,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 self.halves = Some(socket.split());
                 self.session.handle_reconnected(now);
             }
-            Err(NotRedialled { how, is_final }) => {
+            Err(NotReconnected { how, is_final }) => {
                 debug!("no connection to the gateway: {how}");
                 self.session.handle_not_reconnected(now, how, is_final);
             }
@@ -75,14 +75,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         match message {
             Some(Ok(Message::Binary(frame))) => {
                 // Its texts may repeat what is secret about the session.
-                let redact = |text: &str| self.hidden.in_text(text);
+                let redact = |text: &str| self.redactor.in_text(text);
                 self.session.handle_frame_redacted(now, frame, redact);
             }
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
             Some(Ok(Message::Close(frame))) => {
                 self.peer_closed = true;
                 let (code, text) = match frame {
-                    Some(frame) => (Some(frame.code.into()), self.hidden.in_text(&frame.reason)),
+                    Some(frame) => (Some(frame.code.into()), self.redactor.in_text(&frame.reason)),
                     None => (None, String::new()),
                 };
                 self.session.handle_disconnect(now, Disconnect::Closed { code, text });
@@ -143,7 +143,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Missing { expected, got } => {
                     debug!("Output {got} came where {expected} was due: asked for again");
                 }
-                Event::HeldUp(late) => debug!("what was sent was held up for {late:.1?}"),
+                Event::HeldUp(deferred) => debug!("what was sent was held up for {deferred:.1?}"),
                 Event::Unanswered => debug!("the gateway answers no pings any more"),
                 Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
                 Event::Ended(end) => {

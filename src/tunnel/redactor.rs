@@ -6,15 +6,15 @@ use crate::scrub::Scrub;
 
 /// The secrets of a session: who has them has it.
 #[derive(Clone, Default)]
-pub struct Hidden(Scrub);
+pub struct Redactor(Scrub);
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hidden")
     }
 }
 
-impl Hidden {
+impl Redactor {
     /// Those of a session with this address and this token.
     pub fn of(url: &str, token: &str) -> Self {
         let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn a_refusal_does_not_show_what_it_refuses() {
         let text = "GET /session?sessionId=s-0001&token=t%2Bk with token-0001 is forbidden, no";
-        let shown = Hidden::of(URL, "token-0001").in_text(text);
+        let shown = Redactor::of(URL, "token-0001").in_text(text);
         assert_eq!(shown, "GET /session?sessionId=…&token=… with … is forbidden, no");
-        assert_eq!(Hidden::of(URL, "").in_text("no"), "no");
+        assert_eq!(Redactor::of(URL, "").in_text("no"), "no");
     }
 }
