@@ -64,6 +64,7 @@ mod forward_warm;
 mod forwarding;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod generated;
 #[cfg(target_os = "linux")]
 mod hangup;
 mod known_hosts;
