@@ -8,6 +8,7 @@ mod completions;
 mod configure;
 mod doctor;
 mod forward;
+mod help;
 mod known_hosts;
 mod list;
 mod log;
@@ -108,6 +109,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
+            Command::Help(args) => help::run(args),
             Command::CompleteTargets(args) => completions::run_for_script(args),
         }
     });
