@@ -134,3 +134,77 @@ fn a_wrong_option_is_found_wherever_it_stands() {
         );
     }
 }
+
+/// README in its three languages, and the blocks of each without comments.
+fn readmes() -> [(&'static str, String); 3] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["README.md", "README.zh-CN.md", "README.ja.md"]
+        .map(|name| (name, fs::read_to_string(root.join(name)).unwrap()))
+}
+
+fn blocks(page: &str) -> Vec<String> {
+    let blocks = page.split("```").skip(1).step_by(2);
+    // The picture has words of its own in each language.
+    let blocks = blocks.filter(|block| !block.contains('┌'));
+    let bare = |line: &str| line.split(" # ").next().unwrap_or_default().trim_end().to_owned();
+    blocks.map(|block| block.lines().map(bare).collect::<Vec<_>>().join("\n")).collect()
+}
+
+/// The targets of a page's links.
+fn links(page: &str) -> Vec<&str> {
+    let ends = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    ends.filter(|link| !link.contains("://")).collect()
+}
+
+#[test]
+fn the_readme_is_short_and_says_the_same_in_each_language() {
+    let [(_, english), others @ ..] = readmes();
+    assert!(english.lines().count() <= 200 && english.len() <= 12 << 10, "README.md is too long");
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    let files = |page: &str| {
+        let links = links(page).into_iter().filter(|link| !link.starts_with('#'));
+        sorted(links.filter(|link| !link.starts_with("README")).map(str::to_owned).collect())
+    };
+    for (name, page) in others {
+        assert_eq!(blocks(&page), blocks(&english), "the blocks of {name}");
+        let lines = |page: &str| sorted(command_lines(page));
+        assert_eq!(lines(&page), lines(&english), "the command lines of {name}");
+        assert_eq!(files(&page), files(&english), "the links of {name}");
+        let sections = |page: &str| page.lines().filter(|line| line.starts_with("## ")).count();
+        assert_eq!(sections(&page), sections(&english), "the sections of {name}");
+        let rows = |page: &str| page.lines().filter(|line| line.starts_with('|')).count();
+        assert_eq!(rows(&page), rows(&english), "the rows of the tables of {name}");
+    }
+}
+
+/// What GitHub makes of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|&c| c.is_alphanumeric() || "-_ ".contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut wrong = Vec::new();
+    for path in pages() {
+        let page = fs::read_to_string(&path).unwrap();
+        for link in links(&page) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.with_file_name(file),
+            };
+            let text = fs::read_to_string(&target).unwrap_or_default();
+            let mut headings = text.lines().filter_map(|line| line.strip_prefix('#'));
+            let found = headings.any(|line| anchor(line.trim_start_matches(['#', ' '])) == heading);
+            if !target.exists() || !(heading.is_empty() || found) {
+                wrong.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
