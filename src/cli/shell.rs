@@ -31,6 +31,7 @@ pub struct Completions {
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   ecs-bridge completions bash > ~/.local/share/bash-completion/completions/ecs-bridge
   ecs-bridge completions zsh > ~/.zfunc/_ecs-bridge    # with ~/.zfunc in fpath
   ecs-bridge completions fish > ~/.config/fish/completions/ecs-bridge.fish";

@@ -33,6 +33,8 @@ mod credentials_renewal;
 mod credentials_terminal;
 mod descriptors;
 mod dialogue;
+#[cfg(target_os = "linux")]
+mod docs;
 mod doctor;
 mod doctor_keys;
 mod doctor_look;
