@@ -283,7 +283,7 @@ pub struct Proxy {
 
     /// Register a public key (file or text)
     ///
-    /// [default: as send-key] The key is registered for 60 seconds while the session opens; the server's banner waits for
+    /// The default is that of send-key. The key is registered for 60 seconds while the session opens; the server's banner waits for
     /// it. A key that was registered less than 45 seconds ago is not registered again. If the key
     /// plug-in has to be installed, the session opens after that.
     #[arg(
@@ -332,6 +332,16 @@ pub struct Forward {
     #[arg(value_name = "SPEC", help = "What to forward, as for -L")]
     pub specs: Vec<String>,
 
+    /// What to forward, as `ssh -L` has it.
+    #[arg(
+        short = 'L',
+        value_name = "SPEC",
+        help = "Forward [bind:]port:host:hostport, or port",
+        long_help = "Forward this, as ssh -L: [bind:]port:host:hostport, or /path/to.sock:host:hostport; \
+                     port:hostport and port lead to the instance. Repeatable"
+    )]
+    pub forwards: Vec<spec::Forward>,
+
     /// The same as TARGET
     #[arg(
         short,
@@ -361,16 +371,6 @@ pub struct Forward {
     #[arg(long, hide_short_help = true, value_name = "HOST", requires = "local_port")]
     pub remote_host: Option<String>,
 
-    /// What to forward, as `ssh -L` has it.
-    #[arg(
-        short = 'L',
-        value_name = "SPEC",
-        help = "Forward [bind:]port:host:hostport, or port",
-        long_help = "Forward this, as ssh -L: [bind:]port:host:hostport, or /path/to.sock:host:hostport; \
-                     port:hostport and port lead to the instance. Repeatable"
-    )]
-    pub forwards: Vec<spec::Forward>,
-
     /// Listen on this address where SPEC has none; localhost = 127.0.0.1 and ::1, * = all IPv4
     /// addresses, :: = all
     #[arg(long, hide_short_help = true, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
@@ -383,7 +383,7 @@ pub struct Forward {
 
     /// Keep N connections ready
     ///
-    /// For each forward. New connections then start immediately. The server sees the ready ones as idle connections;
+    /// Each forward keeps N connections open, so that new ones start immediately. The server sees the ready ones as idle connections;
     /// they count against the session quota.
     #[arg(
         long,
