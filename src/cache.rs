@@ -208,8 +208,33 @@ fn write<T: Serialize>(folder: &Path, name: &str, value: &T, now: SystemTime) ->
     Ok(())
 }
 
+/// Refuses to make a folder as root below another user's: under sudo with the user's HOME, the user
+/// could not write to it later.
+#[cfg(unix)]
+pub(crate) fn refuse_as_root(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let found = folder.ancestors().find_map(|above| fs::metadata(above).ok());
+    match found {
+        Some(found) if found.uid() != 0 => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is another user's, and root makes no folder there",
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn refuse_as_root(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a folder that is its owner's alone, and those above it.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    refuse_as_root(folder)?;
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -376,8 +376,8 @@ pub struct Forward {
     #[arg(long, hide_short_help = true, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
     pub bind: Bind,
 
-    /// Connect at most N sessions at once; more connections wait. The service allows 20 for each
-    /// instance
+    /// Connect at most N sessions at once, for all forwards; more connections wait. The service allows
+    /// 20 for each instance
     #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(1, 1000))]
     pub max_connections: usize,
 
@@ -421,7 +421,7 @@ pub struct Forward {
     #[arg(long, hide_short_help = true)]
     pub no_probe: bool,
 
-    /// Exit after the first connection, with its exit code
+    /// Exit after the first connection, on any forward, with its exit code
     #[arg(long, hide_short_help = true)]
     pub once: bool,
 

@@ -84,14 +84,31 @@ impl OpenFiles {
     /// Whether a limit of open files is what an error comes from. Some keep only the words of the
     /// operating system.
     pub fn of(error: &dyn Explain) -> Option<Self> {
-        let words = || format!("{error} {}", error.why().unwrap_or_default());
-        Self::of_code(|code| words().contains(&format!("(os error {code})")))
+        Self::of_words(&format!("{error} {}", error.why().unwrap_or_default()))
             .or_else(|| Self::of_source(error.source()))
+    }
+
+    /// The same for a text with the words of the operating system.
+    pub fn of_words(text: &str) -> Option<Self> {
+        Self::of_code(|code| text.contains(&format!("(os error {code})")))
     }
 
     /// The same for an error of the operating system.
     pub fn of_io(error: &std::io::Error) -> Option<Self> {
         Self::of_code(|code| error.raw_os_error() == Some(code))
+    }
+
+    /// Checks that so many files can be opened now. Some libraries do not say that a limit is what they
+    /// have failed for, or panic.
+    ///
+    /// # Errors
+    /// What the operating system says where a limit of open files is reached; nothing else.
+    pub fn check_room(files: usize) -> std::io::Result<()> {
+        let opened = (0..files).map(|_| std::fs::File::open("/")).collect::<Result<Vec<_>, _>>();
+        match opened {
+            Err(error) if Self::of_io(&error).is_some() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn of_source(mut source: Option<&(dyn std::error::Error + 'static)>) -> Option<Self> {
@@ -115,7 +132,8 @@ impl OpenFiles {
         }
     }
 
-    fn why(self) -> &'static str {
+    /// What has happened, as a cause.
+    pub fn why(self) -> &'static str {
         match self {
             Self::OfProcess => {
                 "this process has as many files and sockets open as its limit allows"
@@ -124,7 +142,8 @@ impl OpenFiles {
         }
     }
 
-    fn remedy(self) -> &'static str {
+    /// What a user can do about it.
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::OfProcess if cfg!(windows) => "use fewer connections at once",
             Self::OfProcess => {

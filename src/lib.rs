@@ -29,6 +29,7 @@ pub mod cloud;
 mod cmd;
 pub mod credentials;
 pub mod doctor;
+mod event_loop;
 pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

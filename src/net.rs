@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use tracing::debug;
 
+use crate::explain::OpenFiles;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
 use crate::tls::{self, Tls, chain};
 
@@ -222,6 +223,14 @@ pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
     chain(error).last().map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
 }
 
+/// How many files the system's resolver opens at once.
+const RESOLVER_FILES: usize = 3;
+
+/// Why a name look-up has failed: the system's resolver takes a limit of open files for an unknown name.
+pub(crate) fn lookup_error(error: io::Error) -> io::Error {
+    OpenFiles::check_room(RESOLVER_FILES).err().unwrap_or(error)
+}
+
 /// Looks names up as the machine does, and leaves an error that can be told apart.
 #[derive(Clone, Copy, Debug)]
 struct Resolver {
@@ -244,7 +253,7 @@ impl Resolver {
             .map_err(|_| {
                 NotResolved(format!("no answer within {:.1} s", self.within.as_secs_f32()))
             })?
-            .map_err(|error| NotResolved(error.to_string()))?;
+            .map_err(|error| NotResolved(lookup_error(error).to_string()))?;
         let allowed = |ip: IpAddr| !self.loopback_only || ip.is_loopback();
         let addresses: Vec<_> = found.filter(|address| allowed(address.ip())).collect();
         if addresses.is_empty() {

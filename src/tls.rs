@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{ExitCode, Explain, OpenFiles};
 
 mod fault;
 mod given;
@@ -33,6 +33,9 @@ const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// The most that is read of a certificate file, in bytes: five times the largest bundle known.
 const MAX_FILE: u64 = 4 << 20;
+
+/// How many files are open at once while the system's certificates are read: a folder and a file in it.
+const ROOT_FILES: usize = 2;
 
 /// Why TLS cannot be set up. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The files of the system's certificates cannot be opened.
+    #[error("the CA certificates of this machine cannot be read: {0}")]
+    UnreadableRoots(#[source] std::io::Error),
     /// There is nothing that a certificate could be checked against.
     #[error("this machine has no CA certificates to check a server with")]
     NoRoots {
@@ -88,6 +94,7 @@ impl Explain for Error {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
+            Self::UnreadableRoots(_) => "give a PEM file with --ca-file".into(),
             Self::Unreadable { .. } => "correct the path, or its permissions".into(),
             Self::Unusable { .. } => {
                 "give a PEM file: one or more blocks that begin with -----BEGIN CERTIFICATE-----"
@@ -178,6 +185,11 @@ impl Tls {
                     }
                     given.extend(found);
                 }
+                Err(Error::Unreadable { path, problem })
+                    if OpenFiles::of_io(&problem).is_some() =>
+                {
+                    return Err(Error::Unreadable { path, problem });
+                }
                 Err(problem) => tracing::warn!("{SSL_CERT_FILE}: {problem}"),
             }
         }
@@ -191,7 +203,10 @@ impl Tls {
                 match problem {
                     // What the verifier says when it has no root at all.
                     rustls::Error::General(_) if !trusted_by_hand => {
-                        Error::NoRoots { variables: self.inner.variables() }
+                        match OpenFiles::check_room(ROOT_FILES) {
+                            Err(problem) => Error::UnreadableRoots(problem),
+                            Ok(()) => Error::NoRoots { variables: self.inner.variables() },
+                        }
                     }
                     other => Error::Setup(other),
                 }

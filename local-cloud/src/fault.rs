@@ -55,6 +55,9 @@ pub enum Point {
     EveryOutputBytes(u64),
     /// Each time that so many bytes more of Input payload have come. What a resumable agent drops does not count.
     EveryInputBytes(u64),
+    /// When so many WebSocket pings of the client's have come on all sockets of a stream. A client that sends the second one
+    /// only once the first is answered knows by then that its pings are answered.
+    Pings(u64),
 }
 
 /// What goes wrong.

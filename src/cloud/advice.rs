@@ -7,6 +7,7 @@ use super::ecs::UPDATE_AGENT;
 use super::error::{Context, Kind};
 use super::network::NetworkError;
 use super::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
+use super::regions;
 use crate::credentials::mask;
 use crate::explain::Explain as _;
 use crate::tls;
@@ -75,8 +76,19 @@ pub(super) fn network(problem: &NetworkError, call: &Context) -> Advice {
     Advice {
         what: format!("{}: {problem}", call.action),
         why: problem.why(),
-        fix: problem.remedy(),
+        fix: match problem {
+            // Where the endpoint is not the region's own, the region is not the cause.
+            NetworkError::Dns { host, .. } if host.contains(&call.region) => {
+                problem.remedy().map(|fix| format!("{}{fix}", region_hint(&call.region)))
+            }
+            _ => problem.remedy(),
+        },
     }
+}
+
+/// The public region that may be meant, before what else to do.
+fn region_hint(region: &str) -> String {
+    regions::meant_by(region).map_or_else(String::new, |id| format!("did you mean {id}? "))
 }
 
 /// Nothing was sent, for the call makes no sense.
@@ -431,9 +443,11 @@ fn session(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         Kind::RegionNotFound => (
             "there is no such region",
             format!("'{region}' was asked for at {}", call.endpoint),
-            "correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
-             `aliyun ecs DescribeRegions` lists them"
-                .to_owned(),
+            format!(
+                "{}correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
+                 `aliyun ecs DescribeRegions` lists them",
+                region_hint(region)
+            ),
         ),
         Kind::RegionNotSupported => (
             "the region does not offer this",

@@ -35,6 +35,27 @@ fn words(refusal: &Refusal) -> (String, String, String) {
 }
 
 #[test]
+fn a_region_with_a_slip_gets_the_one_that_may_be_meant() {
+    let context = |region: &str, endpoint: &str| Context {
+        region: region.into(),
+        endpoint: endpoint.into(),
+        ..call()
+    };
+    let dns = |host: &str| NetworkError::Dns { host: host.into(), detail: "none".into() };
+    let fix = |host: &str, region: &str| {
+        network(&dns(host), &context(region, &format!("https://{host}"))).fix.unwrap()
+    };
+    let hint = "did you mean cn-hangzhou? ";
+    assert!(fix("ecs.cn-hangzou.aliyuncs.com", "cn-hangzou").starts_with(hint));
+    assert!(!fix("ecs.example.com", "cn-hangzou").contains("did you mean"));
+    assert!(!fix("ecs.cn-hangzhou.aliyuncs.com", "cn-hangzhou").contains("did you mean"));
+    let refusal = refusal("InvalidRegionId.NotFound");
+    let kind = Kind::of_code(&refusal.code);
+    let refused = refused(kind, &refusal, &context("cn-hangzou", "https://ecs.aliyuncs.com"));
+    assert!(refused.fix.unwrap().starts_with(hint));
+}
+
+#[test]
 fn credentials_name_their_source_and_how_to_renew_them() {
     for code in [
         "InvalidAccessKeyId.NotFound",

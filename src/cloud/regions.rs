@@ -39,13 +39,37 @@ const REGIONS: [(&str, &[&str]); 34] = [
 ];
 
 /// The id of the public region that a text which is none may mean: `Hangzhou`, `cn_hangzhou`,
-/// `CN-Beijing`, `Hong Kong`, `tokyo`.
+/// `CN-Beijing`, `Hong Kong`, `tokyo`, and with a slip `cn-hangzou`.
 pub(crate) fn meant_by(text: &str) -> Option<&'static str> {
     let plain = text.trim().to_lowercase().replace(['_', ' '], "-");
     let is_meant = |(id, names): &&(&str, &[&str])| {
         *id == plain || names.contains(&&*plain) || id.replace('-', "") == plain
     };
-    REGIONS.iter().find(is_meant).map(|(id, _)| *id).filter(|id| *id != text.trim())
+    let meant = REGIONS.iter().find(is_meant).map(|(id, _)| *id).or_else(|| nearest(&plain));
+    meant.filter(|id| *id != text.trim())
+}
+
+/// The id of the region whose id or name differs from a text by one letter, if there is one such
+/// region. Other digits are no slip: they may be those of a region that is not in the list.
+fn nearest(plain: &str) -> Option<&'static str> {
+    /// What is shorter is like too much.
+    const LEAST: usize = 7;
+
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+    let text = letters(plain);
+    if text.chars().count() < LEAST {
+        return None;
+    }
+    let distances = REGIONS.iter().flat_map(|(id, names)| {
+        let all = [id].into_iter().chain(*names);
+        all.map(|name| {
+            let whole = strsim::damerau_levenshtein(name, plain);
+            (strsim::damerau_levenshtein(&letters(name), &text), whole, *id)
+        })
+    });
+    let (distance, whole, id) = distances.clone().min()?;
+    let is_one = |found: &(usize, usize, &str)| (found.0, found.1) == (distance, whole);
+    (distance == 1 && distances.filter(is_one).count() == 1).then_some(id)
 }
 
 #[cfg(test)]
@@ -62,6 +86,20 @@ mod tests {
             ("cnhangzhou", Some("cn-hangzhou")),
             ("Hong Kong", Some("cn-hongkong")),
             ("SINGAPORE", Some("ap-southeast-1")),
+            ("cn-hangzou", Some("cn-hangzhou")),
+            ("cn-hangzohu", Some("cn-hangzhou")),
+            ("cn-beijng", Some("cn-beijing")),
+            ("CN-Shanghia", Some("cn-shanghai")),
+            ("ap-southest-1", Some("ap-southeast-1")),
+            ("eu-centrall-1", Some("eu-central-1")),
+            ("singapor", Some("ap-southeast-1")),
+            // Regions that are not in the list, and nothing like those that are.
+            ("ap-southeast-9", None),
+            ("eu-west-2", None),
+            ("cn-hangzhou-2", None),
+            ("cn-shenzhen-finance-1", None),
+            ("cn-beijing-finance-1", None),
+            ("cn-x", None),
             ("cn-hangzhou", None),
             ("cn-private-1", None),
             ("中国", None),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Done, Mistake, Result, print};
 use crate::cli;
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, OpenFiles};
 use crate::logging::{Folder, LastFailure, Name};
 
 /// How many lines `--follow` begins with.
@@ -25,7 +25,11 @@ pub(super) async fn run(args: &cli::Log) -> Result<Done> {
     })?;
     if args.path {
         print(&folder.path().display())?;
-    } else if args.last {
+        return Ok(Done::Normally);
+    }
+    // A file that cannot be opened is not one that is missing.
+    OpenFiles::check_room(2).map_err(|error| unreadable(folder.path(), &error))?;
+    if args.last {
         let failure = LastFailure::read(&folder).ok_or_else(|| {
             let what = format!("no failure is recorded in {}", folder.path().display());
             nothing(what, "if something fails with --no-log or ECS_BRIDGE_LOG=off: run it without")

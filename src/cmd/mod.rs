@@ -42,12 +42,12 @@ use crate::cloud::{
 };
 use crate::credentials::{self, Provider, Query, Resolved, Setting, Source, home};
 use crate::explain::{ExitCode, Explain, Report, Unwritten};
-use crate::logging;
 use crate::net::Net;
 use crate::proxy::Proxies;
 use crate::shutdown::{Signal, Signals, outlive_file_limits};
 use crate::tls::Tls;
 use crate::tunnel::dial::Place;
+use crate::{event_loop, logging};
 
 /// Whatever went wrong, it can be explained.
 type Result<T> = std::result::Result<T, Box<dyn Explain>>;
@@ -88,9 +88,7 @@ pub fn run(cli: &Cli) -> u8 {
 
 fn start(cli: &Cli) -> Result<Done> {
     let global = &cli.global;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = event_loop::start()
         .map_err(|error| Plain(format!("cannot start the event loop: {error}")))?;
     let done = runtime.block_on(async {
         outlive_file_limits();

@@ -277,7 +277,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
         warn!("{target} took the connection and closed it without a word");
     }
     if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
-        warn!("{}", Warning::of_silence(target));
+        warn!("{}", Warning::of_silence(target, outcome.yielded));
     }
     match outcome.local_error.take() {
         Some(error) => Err(LocalFailure(error).into()),

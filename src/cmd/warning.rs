@@ -37,8 +37,19 @@ impl Warning {
         }
     }
 
-    /// The end of file came from the local side, and nothing from the target after it.
-    pub(super) fn of_silence(target: &Target) -> Self {
+    /// The end of file came from the local side, and nothing from the target after it. `yielded` says
+    /// that the session was ended before `--linger` for another one that needed its place.
+    pub(super) fn of_silence(target: &Target, yielded: bool) -> Self {
+        if yielded {
+            return Self {
+                message: format!(
+                    "{target} had not answered what was sent when a waiting connection needed this \
+                     one's session"
+                ),
+                fix: "open fewer connections at once, or raise --max-connections where the service's \
+                      quota (20 sessions for an instance) leaves room",
+            };
+        }
         Self {
             message: format!("{target} did not answer what was sent within --linger"),
             fix: "raise --linger where the target needs longer; one that waits for an end of file \
@@ -72,6 +83,9 @@ mod tests {
         }
         let gap = Warning::of_notice(Notice::OutputGap, &target);
         assert!(gap.message.contains("port 5432 of i-1"), "{gap}");
-        assert!(Warning::of_silence(&target).to_string().contains("\n  fix: raise --linger"));
+        let silence = |yielded| Warning::of_silence(&target, yielded).to_string();
+        assert!(silence(false).contains("within --linger\n  fix: raise --linger"));
+        assert!(silence(true).contains("a waiting connection needed this one's session"));
+        assert!(!silence(true).contains("--linger"));
     }
 }

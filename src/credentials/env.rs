@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use super::modes::{OWN_VARIABLES, VARIABLES};
 use super::{Credentials, Error, Source};
 
 /// In the order in which they are looked at.
@@ -83,6 +84,14 @@ impl Environment<'_> {
     /// A variable that is known under one name only, as text.
     pub(super) fn own(&self, name: &str) -> Result<Option<String>, Error> {
         self.get(name).map(|value| text(name, value)).transpose()
+    }
+
+    /// The variables that a profile is read with, as they are now.
+    pub(super) fn variables(&self) -> Vec<(String, OsString)> {
+        let full =
+            VARIABLES.iter().flat_map(|name| PREFIXES.map(|prefix| format!("{prefix}{name}")));
+        let names = full.chain(OWN_VARIABLES.map(str::to_owned));
+        names.filter_map(|name| self.get(&name).map(|value| (name, value))).collect()
     }
 
     /// The variable, if it is set and not empty.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::chain::listed;
-use super::modes::Mode;
-use super::{FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem, ini, shell_word};
+use super::mode::Mode;
+use super::{
+    FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem, external, ini, shell_word,
+};
 use crate::cloud::{self, EndpointError};
 use crate::explain::{ExitCode, Explain};
 
@@ -79,6 +81,12 @@ pub enum Error {
     #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
     UnsupportedMode {
         /// The profile.
+        source_of_it: Source,
+    },
+    /// The output of a program leads to a program.
+    #[error("{source_of_it} is circular")]
+    ProgramInAnswer {
+        /// The output, or a profile that it takes its keys from.
         source_of_it: Source,
     },
     /// Programs must not be run for credentials here.
@@ -241,7 +249,9 @@ pub enum Error {
     Expired {
         /// The profile.
         source_of_it: Source,
-        /// `sts_expiration`.
+        /// The field that says so.
+        field: &'static str,
+        /// When.
         at: SystemTime,
         /// The time it was held against.
         now: SystemTime,
@@ -278,11 +288,11 @@ impl Explain for Error {
             Self::Malformed { .. } => {
                 Some("it is empty, or has blanks, line breaks or characters beyond ASCII".into())
             }
-            Self::Expired { at, now, .. } => {
+            Self::Expired { field, at, now, .. } => {
                 let ago = now.duration_since(*at).unwrap_or_default();
                 let ago = std::time::Duration::from_secs(ago.as_secs());
                 Some(format!(
-                    "sts_expiration is {}, {} ago",
+                    "{field} is {}, {} ago",
                     humantime::format_rfc3339_seconds(*at),
                     humantime::format_duration(ago)
                 ))
@@ -307,7 +317,13 @@ impl Explain for Error {
                 let types = ini::TYPES.map(|(name, _)| name).join(", ");
                 Some(format!("supported are {types}"))
             }
-            Self::UnsupportedMode { .. } => Some(format!("supported are {}", Mode::names())),
+            Self::UnsupportedMode { source_of_it } => {
+                let is_answer = matches!(source_of_it, Source::Answer { .. });
+                Some(format!("supported are {}", Mode::names(is_answer)))
+            }
+            Self::ProgramInAnswer { .. } => {
+                Some("the output of a program may not lead to a program again".into())
+            }
             Self::BadEndpoint { problem, .. } => problem.why(),
             Self::Metadata { problem, .. } => match **problem {
                 MetadataProblem::NoAnswer(_) => Some("it is there on ECS instances alone".into()),
@@ -373,6 +389,9 @@ impl Explain for Error {
                 "correct source_profile, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
             ),
+            Self::ProgramInAnswer { .. } => {
+                format!("run process_command by hand: {}", external::ACCEPTED)
+            }
             Self::Cycle { source_of_it, .. } => format!(
                 "let one of them have keys of its own, as a profile of another mode, or {}",
                 source_of_it.renewal()
@@ -457,42 +476,6 @@ impl Explain for Error {
             Self::Sts { error, .. } => error.exit_code(),
             Self::Stopped => ExitCode::Failed,
             _ => ExitCode::Config,
-        }
-    }
-}
-
-impl Error {
-    /// What is wrong with a profile, in a few words for a list of them.
-    pub(crate) fn in_short(&self) -> String {
-        match self {
-            Self::MissingField { field, .. } => format!("lacks {field}"),
-            Self::UnsupportedMode { source_of_it } => {
-                format!("mode {} is not supported", source_of_it.mode())
-            }
-            Self::Malformed { part, .. } => format!("{part} is not one"),
-            Self::BadField { field, problem, .. } => format!("{field} is of no use: {problem}"),
-            Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
-            Self::Cycle { .. } => "source_profile leads in a circle".to_owned(),
-            Self::Expired { .. } => "expired".to_owned(),
-            Self::OnTheWay { way, error } => match way.last() {
-                Some(Source::Profile { name, .. }) => {
-                    format!("profile '{name}': {}", error.in_short())
-                }
-                _ => error.in_short(),
-            },
-            other => other.to_string(),
-        }
-    }
-
-    /// The same error of a source, where others take their keys from it: `way`, and by the way from
-    /// the first of them to the last.
-    pub(super) fn on_the_way(self, mut way: Vec<Source>, source: Source) -> Self {
-        way.push(source);
-        // A profile that has its own keys for its role.
-        way.dedup();
-        match way.len() {
-            1 => self,
-            _ => Self::OnTheWay { way, error: Box::new(self) },
         }
     }
 }

@@ -14,8 +14,6 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::json::{self, Names, Parts};
-use super::lease::Lease;
 use super::{Error, Source, shell_words};
 use crate::terminal::Foreground;
 
@@ -28,12 +26,10 @@ const INTERRUPT: Duration = Duration::from_secs(1);
 /// The most that it may print, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-const NAMES: Names = Names {
-    id: "access_key_id",
-    secret: "access_key_secret",
-    token: "sts_token",
-    until: &["sts_expiration", "expiration"],
-};
+/// What the program may print.
+pub(super) const ACCEPTED: &str = "it has to print one JSON object and nothing else: a profile of any \
+    mode but External, with mode (AK or StsToken), access_key_id, access_key_secret and sts_token, or \
+    with the fields of another mode; expiration, if it is there, says until when to use it";
 
 /// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +95,7 @@ impl Problem {
                     .to_owned()
             }
             Self::TooMuch { .. } | Self::Unusable { .. } => {
-                "run process_command by hand: it has to print one JSON object and nothing else, \
-                 with mode (AK or StsToken), access_key_id, access_key_secret and sts_token"
-                    .to_owned()
+                format!("run process_command by hand: {ACCEPTED}")
             }
         }
     }
@@ -113,18 +107,23 @@ pub(super) fn words(command: &str) -> Result<Vec<String>, Problem> {
     shell_words(command).filter(is_command).ok_or(Problem::NotACommand)
 }
 
-/// Runs the command and reads what it prints.
-pub(super) async fn run(command: &SecretString, source: &Source) -> Result<Lease, Error> {
+/// The program of a command, without its arguments.
+pub(super) fn program(command: &SecretString) -> String {
+    words(command.expose_secret())
+        .ok()
+        .and_then(|words| words.into_iter().next())
+        .unwrap_or_default()
+}
+
+/// Runs the command and gives what it prints.
+pub(super) async fn run(command: &SecretString, source: &Source) -> Result<SecretString, Error> {
     let failed = |problem| Error::External { source_of_it: source.clone(), problem };
     let words = words(command.expose_secret()).map_err(failed)?;
     let program = words.first().cloned().unwrap_or_default();
-    let output = match timeout(WITHIN, output(&words)).await {
-        Ok(output) => output.map_err(failed)?,
-        Err(_) => return Err(failed(Problem::Timeout { program })),
-    };
-    let parts = parts(output.expose_secret());
-    let parts = parts.map_err(|problem| failed(Problem::Unusable { program, problem }))?;
-    parts.lease(source)
+    match timeout(WITHIN, output(&words)).await {
+        Ok(output) => output.map_err(failed),
+        Err(_) => Err(failed(Problem::Timeout { program })),
+    }
 }
 
 async fn output(words: &[String]) -> Result<SecretString, Problem> {
@@ -176,29 +175,6 @@ async fn output(words: &[String]) -> Result<SecretString, Problem> {
         Ok(text) => Ok(text.into()),
         Err(_) => Err(Problem::Unusable { program, problem: "it is not text".to_owned() }),
     }
-}
-
-/// The parts of a key, from a profile as a program prints it.
-fn parts(output: &str) -> Result<Parts, String> {
-    let fields = json::object(output.as_bytes())?;
-    let mode = json::text(&fields, "mode");
-    let is = |name: &str| mode.as_ref().is_some_and(|mode| mode.eq_ignore_ascii_case(name));
-    if let Some(mode) = &mode
-        && !["AK", "StsToken", "CloudSSO", "OAuth"].into_iter().any(is)
-    {
-        let mode: String = mode.chars().take(40).collect();
-        return Err(format!(
-            "its mode is '{mode}', and only AK, StsToken, CloudSSO and OAuth are supported"
-        ));
-    }
-    let mut parts = Parts::of(&fields, &NAMES).map_err(|field| format!("it has no {field}"))?;
-    if is("AK") {
-        parts.token = None;
-    }
-    if ["StsToken", "CloudSSO", "OAuth"].into_iter().any(is) && parts.token.is_none() {
-        return Err("it has no sts_token".to_owned());
-    }
-    Ok(parts)
 }
 
 /// Whether Ctrl-C has ended a program, or what a shell has started for it.
@@ -291,27 +267,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_it_prints_is_taken_as_its_mode_says() {
-        let token = |json: &str| parts(json).map(|parts| parts.token.is_some());
-        let keys = r#""access_key_id": "i", "access_key_secret": "hush""#;
-        let with = |more: &str| format!("{{{keys}{more}}}");
-        assert_eq!(token(&with("")), Ok(false));
-        assert_eq!(token(&with(r#", "sts_token": "t""#)), Ok(true));
-        assert_eq!(token(&with(r#", "sts_token": "t", "mode": "AK""#)), Ok(false));
-        assert_eq!(token(&with(r#", "sts_token": "t", "mode": "ststoken""#)), Ok(true));
-        for (text, part) in [
-            (with(r#", "mode": "StsToken""#), "no sts_token"),
-            (with(r#", "mode": "RamRoleArn""#), "its mode is 'RamRoleArn'"),
-            ("{}".to_owned(), "no access_key_id"),
-            ("hush".to_owned(), "not JSON"),
-            (String::new(), "it is empty"),
-        ] {
-            let problem = token(&text).unwrap_err();
-            assert!(problem.contains(part) && !problem.contains("hush"), "{problem}");
-        }
-    }
-
     /// The clock stands still but for what is waited for: a minute is over at once.
     #[tokio::test(start_paused = true)]
     async fn one_that_hangs_is_ended_after_a_minute() {
@@ -340,7 +295,7 @@ mod tests {
         let script = folder.path().join("a script");
         std::fs::write(&script, format!("sleep 5 &\necho '{json}'\n")).unwrap();
         let command = format!("sh '{}'", script.display());
-        let lease = run(&command.into(), &source()).await.unwrap();
-        assert_eq!(lease.credentials.access_key_id(), "i");
+        let printed = run(&command.into(), &source()).await.unwrap();
+        assert_eq!(printed.expose_secret().trim(), json);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::edit::Entry;
 use super::fetch::Address;
 use super::metadata::is_role;
-use super::{external, mask, modes};
+use super::{external, mask, mode};
 use crate::cloud::{Endpoint, EndpointType, Region, regions};
 
 /// A mode that can be put together here.
@@ -129,7 +129,7 @@ pub(crate) fn mode(name: &str) -> Option<&'static Mode> {
 
 /// A profile's mode: as it is written, or as it seems to be.
 pub(crate) fn mode_of(entry: &Entry) -> String {
-    modes::Mode::of(|field| entry.text(field))
+    mode::Mode::of(|field| entry.text(field))
 }
 
 /// What a field is called when it is asked for.

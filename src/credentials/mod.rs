@@ -15,6 +15,8 @@ use std::time::SystemTime;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+mod answer;
+mod brief;
 mod chain;
 pub(crate) mod edit;
 mod env;
@@ -29,6 +31,7 @@ mod json;
 mod lease;
 mod login;
 mod metadata;
+mod mode;
 mod modes;
 mod oidc;
 mod profile;

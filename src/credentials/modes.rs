@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use secrecy::SecretString;
-
+use super::answer::Program;
 use super::chain::in_home;
 use super::env::Environment;
 use super::fetch::Address;
@@ -12,6 +11,7 @@ use super::form;
 use super::lease::Lease;
 use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
+use super::mode::Mode;
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
 use super::recipe::Recipe;
@@ -31,67 +31,17 @@ const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
 /// No program may be run for credentials.
 const EXTERNAL_DISABLED: &str = "DISABLE_EXTERNAL_PROCESS";
 
-/// A mode, as the vendor's tools write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Ak,
-    StsToken,
-    CredentialsUri,
-    EcsRamRole,
-    RamRoleArn,
-    RamRoleArnWithRoleName,
-    ChainableRamRoleArn,
-    Oidc,
-    External,
-    CloudSso,
-    OAuth,
-}
-
-impl Mode {
-    pub(super) const ALL: [(Self, &'static str); 11] = [
-        (Self::Ak, "AK"),
-        (Self::StsToken, "StsToken"),
-        (Self::CredentialsUri, "CredentialsURI"),
-        (Self::EcsRamRole, "EcsRamRole"),
-        (Self::RamRoleArn, "RamRoleArn"),
-        (Self::RamRoleArnWithRoleName, "RamRoleArnWithRoleName"),
-        (Self::ChainableRamRoleArn, "ChainableRamRoleArn"),
-        (Self::Oidc, "OIDC"),
-        (Self::External, "External"),
-        (Self::CloudSso, "CloudSSO"),
-        (Self::OAuth, "OAuth"),
-    ];
-
-    /// The names of all of them.
-    pub(super) fn names() -> String {
-        Self::ALL.map(|(_, name)| name).join(", ")
-    }
-
-    /// The mode and its name, in any case.
-    fn parse(text: &str) -> Option<(Self, &'static str)> {
-        Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text))
-    }
-
-    /// The mode of a profile by what its fields say: as it is written, or as it seems to be.
-    pub(super) fn of(text: impl Fn(&str) -> Option<String>) -> String {
-        text("mode").unwrap_or_else(|| Self::guess(|field| text(field).is_some()).to_owned())
-    }
-
-    /// What a profile without a mode is, by what it has; as the vendor's tools guess.
-    fn guess(has: impl Fn(&str) -> bool) -> &'static str {
-        let has_keys = has("access_key_id") && has("access_key_secret");
-        match () {
-            () if has_keys && has("sts_token") => "StsToken",
-            () if has_keys && has("ram_role_arn") => "RamRoleArn",
-            () if has_keys => "AK",
-            () if has("ram_role_name") => "EcsRamRole",
-            () if has("process_command") => "External",
-            () if has("oidc_provider_arn") && has("oidc_token_file") => "OIDC",
-            () if has("cloud_sso_sign_in_url") => "CloudSSO",
-            () => "AK",
-        }
-    }
-}
+/// The variables that a profile is read with, under each prefix.
+pub(super) const VARIABLES: [&str; 6] = [
+    IMDSV1_DISABLED,
+    EXTERNAL_DISABLED,
+    "EXTERNAL_ID",
+    "ROLE_SESSION_NAME",
+    "STS_REGION",
+    "VPC_ENDPOINT_ENABLED",
+];
+/// The same, under one name only.
+pub(super) const OWN_VARIABLES: [&str; 3] = [STS_ENDPOINT, OAUTH_URL, METADATA_URL];
 
 /// What a profile is read with.
 pub(super) struct Reader<'a> {
@@ -122,6 +72,20 @@ impl<'a> Subject<'a> {
         Self { file, profile, source }
     }
 
+    /// What a program of mode External has printed for a profile.
+    fn of_answer(file: &'a ProfileFile, profile: &'a Profile, of: &Source) -> Self {
+        let written = Mode::of(|field| profile.text(field));
+        let mode = match Mode::parse(&written) {
+            Some((_, name)) => name.into(),
+            None => written.chars().take(40).collect(),
+        };
+        Self { file, profile, source: Source::Answer { of: Box::new(of.clone()), mode } }
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.source, Source::Answer { .. })
+    }
+
     fn need(&self, field: &'static str) -> Result<String, Error> {
         let missing = || Error::MissingField { source_of_it: self.source.clone(), field };
         self.profile.text(field).ok_or_else(missing)
@@ -146,12 +110,26 @@ impl<'a> Reader<'a> {
         file: &'a ProfileFile,
         profile: &'a Profile,
     ) -> Result<Recipe, Error> {
-        let mut subject = Subject::new(file, profile);
+        self.subject(Subject::new(file, profile))
+    }
+
+    /// The recipe of a profile that a program of mode External has printed.
+    pub(super) fn answer(
+        &self,
+        file: &'a ProfileFile,
+        profile: &'a Profile,
+        of: &Source,
+    ) -> Result<Recipe, Error> {
+        self.subject(Subject::of_answer(file, profile, of))
+    }
+
+    fn subject(&self, mut subject: Subject<'a>) -> Result<Recipe, Error> {
+        let is_answer = subject.is_answer();
         // The one that was asked for stands first.
         let mut steps: Vec<(Role, Source)> = Vec::new();
         let mut names = Vec::new();
         loop {
-            let read = self.read(&subject);
+            let read = self.read(&subject, is_answer);
             let (role, from) = match read.map_err(|error| on_the_way(error, &steps, &subject))? {
                 Reading::RoleFrom(role, from) => (role, from),
                 Reading::Recipe(mut recipe) => {
@@ -187,7 +165,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read(&self, subject: &Subject<'_>) -> Result<Reading, Error> {
+    /// Reads one profile; `in_answer` where a program has printed it, or one that leads to it.
+    fn read(&self, subject: &Subject<'_>, in_answer: bool) -> Result<Reading, Error> {
         let Subject { profile, source, .. } = subject;
         let Some((mode, _)) = Mode::parse(source.mode()) else {
             return Err(Error::UnsupportedMode { source_of_it: source.clone() });
@@ -225,6 +204,9 @@ impl<'a> Reader<'a> {
                 };
                 Recipe::oidc(oidc, source())
             }
+            Mode::External if in_answer => {
+                return Err(Error::ProgramInAnswer { source_of_it: source() });
+            }
             Mode::External => {
                 let command = subject.need("process_command")?;
                 if let Some(variable) = self.env.is_on(EXTERNAL_DISABLED)? {
@@ -232,7 +214,7 @@ impl<'a> Reader<'a> {
                 }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
-                Recipe::external(SecretString::from(command), source())
+                Recipe::external(Program::new(command, self, subject.file, profile), source())
             }
         }))
     }
@@ -245,7 +227,8 @@ impl<'a> Reader<'a> {
         let until = subject.profile.expiration().filter(|_| is_temporary);
         let source = subject.source.clone();
         if let Some(at) = until.filter(|at| *at <= self.now) {
-            return Err(Error::Expired { source_of_it: source, at, now: self.now });
+            let field = "sts_expiration";
+            return Err(Error::Expired { source_of_it: source, field, at, now: self.now });
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(Lease::fixed(credentials, until))
@@ -256,7 +239,8 @@ impl<'a> Reader<'a> {
         let profile = subject.profile;
         let is_cloud_sso = mode == Mode::CloudSso;
         let tokens = if is_cloud_sso { login::CLOUD_SSO } else { login::OAUTH };
-        if !tokens.are_valid(profile, self.now) {
+        // There is no file of it that new tokens could be written to.
+        if subject.is_answer() || !tokens.are_valid(profile, self.now) {
             return Ok(None);
         }
         let service = if is_cloud_sso {

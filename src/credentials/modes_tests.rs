@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::super::login::Service;
 use super::super::{Query, Resolved, resolve};
 use super::*;
 use crate::explain::Explain as _;
@@ -101,6 +102,26 @@ fn what_is_over_is_refused_before_any_call() {
     let fix = |mode| sts(mode, "1").unwrap_err().remedy().unwrap();
     assert_eq!(fix("CloudSSO"), "sign in again with: aliyun configure --profile p");
     assert!(fix("StsToken").starts_with("get new temporary credentials, and"));
+}
+
+#[test]
+fn the_site_of_oauth_leads_to_its_host_and_client() {
+    let china = ("https://oauth.aliyun.com", "4038181954557748008");
+    let international = ("https://oauth.alibabacloud.com", "4103531455503354461");
+    for (site, expected) in [
+        (r#""oauth_site_type":"CN","#, china),
+        (r#""oauth_site_type":"","#, china),
+        ("", china),
+        (r#""oauth_site_type":"INTL","#, international),
+        (r#""oauth_site_type":"intl","#, international),
+    ] {
+        let recipe = read(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
+        let recipe = recipe.unwrap();
+        let Some(Service::OAuth { base, client_id }) = recipe.login_service() else {
+            panic!("{site}: no login")
+        };
+        assert_eq!((base.to_string().trim_end_matches('/'), *client_id), expected, "{site}");
+    }
 }
 
 #[test]

@@ -95,6 +95,10 @@ impl ProfileFile {
 }
 
 impl Profile {
+    pub(super) fn new(name: String, fields: Map<String, Value>) -> Self {
+        Self { name, fields }
+    }
+
     /// A field's text; `None` if it is missing, empty, or no text or number.
     pub(super) fn text(&self, field: &str) -> Option<String> {
         json::text(&self.fields, field)

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use secrecy::{ExposeSecret as _, SecretString};
-
+use super::answer::Program;
 use super::fetch::Address;
 use super::lease::Lease;
 use super::login::Login;
@@ -12,7 +11,7 @@ use super::metadata::Metadata;
 use super::oidc::{self, Oidc};
 use super::provider::Means;
 use super::role::{self, Role};
-use super::{Credentials, Error, Source, external, uri};
+use super::{Credentials, Error, Source, uri};
 
 /// Listed last where nothing was found.
 pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
@@ -33,7 +32,7 @@ enum Way {
     Uri(Address),
     Metadata(Metadata),
     Oidc(Oidc),
-    External(Command),
+    External(Box<Program>),
     Login(Login),
     /// The metadata service, or else a credentials URI.
     Instance(Instance),
@@ -69,18 +68,6 @@ impl Instance {
     }
 }
 
-/// A command line, which may hold a secret.
-#[derive(Clone)]
-struct Command(SecretString);
-
-impl PartialEq for Command {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.expose_secret() == other.0.expose_secret()
-    }
-}
-
-impl Eq for Command {}
-
 impl Recipe {
     fn new(source: Source, way: Way) -> Self {
         Self { source, way, roles: Vec::new() }
@@ -108,8 +95,8 @@ impl Recipe {
         Self::new(source, Way::Oidc(oidc))
     }
 
-    pub(super) fn external(command: SecretString, source: Source) -> Self {
-        Self::new(source, Way::External(Command(command)))
+    pub(super) fn external(program: Program, source: Source) -> Self {
+        Self::new(source, Way::External(Box::new(program)))
     }
 
     pub(super) fn login(login: Login, source: Source) -> Self {
@@ -170,6 +157,14 @@ impl Recipe {
     }
 
     #[cfg(test)]
+    pub(super) fn login_service(&self) -> Option<&super::login::Service> {
+        match &self.way {
+            Way::Login(login) => Some(&login.service),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn seconds(&self) -> Option<u64> {
         self.exchange().map(|role| role.seconds)
     }
@@ -190,7 +185,7 @@ impl Recipe {
             Way::Uri(address) => uri::ask(address, source, &means.net).await,
             Way::Metadata(metadata) => metadata.ask(source, &means.net).await,
             Way::Oidc(oidc) => oidc::exchange(oidc, source, means).await,
-            Way::External(command) => external::run(&command.0, source).await,
+            Way::External(program) => program.ask(source, means).await,
             Way::Login(login) => login.keys(source, &means.net).await,
             Way::Instance(instance) => instance.ask(means).await,
         };
@@ -213,7 +208,7 @@ fn fixed(lease: &Lease, source: &Source) -> Result<Lease, Error> {
     let now = SystemTime::now();
     match lease.until {
         Some(at) if !lease.is_good(now) => {
-            Err(Error::Expired { source_of_it: source.clone(), at, now })
+            Err(Error::Expired { source_of_it: source.clone(), field: "sts_expiration", at, now })
         }
         _ => Ok(lease.clone()),
     }

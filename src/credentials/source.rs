@@ -27,6 +27,13 @@ pub enum Source {
         /// The mode that a profile would have for its type, such as `AK`.
         mode: Box<str>,
     },
+    /// What a program of mode External has printed.
+    Answer {
+        /// The profile that runs the program.
+        of: Box<Source>,
+        /// The mode that it has printed, such as `RamRoleArn`.
+        mode: Box<str>,
+    },
     /// The metadata service of the instance that this program runs on, where no other source is set.
     Instance,
     /// Keys in environment variables.
@@ -50,7 +57,7 @@ impl Source {
     pub fn mode(&self) -> &str {
         match self {
             Self::Profile { mode, .. } => mode,
-            Self::Section { mode, .. } => mode,
+            Self::Section { mode, .. } | Self::Answer { mode, .. } => mode,
             Self::Instance => "EcsRamRole",
             Self::Environment { temporary: true, .. } => "StsToken",
             Self::Environment { .. } => "AK",
@@ -80,6 +87,12 @@ impl Source {
             Self::Section { name, file, .. } => {
                 format!("correct section [{name}] of {}", file.display())
             }
+            Self::Answer { of, .. } => match &**of {
+                Self::Profile { name, .. } => {
+                    format!("correct what process_command of profile {} prints", shell_word(name))
+                }
+                _ => "correct what process_command prints".to_owned(),
+            },
             Self::Instance => "use a profile (--profile)".to_owned(),
             Self::Environment { variable, temporary } => {
                 let prefix = variable.trim_end_matches("ACCESS_KEY_ID");
@@ -112,7 +125,7 @@ impl Source {
                  [{name}] of {} cannot hold a token",
                 file.display()
             ),
-            Self::Instance | Self::Variables { .. } => self.renewal(),
+            Self::Answer { .. } | Self::Instance | Self::Variables { .. } => self.renewal(),
         }
     }
 
@@ -151,6 +164,16 @@ impl fmt::Display for Source {
                 let kind = ini::type_of(mode);
                 write!(f, "section [{name}] of {} (type {kind})", file.display())
             }
+            Self::Answer { of, mode } => match &**of {
+                Self::Profile { name, file, .. } => {
+                    let file = file.display();
+                    write!(
+                        f,
+                        "the output of process_command of profile '{name}' of {file} (mode {mode})"
+                    )
+                }
+                of => write!(f, "the output of process_command of {of} (mode {mode})"),
+            },
             Self::Instance => f.write_str("the metadata service of this instance"),
             Self::Environment { variable, .. } => write!(f, "the environment ({variable})"),
             Self::Variables { mode, names } => {

@@ -53,7 +53,7 @@ pub async fn take(
                 done.await;
             }
             let end = deadline.min(Instant::now() + within);
-            timeout_at(end, work).await.unwrap_or_else(|_| late(within))
+            timeout_at(end, work).await.unwrap_or_else(|_| late(within)).naming_limits()
         };
         begun.push((id, title, course.boxed_local().shared()));
     }

@@ -8,7 +8,7 @@ pub mod show;
 
 pub use course::{Check, take};
 
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{self, ExitCode, Explain, OpenFiles};
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Trouble {
     pub fn of(error: &dyn Explain) -> Self {
         Self {
             what: error.to_string(),
-            why: error.why(),
-            fix: error.remedy(),
+            why: explain::why(error),
+            fix: explain::remedy(error),
             request_id: error.request_id().map(str::to_owned),
             exit_code: error.exit_code(),
         }
@@ -89,6 +89,22 @@ impl Outcome {
     /// An error has come of it.
     pub fn failed(error: &dyn Explain) -> Self {
         Self::Failed(Trouble::of(error))
+    }
+
+    /// The same, where a limit of open files is named before what it has made fail.
+    fn naming_limits(self) -> Self {
+        let named = |trouble: Trouble| {
+            let words = format!("{} {}", trouble.what, trouble.why.as_deref().unwrap_or_default());
+            match OpenFiles::of_words(&words) {
+                Some(files) => trouble.why(files.why()).fix(files.remedy()),
+                None => trouble,
+            }
+        };
+        match self {
+            Self::Failed(trouble) => Self::Failed(named(trouble)),
+            Self::Unknown(trouble) => Self::Unknown(named(trouble)),
+            other => other,
+        }
     }
 
     /// The id of the failed check for which a check that needs this one cannot be made.

@@ -112,6 +112,7 @@ impl Folder {
 
     /// Makes it, its owner's alone.
     fn make(&self) -> io::Result<()> {
+        cache::refuse_as_root(&self.0)?;
         #[cfg_attr(not(unix), allow(unused_mut))]
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
@@ -121,7 +122,6 @@ impl Folder {
         {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-            // Such as a run by sudo with the user's HOME: its files would be in the user's way.
             let found = fs::metadata(&self.0)?;
             if found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 != 0 {
                 fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))?;

@@ -170,8 +170,7 @@ pub fn usage_failed(error: &dyn Explain) {
         return;
     }
     let command = redact::subcommand(&words);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return };
+    let Ok(runtime) = crate::event_loop::start() else { return };
     runtime.block_on(async {
         crate::shutdown::outlive_file_limits();
         start_daily(command.clone(), format!("ecs-bridge {command}").trim_end().to_owned());

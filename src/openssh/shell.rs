@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::printed;
-use crate::explain::printable;
+use crate::explain::{OpenFiles, printable};
 use crate::ssh_config::quote::{needs_quotes, proxy_word};
 
 /// How long the shell may take: it may read its user's files first.
@@ -62,7 +62,16 @@ pub(crate) async fn check_shell(shell: Option<&OsStr>, program: &str) -> Option<
         }
         // A shell whose own files wait for something is not told from one that is slow.
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return None,
-        Err(error) => error.to_string(),
+        Err(error) => match OpenFiles::of_io(&error) {
+            Some(files) => {
+                return Some(ShellProblem {
+                    what: format!("SHELL={path} cannot be checked: {error}"),
+                    why: files.why().to_owned(),
+                    fix: files.remedy().to_owned(),
+                });
+            }
+            None => error.to_string(),
+        },
     };
     problem(why, "set SHELL to a shell that is there, such as /bin/sh, where ssh runs")
 }

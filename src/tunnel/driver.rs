@@ -53,6 +53,8 @@ pub struct Outcome {
     pub delivered: u64,
     /// Whether anything came from the target after the end of file of the local side.
     pub output_after_eof: bool,
+    /// Whether the session was ended, while it lingered, because another one needed its place.
+    pub yielded: bool,
     /// Whether the connection has come to an end of its own, so that the local side may be closed
     /// cleanly. Otherwise it is to be reset.
     pub complete: bool,

@@ -170,7 +170,7 @@ async fn what_is_typed_ahead_is_not_seen_either() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_are_bad_are_written_only_if_somebody_says_so() {
-    for (answer, code) in [("", 4), ("n", 4), ("what?\rno", 4), ("y", 0)] {
+    for (answer, code) in [("\rn", 4), ("n\rn", 4), ("what?\rno\rno", 4), ("y", 0)] {
         let lab = lab(&[]).await;
         let mut it = start(&lab, &[]);
         it.answer("AccessKey ID: ", ID).await;
@@ -205,7 +205,7 @@ async fn keys_that_lack_a_permission_are_good() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nobody_can_be_reached_somebody_has_to_decide() {
-    for (answer, code) in [("n", 7), ("", 7), ("y", 0)] {
+    for (answer, code) in [("n\rn", 7), ("\rn", 7), ("y", 0)] {
         let lab = lab(&[]).await;
         let (_bound, addr) = refusing();
         let mut command = bare(&lab, &["configure"]);
@@ -221,6 +221,48 @@ async fn where_nobody_can_be_reached_somebody_has_to_decide() {
         assert_eq!(screen.contains("nothing was written"), code != 0, "{screen}");
         assert_eq!(file(&lab).exists(), code == 0);
     }
+}
+
+/// Nothing that was typed is lost: each answer is offered, and one of them is changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_did_not_work_can_be_changed() {
+    let lab = lab(&[]).await;
+    let mut it = start(&lab, &[]);
+    it.answer("AccessKey ID: ", ID).await;
+    it.answer("AccessKey secret: ", "hush-not-this-one").await;
+    it.answer("Region", "cn-hangzhou").await;
+    it.answer("all the same? [y/N]: ", "").await;
+    it.answer("change the answers and try again? [Y/n]: ", "").await;
+    it.answer("AccessKey ID [LTAI…001]: ", "").await;
+    it.answer("AccessKey secret [****]: ", SECRET).await;
+    it.answer("[cn-hangzhou]: ", "").await;
+    it.expect("the credentials are good").await;
+    let (code, screen) = it.end().await;
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("hush") && !screen.contains("nothing was written"), "{screen}");
+    let written = profile(&lab, "default");
+    assert_eq!((&written["mode"], &written["access_key_id"]), (&"AK".into(), &ID.into()));
+    assert_eq!(
+        (&written["access_key_secret"], &written["region_id"]),
+        (&SECRET.into(), &"cn-hangzhou".into())
+    );
+}
+
+/// Who gives up is told how to go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gives_up_is_told_what_to_do() {
+    let lab = lab(&[]).await;
+    let mut it = start(&lab, &["--profile", "new"]);
+    it.answer("AccessKey ID: ", ID).await;
+    it.answer("AccessKey secret: ", "hush-not-this-one").await;
+    it.answer("Region", "cn-hangzou").await;
+    it.expect("note: did you mean cn-hangzhou, the public region?").await;
+    it.answer("[y/N]: ", "n").await;
+    it.answer("change the answers and try again? [Y/n]: ", "n").await;
+    it.expect("nothing was written").await;
+    it.expect("ecs-bridge configure --mode AK --profile new; with --no-check").await;
+    assert_ne!(it.end().await.0, Some(0));
+    assert!(!file(&lab).exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,14 +1,65 @@
 //! A program that prints credentials, and programs that do not.
 
+use local_cloud::SourcePart;
+
 use crate::case::run_all;
 use crate::lab::{Bridge, Lab};
 use crate::profiles::{
-    KEYS, cloud, failing, file, instance, one, shows_nothing, without_keys, write,
+    ECS_ROLE, KEYS, OIDC_TOKEN, PROVIDER, ROLE, carries, cloud, failing, file, instance, one,
+    shows_nothing, without_keys, write,
 };
 use crate::world::INSTANCE;
 
 fn external(command: &str) -> String {
     one("External", &format!(r#""process_command": "{command}""#))
+}
+
+const CHAINED: &str = r#"{"mode": "ChainableRamRoleArn", "source_profile": "q",
+    "ram_role_arn": "acs:ram::1234567890:role/ops"}"#;
+
+/// What it prints is used as a profile of that mode is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_may_print_a_profile_of_any_mode() {
+    let oidc =
+        format!(r#"{ROLE}, "oidc_provider_arn": "{PROVIDER}", "oidc_token_file": "DIR/token""#);
+    let role_of_instance = format!(r#"{ROLE}, "ram_role_name": "{ECS_ROLE}""#);
+    let source = format!(r#"{ROLE}, "source_profile": "q""#);
+    for (mode, fields, calls_of_sts, asked) in [
+        ("RamRoleArn", &*format!("{KEYS}, {ROLE}"), &["AssumeRole"][..], None),
+        ("CredentialsURI", r#""credentials_uri": "CLOUD/credentials""#, &[], Some(SourcePart::Uri)),
+        ("EcsRamRole", r#""ram_role_name": "EcsRole""#, &[], Some(SourcePart::MetadataKeys)),
+        (
+            "RamRoleArnWithRoleName",
+            &role_of_instance,
+            &["AssumeRole"],
+            Some(SourcePart::MetadataKeys),
+        ),
+        ("ChainableRamRoleArn", &source, &["AssumeRole"], None),
+        ("OIDC", &oidc, &["AssumeRoleWithOIDC"], None),
+    ] {
+        eprintln!("--- {mode}");
+        let lab = Lab::with(cloud(), instance()).await;
+        let dir = lab.dir.path().display().to_string();
+        let printed = format!(r#"{{"mode": "{mode}", {fields}}}"#);
+        let printed = printed.replace("CLOUD", &lab.cloud.endpoint()).replace("DIR", &dir);
+        file(&lab, "printed", &printed);
+        file(&lab, "token", OIDC_TOKEN);
+        let q = format!(r#", {{"name": "q", "mode": "AK", {KEYS}}}"#);
+        write(&lab, &(external("cat DIR/printed") + &q));
+        let mut command = lab.bridge(["proxy", INSTANCE]);
+        let ended = carries(&lab, without_keys(&mut command)).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{mode}");
+        let assumed: Vec<_> = lab.cloud.calls().into_iter().map(|call| call.action).collect();
+        let assumed: Vec<_> =
+            assumed.iter().filter(|action| action.starts_with("Assume")).collect();
+        assert_eq!(assumed, calls_of_sts, "{mode}");
+        let parts = lab.cloud.sources().into_iter().map(|source| source.part);
+        let is_asked =
+            |part: &SourcePart| [SourcePart::Uri, SourcePart::MetadataKeys].contains(part);
+        assert_eq!(parts.filter(is_asked).collect::<Vec<_>>(), Vec::from_iter(asked), "{mode}");
+        let sessions = lab.cloud.sessions();
+        assert!(sessions[0].access_key_id.starts_with("STS."), "{mode}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,11 +94,51 @@ async fn a_program_that_gives_none_is_told() {
             "",
             "access_key_secret and sts_token",
         ),
-        script("another mode", "echo '{\"mode\": \"RamRoleArn\"}'").fails(
+        script("a role without keys", "echo '{\"mode\": \"RamRoleArn\"}'").fails(
             3,
-            "its mode is 'RamRoleArn'",
+            "what 'sh' printed is of no use: it has no access_key_id",
             "",
             "mode (AK or StsToken)",
+        ),
+        script("a program", "echo '{\"mode\": \"External\", \"process_command\": \"true\"}'")
+            .fails(
+                3,
+                "(mode External) is circular",
+                "may not lead to a program again",
+                "a profile of any mode but External",
+            ),
+        failing(
+            "a profile that runs a program",
+            external("cat DIR/printed")
+                + r#", {"name": "q", "mode": "External", "process_command": "true"}"#,
+        )
+        .file("printed", CHAINED)
+        .fails(3, "profile 'q' of ", "takes its keys from", "any mode but External"),
+        failing("a profile that is not there", external("cat DIR/printed"))
+            .file("printed", CHAINED)
+            .fails(3, "names 'q', which does not exist", "there are: p", "correct source_profile"),
+        script("BearerToken", "echo '{\"mode\": \"BearerToken\"}'").fails(
+            3,
+            "(mode BearerToken) cannot be used: its mode is not supported",
+            "supported are AK, StsToken, CredentialsURI",
+            "use a profile of another mode",
+        ),
+        script("Anonymous", "echo '{\"mode\": \"Anonymous\"}'").fails(
+            3,
+            "(mode Anonymous) cannot be used: its mode is not supported",
+            "supported are AK, StsToken, CredentialsURI",
+            "use a profile of another mode",
+        ),
+        script(
+            "keys that are over",
+            "echo '{\"access_key_id\": \"i\", \"access_key_secret\": \"testsecret\", \
+             \"sts_token\": \"testsecret\", \"expiration\": \"2020-01-01T00:00:00Z\"}'",
+        )
+        .fails(
+            3,
+            "have expired",
+            "expiration is 2020-01-01T00:00:00Z",
+            "correct what process_command of profile p prints",
         ),
         script("100 MB", "head -c 100000000 /dev/zero; echo more").fails(
             3,
@@ -127,7 +218,7 @@ async fn its_words_are_passed_on_and_its_keys_are_not() {
     file(&lab, "script", &script);
     write(&lab, &external("sh DIR/script"));
     let mut command = lab.bridge(["-vvv", "--log-file", "log", "proxy", INSTANCE]);
-    let ended = crate::profiles::carries(&lab, without_keys(&mut command)).await;
+    let ended = carries(&lab, without_keys(&mut command)).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "touch the key\n"));
     let log = std::fs::read_to_string(lab.dir.path().join("log")).unwrap();
     assert!(log.contains("(mode External) are there"), "{log}");

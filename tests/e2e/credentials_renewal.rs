@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use local_cloud::{ApiFault, Lifetime, LocalCloud, Role, SessionRecord, SourceFault, SourcePart};
+use local_cloud::{
+    ApiFault, Lifetime, LocalCloud, Logins, Role, SessionRecord, SourceFault, SourcePart,
+};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -335,4 +337,59 @@ async fn a_command_that_calls_twice_at_once_asks_once() {
     let ended = timeout(PATIENCE, carries(&lab, without_keys(&mut command))).await.unwrap();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(lab.cloud.sources().len(), 1);
+}
+
+/// The keys end while the forward runs: who connects then is served, with one request for new ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forward_renews_the_keys_of_a_login_once_they_have_ended() {
+    let sso = r#""cloud_sso_sign_in_url": "CLOUD/login", "cloud_sso_account_id": "123",
+        "cloud_sso_access_config": "ac-1", "access_token": "testsecret-access",
+        "cloud_sso_access_token_expire": 4000000000"#;
+    let oauth = r#""oauth_site_type": "CN", "oauth_refresh_token": "testsecret-refresh""#;
+    for (mode, fields, part) in
+        [("CloudSSO", sso, SourcePart::CloudSso), ("OAuth", oauth, SourcePart::OAuthToken)]
+    {
+        eprintln!("--- {mode}");
+        // They end before they are due: nothing but a connection asks for new ones.
+        let second = Lifetime::new(Duration::from_secs(1)).but_really(Duration::from_secs(60));
+        let mut logins = Logins::new().lifetime(second);
+        logins = logins.access_token("testsecret-access").refresh_token("testsecret-refresh");
+        // An access token that is not used twice.
+        logins.token_seconds = 5;
+        let mut works = Works::new(cloud().logins(logins), &one(mode, fields)).await;
+        works.echoes().await;
+        let asked = move |cloud: &LocalCloud| {
+            cloud.look(|state| state.sources().filter(|source| source.part == part).count())
+        };
+        assert_eq!(asked(&works.lab.cloud), 1, "{mode}");
+        works.lab.cloud.update_logins(|logins| logins.lifetime = Lifetime::default());
+        works.echo_until("a renewal", |cloud| asked(cloud) > 1).await;
+        for _ in 0..3 {
+            works.echoes().await;
+        }
+        let (lab, log) = works.end().await;
+        assert_eq!((asked(&lab.cloud), refused(&lab)), (2, 0), "{mode}\n{log}");
+        let sessions = lab.cloud.sessions();
+        let mut ids: Vec<&str> = sessions.iter().map(|s| s.access_key_id.as_str()).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 2, "{mode}: {ids:?}");
+    }
+}
+
+/// What a program prints is used to the end that it tells, however long the keys hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_expiration_of_a_program_bounds_the_keys_that_it_leads_to() {
+    let mut works =
+        Works::new(cloud(), &one("External", r#""process_command": "sh DIR/print""#)).await;
+    let uri = works.lab.cloud.credentials_uri();
+    // Due after one second.
+    let print = format!(
+        r#"echo "{{\"mode\": \"CredentialsURI\", \"credentials_uri\": \"{uri}\", \"expiration\": $(($(date +%s) + 181))}}""#
+    );
+    file(&works.lab, "print", &print);
+    let asked = |cloud: &LocalCloud| cloud.look(|state| state.sources().count());
+    works.echo_until("three runs", |cloud| asked(cloud) >= 3).await;
+    let (lab, log) = works.end().await;
+    assert_eq!(refused(&lab), 0, "{log}");
+    assert!(lab.cloud.sessions().len() > 3, "it does not run for each connection");
 }

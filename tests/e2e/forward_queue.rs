@@ -6,7 +6,7 @@ use local_cloud::{Agent, Instance, Pace};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::forward_driver::{Forward, Server, echoes, is_silent, number};
+use crate::forward_driver::{Forward, Server, echoes, is_reset, is_silent, number, text};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
 
@@ -62,6 +62,47 @@ async fn the_longest_quiet_of_those_that_linger_gives_its_place() {
     echoes(&mut open).await;
     assert_eq!((closed(&forward).len(), started(&lab)), (2, 5));
     drop((open, lingering, waits));
+    forward.stop("TERM").await;
+    lab.all_ended().await;
+}
+
+/// It is not told that --linger was too short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_gives_its_place_without_an_answer_is_warned_of_for_what_it_is() {
+    let server = Server::start(async |mut stream: TcpStream| {
+        // It reads all, and never answers.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+        std::future::pending().await
+    })
+    .await;
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
+    let lab = Lab::new(instance.target(7, server.addr)).await;
+    let args = [
+        "-L",
+        "0:localhost:7",
+        "--no-probe",
+        "--max-connections",
+        "1",
+        "--linger",
+        "86400",
+        "--grace",
+        "0",
+    ];
+    let mut forward = Forward::start(&lab, &args);
+    let mut first = forward.connect().await;
+    first.write_all(b"are you there?").await.unwrap();
+    forward.told(1, "opened").await;
+    first.shutdown().await.unwrap();
+    let second = forward.connect().await;
+    let warning = forward.told(1, "warning").await;
+    let message = text(&warning, "message");
+    assert!(message.contains("a waiting connection needed this one's session"), "{warning}");
+    assert!(!message.contains("--linger"), "{warning}");
+    assert!(text(&warning, "fix").contains("--max-connections"), "{warning}");
+    assert_eq!(forward.told(1, "closed").await["reason"], "local");
+    is_reset(&mut first).await;
+    forward.told(2, "opened").await;
+    drop(second);
     forward.stop("TERM").await;
     lab.all_ended().await;
 }

@@ -185,6 +185,82 @@ async fn a_folder_that_cannot_be_made_is_told_only_where_more_is_asked_for() {
     );
 }
 
+/// A file system that is mounted read-only, in a mount namespace of its own.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_file_system_is_not_in_the_way() {
+    use crate::terminal::by;
+    use crate::world::installed;
+
+    let lab = lab().await;
+    let state = lab.dir.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let script = "mount -t tmpfs -o ro tmpfs \"$XDG_STATE_HOME\" && exec \"$@\"";
+    let words = ["unshare", "-Urm", "sh", "-c", script, "sh"];
+    let probe = by(&[&words[..], &["true"]].concat(), &lab.bridge([] as [&str; 0]));
+    let can = installed("unshare").is_some() && installed("mount").is_some();
+    if !can || !run(&mut { probe }).await.status.success() {
+        eprintln!("skipped: no mounts of its own can be had here");
+        return;
+    }
+    for (args, told) in [
+        (&["list"][..], 0),
+        (&["list", "-v"], 1),
+        (&["proxy", "nowhere"], 0),
+        (&["proxy", "nowhere", "-v"], 1),
+        (&["proxy", INSTANCE, "--wrong"], 0),
+    ] {
+        let without = ended(&lab, &[&["--no-log"], args].concat()).await;
+        let read_only = Bridge::start(&mut by(&words, &lab.bridge(args))).end().await;
+        assert_eq!(read_only.code, without.code, "{args:?}: {}", read_only.stderr);
+        assert_eq!(read_only.stdout, without.stdout, "{args:?}");
+        let lines = read_only.stderr.matches("the daily log is not complete: ").count();
+        assert_eq!(lines, told, "{args:?}: {}", read_only.stderr);
+        if told == 1 {
+            assert!(read_only.stderr.contains("os error 30"), "{}", read_only.stderr);
+        }
+    }
+    assert_eq!(log_files(lab.dir.path()).count(), 0);
+}
+
+/// As under sudo with the HOME of the user, who could not write to root's files later.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_makes_no_folder_in_the_home_of_another_user() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    let lab = lab().await;
+    let home = lab.dir.path().join("home");
+    fs::create_dir(&home).unwrap();
+    if fs::metadata(&home).unwrap().uid() != 0 {
+        eprintln!("skipped: this is not root");
+        return;
+    }
+    chown(&home, Some(12_345), Some(12_345)).unwrap();
+    let run = async |args: &[&str]| {
+        let mut command = lab.bridge(args);
+        command.env("HOME", &home).env_remove("XDG_STATE_HOME").env_remove("XDG_CACHE_HOME");
+        Bridge::start(&mut command).end().await
+    };
+    // What a name leads to would be remembered, and the failure logged.
+    assert_eq!(
+        run(&["proxy", "web-1"]).await.code,
+        run(&["--no-log", "proxy", "web-1"]).await.code
+    );
+    assert_eq!(run(&["list"]).await.stderr, "");
+    let more = run(&["list", "-v"]).await.stderr;
+    for what in ["nothing can be remembered in ", "the daily log is not complete: "] {
+        let lines = more.lines().filter(|line| line.contains(what));
+        let why = lines.map(|line| line.contains("root makes no folder there"));
+        assert_eq!(why.collect::<Vec<_>>(), [true], "{more}");
+    }
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+    // One that is root's own is used.
+    chown(&home, Some(0), Some(0)).unwrap();
+    run(&["list"]).await;
+    assert_ne!(fs::read_dir(&home).unwrap().count(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn follow_goes_on_in_the_next_days_file() {
     let lab = lab().await;

@@ -123,6 +123,21 @@ async fn what_is_not_found_is_told_with_where_it_was_looked_for() {
             "'cn-nowhere'",
             "if it is part of a name, write web-1.cn-nowhere.cn-hangzhou",
         ),
+        case("a region with a slip", "web-1").args(&["--region", "cn-hangzou"]).request_id().fails(
+            6,
+            "there is no such region",
+            "'cn-hangzou'",
+            "did you mean cn-hangzhou?",
+        ),
+        case("a region of a profile with a slip", "web-1")
+            .without_keys()
+            .env("ALIBABA_CLOUD_REGION_ID", "")
+            .prepare(|lab| {
+                let profile = crate::profiles::one("AK", crate::profiles::KEYS);
+                crate::profiles::write(lab, &profile.replace("cn-hangzhou", "cn-hangzou"));
+            })
+            .request_id()
+            .fails(6, "there is no such region", "'cn-hangzou'", "did you mean cn-hangzhou?"),
         case("one of several regions is none", "db")
             .args(&["--regions", "cn-beijing,cn-nowhere"])
             .cloud(|builder| builder.region("cn-hangzhou").region("cn-beijing"))

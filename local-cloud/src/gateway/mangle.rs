@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long one that was to be swapped waits for the next.
-const SWAP_WAIT: Duration = Duration::from_millis(100);
+const SWAP_WAIT: Duration = Duration::from_secs(5);
 
 /// A message to be passed on.
 #[derive(Debug, PartialEq, Eq)]

@@ -180,7 +180,12 @@ impl<'a> Reader<'a> {
             }
             Some(Ok(Message::Ping(_))) => {
                 self.heard(false);
-                link.note(crate::session::SessionRecord::ping);
+                let mut pings = 0;
+                link.note(|session| {
+                    session.ping();
+                    pings = session.pings;
+                });
+                link.strike_at(Point::Pings(pings)).await;
                 None
             }
             Some(Ok(Message::Pong(_))) => {

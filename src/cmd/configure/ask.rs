@@ -97,22 +97,33 @@ async fn talk(
         path.display(),
         mode.name
     ))?;
-    let mut changes = Vec::new();
-    let value: Value = mode.name.into();
-    if profile.present("mode") != Some(&value) {
-        changes.push(("mode", Some(value)));
-    }
-    for question in mode.questions.iter().chain([&REGION]) {
-        if let Some(value) = ask(dialogue, global, profile, *question).await? {
-            changes.push((question.field, value));
+    let mut changes: Vec<Change> = vec![("mode", Some(mode.name.into()))];
+    loop {
+        for question in mode.questions.iter().chain([&REGION]) {
+            let field = question.field;
+            let answer = ask(dialogue, global, profile, &changes, *question).await?;
+            if let Some(value) = answer {
+                changes.retain(|(name, _)| *name != field);
+                changes.push((field, value));
+            }
         }
-    }
-    if !args.no_check {
+        changes.retain(|(name, value)| profile.present(name) != value.as_ref());
+        if args.no_check {
+            break;
+        }
         let finding = try_out(dialogue, global, profile, &changes).await?;
-        if let Some(code) = told(dialogue, finding).await? {
+        let Some(code) = told(dialogue, finding).await? else { break };
+        if !is_yes(dialogue, "change the answers and try again? [Y/n]: ", true).await? {
             dialogue.say("nothing was written")?;
+            dialogue.say(&format!(
+                "once the cause is removed: ecs-bridge configure --mode {} --profile {}; with \
+                 --no-check the profile is written untested",
+                mode.name,
+                shell_word(name)
+            ))?;
             return Ok(Done::Code(code));
         }
+        dialogue.say("Enter keeps an answer")?;
     }
     if changes.is_empty() {
         dialogue.say(&format!("profile '{shown}' is as it was"))?;
@@ -192,15 +203,19 @@ impl Profile<'_> {
     }
 }
 
-/// Asks for a field. `None` if it stays as it is.
+/// Asks for a field, which may have been answered before. `None` if it stays as it is.
 async fn ask(
     dialogue: &mut Dialogue,
     global: &Global,
     profile: &Profile<'_>,
+    changes: &[Change],
     question: Question,
 ) -> std::result::Result<Option<Option<Value>>, Left> {
     let Question { field, need } = question;
-    let present = profile.present(field);
+    let present = match changes.iter().find(|(name, _)| *name == field) {
+        Some((_, answered)) => answered.as_ref(),
+        None => profile.present(field),
+    };
     let usual = match need {
         Need::Usually(value) => Some(value),
         Need::Must if field == REGION.field => global.region.as_deref(),
@@ -235,7 +250,7 @@ async fn ask(
                 match profile.check(field, text) {
                     Ok(value) => {
                         let path = Path::new(value.as_str().unwrap_or_default());
-                        if field == REGION.field
+                        if ["region_id", "sts_region"].contains(&field)
                             && let Some(id) = regions::meant_by(value.as_str().unwrap_or_default())
                         {
                             dialogue
@@ -298,14 +313,24 @@ async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<
         Verdict::Refused => "write the profile all the same? [y/N]: ",
         Verdict::Unknown => "the credentials could not be verified; write it? [y/N]: ",
     };
+    let is_wanted = is_yes(dialogue, question, false).await?;
+    Ok((!is_wanted).then(|| report.exit_code() as u8))
+}
+
+/// Asks for a yes or a no; Enter is the usual one.
+async fn is_yes(
+    dialogue: &mut Dialogue,
+    question: &str,
+    usual: bool,
+) -> std::result::Result<bool, Left> {
     for _ in 0..TRIES {
         let answer = dialogue.ask(question).await?;
-        let is_yes = match answer.trim().to_ascii_lowercase().as_str() {
-            "y" | "yes" => true,
-            "" | "n" | "no" => false,
-            _ => continue,
-        };
-        return Ok((!is_yes).then(|| report.exit_code() as u8));
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Ok(true),
+            "n" | "no" => return Ok(false),
+            "" => return Ok(usual),
+            _ => {}
+        }
     }
     Err(Left::Stopped(Stop::By(Signal::Interrupt)))
 }

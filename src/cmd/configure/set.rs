@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal as _, Read as _};
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 
 use super::super::{Done, Mistake, Plain, Result, query, resolve, until_signal};
 use super::check::check;
 use super::{Change, note, open, parse_mode, put};
 use crate::cli::{ConfigureSet, Global};
+use crate::cloud::regions;
 use crate::credentials::{form, problems, shell_word, store};
 use crate::explain::{ExitCode, printable};
 
@@ -53,6 +55,14 @@ pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
         Ok(())
     })
     .await?;
+    for (field, value) in &changes {
+        let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        if ["region_id", "sts_region"].contains(field)
+            && let Some(id) = regions::meant_by(text)
+        {
+            note(global, &format!("note: did you mean {id}, the public region?"));
+        }
+    }
     let shown = printable(&name);
     note(global, &format!("profile '{shown}' is written to {}", path.display()));
     let problem = problems(&query(global, Some(&name)), &[&name])?.pop().flatten();

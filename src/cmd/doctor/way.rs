@@ -166,8 +166,10 @@ fn of(cloud: &Cloud, error: &net::Error) -> NetworkError {
 async fn addresses(host: &str, port: u16) -> Result<String, String> {
     let found = timeout(NAME_WITHIN, tokio::net::lookup_host((host, port))).await;
     let found = found.map_err(|_| format!("no answer within {} s", NAME_WITHIN.as_secs()))?;
-    let found: Vec<_> =
-        found.map_err(|e| e.to_string())?.map(|found| found.ip().to_string()).collect();
+    let found: Vec<_> = found
+        .map_err(|e| net::lookup_error(e).to_string())?
+        .map(|found| found.ip().to_string())
+        .collect();
     match found.as_slice() {
         [] => Err("it has no address".to_owned()),
         [a, b, c, _, ..] => Ok(format!("{a}, {b}, {c}, …")),

@@ -153,9 +153,10 @@ impl Lane {
                 let reason = reason(&carried, stopped);
                 if reason == Reason::Local
                     && !is_complete
-                    && let Carried::Ended(Outcome { sent: 1.., delivered: 0, .. }) = &carried
+                    && let Carried::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. }) =
+                        &carried
                 {
-                    let warning = Warning::of_silence(&self.plan.target);
+                    let warning = Warning::of_silence(&self.plan.target, *yielded);
                     context.reporter.warned(number, &warning);
                 }
                 tell_closed(context, number, began, reason);

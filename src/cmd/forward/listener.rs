@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::accept_error::AcceptError;
 use super::context::{Context, Phase};
 use super::lane::Lane;
 use super::report::Event;
@@ -131,7 +132,7 @@ impl Listener {
         once: bool,
     ) -> Option<ExitCode> {
         let mut connections: JoinSet<ExitCode> = JoinSet::new();
-        let (mut taken, mut told) = (false, false);
+        let (mut taken, mut told) = (false, Vec::new());
         loop {
             let room = connections.len() < context.max_connections + MOST_WAITING;
             let accepted = tokio::select! {
@@ -143,14 +144,18 @@ impl Listener {
             let (halves, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of descriptors, as a rule: one comes free when a connection ends.
-                    if !std::mem::replace(&mut told, true) {
-                        warn!(
-                            "cannot take a connection on {}: {error}: it waits until one of the \
-                             others ends; `ulimit -n` raises a limit of open files (told once)",
-                            lane.address()
-                        );
+                    let cause = AcceptError::of(&error);
+                    if cause == AcceptError::ClientGone {
+                        debug!("a client of {} has left: {error}", lane.address());
+                        continue;
                     }
+                    if !told.contains(&cause) {
+                        told.push(cause);
+                        if let Some(warning) = cause.warning(lane.address(), &error) {
+                            warn!("{warning}");
+                        }
+                    }
+                    // A descriptor comes free when a connection ends.
                     tokio::select! {
                         Some(_) = connections.join_next() => {}
                         () = context.reached(Phase::Taken) => break,

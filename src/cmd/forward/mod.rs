@@ -1,5 +1,6 @@
 //! `ecs-bridge forward`: local ports and sockets that lead to ports of an instance.
 
+mod accept_error;
 mod channel;
 mod context;
 mod exec;

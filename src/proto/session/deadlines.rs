@@ -111,8 +111,14 @@ impl Session {
     /// Another session needs the place of this one, which lingers.
     pub fn handle_yield(&mut self, now: Instant) {
         if self.may_yield_at().is_some_and(|at| at <= now) {
+            self.yielded = true;
             self.finish(End::Local, true);
         }
+    }
+
+    /// Whether the session was ended because another one needed its place.
+    pub fn has_yielded(&self) -> bool {
+        self.yielded
     }
 
     fn expire(&mut self, now: Instant, timer: Timer) {

@@ -42,6 +42,8 @@ mod resuming_model;
 mod tail;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yielding;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -185,6 +187,8 @@ pub struct Session {
     flush_by: Option<Instant>,
     close_due: bool,
     end: Option<End>,
+    /// Whether it ended for another session that needed its place.
+    yielded: bool,
     events: VecDeque<Event>,
 }
 
@@ -241,6 +245,7 @@ impl Session {
             flush_by: None,
             close_due: false,
             end: None,
+            yielded: false,
             events: VecDeque::new(),
         }
     }

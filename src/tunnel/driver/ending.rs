@@ -89,6 +89,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             sent: self.sent,
             delivered: delivered_bytes,
             output_after_eof: self.session.has_output_after_eof(),
+            yielded: self.session.has_yielded(),
             complete: complete && is_all,
             local_error: self.local_error.or(delivered.err()),
         }
