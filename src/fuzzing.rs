@@ -14,7 +14,7 @@ use crate::explain::Explain;
 use crate::proto::session::Failure;
 use crate::public_key::PublicKey;
 use crate::tunnel::dial::{DialError, address};
-use crate::tunnel::error::{Finding, NotDialled, SessionError, Target};
+use crate::tunnel::error::{Finding, NotDialled, SessionFailure, Target};
 
 /// A message of the gateway: [`crate::proto::frame`].
 pub fn frame(message: &[u8]) {
@@ -70,7 +70,7 @@ pub fn answers(input: &[u8]) {
 }
 
 fn not_opened(finding: Finding) -> impl Explain {
-    SessionError {
+    SessionFailure {
         failure: Failure::NotOpened { waited: Duration::from_secs(15), progress: true },
         target: Target { instance: "i-1".to_owned(), name: None, remote_host: None, port: 22 },
         finding: Some(finding),

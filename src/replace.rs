@@ -48,13 +48,13 @@ pub enum Change {
 
 /// Where a file is, or is to be.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Destination {
     given: PathBuf,
     /// Behind all links.
     real: PathBuf,
 }
 
-impl Place {
+impl Destination {
     /// Follows the links that a path may be. There need not be a file.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// What `edit` says, and [`Error`]; the file is as it was then.
 pub async fn update<T, E: From<Error>>(
-    place: &Place,
+    place: &Destination,
     mode: Mode,
     mut edit: impl FnMut(Option<&[u8]>) -> Result<(Change, T), E>,
 ) -> Result<T, E> {
@@ -264,7 +264,7 @@ pub async fn update<T, E: From<Error>>(
 
 /// Waits until no other process of this program changes a file of the folder. `None` where there
 /// are no locks to be had: what others write is noticed without them, but for a moment.
-async fn lock(place: &Place) -> Result<Option<File>, Error> {
+async fn lock(place: &Destination) -> Result<Option<File>, Error> {
     let folder = place.folder();
     // A folder can be locked, and leaves nothing behind.
     #[cfg(unix)]
@@ -291,7 +291,7 @@ async fn lock(place: &Place) -> Result<Option<File>, Error> {
 
 /// Waits until no other process of this program holds the file by this function, and holds it until
 /// the result is dropped. `None` where there are no locks to be had, or one took too long.
-pub(crate) async fn hold(place: &Place, patience: Duration) -> Option<File> {
+pub(crate) async fn hold(place: &Destination, patience: Duration) -> Option<File> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         // The file itself leaves nothing behind, and can be locked where nothing can be written.
@@ -309,7 +309,7 @@ pub(crate) async fn hold(place: &Place, patience: Duration) -> Option<File> {
 
 /// Whether the file was not replaced while its lock was waited for.
 #[cfg(unix)]
-fn is_in_place(file: &File, place: &Place) -> bool {
+fn is_in_place(file: &File, place: &Destination) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |found: Metadata| (found.dev(), found.ino());
     match (file.metadata(), fs::metadata(&place.real)) {
@@ -320,7 +320,7 @@ fn is_in_place(file: &File, place: &Place) -> bool {
 }
 
 #[cfg(not(unix))]
-fn is_in_place(_: &File, _: &Place) -> bool {
+fn is_in_place(_: &File, _: &Destination) -> bool {
     true
 }
 

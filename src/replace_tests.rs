@@ -1,7 +1,7 @@
 use super::*;
 
 async fn write(path: &Path, mode: Mode, text: &str) -> Result<(), Error> {
-    update(&Place::of(path)?, mode, |_| Ok((Change::To(text.into()), ()))).await
+    update(&Destination::of(path)?, mode, |_| Ok((Change::To(text.into()), ()))).await
 }
 
 fn entries(folder: &Path) -> Vec<String> {
@@ -61,7 +61,7 @@ async fn links_are_followed_and_stay() {
     symlink("nowhere/file", at("lost")).unwrap();
     symlink("round", at("round")).unwrap();
     for name in ["lost", "round"] {
-        let error = Place::of(&at(name)).unwrap_err();
+        let error = Destination::of(&at(name)).unwrap_err();
         assert!(matches!(error, Error::Link { .. }), "{error}");
     }
 }
@@ -88,7 +88,7 @@ async fn what_is_no_file_is_refused() {
         let error = write(&file, Mode::Kept, "y").await.unwrap_err();
         assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "x");
-        assert!(matches!(Place::of(&file).unwrap().probe(), Err(Error::ReadOnly { .. })));
+        assert!(matches!(Destination::of(&file).unwrap().probe(), Err(Error::ReadOnly { .. })));
     }
 }
 
@@ -97,7 +97,7 @@ async fn what_the_change_is_made_to_is_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("f");
     fs::write(&file, "1").unwrap();
-    let place = Place::of(&file).unwrap();
+    let place = Destination::of(&file).unwrap();
     let mut seen = Vec::new();
     // Another program, which knows no locks, writes while this one is thinking.
     let result: Result<(), Error> = update(&place, Mode::Kept, |old| {
@@ -127,14 +127,14 @@ async fn what_the_change_is_made_to_is_what_is_there() {
 async fn a_change_that_fails_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("not/there");
-    let failed: Result<(), Error> = update(&Place::of(&file).unwrap(), Mode::Kept, |old| {
+    let failed: Result<(), Error> = update(&Destination::of(&file).unwrap(), Mode::Kept, |old| {
         assert_eq!(old, None);
         Err(Error::Busy { path: PathBuf::new() })
     })
     .await;
     failed.unwrap_err();
     let nothing: Result<(), Error> =
-        update(&Place::of(&file).unwrap(), Mode::Kept, |_| Ok((Change::None, ()))).await;
+        update(&Destination::of(&file).unwrap(), Mode::Kept, |_| Ok((Change::None, ()))).await;
     nothing.unwrap();
     assert_eq!(entries(dir.path()), Vec::<String>::new());
 }
@@ -142,7 +142,7 @@ async fn a_change_that_fails_leaves_no_trace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::of(&dir.path().join("new/file")).unwrap();
+    let place = Destination::of(&dir.path().join("new/file")).unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..16u8 {
         let place = place.clone();

@@ -31,7 +31,7 @@ const PARTS: [&str; 8] = ["ap", "us", "eu", "me", "na", "sa", "af", "ca"];
 
 /// How an instance is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Naming {
+pub enum Selector {
     /// By its id, as it seems: a name may look like one.
     Id(String),
     /// By its name.
@@ -42,7 +42,7 @@ pub enum Naming {
     Tag(String, Option<String>),
 }
 
-impl fmt::Display for Naming {
+impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "the id '{id}'"),
@@ -58,9 +58,9 @@ impl fmt::Display for Naming {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The words as they were given.
-    pub words: String,
+    pub input: String,
     /// What they say of the instance.
-    pub naming: Naming,
+    pub selector: Selector,
     /// What they say of its region.
     pub region: Option<Region>,
 }
@@ -134,25 +134,25 @@ impl Target {
     ///
     /// # Errors
     /// When no instance can be called so.
-    pub fn parse(words: &str, known: &[Region]) -> Result<Self, TargetError> {
-        if words.chars().any(char::is_control) {
-            return Err(TargetError::Control(words.to_owned()));
+    pub fn parse(input: &str, known: &[Region]) -> Result<Self, TargetError> {
+        if input.chars().any(char::is_control) {
+            return Err(TargetError::Control(input.to_owned()));
         }
-        let words = unquoted(words);
-        if let Some((user, instance)) = user(words) {
+        let input = unquoted(input);
+        if let Some((user, instance)) = user(input) {
             let (user, instance) = (user.to_owned(), instance.to_owned());
             return Err(TargetError::User { user, instance });
         }
-        if let Some((instance, port)) = port(words) {
+        if let Some((instance, port)) = port(input) {
             let (instance, port) = (instance.to_owned(), port.to_owned());
             return Err(TargetError::Port { instance, port });
         }
-        let (naming, region) = split(words, known);
-        Ok(Self { words: words.to_owned(), naming: Naming::parse(naming)?, region })
+        let (selector, region) = split(input, known);
+        Ok(Self { input: input.to_owned(), selector: Selector::parse(selector)?, region })
     }
 }
 
-impl Naming {
+impl Selector {
     fn parse(text: &str) -> Result<Self, TargetError> {
         if let Some(tag) = text.strip_prefix("tag:") {
             let (key, value) = match tag.split_once('=') {
@@ -181,25 +181,25 @@ impl Naming {
 }
 
 /// Words without the quotes around them, which are left where no shell has read them.
-pub fn unquoted(words: &str) -> &str {
+pub fn unquoted(input: &str) -> &str {
     let without = |quote: char| {
-        let inner = words.strip_prefix(quote)?.strip_suffix(quote)?;
+        let inner = input.strip_prefix(quote)?.strip_suffix(quote)?;
         (!inner.is_empty() && !inner.contains(quote)).then_some(inner)
     };
-    without('\'').or_else(|| without('"')).unwrap_or(words)
+    without('\'').or_else(|| without('"')).unwrap_or(input)
 }
 
 /// The user and the instance of `user@instance`. A tag's value may have an `@` in it.
-fn user(words: &str) -> Option<(&str, &str)> {
-    let (user, instance) = words.rsplit_once('@')?;
+fn user(input: &str) -> Option<(&str, &str)> {
+    let (user, instance) = input.rsplit_once('@')?;
     let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let is_user = !user.is_empty() && user.chars().all(is_user);
     (is_user && !instance.trim().is_empty()).then_some((user, instance))
 }
 
 /// The instance and the port of `instance:port`. Names may have colons, and ids have none.
-fn port(words: &str) -> Option<(&str, &str)> {
-    let (instance, port) = words.rsplit_once(':')?;
+fn port(input: &str) -> Option<(&str, &str)> {
+    let (instance, port) = input.rsplit_once(':')?;
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let is_host = is_id(split(instance, &[]).0) || instance.ends_with(SUFFIX);
     (is_port && is_host).then_some((instance, port))
@@ -212,13 +212,13 @@ fn host(instance: &str) -> String {
 }
 
 /// Takes the region off, and what makes a host name of it.
-fn split<'a>(words: &'a str, known: &[Region]) -> (&'a str, Option<Region>) {
-    let inner = words.strip_suffix(SUFFIX).unwrap_or(words);
-    let Some((naming, last)) = inner.rsplit_once('.') else { return (inner, None) };
+fn split<'a>(input: &'a str, known: &[Region]) -> (&'a str, Option<Region>) {
+    let inner = input.strip_suffix(SUFFIX).unwrap_or(input);
+    let Some((selector, last)) = inner.rsplit_once('.') else { return (inner, None) };
     let region = Region::parse(last).ok().filter(|region| region.as_str() == last);
     match region {
-        Some(region) if !naming.is_empty() && (is_region(last) || known.contains(&region)) => {
-            (naming, Some(region))
+        Some(region) if !selector.is_empty() && (is_region(last) || known.contains(&region)) => {
+            (selector, Some(region))
         }
         _ => (inner, None),
     }
@@ -267,12 +267,12 @@ fn is_region(word: &str) -> bool {
 }
 
 /// The words that lead to an instance from a region, its name if there is any way to put it.
-pub fn words_for(id: &str, name: &str, region: &Region, home: &Region) -> String {
-    let leads_there = |words: &String| {
+pub fn input_for(id: &str, name: &str, region: &Region, home: &Region) -> String {
+    let leads_there = |input: &String| {
         let known = [home.clone()];
-        let target = Target::parse(words, &known).ok();
+        let target = Target::parse(input, &known).ok();
         target.is_some_and(|target| {
-            target.naming == Naming::Name(name.to_owned())
+            target.selector == Selector::Name(name.to_owned())
                 && target.region.as_ref().unwrap_or(home) == region
         })
     };

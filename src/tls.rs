@@ -51,7 +51,7 @@ pub enum Error {
         problem: std::io::Error,
     },
     /// The file is a folder, too large, or holds no usable certificate.
-    #[error("the certificate file {} is of no use: {problem}", path.display())]
+    #[error("the certificate file {} is invalid: {problem}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,

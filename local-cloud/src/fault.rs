@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Something that goes wrong with a stream, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// When it strikes.
+    /// When it is injected.
     pub at: Point,
     /// What happens.
     pub action: Action,
@@ -18,7 +18,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault that strikes on each connection.
+    /// A fault that is injected on each connection.
     #[must_use]
     pub fn new(at: Point, action: Action) -> Self {
         Self { at, action, times: None }
@@ -51,7 +51,7 @@ pub enum Point {
     /// When so many bytes of Input payload have come, with the frame that brings the last of them.
     InputBytes(u64),
     /// Each time that exactly so many bytes more of the target's have been sent to the client. On a stream that resumes bytes
-    /// that are sent again do not count, and it strikes once the client has been sent all that came before.
+    /// that are sent again do not count, and it is injected once the client has been sent all that came before.
     EveryOutputBytes(u64),
     /// Each time that so many bytes more of Input payload have come. What a resumable agent drops does not count.
     EveryInputBytes(u64),
@@ -307,7 +307,7 @@ impl ApiFault {
 
 /// Takes one use of the first fault that fits, and forgets those that are used up.
 pub(crate) fn take_api(faults: &mut Vec<ApiFault>, action: &str) -> Option<ApiFault> {
-    let strikes = |fault: &mut ApiFault| {
+    let applies = |fault: &mut ApiFault| {
         if fault.action.as_deref().is_some_and(|wanted| wanted != action) {
             return false;
         }
@@ -315,7 +315,7 @@ pub(crate) fn take_api(faults: &mut Vec<ApiFault>, action: &str) -> Option<ApiFa
         fault.after = fault.after.saturating_sub(1);
         !is_let_through
     };
-    let index = faults.iter_mut().position(strikes)?;
+    let index = faults.iter_mut().position(applies)?;
     let fault = faults[index].clone();
     if !use_up(&mut faults[index].times) {
         faults.remove(index);
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_for_two_calls_strikes_two_calls_of_its_action() {
+    fn a_fault_for_two_calls_applies_two_calls_of_its_action() {
         let mut faults = vec![ApiFault::on("A").error(500, "X", "x").times(2)];
         assert!(take_api(&mut faults, "B").is_none());
         assert!(take_api(&mut faults, "A").is_some());

@@ -59,18 +59,18 @@ impl<'a> Faults<'a> {
     }
 
     /// Strikes the live connections of a session now. Whether there was one, or a stream that waits for one.
-    pub fn strike(&self, session: &str, action: Action) -> bool {
+    pub fn inject(&self, session: &str, action: Action) -> bool {
         self.shared.tell(session, &Control::Strike(action))
     }
 
     /// Strikes the connections that a session has in so long. Whether it has one now, or a stream that waits for one.
-    pub fn strike_in(&self, session: &str, delay: Duration, action: Action) -> bool {
+    pub fn inject_in(&self, session: &str, delay: Duration, action: Action) -> bool {
         self.shared.tell(session, &Control::StrikeIn(delay, action))
     }
 
     /// For the frames of a session's live connections from now on. Whether there was one.
-    pub fn mangle(&self, session: &str, fault: FrameFault) -> bool {
-        self.shared.tell(session, &Control::Mangle(fault))
+    pub fn corrupt(&self, session: &str, fault: FrameFault) -> bool {
+        self.shared.tell(session, &Control::Corruption(fault))
     }
 
     /// The gateway restarts, beginning now. How many sessions it has told.
@@ -87,7 +87,7 @@ impl<'a> Faults<'a> {
         concerned.iter().filter(|id| self.shared.tell(id, &control)).count()
     }
 
-    /// Takes all faults back that have not struck yet. What streams have taken with them stays.
+    /// Takes all faults back that were not injected yet. What streams have taken with them stays.
     pub fn clear(&self) {
         let mut world = self.shared.world();
         world.api_faults.clear();

@@ -11,7 +11,7 @@ pub enum Way {
     ToAgent,
 }
 
-/// Which frames are struck. They are counted over all WebSockets of a stream, and those that are sent again count again.
+/// Which frames the fault applies to. They are counted over all WebSockets of a stream, and those that are sent again count again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Which {
@@ -19,7 +19,7 @@ pub enum Which {
     Nth(u64),
     /// The nth, the 2nth, and so on.
     Every(u64),
-    /// A share of them, in thousandths, drawn with a seed: the same seed strikes the same frames.
+    /// A share of them, in thousandths, drawn with a seed: the same seed chooses the same frames.
     Share {
         /// Of 1,000 frames so many.
         per_mille: u32,
@@ -31,7 +31,7 @@ pub enum Which {
 /// What happens to a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mangle {
+pub enum Corruption {
     /// It comes twice.
     Duplicate,
     /// It comes behind the next one of its type, or 100 ms late if none follows.
@@ -56,24 +56,24 @@ pub struct FrameFault {
     /// Which frames.
     pub which: Which,
     /// What happens to them.
-    pub mangle: Mangle,
+    pub corrupt: Corruption,
     /// Frames of which type are counted: Outputs to the client and Inputs to the agent, unless another is named.
     pub kind: u32,
-    /// How many more times it strikes; `None` is each time.
+    /// How many more times it applies; `None` is each time.
     pub times: Option<u32>,
 }
 
 impl FrameFault {
     /// For Outputs.
     #[must_use]
-    pub fn to_client(which: Which, mangle: Mangle) -> Self {
-        Self { way: Way::ToClient, which, mangle, kind: 1, times: None }
+    pub fn to_client(which: Which, corrupt: Corruption) -> Self {
+        Self { way: Way::ToClient, which, corrupt, kind: 1, times: None }
     }
 
     /// For Inputs.
     #[must_use]
-    pub fn to_agent(which: Which, mangle: Mangle) -> Self {
-        Self { way: Way::ToAgent, which, mangle, kind: 0, times: None }
+    pub fn to_agent(which: Which, corrupt: Corruption) -> Self {
+        Self { way: Way::ToAgent, which, corrupt, kind: 0, times: None }
     }
 
     /// For frames of another type, such as 5 for statuses and 6 for Syncs.

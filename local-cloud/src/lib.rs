@@ -125,7 +125,7 @@
 //!   number may be 1, or go on behind them.
 //!
 //! There are faults for all of this: [`Point::EveryOutputBytes`] and [`Point::EveryInputBytes`] cut again and again,
-//! [`Faults::strike`] now and [`Faults::strike_in`] in a while; [`Restart`] is a gateway that says so (Frozen), closes and is
+//! [`Faults::inject`] now and [`Faults::inject_in`] in a while; [`Restart`] is a gateway that says so (Frozen), closes and is
 //! back; [`FrameFault`] loses, repeats, swaps, delays and damages single frames of either direction, in 1.01 as well;
 //! [`Action::Vanish`] leaves a connection half-open. [`SessionRecord`] has what was seen: sockets and why each ended, Syncs of both
 //! sides, duplicates, gaps, what was sent again and acknowledged.
@@ -179,7 +179,7 @@ pub use command::{
 pub use fault::{Action, ApiFault, Fault, Malformed, Point};
 pub use faults::{Faults, Wobble};
 pub use fleet::{Boot, Facts};
-pub use frame_fault::{FrameFault, Mangle, Way, Which};
+pub use frame_fault::{Corruption, FrameFault, Way, Which};
 pub use instance::{DEFAULT_LIMIT, Instance, InstanceStatus, Pace, Progress, SilentClose};
 pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
 pub use restart::Restart;

@@ -114,7 +114,7 @@ pub struct SessionRecord {
     /// The most bytes of Output that were kept for the client at a time.
     pub peak_kept_bytes: usize,
     /// Frames that something went wrong with on their way.
-    pub mangled_frames: u64,
+    pub corrupted_frames: u64,
     /// WebSocket pings of the client.
     pub pings: u64,
     /// When they came.
@@ -135,7 +135,7 @@ pub struct SessionRecord {
     /// The same by the times at which the client made the frames. On a busy machine what was sent apart may be
     /// read together; what was made apart stays so.
     pub peak_made_per_second: u64,
-    /// How many faults have struck its connections, the upgrade's not counted.
+    /// How many faults were injected into its connections, the upgrade's not counted.
     pub faults_struck: u32,
     /// Why it ended: a reason of the protocol, or `ClientClosed`, `ClientGone`, `EndTerminalSession`, or a fault.
     pub end_reason: Option<String>,
@@ -190,7 +190,7 @@ impl SessionRecord {
             last_output: 0,
             acknowledged_outputs: 0,
             peak_kept_bytes: 0,
-            mangled_frames: 0,
+            corrupted_frames: 0,
             pings: 0,
             ping_times: Vec::new(),
             pongs: 0,

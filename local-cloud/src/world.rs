@@ -111,7 +111,7 @@ pub(crate) enum Control {
     /// A fault, so much later.
     StrikeIn(Duration, Action),
     /// A fault of frames.
-    Mangle(FrameFault),
+    Corruption(FrameFault),
     /// Another limit, to be announced.
     Limit(u64),
     /// The gateway restarts.

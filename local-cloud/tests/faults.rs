@@ -98,7 +98,7 @@ async fn never_opened() {
     assert!(matches!(client.next().await, Got::Other(Message::Pong(_))), "the gateway lives");
     let record = cloud.wait_for_session(|s| s.faults_struck == 1, SOON).await.unwrap();
     assert_eq!(record.opened, 0);
-    assert!(cloud.faults().strike(&started.id, Action::Resume));
+    assert!(cloud.faults().inject(&started.id, Action::Resume));
     assert_eq!(client.status().await.0, 3);
 }
 
@@ -270,9 +270,9 @@ async fn stalled_on_either_side_until_it_is_taken_back() {
         let (mut client, started) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
         let (mut tcp, _) = soon(target.accept()).await.unwrap();
-        assert!(cloud.faults().strike(&started.id, stall.clone()));
-        let struck = |s: &local_cloud::SessionRecord| s.id == started.id && s.faults_struck == 1;
-        cloud.wait_for_session(struck, SOON).await.unwrap();
+        assert!(cloud.faults().inject(&started.id, stall.clone()));
+        let hit = |s: &local_cloud::SessionRecord| s.id == started.id && s.faults_struck == 1;
+        cloud.wait_for_session(hit, SOON).await.unwrap();
         client.input(b"in").await;
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         tcp.write_all(b"out").await.unwrap();
@@ -284,7 +284,7 @@ async fn stalled_on_either_side_until_it_is_taken_back() {
             soon(tcp.read_exact(&mut buf)).await.unwrap();
             assert_eq!(cloud.session(&started.id).unwrap().output_frames, 0);
         }
-        assert!(cloud.faults().strike(&started.id, Action::Resume));
+        assert!(cloud.faults().inject(&started.id, Action::Resume));
         if stall == Action::StallClient {
             soon(tcp.read_exact(&mut buf)).await.unwrap();
         } else {
@@ -307,10 +307,10 @@ async fn a_cut_on_command_waits_for_nobody() {
         while tcp.write_all(&[0; 65_536]).await.is_ok() {}
     });
     cloud.wait_for_session(|s| s.output_bytes > 100_000, SOON).await.unwrap();
-    assert!(cloud.faults().strike(&started.id, Action::Cut));
+    assert!(cloud.faults().inject(&started.id, Action::Cut));
     cloud.wait_for_session(|s| s.live == 0, SOON).await.unwrap();
     soon(flood).await.unwrap();
-    assert!(!cloud.faults().strike(&started.id, Action::Cut), "nobody is there any more");
+    assert!(!cloud.faults().inject(&started.id, Action::Cut), "nobody is there any more");
     drop(client);
 }
 

@@ -62,7 +62,7 @@ async fn agent_a_drops_early_input_and_d_holds_it() {
     client.opened().await;
     client.input(b" and not much later").await;
     cloud.wait_for_session(|s| s.faults_struck == 1 && s.dropped_bytes == 24, SOON).await.unwrap();
-    assert!(cloud.faults().strike(&started.id, Action::Resume));
+    assert!(cloud.faults().inject(&started.id, Action::Resume));
     cloud.wait_for_session(|s| s.dials == 1, SOON).await.unwrap();
     client.input(b"late").await;
     assert_eq!(client.output(4).await, b"late");
@@ -79,7 +79,7 @@ async fn agent_a_drops_early_input_and_d_holds_it() {
         .await
         .unwrap();
     assert_eq!(record.dials, 0);
-    assert!(cloud.faults().strike(&started.id, Action::Resume));
+    assert!(cloud.faults().inject(&started.id, Action::Resume));
     assert_eq!(client.output(11).await, b"early, late");
     assert_eq!(cloud.sessions()[0].dropped_bytes, 0);
 }

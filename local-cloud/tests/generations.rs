@@ -43,7 +43,7 @@ impl Scene {
         Self::with(|instance| instance, agent).await
     }
 
-    /// The agent dials when [`Action::Resume`] is struck.
+    /// The agent dials when [`Action::Resume`] is injected.
     async fn before_the_dial(agent: Agent) -> Self {
         let fault = Fault::new(Point::Opened, Action::Hang);
         Self::with(|instance| instance.fault(fault), agent).await
@@ -135,7 +135,7 @@ async fn a_drops_input_before_the_dial() {
     let mut scene = Scene::before_the_dial(Agent::a()).await;
     scene.client.input(b"early").await;
     scene.record(|s| s.dropped_bytes == 5).await;
-    assert!(scene.cloud.faults().strike(&scene.started.id, Action::Resume));
+    assert!(scene.cloud.faults().inject(&scene.started.id, Action::Resume));
     let mut target = scene.accept().await;
     scene.record(|s| s.dials == 1).await;
     scene.client.input(b"late").await;
@@ -152,7 +152,7 @@ async fn all_others_hold_input_and_what_is_behind_it() {
         scene.client.input(b", too").await;
         scene.client.send(CLOSE, b"1").await;
         scene.record(|s| s.close_frames == 1).await;
-        assert!(scene.cloud.faults().strike(&scene.started.id, Action::Resume));
+        assert!(scene.cloud.faults().inject(&scene.started.id, Action::Resume));
         let mut target = scene.accept().await;
         assert_eq!(read(&mut target, 10).await, b"early, too", "{generation:?}");
         assert_eq!(scene.cloud.sessions()[0].dropped_bytes, 0);
@@ -345,7 +345,7 @@ async fn all_that_the_target_said_comes_before_the_connection_ends() {
     let mut target = scene.accept().await;
     let data: Vec<u8> = (0..200_000_u32).map(|n| (n * 31 / 7) as u8).collect();
     // Something of the client's is unread when it ends: a reset would throw away what is on its way.
-    assert!(scene.cloud.faults().strike(&scene.started.id, Action::StallClient));
+    assert!(scene.cloud.faults().inject(&scene.started.id, Action::StallClient));
     scene.record(|s| s.faults_struck == 1).await;
     scene.client.input(b"never read").await;
     let saying = async {
@@ -364,7 +364,7 @@ async fn an_upload_on_its_way_to_a_target_that_has_closed_its_half_is_lost_with_
     let mut target = scene.accept().await;
     scene.client.input(b"first").await;
     assert_eq!(read(&mut target, 5).await, b"first");
-    assert!(scene.cloud.faults().strike(&scene.started.id, Action::StallClient));
+    assert!(scene.cloud.faults().inject(&scene.started.id, Action::StallClient));
     scene.record(|s| s.faults_struck == 1).await;
     scene.client.input(b" and the rest").await;
     target.shutdown().await.unwrap();

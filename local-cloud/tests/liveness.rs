@@ -130,12 +130,12 @@ async fn a_gateway_that_stops_reading_goes_on_later() {
 async fn a_gateway_that_does_not_read_answers_no_ping() {
     for stall in [Action::StallClient, Action::StallClientFor(Duration::from_secs(600))] {
         let (cloud, mut client, started) = opened(quick()).await;
-        assert!(cloud.faults().strike(&started.id, stall));
+        assert!(cloud.faults().inject(&started.id, stall));
         cloud.wait_for_session(|s| s.faults_struck == 1, SOON).await.unwrap();
         client.ws.send(Message::Ping("x".into())).await.unwrap();
         assert!(timeout(MOMENT, client.next()).await.is_err());
         assert_eq!(cloud.sessions()[0].pings, 0);
-        assert!(cloud.faults().strike(&started.id, Action::Resume));
+        assert!(cloud.faults().inject(&started.id, Action::Resume));
         assert_eq!(client.next().await, Got::Other(Message::Pong("x".into())));
     }
 }

@@ -25,7 +25,7 @@ async fn a_stream_is_taken_up_again_where_it_was() {
     let (cloud, mut client) = echoing(quick()).await;
     client.input(b"before").await;
     client.output(1).await;
-    assert!(cloud.faults().strike(&client.started.id, Action::Cut));
+    assert!(cloud.faults().inject(&client.started.id, Action::Cut));
     assert_eq!(client.next().await, Seen::Broken);
     let record = session(&cloud, |s| s.live == 0).await;
     assert_eq!(
@@ -66,7 +66,7 @@ async fn outputs_go_on_in_the_meantime_and_wait_for_the_sync() {
         let (mut tcp, _) = soon(target.accept()).await.unwrap();
         tcp.write_all(b"1").await.unwrap();
         client.output(1).await;
-        cloud.faults().strike(&client.started.id, Action::Cut);
+        cloud.faults().inject(&client.started.id, Action::Cut);
         assert_eq!(client.next().await, Seen::Broken);
         tcp.write_all(b"2").await.unwrap();
         session(&cloud, |s| s.last_output == 2).await;
@@ -158,7 +158,7 @@ async fn a_clients_close_with_1000_is_final_and_others_are_not() {
 #[tokio::test]
 async fn the_api_ends_a_stream_that_waits_for_its_client() {
     let (cloud, mut client) = echoing(quick()).await;
-    cloud.faults().strike(&client.started.id, Action::Reset);
+    cloud.faults().inject(&client.started.id, Action::Reset);
     session(&cloud, |s| s.live == 0).await;
     let answer = call(&cloud, "EndTerminalSession", &[("SessionId", &client.started.id)]).await;
     assert_eq!(answer.status, 200);
@@ -192,7 +192,7 @@ async fn what_was_on_its_way_when_the_target_closed_is_not_lost() {
     let mut client = Resuming::open(&cloud, "i-a", 22).await;
     client.opened().await;
     let (mut tcp, _) = soon(target.accept()).await.unwrap();
-    assert!(cloud.faults().strike(&client.started.id, Action::Cut));
+    assert!(cloud.faults().inject(&client.started.id, Action::Cut));
     assert_eq!(client.next().await, Seen::Broken);
     tcp.write_all(b"last words").await.unwrap();
     drop(tcp);
@@ -243,7 +243,7 @@ async fn inputs_that_were_lost_with_the_socket_are_asked_for_if_the_sync_tells_o
         let (cloud, mut client) = echoing(with(Resumption::default().sync_answer(answer))).await;
         client.input(b"1").await;
         client.output(1).await;
-        cloud.faults().strike(&client.started.id, Action::Cut);
+        cloud.faults().inject(&client.started.id, Action::Cut);
         assert_eq!(client.next().await, Seen::Broken);
         client.sent = 2; // lost with the socket
         client.reattach().await.unwrap();

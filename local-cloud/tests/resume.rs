@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use local_cloud::{
-    Agent, FrameFault, Instance, Mangle, Pace, Progress, Resumption, SyncNames, Which,
+    Agent, Corruption, FrameFault, Instance, Pace, Progress, Resumption, SyncNames, Which,
 };
 use support::*;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
@@ -118,8 +118,8 @@ async fn a_gap_is_asked_for_once_and_by_the_other_reading_names_the_last_receive
     let (cloud, mut client) = echoing(with(resumption)).await;
     client.input(b"1").await;
     assert_eq!(client.output(1).await, b"1");
-    let lose = FrameFault::to_agent(Which::Nth(1), Mangle::Lose);
-    assert!(cloud.faults().mangle(&client.started.id, lose));
+    let lose = FrameFault::to_agent(Which::Nth(1), Corruption::Lose);
+    assert!(cloud.faults().corrupt(&client.started.id, lose));
     for payload in [b"2", b"3", b"4"] {
         client.input(payload).await;
     }
@@ -127,7 +127,7 @@ async fn a_gap_is_asked_for_once_and_by_the_other_reading_names_the_last_receive
     assert_eq!((sync.kind, sync.input), (SYNC, 1));
     let record = session(&cloud, |s| s.input_gaps == 2).await;
     assert_eq!(record.agent_syncs.len(), 1, "not for each frame behind the gap");
-    assert_eq!((record.mangled_frames, record.violations.len()), (1, 0));
+    assert_eq!((record.corrupted_frames, record.violations.len()), (1, 0));
     // Asked again by the clock, should that have been lost.
     let sync = client.frame().await;
     assert_eq!((sync.kind, sync.input), (SYNC, 1));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use local_cloud::{
-    Action, Agent, Fault, FrameFault, Instance, Mangle, Pace, Point, Restart, Resumption,
+    Action, Agent, Corruption, Fault, FrameFault, Instance, Pace, Point, Restart, Resumption,
     SessionState, Which,
 };
 use support::*;
@@ -68,7 +68,7 @@ async fn cut_at_once_and_in_a_while() {
         (Action::Close(1005), Seen::Closed(1005), "Close 1005"),
         (Action::Close(1013), Seen::Closed(1013), "Close 1013"),
     ] {
-        assert!(cloud.faults().strike_in(&id, Duration::from_millis(5), action));
+        assert!(cloud.faults().inject_in(&id, Duration::from_millis(5), action));
         assert_eq!(client.next().await, seen);
         client.reattach().await.unwrap();
         client.sync().await;
@@ -79,7 +79,7 @@ async fn cut_at_once_and_in_a_while() {
         assert_eq!(only(&cloud).socket_ends.last().map(String::as_str), Some(why));
     }
     // 1000 and 1008 are final.
-    assert!(cloud.faults().strike(&id, Action::Close(1008)));
+    assert!(cloud.faults().inject(&id, Action::Close(1008)));
     assert_eq!(client.next().await, Seen::Closed(1008));
     assert_eq!(client.reattach().await, Err(403));
     assert_eq!(only(&cloud).state, SessionState::Terminated);
@@ -88,8 +88,8 @@ async fn cut_at_once_and_in_a_while() {
 #[tokio::test]
 async fn what_was_said_before_a_close_comes_before_it() {
     let (cloud, mut client) = echoing(quick()).await;
-    cloud.faults().strike(&client.started.id, Action::status(8, "by hand"));
-    cloud.faults().strike(&client.started.id, Action::Close(1012));
+    cloud.faults().inject(&client.started.id, Action::status(8, "by hand"));
+    cloud.faults().inject(&client.started.id, Action::Close(1012));
     assert_eq!(client.status().await, b"\x08by hand");
     assert_eq!(client.next().await, Seen::Closed(1012));
 }
@@ -162,7 +162,7 @@ async fn packets_that_vanish_leave_the_connection_up() {
     let mut stale = Resuming::open(&cloud, "i-a", 22).await;
     client.input(b"1").await;
     client.output(1).await;
-    assert!(cloud.faults().strike(&client.started.id, Action::Vanish));
+    assert!(cloud.faults().inject(&client.started.id, Action::Vanish));
     session(&cloud, |s| s.faults_struck == 1).await;
     client.input(b"2").await;
     client.ws.send(Message::Ping("x".into())).await.unwrap();
@@ -189,18 +189,19 @@ async fn packets_that_vanish_leave_the_connection_up() {
 
 #[tokio::test]
 async fn frames_that_do_not_come_as_they_were_sent() {
-    let every = |mangle| FrameFault::to_client(Which::Every(7), mangle);
-    let random = |mangle| FrameFault::to_agent(Which::Share { per_mille: 50, seed: 7 }, mangle);
-    for mangle in [Mangle::Duplicate, Mangle::Swap, Mangle::Lose] {
-        let delay = FrameFault::to_client(Which::Nth(5), Mangle::Delay(Duration::from_millis(5)));
+    let every = |corrupt| FrameFault::to_client(Which::Every(7), corrupt);
+    let random = |corrupt| FrameFault::to_agent(Which::Share { per_mille: 50, seed: 7 }, corrupt);
+    for corrupt in [Corruption::Duplicate, Corruption::Swap, Corruption::Lose] {
+        let delay =
+            FrameFault::to_client(Which::Nth(5), Corruption::Delay(Duration::from_millis(5)));
         let instance = quick()
-            .frame_fault(every(mangle.clone()))
-            .frame_fault(random(mangle.clone()))
+            .frame_fault(every(corrupt.clone()))
+            .frame_fault(random(corrupt.clone()))
             .frame_fault(delay);
         let (_, record) = survives(instance, 500_000).await;
-        assert!(record.mangled_frames > 20, "{mangle:?}: {}", record.mangled_frames);
-        match mangle {
-            Mangle::Duplicate => assert!(record.duplicate_inputs > 5 && record.input_gaps == 0),
+        assert!(record.corrupted_frames > 20, "{corrupt:?}: {}", record.corrupted_frames);
+        match corrupt {
+            Corruption::Duplicate => assert!(record.duplicate_inputs > 5 && record.input_gaps == 0),
             _ => assert!(record.input_gaps > 0 && !record.agent_syncs.is_empty()),
         }
     }
@@ -208,19 +209,19 @@ async fn frames_that_do_not_come_as_they_were_sent() {
 
 #[tokio::test]
 async fn frames_that_come_damaged() {
-    for mangle in [Mangle::Truncate(20), Mangle::Flip(4), Mangle::WrongLength(1)] {
-        let fault = FrameFault::to_client(Which::Nth(1), mangle.clone());
+    for corrupt in [Corruption::Truncate(20), Corruption::Flip(4), Corruption::WrongLength(1)] {
+        let fault = FrameFault::to_client(Which::Nth(1), corrupt.clone());
         let (_cloud, mut client) = echoing(quick().frame_fault(fault)).await;
         client.input(b"once").await;
         let seen = client.next().await;
-        assert!(matches!(seen, Seen::Malformed(_)), "{mangle:?}: {seen:?}");
+        assert!(matches!(seen, Seen::Malformed(_)), "{corrupt:?}: {seen:?}");
         client.input(b"more").await;
         assert_eq!(client.frame().await.output, 2);
         client.sync().await;
         assert_eq!(client.output(1).await, b"once");
         assert_eq!(client.output(2).await, b"more");
 
-        let fault = FrameFault::to_agent(Which::Nth(2), mangle);
+        let fault = FrameFault::to_agent(Which::Nth(2), corrupt);
         let (cloud, mut client) = echoing(quick().frame_fault(fault)).await;
         client.input(b"once").await;
         client.output(1).await;
@@ -229,29 +230,29 @@ async fn frames_that_come_damaged() {
         assert_eq!(only(&cloud).violations, [""; 0], "that was not the client's doing");
     }
     // A frame is swapped with the next one of its type, and comes late if there is none.
-    let swap = FrameFault::to_client(Which::Nth(1), Mangle::Swap);
+    let swap = FrameFault::to_client(Which::Nth(1), Corruption::Swap);
     let (_cloud, mut client) = echoing(quick().frame_fault(swap)).await;
     client.input(b"only").await;
     assert_eq!(client.output(1).await, b"only");
     // A Sync may be lost like anything else.
-    let lose = FrameFault::to_agent(Which::Nth(1), Mangle::Lose).of_type(SYNC);
+    let lose = FrameFault::to_agent(Which::Nth(1), Corruption::Lose).of_type(SYNC);
     let (cloud, mut client) = echoing(quick().frame_fault(lose.times(1))).await;
     client.sync().await;
     client.sync().await;
     let record = session(&cloud, |s| s.sync_frames == 2).await;
-    assert_eq!(record.mangled_frames, 1);
+    assert_eq!(record.corrupted_frames, 1);
 }
 
 #[tokio::test]
 async fn frames_of_1_01_may_be_struck_as_well() {
-    let fault = |nth, mangle| FrameFault::to_client(Which::Nth(nth), mangle);
+    let fault = |nth, corrupt| FrameFault::to_client(Which::Nth(nth), corrupt);
     let instance = Instance::new("i-a")
         .agent(Agent::d().quick())
         .pace(Pace::off())
-        .frame_fault(fault(1, Mangle::Duplicate))
-        .frame_fault(fault(2, Mangle::Lose))
-        .frame_fault(fault(3, Mangle::Swap))
-        .frame_fault(FrameFault::to_agent(Which::Nth(5), Mangle::Duplicate));
+        .frame_fault(fault(1, Corruption::Duplicate))
+        .frame_fault(fault(2, Corruption::Lose))
+        .frame_fault(fault(3, Corruption::Swap))
+        .frame_fault(FrameFault::to_agent(Which::Nth(5), Corruption::Duplicate));
     let cloud = cloud_with(instance.target(22, echo().await)).await;
     let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
     client.opened().await;
@@ -260,7 +261,7 @@ async fn frames_of_1_01_may_be_struck_as_well() {
         // One after the other, so that each is a frame of its own.
         let frames = session(&cloud, |s| s.forwarded_bytes >= number).await;
         assert!(frames.output_frames <= number + 1);
-        let numbered = session(&cloud, |s| s.output_frames + s.mangled_frames > number).await;
+        let numbered = session(&cloud, |s| s.output_frames + s.corrupted_frames > number).await;
         assert_eq!(numbered.violations, [""; 0]);
     }
     let mut all = Vec::new();
@@ -281,7 +282,7 @@ async fn an_agent_that_is_mistaken() {
     // Acknowledges what was never sent.
     let (cloud, mut client) = echoing(quick()).await;
     let id = client.started.id.clone();
-    assert!(cloud.faults().strike(&id, Action::AckAhead(5)));
+    assert!(cloud.faults().inject(&id, Action::AckAhead(5)));
     session(&cloud, |s| s.faults_struck == 1).await;
     client.input(b"1").await;
     assert_eq!(client.frame().await.input, 6);
@@ -289,7 +290,7 @@ async fn an_agent_that_is_mistaken() {
     client.have = 1;
     client.input(b"2").await;
     client.output(2).await;
-    assert!(cloud.faults().strike(&id, Action::AskFor(1)));
+    assert!(cloud.faults().inject(&id, Action::AskFor(1)));
     let sync = client.frame().await;
     assert_eq!((sync.kind, sync.input), (SYNC, 1));
 
@@ -362,7 +363,7 @@ async fn a_limit_is_told_again_on_another_socket() {
     let (cloud, mut client) = echoing(instance).await;
     let first = client.status().await;
     assert_eq!(first, [7, 0x7a, 0x12, 0]);
-    cloud.faults().strike(&client.started.id, Action::Cut);
+    cloud.faults().inject(&client.started.id, Action::Cut);
     assert_eq!(client.next().await, Seen::Broken);
     session(&cloud, |s| s.live == 0).await;
     assert!(cloud.set_limit("i-a", 16_000));

@@ -28,7 +28,7 @@ pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
         Kind::RoleNotFound | Kind::OidcTokenRefused | Kind::RoleSettingInvalid => {
             role(kind, refusal, call)
         }
-        kind if kind.is_passing() => passing(kind),
+        kind if kind.is_transient() => transient(kind),
         kind => session(kind, refusal, call),
     };
     Advice {
@@ -319,7 +319,7 @@ pub(crate) fn apart(local: SystemTime, service: SystemTime) -> (Duration, &'stat
     }
 }
 
-fn passing(kind: Kind) -> Words {
+fn transient(kind: Kind) -> Words {
     let (reason, why, fix) = match kind {
         Kind::Throttled => (
             "too many calls",

@@ -219,7 +219,7 @@ fn every_code_has_words_of_its_own() {
     for (code, exit_code, is_tried_again) in CODES {
         let kind = Kind::of_code(code);
         assert_ne!(kind, Kind::OtherCode, "{code}");
-        assert_eq!((kind.exit_code(), kind.is_passing()), (exit_code, is_tried_again), "{code}");
+        assert_eq!((kind.exit_code(), kind.is_transient()), (exit_code, is_tried_again), "{code}");
         let (what, why, fix) = words(&refusal(code));
         assert!(what.contains(code) && !why.is_empty() && !fix.is_empty(), "{what}\n{why}\n{fix}");
         assert_ne!(what.replace(code, "Brand.New"), generic.0, "{code}");

@@ -253,7 +253,7 @@ impl Client {
         let mut late = Arc::new(Notify::new());
         let mut tries = 0;
         let mut next_try = Some(Instant::now());
-        let mut maybe_obeyed = false;
+        let mut maybe_applied = false;
         // Why the try before failed, and what is said once nothing runs any more.
         let mut last: Option<transport::Failure> = None;
         let mut given_up: Option<Error> = None;
@@ -275,7 +275,7 @@ impl Client {
                     let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
                         return Err(fail(failure, tries));
                     };
-                    maybe_obeyed |= may_have_been_obeyed(&failure.0);
+                    maybe_applied |= may_have_been_applied(&failure.0);
                     if number == tries {
                         next_try = None;
                         match self.pause(tries, asked_pause, deadline) {
@@ -298,7 +298,7 @@ impl Client {
                         return Err(error);
                     }
                 }
-                () = &mut *unwanted, if next_try.is_some() && !maybe_obeyed => {
+                () = &mut *unwanted, if next_try.is_some() && !maybe_applied => {
                     let stopped = || (Problem::Credentials(Arc::new(credentials::Error::Stopped)), None);
                     return Err(fail(last.unwrap_or_else(stopped), tries));
                 }
@@ -308,7 +308,7 @@ impl Client {
                     if call.idempotent
                         && let Ok(pause) = self.pause(tries, Duration::ZERO, deadline)
                     {
-                        maybe_obeyed = true;
+                        maybe_applied = true;
                         next_try = Some(Instant::now() + pause);
                     }
                 }
@@ -408,7 +408,7 @@ impl Client {
 fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
     match problem {
         Problem::Refused(refusal) => Kind::of_code(&refusal.code)
-            .is_passing()
+            .is_transient()
             .then(|| refusal.retry_after.unwrap_or_default()),
         Problem::Network(problem) => problem.is_worth_a_retry(idempotent).then_some(Duration::ZERO),
         Problem::Answer(_)
@@ -420,7 +420,7 @@ fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
 }
 
 /// Whether a try that failed may have done its work.
-fn may_have_been_obeyed(problem: &Problem) -> bool {
+fn may_have_been_applied(problem: &Problem) -> bool {
     match problem {
         Problem::Refused(refusal) => Kind::of_code(&refusal.code) != Kind::Throttled,
         Problem::Network(problem) => !problem.is_worth_a_retry(false),

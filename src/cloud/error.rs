@@ -2,8 +2,8 @@
 
 use super::advice::{self, Advice};
 use super::answer::Refusal;
+use super::check_reachable::ClockReading;
 use super::client::Config;
-use super::knock::Times;
 use super::transport::Problem;
 use crate::credentials::{Credentials, Source};
 use crate::explain::{ExitCode, Explain};
@@ -158,7 +158,7 @@ impl Kind {
     }
 
     /// Whether the same call may succeed a moment later.
-    pub fn is_passing(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Throttled
@@ -322,10 +322,10 @@ impl Error {
     }
 
     /// What the clocks said when the API refused.
-    pub fn times(&self) -> Option<Times> {
+    pub fn times(&self) -> Option<ClockReading> {
         match &self.inner.problem {
             Problem::Refused(refusal) => {
-                Some(Times { local: refusal.local_time, service: refusal.service_time })
+                Some(ClockReading { local: refusal.local_time, service: refusal.service_time })
             }
             _ => None,
         }
@@ -446,7 +446,7 @@ mod tests {
         ] {
             assert_eq!(Kind::of_code(code), kind, "{code}");
             assert_eq!(kind.exit_code() as u8, exit, "{code}");
-            assert_eq!(kind.is_passing(), exit == 7, "{code}");
+            assert_eq!(kind.is_transient(), exit == 7, "{code}");
         }
     }
 }

@@ -82,7 +82,7 @@ impl Client {
             sleep_until(next).await;
             let result = match timeout_at(deadline, self.invocation_result(invocation)).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(error)) if error.kind().is_passing() || error.kind() == Kind::Network => {
+                Ok(Err(error)) if error.kind().is_transient() || error.kind() == Kind::Network => {
                     debug!("asking for a result goes on although it failed: {error}");
                     busy = Some(error);
                     continue;

@@ -11,6 +11,7 @@
 
 pub(crate) mod advice;
 mod answer;
+mod check_reachable;
 mod client;
 mod command;
 mod ecs;
@@ -20,7 +21,6 @@ mod fleet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod invocation;
-mod knock;
 mod network;
 pub(crate) mod policy;
 mod pool;
@@ -35,6 +35,7 @@ mod transport;
 mod wire;
 
 pub use answer::AnswerError;
+pub use check_reachable::ClockReading;
 pub use client::{Client, Config, Named};
 pub use command::{Invocation, InvocationResult, InvocationStatus};
 pub(crate) use ecs::UPDATE_AGENT;
@@ -46,7 +47,6 @@ pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
 pub use error::{Error, Kind};
 pub use fleet::{Instance, InstanceFilter, InstancePage};
 pub use invocation::InvocationError;
-pub use knock::Times;
 pub use network::NetworkError;
 pub use probe::Verdict;
 pub use sign::SignatureVersion;

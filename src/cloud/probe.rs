@@ -8,7 +8,7 @@ pub enum Verdict {
     /// The credentials are good, and the call was allowed.
     Good,
     /// The credentials are good; but they may not make this call, or it was refused for what it asked.
-    GoodBut,
+    ValidButDenied,
     /// The service does not take the credentials, or finds the clock wrong.
     Refused,
     /// Nobody knows: the service could not be reached, or is not well.
@@ -34,7 +34,7 @@ impl Error {
             Kind::ClockWrong | Kind::TimestampFormat => Verdict::Refused,
             // These come only after the service has looked at who is asking.
             Kind::PermissionMissing | Kind::RegionNotFound | Kind::RegionNotSupported => {
-                Verdict::GoodBut
+                Verdict::ValidButDenied
             }
             _ => Verdict::Unknown,
         }

@@ -14,7 +14,7 @@ use super::Cloud;
 use crate::cache::{Cache, DAY};
 use crate::explain::Explain as _;
 use crate::proto::generation::{AgentVersion, Generation};
-use crate::tunnel::wire::AgentLookUp;
+use crate::tunnel::connection::AgentLookUp;
 
 /// After so long a version that could not be found out is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(300);

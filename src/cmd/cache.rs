@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::{Done, Mistake, Result, home, print};
+use super::{Done, Result, UsageError, home, print};
 use crate::cache::Cache;
 use crate::cli::{self, CacheAction, Global};
 use crate::explain::ExitCode;
@@ -11,7 +11,7 @@ use crate::logging;
 /// Runs the command.
 pub(super) fn run(global: &Global, args: &cli::Cache) -> Result<Done> {
     let cache = Cache::of_user(&|name| env::var_os(name), home().as_deref());
-    let wrong = |what, remedy: &str| Mistake {
+    let wrong = |what, remedy: &str| UsageError {
         what,
         remedy: remedy.to_owned(),
         exit_code: ExitCode::Failed,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::look::{Seen, look};
+use super::diagnose::{Diagnosis, diagnose};
 use crate::cloud::{self, Client, Invocation, InvocationError, InvocationResult};
 use crate::explain::{ExitCode, Explain};
 use crate::tunnel::error::Finding;
@@ -166,7 +166,7 @@ pub(super) async fn done(
 /// # Errors
 /// With what hinders the instance, as far as that can be seen, in the words of `step` where the
 /// work itself has not told.
-pub(super) async fn watched<T>(
+pub(super) async fn run_while_agent_online<T>(
     client: &Client,
     instance: &str,
     step: Step,
@@ -180,13 +180,13 @@ pub(super) async fn watched<T>(
             Ok(value) => return Ok(value),
             Err(error) => error,
         },
-        cause = hindrance(client, instance, is_known) => {
+        cause = agent_problem(client, instance, is_known) => {
             return Err(failed(step, cause));
         }
     };
     let seen = match error.is_vague() {
-        true => look(client, instance).await,
-        false => Seen::default(),
+        true => diagnose(client, instance).await,
+        false => Diagnosis::default(),
     };
     if seen.is_windows {
         debug!("it would have been: {error}");
@@ -196,7 +196,7 @@ pub(super) async fn watched<T>(
 }
 
 /// Returns when there is a reason not to wait for an instance any longer.
-async fn hindrance(client: &Client, instance: &str, is_known: bool) -> Cause {
+async fn agent_problem(client: &Client, instance: &str, is_known: bool) -> Cause {
     if is_known {
         sleep(LOOK_AFTER).await;
     }

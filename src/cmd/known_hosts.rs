@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::command::{Step, TIMEOUT, done, watched};
+use super::command::{Step, TIMEOUT, done, run_while_agent_online};
 use super::target::{Finder, Found};
-use super::{Cloud, Done, Mistake, Result, cache, print};
+use super::{Cloud, Done, Result, UsageError, cache, print};
 use crate::cache::{Cache, DAY, Topic};
 use crate::cli::{self, Global};
 use crate::explain::{ExitCode, Explain, printable};
@@ -42,11 +42,11 @@ exit 0
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
-    let (words, port) = split(args.target.as_deref().unwrap_or_default(), args.port)?;
-    Finder::check(words)?;
-    let name = host_name(words, port)?;
+    let (input, port) = split(args.target.as_deref().unwrap_or_default(), args.port)?;
+    Finder::check(input)?;
+    let name = host_name(input, port)?;
     let cloud = Cloud::open(global)?;
-    let finder = Finder::new(&cloud, words, &args.look_up)?;
+    let finder = Finder::new(&cloud, input, &args.look_up)?;
     let keys = finder.with(async |found| keys(args, found).await).await?;
     // Whoever is gone has no use for them.
     for key in keys.iter().flatten() {
@@ -95,19 +95,19 @@ async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<Public
 ///
 /// # Errors
 /// When it would be a pattern, or something else altogether.
-fn host_name(words: &str, port: u16) -> Result<String> {
+fn host_name(input: &str, port: u16) -> Result<String> {
     let odd = |c: char| c.is_whitespace() || "*?!,#|@".contains(c);
-    if words.contains(odd) {
-        return Err(Mistake {
-            what: format!("{words:?} cannot be the name of a host in known_hosts"),
+    if input.contains(odd) {
+        return Err(UsageError {
+            what: format!("{input:?} cannot be the name of a host in known_hosts"),
             remedy: "give the instance's id, and put HostName before it in ssh_config".to_owned(),
             exit_code: ExitCode::Usage,
         }
         .into());
     }
     Ok(match port {
-        22 => words.to_owned(),
-        port => format!("[{words}]:{port}"),
+        22 => input.to_owned(),
+        port => format!("[{input}]:{port}"),
     })
 }
 
@@ -153,7 +153,7 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
         Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {
             Ok((instance, of_name))
         }
-        _ => Err(Mistake {
+        _ => Err(UsageError {
             what: format!("{target:?} has a port that is none, or another one than --port"),
             remedy: "write [i-…]:port with a port from 1 to 65535, and leave --port out".to_owned(),
             exit_code: ExitCode::Usage,
@@ -166,7 +166,7 @@ async fn ask(found: &Found) -> Result<Vec<PublicKey>> {
     let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
     let run = client.run_command(instance, SCRIPT, TIMEOUT);
     let work = done(client, instance, Step::HostKeys, began, run);
-    let (result, _) = watched(client, instance, Step::HostKeys, false, work).await?;
+    let (result, _) = run_while_agent_online(client, instance, Step::HostKeys, false, work).await?;
     let keys = PublicKey::host_keys(&result.output);
     if keys.is_empty() {
         let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -209,8 +209,8 @@ mod tests {
     fn a_name_is_no_pattern_and_no_more_than_a_name() {
         assert_eq!(host_name("web-1.cn-beijing.ecs", 22).ok().unwrap(), "web-1.cn-beijing.ecs");
         assert_eq!(host_name("数据库", 2200).ok().unwrap(), "[数据库]:2200");
-        for words in ["*", "web-?", "!web", "a,b", "a b", "#a", "@revoked", "|1|a"] {
-            assert!(host_name(words, 22).is_err(), "{words}");
+        for input in ["*", "web-?", "!web", "a,b", "a b", "#a", "@revoked", "|1|a"] {
+            assert!(host_name(input, 22).is_err(), "{input}");
         }
     }
 

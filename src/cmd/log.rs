@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Done, Mistake, Result, print};
+use super::{Done, Result, UsageError, print};
 use crate::cli;
 use crate::explain::{ExitCode, OpenFiles};
 use crate::logging::{Folder, LastFailure, Name};
@@ -43,8 +43,8 @@ pub(super) async fn run(args: &cli::Log) -> Result<Done> {
     Ok(Done::Normally)
 }
 
-fn nothing(what: String, remedy: &str) -> Mistake {
-    Mistake { what, remedy: remedy.to_owned(), exit_code: ExitCode::Failed }
+fn nothing(what: String, remedy: &str) -> UsageError {
+    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Failed }
 }
 
 /// Prints all of the newest day.
@@ -68,7 +68,7 @@ fn show(folder: &Folder) -> Result<()> {
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Mistake {
+fn unreadable(path: &Path, error: &io::Error) -> UsageError {
     let what = format!("the log {} cannot be read: {error}", path.display());
     nothing(what, "check who owns the file and its folder")
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
-use super::{Done, Mistake, Result, print};
+use super::{Done, Result, UsageError, print};
 use crate::cli::{self, Cli};
 use crate::explain::ExitCode;
 
@@ -70,8 +70,8 @@ fn edited(page: &str, name: &str) -> String {
         .replace(".br\n\n.br\n", ".sp\n")
 }
 
-fn not_written(path: &Path, error: &io::Error) -> Mistake {
-    Mistake {
+fn not_written(path: &Path, error: &io::Error) -> UsageError {
+    UsageError {
         what: format!("{} cannot be written: {error}", path.display()),
         remedy: "give --dir a folder that can be written to".to_owned(),
         exit_code: ExitCode::Failed,

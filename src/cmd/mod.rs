@@ -1,18 +1,17 @@
 //! One file a subcommand, and what they share: from the command line to a client of the API.
 
 mod agent;
-mod broken;
 mod cache;
 mod command;
 mod completions;
 mod configure;
+mod diagnose;
 mod doctor;
 mod forward;
 mod help;
 mod known_hosts;
 mod list;
 mod log;
-mod look;
 mod man;
 mod plan;
 mod policy;
@@ -21,6 +20,7 @@ mod queue;
 mod register;
 mod send_key;
 mod session;
+mod session_error;
 mod ssh_config;
 mod start;
 mod target;
@@ -46,7 +46,7 @@ use crate::net::Net;
 use crate::proxy::Proxies;
 use crate::shutdown::{Signal, Signals, outlive_file_limits};
 use crate::tls::Tls;
-use crate::tunnel::dial::Place;
+use crate::tunnel::dial::GatewayAddr;
 use crate::{event_loop, logging};
 
 /// Whatever went wrong, it can be explained.
@@ -89,7 +89,7 @@ pub fn run(cli: &Cli) -> u8 {
 fn start(cli: &Cli) -> Result<Done> {
     let global = &cli.global;
     let runtime = event_loop::start()
-        .map_err(|error| Plain(format!("cannot start the event loop: {error}")))?;
+        .map_err(|error| Message(format!("cannot start the event loop: {error}")))?;
     let done = runtime.block_on(async {
         outlive_file_limits();
         logging::init(cli)?;
@@ -120,7 +120,7 @@ fn start(cli: &Cli) -> Result<Done> {
 /// started: a program that credentials come from would go on.
 async fn until_signal(command: impl Future<Output = Result<Done>>) -> Result<Done> {
     let mut signals =
-        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+        Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     tokio::select! {
         done = command => done,
         signal = signals.next() => Ok(Done::By(signal)),
@@ -130,20 +130,20 @@ async fn until_signal(command: impl Future<Output = Result<Done>>) -> Result<Don
 /// An error that its one sentence says all about.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Plain(String);
+struct Message(String);
 
-impl Explain for Plain {}
+impl Explain for Message {}
 
 /// A mistake in what the user asked for, with the way to ask for it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-struct Mistake {
+struct UsageError {
     what: String,
     remedy: String,
     exit_code: ExitCode,
 }
 
-impl Explain for Mistake {
+impl Explain for UsageError {
     fn remedy(&self) -> Option<String> {
         Some(self.remedy.clone())
     }
@@ -159,7 +159,7 @@ struct Cloud {
     client: Client,
     net: Net,
     /// Where the last gateway was. All of a region's sessions have the same one.
-    gateway: Rc<RefCell<Option<Place>>>,
+    gateway: Rc<RefCell<Option<GatewayAddr>>>,
     endpoints: Endpoints,
 }
 
@@ -173,7 +173,7 @@ struct Endpoints {
 
 impl Endpoints {
     fn new(chosen: &Endpoint, region: &Region, kind: EndpointType) -> Self {
-        // An endpoint that is the region's own is of no use for another region.
+        // An endpoint that is the region's own is wrong for another region.
         let own = [EndpointType::Internet, EndpointType::Vpc];
         let is_own = own.iter().any(|kind| Endpoint::for_region(region, *kind) == *chosen);
         Self { explicit: (!is_own).then(|| chosen.clone()), kind }
@@ -198,16 +198,19 @@ impl Cloud {
         let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
         let resolved = resolve()?;
         let Some(region) = resolved.region else { return Err(no_region().into()) };
-        let region = Region::parse(&region.value).map_err(|error| SetTo::new(error, &region))?;
+        let region =
+            Region::parse(&region.value).map_err(|error| InvalidSetting::new(error, &region))?;
         let kind = match &resolved.endpoint_type {
-            Some(kind) => EndpointType::parse(&kind.value).map_err(|e| SetTo::new(e, kind))?,
+            Some(kind) => {
+                EndpointType::parse(&kind.value).map_err(|e| InvalidSetting::new(e, kind))?
+            }
             None => EndpointType::Internet,
         };
         let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
         let explicit = flag.or(resolved.endpoint).unwrap_or_default();
         let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
-            .map_err(|error| SetTo::new(error, &explicit))?;
+            .map_err(|error| InvalidSetting::new(error, &explicit))?;
         let endpoints = Endpoints::new(&endpoint, &region, kind);
         let tls = Tls::new(global.ca_file.as_deref())?;
         let net = Net { tls, proxies };
@@ -215,8 +218,8 @@ impl Cloud {
             Signature::V3 => SignatureVersion::V3,
             Signature::V1 => SignatureVersion::V1,
         };
-        info!("credentials are those of {}", resolved.recipe);
-        let provider = Provider::of(resolved.recipe, net.clone(), signature);
+        info!("credentials are those of {}", resolved.credential_source);
+        let provider = Provider::of(resolved.credential_source, net.clone(), signature);
         let mut config = Config::new(endpoint, region, provider, net.tls.clone());
         config.proxies = net.proxies.clone();
         config.signature = signature;
@@ -235,7 +238,7 @@ impl Cloud {
     /// What tells one account's instances of a region from others'.
     fn place(&self) -> [String; 3] {
         let config = self.client.config();
-        let account = config.credentials.recipe().account();
+        let account = config.credentials.credential_source().account();
         [config.endpoint.to_string(), config.region.to_string(), account]
     }
 
@@ -259,8 +262,8 @@ impl Cloud {
             _ => (global.profile.as_deref(), false),
         };
         let query = Query { ini_only, ..query(global, profile) };
-        let recipe = match credentials::resolve(&query) {
-            Ok(resolved) => resolved.recipe,
+        let credential_source = match credentials::resolve(&query) {
+            Ok(resolved) => resolved.credential_source,
             // Somebody may be in the middle of writing the file.
             Err(error) if config.credentials.holds() => {
                 debug!("the credentials that there are are used on: {error}");
@@ -268,10 +271,10 @@ impl Cloud {
             }
             Err(error) => return Err(error.into()),
         };
-        if recipe == *config.credentials.recipe() {
+        if credential_source == *config.credentials.credential_source() {
             return Ok(self.clone());
         }
-        let provider = Provider::of(recipe, self.net.clone(), config.signature);
+        let provider = Provider::of(credential_source, self.net.clone(), config.signature);
         Ok(Self { client: self.client.with_credentials(provider), ..self.clone() })
     }
 }
@@ -295,21 +298,21 @@ fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {
     }
 }
 
-/// A region or an endpoint that is of no use, and where it was set.
+/// A region or an endpoint that is invalid, and where it was set.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-struct SetTo {
+struct InvalidSetting {
     error: EndpointError,
     origin: String,
 }
 
-impl SetTo {
+impl InvalidSetting {
     fn new(error: EndpointError, setting: &Setting) -> Self {
         Self { error, origin: setting.origin.clone() }
     }
 }
 
-impl Explain for SetTo {
+impl Explain for InvalidSetting {
     fn why(&self) -> Option<String> {
         let origin = format!("it is that of {}", self.origin);
         Some(match self.error.why() {
@@ -334,8 +337,8 @@ fn endpoint_option(value: &str) -> String {
     if is_of_variable { variable.to_owned() } else { "--endpoint".to_owned() }
 }
 
-fn no_region() -> Mistake {
-    Mistake {
+fn no_region() -> UsageError {
+    UsageError {
         what: "no region is known".to_owned(),
         remedy: "give --region (such as cn-hangzhou), set ALIBABA_CLOUD_REGION_ID, or put \
                  region_id into the profile"

@@ -9,13 +9,13 @@ use futures_util::future::Shared;
 use super::agent::AgentVersions;
 use super::queue::Queue;
 use super::target::Found;
-use super::{Cloud, Mistake, Result};
+use super::{Cloud, Result, UsageError};
 use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
 use crate::explain::ExitCode;
 use crate::proto::session::{Config, Keepalive};
+use crate::tunnel::connection::AgentLookUp;
 use crate::tunnel::error::Target;
-use crate::tunnel::wire::AgentLookUp;
 
 /// The port on which the far side is known to speak first.
 const SSH: u16 = 22;
@@ -166,7 +166,7 @@ fn check(target: &Target) -> Result<()> {
     if let Some(host) = &target.remote_host
         && (host.is_empty() || host.len() > 128 || host.contains(odd))
     {
-        return Err(Mistake {
+        return Err(UsageError {
             what: format!("{host:?} is not a host"),
             remedy: "give --remote-host a name or an address of at most 128 characters, as the \
                      instance would use it"

@@ -16,12 +16,12 @@ use super::agent::AgentVersions;
 use super::plan::{Ask, Plan};
 use super::queue::Queue;
 use super::register::{FRESH, Registration, check_user};
-use super::session::{Carried, Witness};
-use super::start::{Starter, carry_started_by, do_started};
+use super::session::{SessionObserver, SessionOutcome};
+use super::start::{Starter, do_started, run_session_with_start_by};
 use super::target::{Finder, Found};
 use super::waiting::telling;
 use super::warning::Warning;
-use super::{Cloud, Done, Mistake, Plain, Result, cache, home, known_hosts};
+use super::{Cloud, Done, Message, Result, UsageError, cache, home, known_hosts};
 use crate::cli::{self, Global};
 use crate::cloud::TerminalSession;
 use crate::explain::{ExitCode, Explain};
@@ -41,11 +41,11 @@ const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
-    let words = args.target.as_deref().unwrap_or_default();
-    Finder::check(words)?;
+    let input = args.target.as_deref().unwrap_or_default();
+    Finder::check(input)?;
     check_send_key(args)?;
     let target = Target {
-        instance: words.to_owned(),
+        instance: input.to_owned(),
         name: None,
         remote_host: args.remote_host.clone(),
         port: args.port,
@@ -65,24 +65,24 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         None => None,
     };
     let signals = Signals::inherited()
-        .map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+        .map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
-        .map_err(|error| Plain(format!("cannot use stdin and stdout: {error}")))?;
+        .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = Cloud::open(global)?;
-    let asks = cloud.client.config().credentials.recipe().runs_a_program();
+    let asks = cloud.client.config().credentials.credential_source().runs_a_program();
     if !asks {
         terminal::leave();
     }
-    let finder = Finder::new(&cloud, words, &args.look_up)?;
+    let finder = Finder::new(&cloud, input, &args.look_up)?;
 
     let (gate, writer) = Gate::new(local.writer);
-    let look = Look::default();
-    let local = Endpoint::new(local.reader, writer.shown_to(look.shown_to()));
+    let tap = OutputTap::default();
+    let local = Endpoint::new(local.reader, writer.shown_to(tap.shown_to()));
     let starter = Starter::new(&args.start, tell);
     let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));
     let key = key.as_ref();
     let opened = Rc::clone(&is_open);
-    let mut run = Run { args, starter, plan, key, gate, look, signals, local, has_begun, opened };
+    let mut run = Run { args, starter, plan, key, gate, tap, signals, local, has_begun, opened };
     if asks {
         // The program may ask on the terminal, which is left afterwards.
         match run.unless_ended(cloud.client.obtain_credentials("StartTerminalSession")).await {
@@ -93,10 +93,10 @@ pub(super) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     }
     let tell_waiting = || {
         if !is_open.get() {
-            tell(&format!("waiting for a session to port {} of {words}", args.port));
+            tell(&format!("waiting for a session to port {} of {input}", args.port));
         }
     };
-    telling(tell_waiting, run.find_and_carry(&finder)).await
+    telling(tell_waiting, run.find_and_run(&finder)).await
 }
 
 /// The command at work.
@@ -106,7 +106,7 @@ struct Run<'a, R, W> {
     plan: Plan,
     key: Option<&'a PublicKey>,
     gate: Gate,
-    look: Look,
+    tap: OutputTap,
     signals: Signals,
     local: Endpoint<R, W>,
     /// Whether there was a session.
@@ -117,16 +117,16 @@ struct Run<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
     /// Finds the instance, and carries a session with it to its end.
-    async fn find_and_carry(&mut self, finder: &Finder) -> Result<Done> {
+    async fn find_and_run(&mut self, finder: &Finder) -> Result<Done> {
         let found = match self.unless_ended(finder.find()).await {
             Ok(found) => found?,
             Err(done) => return Ok(done),
         };
-        match self.carry(&found).await {
+        match self.run_session(&found).await {
             // What a session has taken from the local side is gone.
             Err(error) if error.is_unknown_instance() && !self.has_begun.get() => {
                 match self.unless_ended(finder.again(&found)).await {
-                    Ok(Ok(Some(found))) => self.carry(&found).await,
+                    Ok(Ok(Some(found))) => self.run_session(&found).await,
                     Ok(Ok(None)) => Err(error),
                     Ok(Err(error)) => Err(error),
                     Err(done) => Ok(done),
@@ -150,15 +150,15 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
     }
 
     /// Carries a session with an instance to its end.
-    async fn carry(&mut self, found: &Found) -> Result<Done> {
+    async fn run_session(&mut self, found: &Found) -> Result<Done> {
         let (args, cache) = (self.args, cache(&self.args.look_up));
         let plan = self.plan.to(found);
-        self.look.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
+        self.tap.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
         let starter = self.starter.as_ref();
-        let keeper = Keeper {
+        let output_gate = OutputGate {
             gate: &self.gate,
             is_final: Cell::new(starter.is_none()),
-            stays_shut: Cell::new(false),
+            registration_failed: Cell::new(false),
             started: Notify::new(),
             connected: Notify::new(),
             ready: Notify::new(),
@@ -195,7 +195,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     match register().await {
                         Err(error) if starter.is_some() && error.is_of_starting() => {
                             debug!("once the instance is up the key is registered: {error}");
-                            keeper.ready.notified().await;
+                            output_gate.ready.notified().await;
                             register().await?;
                         }
                         registered => drop(registered?),
@@ -205,17 +205,17 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 if let Some(registration) = registration
                     && let Err(error) = register(registration).await
                 {
-                    keeper.stays_shut.set(true);
+                    output_gate.registration_failed.set(true);
                     failed.set(Some(error));
                     if is_opening.get() {
                         // A session that is being started can only be ended once it is known.
-                        let _ = timeout(STARTED_WITHIN, keeper.started.notified()).await;
+                        let _ = timeout(STARTED_WITHIN, output_gate.started.notified()).await;
                     }
                     return;
                 }
                 let registered = Instant::now();
                 // The instance may be gone, and the next one not have the key yet.
-                keeper.connected.notified().await;
+                output_gate.connected.notified().await;
                 // A session that had to wait for a place may come later than the key is good for.
                 let is_good = |key: &Registration<'_>| match was_fresh {
                     true => key.is_fresh(),
@@ -226,11 +226,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     && !is_good(key)
                     && let Err(error) = key.register(false, || ()).await
                 {
-                    keeper.stays_shut.set(true);
+                    output_gate.registration_failed.set(true);
                     failed.set(Some(error.into()));
                     return;
                 }
-                keeper.gate.open();
+                output_gate.gate.open();
                 std::future::pending().await
             };
             tokio::select! {
@@ -250,12 +250,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 () = self.local.writer.closed() => return Ok(Done::Normally),
             }
         }
-        let carried = match is_opening.get() {
+        let outcome = match is_opening.get() {
             true => {
                 let local = &mut self.local;
-                carry_started_by(starter, &up_by, found, &plan, local, stop, &keeper).await
+                run_session_with_start_by(starter, &up_by, found, &plan, local, stop, &output_gate)
+                    .await
             }
-            false => Ok(Carried::Stopped),
+            false => Ok(SessionOutcome::Stopped),
         };
         if let Some(signal) = ended_by.get() {
             return Ok(Done::By(signal));
@@ -263,7 +264,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         if let Some(error) = failed.take() {
             return Err(error);
         }
-        if let Carried::Ended(outcome) = carried? {
+        if let SessionOutcome::Ended(outcome) = outcome? {
             ended(&plan.target, outcome)?;
         }
         Ok(Done::Normally)
@@ -287,20 +288,20 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
 
 /// Looks at what is delivered, once it is known of whom it comes.
 #[derive(Clone, Default)]
-struct Look(Rc<RefCell<Option<Eye>>>);
+struct OutputTap(Rc<RefCell<Option<Tap>>>);
 
-type Eye = Box<dyn FnMut(&[u8])>;
+type Tap = Box<dyn FnMut(&[u8])>;
 
-impl Look {
-    fn set(&self, look: impl FnMut(&[u8]) + 'static) {
-        self.0.replace(Some(Box::new(look)));
+impl OutputTap {
+    fn set(&self, tap: impl FnMut(&[u8]) + 'static) {
+        self.0.replace(Some(Box::new(tap)));
     }
 
     fn shown_to(&self) -> impl FnMut(&[u8]) + use<> {
-        let look = self.clone();
+        let tap = self.clone();
         move |bytes| {
-            if let Some(look) = &mut *look.0.borrow_mut() {
-                look(bytes);
+            if let Some(tap) = &mut *tap.0.borrow_mut() {
+                tap(bytes);
             }
         }
     }
@@ -325,7 +326,7 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
         _ => return Ok(()),
     };
     let given = args.send_key.clone().flatten().unwrap_or_default();
-    Err(Mistake {
+    Err(UsageError {
         what: format!("--send-key takes {given:?} for the file of a public key"),
         remedy: remedy.to_owned(),
         exit_code: ExitCode::Usage,
@@ -336,11 +337,11 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
 /// ssh tells its user what there is to tell. The gate opens once the key is registered, so that
 /// authentication finds it, or once there is nobody left to authenticate with. It stays shut if the
 /// key cannot be registered: no password is asked for in place of it.
-struct Keeper<'a> {
+struct OutputGate<'a> {
     gate: &'a Gate,
     /// Whether there is no other session after this one: the instance need not be started first.
     is_final: Cell<bool>,
-    stays_shut: Cell<bool>,
+    registration_failed: Cell<bool>,
     started: Notify,
     connected: Notify,
     ready: Notify,
@@ -349,7 +350,7 @@ struct Keeper<'a> {
     target: &'a Target,
 }
 
-impl Observer for Keeper<'_> {
+impl Observer for OutputGate<'_> {
     fn ready(&self) {
         self.is_final.set(true);
         self.opened.set(true);
@@ -361,13 +362,13 @@ impl Observer for Keeper<'_> {
     }
 
     fn ended(&self) {
-        if self.is_final.get() && !self.stays_shut.get() {
+        if self.is_final.get() && !self.registration_failed.get() {
             self.gate.open();
         }
     }
 }
 
-impl Witness for Keeper<'_> {
+impl SessionObserver for OutputGate<'_> {
     fn started(&self, _: &TerminalSession) {
         self.has_begun.set(true);
         self.started.notify_one();

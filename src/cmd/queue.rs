@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
 use super::Cloud;
-use super::broken::Broken;
 use super::plan::{Plan, random};
-use super::session::{Carried, Witness, carry_only};
+use super::session::{SessionObserver, SessionOutcome, run_session_once};
+use super::session_error::SessionError;
 use crate::tunnel::driver::Observer;
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
@@ -157,24 +157,24 @@ impl Pause {
     }
 }
 
-/// Carries a session as [`carry_only`] does. Where a quota is full it waits for a place, if the plan
+/// Carries a session as [`run_session_once`] does. Where a quota is full it waits for a place, if the plan
 /// has a queue. Nothing is read from the local side before there is one.
 ///
 /// # Errors
-/// As [`carry_only`]; when no place comes free in time, [`Broken::Waited`].
-pub(super) async fn carry_queued<R, W>(
+/// As [`run_session_once`]; when no place comes free in time, [`SessionError::Waited`].
+pub(super) async fn run_session_queued<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     mut stop: Pin<&mut impl FusedFuture<Output = ()>>,
-    observer: &impl Witness,
-) -> std::result::Result<Carried, Broken>
+    observer: &impl SessionObserver,
+) -> std::result::Result<SessionOutcome, SessionError>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
     let Some(queue) = plan.queue() else {
-        return carry_only(cloud, plan, local, stop, observer).await;
+        return run_session_once(cloud, plan, local, stop, observer).await;
     };
     let first = Cell::new(None);
     let watch = Watch { observer, queue, first: &first, is_closed: Cell::new(false) };
@@ -182,7 +182,7 @@ where
     let began = Instant::now();
     let deadline = began + queue.within;
     let mut pause = Pause(FIRST_PAUSE);
-    let mut refused: Option<Broken> = None;
+    let mut refused: Option<SessionError> = None;
     let mut wants_place = None;
     // Those that wait already go first.
     let mut waits = may_wait() && queue.is_occupied();
@@ -192,21 +192,21 @@ where
             let turn = timeout_at(deadline, queue.turn(&first, &mut pause));
             let left = tokio::select! {
                 turn = turn => turn.is_err() && first.take().is_none(),
-                () = stop.as_mut() => return Ok(Carried::Stopped),
-                () = left(plan, local) => return Ok(Carried::Stopped),
+                () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
+                () = left(plan, local) => return Ok(SessionOutcome::Stopped),
             };
             if left && let Some(error) = refused {
                 return Err(waited(error, began.elapsed()));
             }
         }
-        let carried = carry_only(cloud, plan, local, stop.as_mut(), &watch).await;
-        let error = match carried {
+        let outcome = run_session_once(cloud, plan, local, stop.as_mut(), &watch).await;
+        let error = match outcome {
             // One that waits may be told to ask less often.
             Err(error) if error.is_quota() || waits && error.is_throttled() => error,
-            carried => return carried,
+            outcome => return outcome,
         };
         if stop.is_terminated() {
-            return Ok(Carried::Stopped);
+            return Ok(SessionOutcome::Stopped);
         }
         if !may_wait() {
             return Err(error);
@@ -229,8 +229,8 @@ async fn left<R, W: LocalWrite>(plan: &Plan, local: &mut Endpoint<R, W>) {
     }
 }
 
-fn waited(error: Broken, waited: Duration) -> Broken {
-    Broken::Waited { error: Box::new(error), waited }
+fn waited(error: SessionError, waited: Duration) -> SessionError {
+    SessionError::Waited { error: Box::new(error), waited }
 }
 
 /// An observer that also tells the queue how its session comes on.
@@ -255,8 +255,8 @@ impl<O: Observer> Observer for Watch<'_, '_, O> {
     }
 }
 
-impl<O: Witness> Witness for Watch<'_, '_, O> {
-    fn next_witness(&self) -> Option<&dyn Witness> {
+impl<O: SessionObserver> SessionObserver for Watch<'_, '_, O> {
+    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
         Some(self.observer)
     }
 
@@ -267,13 +267,13 @@ impl<O: Witness> Witness for Watch<'_, '_, O> {
         self.observer.connected();
     }
 
-    fn given_back(&self) {
+    fn released(&self) {
         // One that was never connected has taken no place.
         if self.is_closed.take() {
             self.queue.ending.set(self.queue.ending.get().saturating_sub(1));
             self.queue.ended_at.set(Some(Instant::now()));
             self.queue.ended.notify_one();
         }
-        self.observer.given_back();
+        self.observer.released();
     }
 }

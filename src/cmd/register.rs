@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::command::{Failed, INSTALL, Step, TIMEOUT, done, watched};
-use super::{Cloud, Mistake, Result};
+use super::command::{Failed, INSTALL, Step, TIMEOUT, done, run_while_agent_online};
+use super::{Cloud, Result, UsageError};
 use crate::cache::{Cache, DAY, Topic};
 use crate::cloud::InvocationError;
 use crate::explain::ExitCode;
@@ -110,14 +110,15 @@ impl Registration<'_> {
             since = SystemTime::now();
             send().await
         };
-        let request_id = match watched(client, instance, Step::SendKey, is_known, both).await {
-            Ok(done) => done,
-            Err(error) => {
-                // What was known may be what is wrong.
-                self.cache.forget(&plugin);
-                return Err(error);
-            }
-        };
+        let request_id =
+            match run_while_agent_online(client, instance, Step::SendKey, is_known, both).await {
+                Ok(done) => done,
+                Err(error) => {
+                    // What was known may be what is wrong.
+                    self.cache.forget(&plugin);
+                    return Err(error);
+                }
+            };
         self.cache.put(&self.of_key(), &(), since);
         let label = client.label(instance);
         info!("the key {} is registered for {} on {label}", key.fingerprint(), self.user);
@@ -167,7 +168,7 @@ pub(super) fn check_user(name: &str) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Mistake {
+    Err(UsageError {
         what: format!("{name:?} is not the name of a user"),
         remedy: "give a user of the instance: up to 32 letters, digits, '.', '_' and '-'"
             .to_owned(),

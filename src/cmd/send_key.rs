@@ -14,13 +14,13 @@ use crate::public_key;
 
 /// Runs the command: everything that can be wrong here is found before anything is sent.
 pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
-    let words = args.target.as_deref().unwrap_or_default();
-    Finder::check(words)?;
+    let input = args.target.as_deref().unwrap_or_default();
+    Finder::check(input)?;
     check_user(&args.user_name)?;
     let loaded = public_key::load(args.public_key.as_deref(), home().as_deref())?;
     let cloud = Cloud::open(global)?;
     let (cache, user, key) = (cache(&args.look_up), &args.user_name, &loaded.key);
-    let finder = Finder::new(&cloud, words, &args.look_up)?;
+    let finder = Finder::new(&cloud, input, &args.look_up)?;
     let register = async |found: &Found| {
         let (cloud, instance) = (&found.cloud, found.id.as_str());
         let registration = Registration { cloud, cache: &cache, instance, user, key };
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
             key.algorithm(),
         ))?;
         if let Some(private) = loaded.path.as_deref().and_then(private_half) {
-            let host = Some(words).filter(|words| is_plain(words));
+            let host = Some(input).filter(|input| is_plain(input));
             let host = host.unwrap_or(&found.id);
             print(&format_args!("now: ssh -i {private} {user}@{host}"))?;
         }

@@ -14,18 +14,18 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::Cloud;
-use super::broken::Broken;
-use super::look::look_for_session;
+use super::diagnose::diagnose_session;
 use super::plan::{END_WITHIN, Plan};
-use super::queue::carry_queued;
+use super::queue::run_session_queued;
+use super::session_error::SessionError;
 use crate::cloud::{self, Client, TerminalSession};
 use crate::proto::session::{End, Failure, RemoteEnd, Session};
-use crate::tunnel::dial::{DialError, Line, connect, dial, redial};
+use crate::tunnel::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
+use crate::tunnel::dial::{DialError, GatewayTransport, connect, dial, redial};
 use crate::tunnel::driver::{Observer, Outcome, splice};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
-use crate::tunnel::error::{NotDialled, SessionError};
-use crate::tunnel::hidden::Hidden;
-use crate::tunnel::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
+use crate::tunnel::error::{NotDialled, SessionFailure};
+use crate::tunnel::redactor::Redactor;
 
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
@@ -34,42 +34,42 @@ const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
 /// How long the close of a WebSocket may take, at most, before that call.
 const CLOSED_WITHIN: Duration = Duration::from_millis(600);
 /// An observer that is also told which session it is.
-pub(super) trait Witness: Observer {
+pub(super) trait SessionObserver: Observer {
     /// The one that is told what this one does not take for itself; see [`Observer::next`].
-    fn next_witness(&self) -> Option<&dyn Witness> {
+    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
         None
     }
 
     /// The API has started the session.
     fn started(&self, session: &TerminalSession) {
-        if let Some(next) = self.next_witness() {
+        if let Some(next) = self.next_session_observer() {
             next.started(session);
         }
     }
 
     /// Whether it waits for a place where a quota is full.
     fn may_wait(&self) -> bool {
-        self.next_witness().is_none_or(|next| next.may_wait())
+        self.next_session_observer().is_none_or(|next| next.may_wait())
     }
 
     /// The gateway has accepted it.
     fn connected(&self) {
-        if let Some(next) = self.next_witness() {
+        if let Some(next) = self.next_session_observer() {
             next.connected();
         }
     }
 
     /// The API has ended it, or did not answer in time.
-    fn given_back(&self) {
-        if let Some(next) = self.next_witness() {
-            next.given_back();
+    fn released(&self) {
+        if let Some(next) = self.next_session_observer() {
+            next.released();
         }
     }
 }
 
 /// How a session that did not fail went.
 #[derive(Debug)]
-pub(super) enum Carried {
+pub(super) enum SessionOutcome {
     /// It was open, and has ended.
     Ended(Outcome),
     /// It was stopped before it was open, or nobody was left to use it.
@@ -84,50 +84,50 @@ pub(super) enum Carried {
 /// # Errors
 /// When no session can be started or dialled, and when it fails. A session that did not open is
 /// looked into, for 3 seconds at most.
-pub(super) async fn carry<R, W>(
+pub(super) async fn run_session<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-    observer: &impl Witness,
-) -> std::result::Result<Carried, Broken>
+    observer: &impl SessionObserver,
+) -> std::result::Result<SessionOutcome, SessionError>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
     let mut stop = std::pin::pin!(stop.fuse());
-    let carried = carry_queued(cloud, plan, local, stop.as_mut(), observer).await;
+    let outcome = run_session_queued(cloud, plan, local, stop.as_mut(), observer).await;
     if let (
-        Ok(Carried::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
+        Ok(SessionOutcome::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
         Some((agents, _)),
-    ) = (&carried, &plan.agents)
+    ) = (&outcome, &plan.agents)
     {
         agents.warn_of_idle_end(cloud, &plan.target.instance);
     }
-    let mut broken = match carried {
-        Err(broken) if broken.is_unexplained() => broken,
-        carried => return carried,
+    let mut session_error = match outcome {
+        Err(session_error) if session_error.is_unexplained() => session_error,
+        outcome => return outcome,
     };
     tokio::select! {
-        seen = look_for_session(&cloud.client, &plan.target.instance) => broken.explain(seen),
+        seen = diagnose_session(&cloud.client, &plan.target.instance) => session_error.explain(seen),
         () = stop => {}
         // Nobody is left who wants to know.
         () = local.writer.closed() => {}
     }
-    Err(broken)
+    Err(session_error)
 }
 
 /// The same without a look into what has failed, and without waiting for a place.
 ///
 /// # Errors
-/// As [`carry`].
-pub(super) async fn carry_only<R, W>(
+/// As [`run_session`].
+pub(super) async fn run_session_once<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-    observer: &impl Witness,
-) -> std::result::Result<Carried, Broken>
+    observer: &impl SessionObserver,
+) -> std::result::Result<SessionOutcome, SessionError>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
@@ -156,7 +156,7 @@ where
         };
         session.map(|session| (session, early))
     };
-    let Some((session, early)) = started else { return Ok(Carried::Stopped) };
+    let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
     let line = async {
         // What is half made is nearer than a new beginning.
         match early {
@@ -168,12 +168,12 @@ where
     let closed = Notify::new();
     let watch = Watch { observer, closed: &closed, ended: Cell::new(None) };
     let hurry = stop.clone();
-    let carried = async {
+    let outcome = async {
         let session = (&session, look_up, is_at_once);
-        let carried = dial_and_splice(cloud, plan, session, line, local, &mut stop, &watch).await;
+        let outcome = dial_and_splice(cloud, plan, session, line, local, &mut stop, &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
-        carried
+        outcome
     };
     let ended = async {
         closed.notified().await;
@@ -188,14 +188,14 @@ where
             () = end(&cloud.client, &session, since + plan.end_within) => {}
             () = hurry => debug!("the session may not be ended: the command was asked to stop"),
         }
-        observer.given_back();
+        observer.released();
     };
-    let (carried, ()) = tokio::join!(carried, ended);
-    match carried? {
-        Carried::Ended(Outcome { end: End::Failed(failure), .. }) => {
+    let (outcome, ()) = tokio::join!(outcome, ended);
+    match outcome? {
+        SessionOutcome::Ended(Outcome { end: End::Failed(failure), .. }) => {
             Err(failed(plan, &session, failure).into())
         }
-        carried => Ok(carried),
+        outcome => Ok(outcome),
     }
 }
 
@@ -212,8 +212,8 @@ async fn beside<T>(agent: Option<&Shared<AgentLookUp<'_>>>, work: impl Future<Ou
     work.await
 }
 
-fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionError {
-    SessionError {
+fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFailure {
+    SessionFailure {
         failure,
         target: plan.target.clone(),
         finding: None,
@@ -273,11 +273,11 @@ async fn dial_and_splice<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
-    line: impl Future<Output = Option<Line>>,
+    line: impl Future<Output = Option<GatewayTransport>>,
     local: &mut Endpoint<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
-    observer: &Watch<'_, impl Witness>,
-) -> std::result::Result<Carried, NotDialled>
+    observer: &Watch<'_, impl SessionObserver>,
+) -> std::result::Result<SessionOutcome, NotDialled>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
@@ -291,33 +291,33 @@ where
             let request_id = session.request_id.clone();
             dialled.map_err(|error| NotDialled { error, request_id })?
         }
-        () = &mut stop => return Ok(Carried::Stopped),
-        () = local.writer.closed() => return Ok(Carried::Stopped),
+        () = &mut stop => return Ok(SessionOutcome::Stopped),
+        () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
     };
     debug!("connected to the gateway");
     observer.observer.connected();
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
     let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
-    let redial = move |channel_id: Bytes| -> Redialling<'_> {
+    let redial = move |channel_id: Bytes| -> Reconnect<'_> {
         Box::pin(async move {
             let redialled = redial(url, token, &channel_id, net).await;
             redialled.map_err(|error| not_redialled(&error))
         })
     };
-    let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
-    let wire = Wire {
+    let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
+    let connection = GatewayConnection {
         socket,
         redial: &redial,
-        hidden,
+        redactor,
         agent: agent.boxed_local(),
         agent_is_asked: is_at_once,
     };
-    Ok(Carried::Ended(splice(wire, core, local, stop, observer).await))
+    Ok(SessionOutcome::Ended(splice(connection, core, local, stop, observer).await))
 }
 
 /// A gateway that restarts may refuse for a while. What it forbids stays forbidden.
-fn not_redialled(error: &DialError) -> NotRedialled {
+fn not_redialled(error: &DialError) -> NotReconnected {
     let is_final = match error {
         DialError::Refused { status, .. } => matches!(status.as_u16(), 401 | 403 | 410),
         DialError::Url(_) | DialError::TlsSetup(_) => true,
@@ -327,7 +327,7 @@ fn not_redialled(error: &DialError) -> NotRedialled {
         DialError::Connect { cause, .. } | DialError::Resolve { cause, .. } => format!(": {cause}"),
         _ => String::new(),
     };
-    NotRedialled { how: format!("{error}{detail}"), is_final }
+    NotReconnected { how: format!("{error}{detail}"), is_final }
 }
 
 /// Ends a session, as far as that is possible in a short time.

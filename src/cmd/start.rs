@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::Result;
-use super::broken::Broken;
 use super::command::Failed;
-use super::look::not_running;
+use super::diagnose::not_running;
 use super::plan::Plan;
-use super::session::{Carried, Witness, carry};
+use super::session::{SessionObserver, SessionOutcome, run_session};
+use super::session_error::SessionError;
 use super::target::Found;
 use crate::cli;
 use crate::cloud::{Client, InstanceState};
@@ -73,43 +73,43 @@ impl Starter {
     }
 }
 
-/// Carries a session as [`carry`] does. If it turns out that the instance does not run it is started
+/// Carries a session as [`run_session`] does. If it turns out that the instance does not run it is started
 /// first, where there is a starter; what was taken from the local side until then is not lost.
 ///
 /// # Errors
-/// As [`carry`], and when the instance cannot be started or does not come up in time.
-pub(super) async fn carry_started<R, W>(
+/// As [`run_session`], and when the instance cannot be started or does not come up in time.
+pub(super) async fn run_session_with_start<R, W>(
     starter: Option<&Starter>,
     found: &Found,
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-    observer: &impl Witness,
-) -> Result<Carried>
+    observer: &impl SessionObserver,
+) -> Result<SessionOutcome>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
     let deadline = Cell::new(None);
-    carry_started_by(starter, &deadline, found, plan, local, stop, observer).await
+    run_session_with_start_by(starter, &deadline, found, plan, local, stop, observer).await
 }
 
 /// The same with an instance that [`do_started`] may have started, which has set `deadline` then.
-pub(super) async fn carry_started_by<R, W>(
+pub(super) async fn run_session_with_start_by<R, W>(
     starter: Option<&Starter>,
     deadline: &Cell<Option<Instant>>,
     found: &Found,
     plan: &Plan,
     local: &mut Endpoint<R, W>,
     stop: impl Future<Output = ()>,
-    observer: &impl Witness,
-) -> Result<Carried>
+    observer: &impl SessionObserver,
+) -> Result<SessionOutcome>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
     let Some(starter) = starter else {
-        return Ok(carry(&found.cloud, plan, local, stop, observer).await?);
+        return Ok(run_session(&found.cloud, plan, local, stop, observer).await?);
     };
     let (is_open, is_stopped) = (Cell::new(false), Cell::new(false));
     let stop = async {
@@ -133,24 +133,25 @@ where
             () = down => {}
         }
     };
-    let mut carried = carry(&found.cloud, plan, &mut local, until, &observer).await;
+    let mut outcome = run_session(&found.cloud, plan, &mut local, until, &observer).await;
     loop {
-        let again = match &carried {
+        let again = match &outcome {
             _ if is_stopped.get() || is_open.get() => false,
             Ok(_) => is_down.get(),
-            Err(broken) => is_of_starting(broken, deadline.get().is_some()),
+            Err(session_error) => is_of_starting(session_error, deadline.get().is_some()),
         };
         if !again || deadline.get().is_some_and(|by| Instant::now() >= by) {
-            return Ok(carried?);
+            return Ok(outcome?);
         }
         is_down.set(false);
         tokio::select! {
             up = starter.bring_up(found, deadline) => up?,
-            () = stop.as_mut() => return Ok(Carried::Stopped),
-            () = local.writer.closed() => return Ok(Carried::Stopped),
+            () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
+            () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
         }
         local.reader.rewind();
-        carried = carry(&found.cloud, &plan.again(), &mut local, stop.as_mut(), &observer).await;
+        outcome =
+            run_session(&found.cloud, &plan.again(), &mut local, stop.as_mut(), &observer).await;
     }
 }
 
@@ -198,12 +199,12 @@ pub(super) async fn do_started<T>(
 }
 
 /// Whether a failure is that of an instance which is not up, or only just.
-fn is_of_starting(broken: &Broken, was_started: bool) -> bool {
-    match broken.finding() {
+fn is_of_starting(session_error: &SessionError, was_started: bool) -> bool {
+    match session_error.finding() {
         Some(Finding::NotRunning { .. }) => true,
         // The agent is up before the services, and is said to be there when it is not any more.
         Some(Finding::AgentOffline) => was_started,
-        _ => was_started && broken.has_no_target(),
+        _ => was_started && session_error.has_no_target(),
     }
 }
 
@@ -293,8 +294,8 @@ async fn come_up(
     }
 }
 
-fn gone(label: &str) -> super::Mistake {
-    super::Mistake {
+fn gone(label: &str) -> super::UsageError {
+    super::UsageError {
         what: format!("{label} is gone: the service does not know it any more"),
         remedy: "see `ecs-bridge list`".to_owned(),
         exit_code: ExitCode::Target,
@@ -373,8 +374,8 @@ impl<O: Observer> Observer for Watch<'_, O> {
     }
 }
 
-impl<O: Witness> Witness for Watch<'_, O> {
-    fn next_witness(&self) -> Option<&dyn Witness> {
+impl<O: SessionObserver> SessionObserver for Watch<'_, O> {
+    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
         Some(self.observer)
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::{Global, LookUp};
 use crate::cloud::{Client, Kind, Named, Region};
 use crate::target::find::{FindError, find};
 use crate::target::memory::{self, Remembered};
-use crate::target::{Naming, Target, TargetError};
+use crate::target::{Selector, Target, TargetError};
 
 /// An instance to work with.
 #[derive(Clone)]
@@ -45,19 +45,19 @@ impl Finder {
     ///
     /// # Errors
     /// When they cannot.
-    pub(super) fn check(words: &str) -> Result<()> {
-        Ok(Target::parse(words, &[]).map(drop)?)
+    pub(super) fn check(input: &str) -> Result<()> {
+        Ok(Target::parse(input, &[]).map(drop)?)
     }
 
     pub(super) fn new(
         home: &Cloud,
-        words: &str,
+        input: &str,
         look_up: &LookUp,
     ) -> std::result::Result<Self, TargetError> {
         let region = &home.client.config().region;
         let mut others = look_up.regions().cloned().collect::<Vec<_>>();
         others.push(region.clone());
-        let target = Target::parse(words, &others)?;
+        let target = Target::parse(input, &others)?;
         // Whoever is in a region that is named twice would be two.
         let mut seen = HashSet::from([region.clone()]);
         others.retain(|other| seen.insert(other.clone()));
@@ -70,12 +70,12 @@ impl Finder {
     /// When there is none, or more than one; and when the API does not answer.
     pub(super) async fn find(&self) -> Result<Found> {
         let (topic, now) = (self.topic(), SystemTime::now());
-        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.words, now) {
-            debug!("{} is known to be {id} in {region}", self.target.words);
+        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.input, now) {
+            debug!("{} is known to be {id} in {region}", self.target.input);
             return self.found(&id, &region);
         }
-        match &self.target.naming {
-            Naming::Id(id) => self.found(id, self.region()),
+        match &self.target.selector {
+            Selector::Id(id) => self.found(id, self.region()),
             _ => self.look_up().await,
         }
     }
@@ -94,8 +94,8 @@ impl Finder {
             }
             Ok(_) => Ok(None),
             // The API has said all that there is to say of an id.
-            Err(error) if matches!(self.target.naming, Naming::Id(_)) => {
-                debug!("{} is no name either: {error}", self.target.words);
+            Err(error) if matches!(self.target.selector, Selector::Id(_)) => {
+                debug!("{} is no name either: {error}", self.target.input);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -141,16 +141,16 @@ impl Finder {
             FindError::Call(error)
                 if error.kind() == Kind::RegionNotFound && self.target.region.is_some() =>
             {
-                let words = self.target.words.strip_suffix(".ecs").unwrap_or(&self.target.words);
+                let input = self.target.input.strip_suffix(".ecs").unwrap_or(&self.target.input);
                 let region = &self.home.client.config().region;
-                FindError::Region { error, spelt_out: format!("{words}.{region}") }
+                FindError::Region { error, spelt_out: format!("{input}.{region}") }
             }
             error => error,
         })?;
-        info!("{} is {} in {}", self.target.words, found.id, found.region);
+        info!("{} is {} in {}", self.target.input, found.id, found.region);
         let region = Region::parse(&found.region)?;
         let remembered = Remembered {
-            words: self.target.words.clone(),
+            input: self.target.input.clone(),
             id: found.id.clone(),
             region: found.region,
         };
@@ -166,8 +166,8 @@ impl Finder {
     fn found(&self, id: &str, region: &Region) -> Result<Found> {
         let mut cloud = self.home.in_region(region)?;
         // An id with its region says it all.
-        let words = &self.target.words;
-        let name = (!words.starts_with(id)).then(|| words.clone());
+        let input = &self.target.input;
+        let name = (!input.starts_with(id)).then(|| input.clone());
         if let Some(name) = name.clone() {
             cloud.client = cloud.client.naming(Named { id: id.to_owned(), name });
         }
@@ -180,7 +180,7 @@ impl Finder {
         let place = self.home.place();
         let mut parts: Vec<_> = place.iter().map(String::as_str).collect();
         parts.push(&others);
-        memory::topic(&parts, &self.target.words)
+        memory::topic(&parts, &self.target.input)
     }
 }
 

@@ -10,14 +10,14 @@ use std::time::SystemTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
+use super::cached::CachedCredentials;
+use super::credential_source::CredentialSource;
 use super::env::Environment;
 use super::external::{self, Problem};
 use super::json;
-use super::lease::Lease;
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
-use super::provider::Means;
-use super::recipe::Recipe;
+use super::provider::FetchContext;
 use super::{Error, Source};
 
 /// Fields of the profile that runs the program, which hold for what it prints unless it prints them too.
@@ -76,7 +76,11 @@ impl Program {
     }
 
     /// Runs the program, and gets the credentials that the profile that it prints leads to.
-    pub(super) async fn ask(&self, source: &Source, means: &Means) -> Result<Lease, Error> {
+    pub(super) async fn ask(
+        &self,
+        source: &Source,
+        context: &FetchContext,
+    ) -> Result<CachedCredentials, Error> {
         let printed = external::run(&self.command, source).await?;
         let unusable = |problem| {
             let program = external::program(&self.command);
@@ -87,7 +91,7 @@ impl Program {
         drop(printed);
         let now = SystemTime::now();
         let end = json::text(&fields, "expiration").and_then(|end| json::time(&end));
-        let recipe = self.read(fields, source, now).map_err(|error| match error {
+        let credential_source = self.read(fields, source, now).map_err(|error| match error {
             Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
                 unusable(format!("it has no {field}"))
             }
@@ -97,12 +101,12 @@ impl Program {
             other => other,
         })?;
         if let Some(at) = end.filter(|at| *at <= now) {
-            let source_of_it = recipe.source().clone();
+            let source_of_it = credential_source.source().clone();
             return Err(Error::Expired { source_of_it, field: "expiration", at, now });
         }
-        let lease = Box::pin(recipe.follow(means)).await?;
-        let until = [lease.until, end].into_iter().flatten().min();
-        Ok(Lease::taken(lease.credentials, until, now))
+        let cached = Box::pin(credential_source.fetch(context)).await?;
+        let until = [cached.until, end].into_iter().flatten().min();
+        Ok(CachedCredentials::taken(cached.credentials, until, now))
     }
 
     /// Reads the profile that the program has printed.
@@ -111,7 +115,7 @@ impl Program {
         mut fields: Map<String, Value>,
         source: &Source,
         now: SystemTime,
-    ) -> Result<Recipe, Error> {
+    ) -> Result<CredentialSource, Error> {
         for (name, value) in &self.inherited {
             if json::text(&fields, name).is_none() {
                 fields.insert((*name).to_owned(), value.clone().into());
@@ -156,7 +160,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000;
 
     /// Reads what a program prints.
-    fn read(printed: &str) -> Result<Recipe, Error> {
+    fn read(printed: &str) -> Result<CredentialSource, Error> {
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(NOW);
         let env = |name: &str| (name == "ALICLOUD_ROLE_SESSION_NAME").then(|| "session".into());
         let fields = json::object(br#"{"mode":"External","region_id":"cn-beijing"}"#).unwrap();
@@ -182,18 +186,18 @@ mod tests {
             (r#", "sts_token": "t", "mode": "ststoken""#, true),
             (r#", "sts_token": "t", "mode": "CloudSSO", "access_token": "a""#, true),
         ] {
-            let recipe = read(more).unwrap();
-            let credentials = &recipe.lease().unwrap().credentials;
+            let credential_source = read(more).unwrap();
+            let credentials = &credential_source.cached().unwrap().credentials;
             assert_eq!(credentials.security_token().is_some(), is_temporary, "{more}");
         }
         let role = r#", "mode": "RamRoleArn", "ram_role_arn": "acs:ram::1:role/r""#;
-        let recipe = read(role).unwrap();
+        let credential_source = read(role).unwrap();
         // The region is that of the profile, and the session's name that of the environment.
-        assert_eq!(recipe.sts().unwrap().host(), "sts.cn-beijing.aliyuncs.com");
-        let recipe = read(&format!(r#"{role}, "region_id": "cn-hangzhou""#)).unwrap();
-        assert_eq!(recipe.sts().unwrap().host(), "sts.cn-hangzhou.aliyuncs.com");
+        assert_eq!(credential_source.sts().unwrap().host(), "sts.cn-beijing.aliyuncs.com");
+        let credential_source = read(&format!(r#"{role}, "region_id": "cn-hangzhou""#)).unwrap();
+        assert_eq!(credential_source.sts().unwrap().host(), "sts.cn-hangzhou.aliyuncs.com");
         assert_eq!(
-            recipe.source().to_string(),
+            credential_source.source().to_string(),
             "the output of process_command of profile 'p' of /f (mode RamRoleArn)"
         );
     }

@@ -11,9 +11,9 @@ impl Error {
                 format!("mode {} is not supported", source_of_it.mode())
             }
             Self::Malformed { part, .. } => format!("{part} is not one"),
-            Self::BadField { field, problem, .. } => format!("{field} is of no use: {problem}"),
+            Self::BadField { field, problem, .. } => format!("{field} is invalid: {problem}"),
             Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
-            Self::Cycle { .. } => "source_profile leads in a circle".to_owned(),
+            Self::Cycle { .. } => "source_profile is circular".to_owned(),
             Self::Expired { .. } => "expired".to_owned(),
             Self::OnTheWay { way, error } => match way.last() {
                 Some(Source::Profile { name, .. }) => {
@@ -27,7 +27,7 @@ impl Error {
 
     /// The same error of a source, where others take their keys from it: `way`, and by the way from
     /// the first of them to the last.
-    pub(super) fn on_the_way(self, mut way: Vec<Source>, source: Source) -> Self {
+    pub(super) fn in_source_chain(self, mut way: Vec<Source>, source: Source) -> Self {
         way.push(source);
         // A profile that has its own keys for its role.
         way.dedup();

@@ -8,11 +8,11 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::cached::CachedCredentials;
+use super::credential_source::{CredentialSource, Instance, NO_URI};
 use super::env::{Environment, PREFIXES};
-use super::lease::Lease;
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
-use super::recipe::{Instance, NO_URI, Recipe};
 use super::{Error, Query, Resolved, Setting, Source};
 
 /// The folder of the vendor's tools, in the home folder.
@@ -27,7 +27,7 @@ const INI: [&str; 2] = [".alibabacloud", "credentials"];
 /// The variable that holds an endpoint.
 const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
 
-/// Finds how to come by credentials, and the region and endpoint that belong to them.
+/// Finds the source of the credentials, and the region and endpoint that belong to them.
 ///
 /// # Errors
 /// Whatever can be found out without asking anybody; nothing is sent or written.
@@ -97,24 +97,25 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
             .iter()
             .find_map(|file| file.get(&name).map(|profile| (file, profile)))
             .ok_or_else(|| unknown(&name, asked_by, &loaded, files.forbidden_by.clone()))?;
-        let recipe = reader(&loaded).profile(file, profile)?;
-        return finish(&env, recipe, region, Some((file, profile)), true);
+        let credential_source = reader(&loaded).profile(file, profile)?;
+        return finish(&env, credential_source, region, Some((file, profile)), true);
     }
 
     if let Some(credentials) = env.credentials()? {
         // The keys are of no profile: its endpoint is not theirs, but its region is a good guess.
         let loaded = files.load_if_sound(query, read)?;
         let current = current(&loaded).ok().flatten();
-        let recipe = Recipe::fixed(Lease::fixed(credentials, None));
-        return finish(&env, recipe, region, current, false);
+        let credential_source =
+            CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        return finish(&env, credential_source, region, current, false);
     }
 
     let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|name| env.find_text(name));
     if let [Some(role), Some(provider), Some(token)] = all(oidc)? {
         let loaded = files.load_if_sound(query, read)?;
         let current = current(&loaded).ok().flatten();
-        let recipe = reader(&loaded).oidc([role, provider, token])?;
-        return finish(&env, recipe, region, current, false);
+        let credential_source = reader(&loaded).oidc([role, provider, token])?;
+        return finish(&env, credential_source, region, current, false);
     }
 
     let mut loaded = files.load(read)?;
@@ -122,16 +123,17 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         loaded.extend(files.load_ini()?);
     }
     if let Some((file, profile)) = current(&loaded)? {
-        let recipe = reader(&loaded).profile(file, profile)?;
-        return finish(&env, recipe, region, Some((file, profile)), true);
+        let credential_source = reader(&loaded).profile(file, profile)?;
+        return finish(&env, credential_source, region, Some((file, profile)), true);
     }
 
     let source = |mode, name: &str| Source::Variables { mode, names: vec![name.to_owned()] };
     let disabled = env.is_on("ECS_METADATA_DISABLED")?;
     let role = env.find_text("ECS_METADATA")?;
     if let (Some((name, role)), None) = (&role, &disabled) {
-        let recipe = reader(&loaded).metadata(Some(role.clone()), source("EcsRamRole", name))?;
-        return finish(&env, recipe, region, None, false);
+        let credential_source =
+            reader(&loaded).metadata(Some(role.clone()), source("EcsRamRole", name))?;
+        return finish(&env, credential_source, region, None, false);
     }
     let reader = reader(&loaded);
     let uri = match env.find_text("CREDENTIALS_URI")? {
@@ -152,22 +154,22 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         (None, None) => Some("not asked, since no region is known (--region)".to_owned()),
         (None, Some(_)) => None,
     };
-    let recipe = match (not_asked, uri) {
+    let credential_source = match (not_asked, uri) {
         (None, uri) => {
             let metadata = reader.metadata_service(None)?;
-            Recipe::instance(Instance { metadata, uri, looked_at })
+            CredentialSource::instance(Instance { metadata, uri, looked_at })
         }
-        (Some(_), Some((address, source))) => Recipe::uri(address, source),
+        (Some(_), Some((address, source))) => CredentialSource::uri(address, source),
         (Some(problem), None) => {
             looked_at.push(format!("the metadata service: {problem}"));
             looked_at.push(NO_URI.to_owned());
             return Err(Error::None { looked_at });
         }
     };
-    finish(&env, recipe, region, None, false)
+    finish(&env, credential_source, region, None, false)
 }
 
-/// Each of several settings, or the first that is of no use.
+/// Each of several settings, or the first that is invalid.
 fn all<T, const N: usize>(
     settings: [Result<Option<T>, Error>; N],
 ) -> Result<[Option<T>; N], Error> {
@@ -198,7 +200,7 @@ fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setti
 /// credentials that are used.
 fn finish(
     env: &Environment<'_>,
-    recipe: Recipe,
+    credential_source: CredentialSource,
     region: Option<Setting>,
     profile: Option<(&ProfileFile, &Profile)>,
     is_its_own: bool,
@@ -216,7 +218,7 @@ fn finish(
     };
     let own = |field| is_its_own.then(|| of(field)).flatten();
     Ok(Resolved {
-        recipe,
+        credential_source,
         region: region.or_else(|| of("region_id")),
         endpoint: endpoint.or_else(|| own("endpoint")),
         endpoint_type: own("endpoint_type"),

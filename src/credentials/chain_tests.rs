@@ -57,8 +57,8 @@ impl World {
     }
 
     fn key(&self) -> String {
-        let recipe = self.resolve().unwrap().recipe;
-        recipe.lease().unwrap().credentials.access_key_id().to_owned()
+        let credential_source = self.resolve().unwrap().credential_source;
+        credential_source.cached().unwrap().credentials.access_key_id().to_owned()
     }
 
     fn error(&self) -> (String, String, String) {
@@ -133,7 +133,7 @@ fn config_ecs_comes_first() {
     let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
     let world = world.file("config_ecs.json", &file_of("b", &["b"]));
     assert_eq!(world.key(), "b-key");
-    let found = world.resolve().unwrap().recipe;
+    let found = world.resolve().unwrap().credential_source;
     assert!(found.source().to_string().contains("config_ecs.json"));
     assert_eq!(world.profile("a").key(), "a-key", "what it has not is looked for in the other");
     let world = World::new().file("config.json", &file_of("a", &["a"]));
@@ -205,7 +205,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
 
 #[test]
 fn the_environment_s_other_ways_have_their_turns() {
-    let from = |world: &World| world.resolve().unwrap().recipe.to_string();
+    let from = |world: &World| world.resolve().unwrap().credential_source.to_string();
     let oidc = |world: World| {
         world
             .env("ALIBABA_CLOUD_ROLE_ARN", "r")
@@ -243,7 +243,7 @@ fn variables_that_are_of_no_use_are_named() {
     assert!(what.starts_with("ALICLOUD_CREDENTIALS_URI of") && !what.contains("hush"), "{what}");
     let world = World::new().env("ALICLOUD_ECS_METADATA", "r");
     let (what, ..) = world.env("ECS_BRIDGE_METADATA_URL", "http://192.0.2.1").error();
-    assert!(what.starts_with("ECS_BRIDGE_METADATA_URL is of no use: http://"), "{what}");
+    assert!(what.starts_with("ECS_BRIDGE_METADATA_URL is invalid: http://"), "{what}");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn one_profile_of_one_file_is_found_whatever_else_there_is() {
     let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
     let path = world.home.path().join(".aliyun/config.json");
     let found = resolve(&Query::of_profile("b", &path)).unwrap();
-    assert_eq!(found.recipe.lease().unwrap().credentials.access_key_id(), "b-key");
+    assert_eq!(found.credential_source.cached().unwrap().credentials.access_key_id(), "b-key");
 }
 
 #[test]

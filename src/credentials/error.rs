@@ -54,7 +54,7 @@ pub enum Error {
         problem: std::io::Error,
     },
     /// The file is a folder, empty, too large, or not what it should be.
-    #[error("the configuration file {} is of no use: {problem}", path.display())]
+    #[error("the configuration file {} is invalid: {problem}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -97,8 +97,8 @@ pub enum Error {
         /// The variable that forbids it.
         variable: String,
     },
-    /// A field, or the variable in its place, has a value that is of no use.
-    #[error("{} of {source_of_it} is of no use: {problem}", source_of_it.setting(field))]
+    /// A field, or the variable in its place, has an invalid value.
+    #[error("{} of {source_of_it} is invalid: {problem}", source_of_it.setting(field))]
     BadField {
         /// The profile or the variables.
         source_of_it: Source,
@@ -108,7 +108,7 @@ pub enum Error {
         problem: String,
     },
     /// The endpoint of STS that a variable gives is none.
-    #[error("{variable} is of no use: {problem}")]
+    #[error("{variable} is invalid: {problem}")]
     BadEndpoint {
         /// The variable.
         variable: &'static str,
@@ -116,7 +116,7 @@ pub enum Error {
         problem: EndpointError,
     },
     /// The URL that a variable gives is none.
-    #[error("{variable} is of no use: {problem}")]
+    #[error("{variable} is invalid: {problem}")]
     BadUrl {
         /// The variable.
         variable: &'static str,
@@ -142,7 +142,7 @@ pub enum Error {
         names: Vec<String>,
     },
     /// Profiles that take their keys from each other.
-    #[error("source_profile of {source_of_it} leads in a circle")]
+    #[error("source_profile of {source_of_it} is circular")]
     Cycle {
         /// The profile that closes it.
         source_of_it: Source,

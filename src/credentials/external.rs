@@ -67,7 +67,7 @@ pub enum Problem {
         program: String,
     },
     /// What it printed is not what it should be.
-    #[error("what '{program}' printed is of no use: {problem}")]
+    #[error("what '{program}' printed is invalid: {problem}")]
     Unusable {
         /// The program, without its arguments.
         program: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
-use http::{HeaderName, Method, Request, Uri};
+use http::{HeaderName, Method, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -118,7 +118,7 @@ impl fmt::Debug for Address {
 }
 
 /// What is asked.
-pub(super) struct Ask<'a> {
+pub(super) struct Request<'a> {
     /// What the other side is to the user: "the metadata service".
     pub(super) what: &'static str,
     pub(super) method: Method,
@@ -137,7 +137,7 @@ pub(super) struct Body {
 }
 
 /// An answer.
-pub(super) struct Got {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) location: Option<String>,
     pub(super) body: Vec<u8>,
@@ -197,7 +197,7 @@ pub(super) fn directly(net: &Net) -> Net {
 }
 
 /// Asks once.
-pub(super) async fn fetch(net: &Net, ask: Ask<'_>) -> Result<Got, Problem> {
+pub(super) async fn fetch(net: &Net, ask: Request<'_>) -> Result<Response, Problem> {
     let deadline = Instant::now() + ask.within;
     let late = || Problem::Timeout(ask.within);
     match timeout_at(deadline, exchange(net, &ask)).await {
@@ -208,7 +208,7 @@ pub(super) async fn fetch(net: &Net, ask: Ask<'_>) -> Result<Got, Problem> {
     }
 }
 
-async fn exchange(net: &Net, ask: &Ask<'_>) -> Result<Got, Problem> {
+async fn exchange(net: &Net, ask: &Request<'_>) -> Result<Response, Problem> {
     let Address { tls, host, port, target } = ask.address;
     let to = Destination { what: ask.what, host, port: *port, loopback_only: false };
     let mut io: Box<dyn Io> = net.reach(to, ask.within).await?;
@@ -217,7 +217,7 @@ async fn exchange(net: &Net, ask: &Ask<'_>) -> Result<Got, Problem> {
     }
 
     let request = |problem: http::Error| Problem::Request(problem.to_string());
-    let mut sent = Request::builder()
+    let mut sent = http::Request::builder()
         .method(ask.method.clone())
         .uri(target.as_str())
         .header(HOST, ask.address.authority())
@@ -245,7 +245,7 @@ async fn exchange(net: &Net, ask: &Ask<'_>) -> Result<Got, Problem> {
         let location = response.headers().get(LOCATION);
         let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = read(response.into_body()).await?;
-        Ok(Got { status, location, body })
+        Ok(Response { status, location, body })
     };
     // The connection is driven for as long as the answer takes; its own end says nothing.
     let driven = async {

@@ -53,8 +53,8 @@ pub(crate) fn config(input: &[u8]) {
             assert_chosen(resolved, &query, &[first, second]);
             format!(
                 "{resolved:?} {} {}",
-                resolved.recipe.source().renewal(),
-                resolved.recipe.source().add_token()
+                resolved.credential_source.source().renewal(),
+                resolved.credential_source.source().add_token()
             )
         }
         Err(error) => {
@@ -111,7 +111,7 @@ fn text(profile: &Value, name: &str) -> String {
 /// Credentials that stand in a profile are those of the one that was asked for, else of the current
 /// one, whole; and so is the way to others.
 fn assert_chosen(resolved: &Resolved, query: &Query<'_>, files: &[&[u8]]) {
-    let source = resolved.recipe.source();
+    let source = resolved.credential_source.source();
     let asked = query.profile.filter(|asked| !asked.is_empty());
     let Source::Profile { name, mode, .. } = source else {
         assert_eq!(asked, None, "not what was asked for");
@@ -120,8 +120,8 @@ fn assert_chosen(resolved: &Resolved, query: &Query<'_>, files: &[&[u8]]) {
     if let Some(asked) = asked {
         assert_eq!(name, asked, "not what was asked for");
     }
-    let Some(lease) = resolved.recipe.lease() else { return };
-    let credentials = &lease.credentials;
+    let Some(cached) = resolved.credential_source.cached() else { return };
+    let credentials = &cached.credentials;
     let secret = credentials.access_key_secret().expose_secret();
     let token = credentials.security_token().map(|token| token.expose_secret());
     for part in [Some(credentials.access_key_id()), Some(secret), token].into_iter().flatten() {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::lease::Lease;
+use super::cached::CachedCredentials;
 use super::{Credentials, Error, Source};
 use crate::cloud::RoleSession;
 
@@ -81,14 +81,14 @@ const SERVICE: Names = Names {
 };
 
 /// Credentials without their source.
-pub(super) struct Parts {
+pub(super) struct RawCredentials {
     id: String,
     secret: SecretString,
     pub(super) token: Option<SecretString>,
     until: Option<SystemTime>,
 }
 
-impl Parts {
+impl RawCredentials {
     /// Takes them from an object; or the name of what it lacks.
     pub(super) fn of(fields: &Map<String, Value>, names: &Names) -> Result<Self, &'static str> {
         let until = names.until.iter().find_map(|name| text(fields, name));
@@ -120,27 +120,27 @@ impl Parts {
     }
 
     /// What they are worth, made some time ago: they may be due at once.
-    pub(super) fn lease_due_in_time(self, source: &Source) -> Result<Lease, Error> {
-        let lease = self.lease(source)?;
-        Ok(Lease::taken(lease.credentials, lease.until, SystemTime::UNIX_EPOCH))
+    pub(super) fn lease_due_in_time(self, source: &Source) -> Result<CachedCredentials, Error> {
+        let cached = self.cached(source)?;
+        Ok(CachedCredentials::taken(cached.credentials, cached.until, SystemTime::UNIX_EPOCH))
     }
 
     /// What they are worth, taken from a source now.
-    pub(super) fn lease(self, source: &Source) -> Result<Lease, Error> {
+    pub(super) fn cached(self, source: &Source) -> Result<CachedCredentials, Error> {
         use secrecy::ExposeSecret as _;
         let token = self.token.as_ref().map(|token| token.expose_secret());
         let secret = self.secret.expose_secret();
         let credentials = Credentials::new(&self.id, secret, token, source.clone())?;
-        Ok(Lease::taken(credentials, self.until, SystemTime::now()))
+        Ok(CachedCredentials::taken(credentials, self.until, SystemTime::now()))
     }
 }
 
 /// Why an answer of a source has no keys in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unfit {
+pub enum InvalidResponse {
     /// The answer is not what it should be.
-    #[error("its answer is of no use: {0}")]
+    #[error("its response is invalid: {0}")]
     Unusable(String),
     /// The answer lacks a part of the key.
     #[error("its answer has no {0}")]
@@ -151,25 +151,25 @@ pub enum Unfit {
 }
 
 /// The temporary keys of an answer as the service and its metadata write it.
-pub(super) fn answered(body: &[u8]) -> Result<Parts, Unfit> {
-    temporary(&object(body).map_err(Unfit::Unusable)?)
+pub(super) fn answered(body: &[u8]) -> Result<RawCredentials, InvalidResponse> {
+    temporary(&object(body).map_err(InvalidResponse::Unusable)?)
 }
 
 /// The same of an object.
-pub(super) fn temporary(fields: &Map<String, Value>) -> Result<Parts, Unfit> {
+pub(super) fn temporary(fields: &Map<String, Value>) -> Result<RawCredentials, InvalidResponse> {
     if let Some(code) = text(fields, "Code")
         && !code.eq_ignore_ascii_case("Success")
     {
-        return Err(Unfit::Code(code.chars().take(100).collect()));
+        return Err(InvalidResponse::Code(code.chars().take(100).collect()));
     }
-    let parts = Parts::of(fields, &SERVICE).map_err(Unfit::Missing)?;
+    let parts = RawCredentials::of(fields, &SERVICE).map_err(InvalidResponse::Missing)?;
     match parts.token {
         Some(_) => Ok(parts),
-        None => Err(Unfit::Missing(SERVICE.token)),
+        None => Err(InvalidResponse::Missing(SERVICE.token)),
     }
 }
 
-impl From<RoleSession> for Parts {
+impl From<RoleSession> for RawCredentials {
     fn from(session: RoleSession) -> Self {
         Self {
             id: session.access_key_id,

@@ -15,13 +15,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use tracing::{debug, info, warn};
 
-use super::fetch::{self, Address, Ask, Body, Got, fetch};
-use super::json::{self, Parts, Unfit};
-use super::lease::Lease;
+use super::cached::CachedCredentials;
+use super::fetch::{self, Address, Body, Request, Response, fetch};
+use super::json::{self, InvalidResponse, RawCredentials};
 use super::profile::{Profile, ProfileFile};
 use super::{Error, Source, store};
 use crate::net::Net;
-use crate::replace::{self, Place};
+use crate::replace::{self, Destination};
 
 /// The time for one answer.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ pub enum Problem {
     Status(u16),
     /// The answer is not what it should be.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
+    InvalidResponse(#[from] InvalidResponse),
     /// The profile has neither keys nor a login any more.
     #[error("the profile has no valid login any more")]
     Gone,
@@ -141,31 +141,35 @@ impl Login {
     }
 
     /// The keys of the profile, or new ones if these end soon.
-    pub(super) async fn keys(&self, source: &Source, net: &Net) -> Result<Lease, Error> {
-        if let Some(lease) = self.kept(&self.fields()?, source)?
-            && !lease.is_due(SystemTime::now())
+    pub(super) async fn keys(
+        &self,
+        source: &Source,
+        net: &Net,
+    ) -> Result<CachedCredentials, Error> {
+        if let Some(cached) = self.kept(&self.fields()?, source)?
+            && !cached.is_due(SystemTime::now())
         {
-            return Ok(lease);
+            return Ok(cached);
         }
-        let place = Place::of(&self.file)?;
+        let place = Destination::of(&self.file)?;
         let _held = replace::hold(&place, PATIENCE).await;
         // Another process may have renewed them while this one waited.
         let mut fields = self.fields()?;
         let kept = self.kept(&fields, source)?;
-        if let Some(lease) = kept.clone().filter(|lease| !lease.is_due(SystemTime::now())) {
+        if let Some(cached) = kept.clone().filter(|cached| !cached.is_due(SystemTime::now())) {
             debug!("another process has renewed the credentials of {source}");
-            return Ok(lease);
+            return Ok(cached);
         }
         match self.renew(&mut fields, source, net).await {
-            Ok(parts) => parts.lease(source),
+            Ok(parts) => parts.cached(source),
             Err(problem) => {
                 let at = self.base().to_string();
                 let problem = Box::new(problem);
                 let error = Error::Login { source_of_it: source.clone(), at, problem };
-                match kept.filter(|lease| lease.is_good(SystemTime::now())) {
-                    Some(lease) => {
+                match kept.filter(|cached| cached.is_good(SystemTime::now())) {
+                    Some(cached) => {
                         warn!("{error}; the old credentials are used to their end");
-                        Ok(lease)
+                        Ok(cached)
                     }
                     None => Err(error),
                 }
@@ -200,13 +204,17 @@ impl Login {
     }
 
     /// The keys that the profile holds, if they have not ended.
-    fn kept(&self, fields: &Map<String, Value>, source: &Source) -> Result<Option<Lease>, Error> {
-        let Ok(parts) = Parts::of(fields, &PROFILE) else { return Ok(None) };
+    fn kept(
+        &self,
+        fields: &Map<String, Value>,
+        source: &Source,
+    ) -> Result<Option<CachedCredentials>, Error> {
+        let Ok(parts) = RawCredentials::of(fields, &PROFILE) else { return Ok(None) };
         if parts.token.is_none() || parts.until().is_none() {
             return Ok(None);
         }
-        let lease = parts.lease_due_in_time(source)?;
-        Ok(Some(lease).filter(|lease| lease.is_good(SystemTime::now())))
+        let cached = parts.lease_due_in_time(source)?;
+        Ok(Some(cached).filter(|cached| cached.is_good(SystemTime::now())))
     }
 
     /// New keys, written to the profile.
@@ -215,7 +223,7 @@ impl Login {
         fields: &mut Map<String, Value>,
         source: &Source,
         net: &Net,
-    ) -> Result<Parts, Problem> {
+    ) -> Result<RawCredentials, Problem> {
         info!("the credentials of {source} are renewed at {}", self.base());
         let tokens = self.tokens();
         let now = SystemTime::now();
@@ -241,7 +249,7 @@ impl Login {
     }
 
     /// Exchanges an access token for keys.
-    async fn exchange(&self, token: &SecretString, net: &Net) -> Result<Parts, Problem> {
+    async fn exchange(&self, token: &SecretString, net: &Net) -> Result<RawCredentials, Problem> {
         let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
         let (path, body) = match &self.service {
             Service::CloudSso { account, access_config, .. } => {
@@ -256,13 +264,13 @@ impl Login {
             }
         };
         let got = self.ask(path, Some(&bearer), body, net).await?;
-        let fields = json::object(&got.body).map_err(Unfit::Unusable)?;
+        let fields = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
         let nested = match &self.service {
             Service::CloudSso { .. } => {
                 let nested = fields.into_iter().find(|(name, _)| name == "CloudCredential");
                 match nested {
                     Some((_, Value::Object(fields))) => fields,
-                    _ => return Err(Unfit::Missing("CloudCredential").into()),
+                    _ => return Err(InvalidResponse::Missing("CloudCredential").into()),
                 }
             }
             Service::OAuth { .. } => fields,
@@ -286,8 +294,9 @@ impl Login {
             format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
         let body = Body { kind: "application/x-www-form-urlencoded", bytes: form.into() };
         let got = self.ask("/v1/token", None, body, net).await?;
-        let answer = json::object(&got.body).map_err(Unfit::Unusable)?;
-        let access = json::text(&answer, "access_token").ok_or(Unfit::Missing("access_token"))?;
+        let answer = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
+        let access =
+            json::text(&answer, "access_token").ok_or(InvalidResponse::Missing("access_token"))?;
         let mut new = vec![("oauth_access_token", Value::from(access.clone()))];
         if let Some(next) = json::text(&answer, "refresh_token") {
             new.push(("oauth_refresh_token", next.into()));
@@ -306,12 +315,13 @@ impl Login {
         bearer: Option<&SecretString>,
         body: Body,
         net: &Net,
-    ) -> Result<Got, Problem> {
+    ) -> Result<Response, Problem> {
         let address = self.base().join(path);
         let header = bearer.map(|bearer| ("authorization", bearer.expose_secret()));
         let what = "the login service";
         let (method, body) = (Method::POST, Some(body));
-        let got = fetch(net, Ask { what, method, address: &address, header, body, within: WITHIN });
+        let got =
+            fetch(net, Request { what, method, address: &address, header, body, within: WITHIN });
         let got = got.await?;
         match got.status {
             200 => Ok(got),

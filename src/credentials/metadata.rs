@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::fetch::{self, Address, Ask, Got, directly, fetch};
-use super::json::{self, Parts, Unfit};
-use super::lease::Lease;
+use super::cached::CachedCredentials;
+use super::fetch::{self, Address, Request, Response, directly, fetch};
+use super::json::{self, InvalidResponse, RawCredentials};
 use super::{Error, Source};
 use crate::net::Net;
 
@@ -65,24 +65,28 @@ pub enum Problem {
     Status(u16),
     /// The answer is not what it should be.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
+    InvalidResponse(#[from] InvalidResponse),
 }
 
 impl Metadata {
     /// Asks for the keys of the role.
-    pub(super) async fn ask(&self, source: &Source, net: &Net) -> Result<Lease, Error> {
+    pub(super) async fn ask(&self, source: &Source, net: &Net) -> Result<CachedCredentials, Error> {
         let failed = |problem| Error::Metadata {
             source_of_it: source.clone(),
             at: self.base.to_string(),
             problem: Box::new(problem),
         };
         let parts = self.parts(&directly(net)).await.map_err(failed)?;
-        parts.lease(source)
+        parts.cached(source)
     }
 
     /// Asks for the keys within 1 s in all. Nobody has said that there is such a service, and where
     /// there is none every command waits for it.
-    pub(super) async fn ask_briefly(&self, source: &Source, net: &Net) -> Result<Lease, Error> {
+    pub(super) async fn ask_briefly(
+        &self,
+        source: &Source,
+        net: &Net,
+    ) -> Result<CachedCredentials, Error> {
         let late = |_| {
             Err(Error::Metadata {
                 source_of_it: source.clone(),
@@ -93,7 +97,7 @@ impl Metadata {
         tokio::time::timeout(WITHIN, self.ask(source, net)).await.unwrap_or_else(late)
     }
 
-    async fn parts(&self, net: &Net) -> Result<Parts, Problem> {
+    async fn parts(&self, net: &Net) -> Result<RawCredentials, Problem> {
         let token = self.token(net).await?;
         let role = match &self.role {
             Some(role) => role.clone(),
@@ -117,7 +121,7 @@ impl Metadata {
                 let is_sound = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
                 is_sound
                     .then_some(Some(token))
-                    .ok_or_else(|| Unfit::Unusable("it is no token".to_owned()).into())
+                    .ok_or_else(|| InvalidResponse::Unusable("it is no token".to_owned()).into())
             }
             404 | 405 if self.needs_token.is_none() => {
                 tracing::debug!("the metadata service does not know of tokens");
@@ -143,7 +147,7 @@ impl Metadata {
         }
     }
 
-    async fn get(&self, net: &Net, path: &str, token: Option<&str>) -> Result<Got, Problem> {
+    async fn get(&self, net: &Net, path: &str, token: Option<&str>) -> Result<Response, Problem> {
         self.ask_for(net, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
     }
 
@@ -153,10 +157,10 @@ impl Metadata {
         method: Method,
         path: &str,
         header: Option<(&'static str, &str)>,
-    ) -> Result<Got, Problem> {
+    ) -> Result<Response, Problem> {
         let address = self.base.join(path);
         let what = "the metadata service";
-        let ask = Ask { what, method, address: &address, header, body: None, within: WITHIN };
+        let ask = Request { what, method, address: &address, header, body: None, within: WITHIN };
         Ok(fetch(net, ask).await?)
     }
 }

@@ -1,11 +1,11 @@
 //! Who calls the API: the vendor's profile file and the environment, in the vendor's order.
 //!
 //! ```text
-//! profile (the file), env ─▶ chain (the order) ─▶ Recipe: how credentials are come by ─▶ Provider
+//! profile (the file), env ─▶ chain (the order) ─▶ CredentialSource ─▶ Provider
 //!                            modes (what each needs)   uri metadata role oidc external     (cache)
 //! ```
 //! [`resolve`] reads files and variables and sends nothing: what is missing or contradicts itself is
-//! found there. A [`Provider`] follows the [`Recipe`] when a call first needs credentials, and again
+//! found there. A [`Provider`] follows the [`CredentialSource`] when a call first needs credentials, and again
 //! before they end. It asks STS with [`crate::cloud`]'s client, which in turn asks it for keys.
 
 use std::ffi::OsString;
@@ -17,7 +17,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 mod answer;
 mod brief;
+mod cached;
 mod chain;
+mod credential_source;
 pub(crate) mod edit;
 mod env;
 mod error;
@@ -28,7 +30,6 @@ pub(crate) mod form;
 pub(crate) mod fuzzed;
 mod ini;
 mod json;
-mod lease;
 mod login;
 mod metadata;
 mod mode;
@@ -36,7 +37,6 @@ mod modes;
 mod oidc;
 mod profile;
 mod provider;
-mod recipe;
 mod role;
 mod source;
 pub(crate) mod store;
@@ -44,14 +44,14 @@ mod uri;
 
 pub use chain::resolve;
 pub(crate) use chain::{in_home, problems, resolve_as_if};
+pub use credential_source::CredentialSource;
 pub use error::Error;
 pub use external::Problem as ExternalProblem;
 pub use fetch::Problem as FetchProblem;
-pub use json::Unfit;
+pub use json::InvalidResponse;
 pub use login::Problem as LoginProblem;
 pub use metadata::Problem as MetadataProblem;
 pub use provider::Provider;
-pub use recipe::Recipe;
 pub use source::Source;
 pub use uri::Problem as UriProblem;
 
@@ -185,8 +185,8 @@ impl fmt::Debug for Query<'_> {
 /// What [`resolve`] found. Region and endpoint are as they were written, not yet checked.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// How to come by what signs the calls, and from where.
-    pub recipe: Recipe,
+    /// The source of the credentials that sign the calls.
+    pub credential_source: CredentialSource,
     /// From `--region`, else the environment, else the profile's `region_id`.
     pub region: Option<Setting>,
     /// From `ALIBABA_CLOUD_ENDPOINT`, else the profile's `endpoint`.

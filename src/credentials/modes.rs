@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::answer::Program;
+use super::cached::CachedCredentials;
 use super::chain::in_home;
+use super::credential_source::CredentialSource;
 use super::env::Environment;
 use super::fetch::Address;
 use super::form;
-use super::lease::Lease;
 use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
 use super::mode::Mode;
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
-use super::recipe::Recipe;
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::{Credentials, Error, Source, external};
 use crate::cloud::{Endpoint, EndpointType, Region};
@@ -98,7 +98,7 @@ impl<'a> Subject<'a> {
 
 /// What a profile comes to.
 enum Reading {
-    Recipe(Recipe),
+    CredentialSource(CredentialSource),
     /// A role for the credentials of the profile of this name.
     RoleFrom(Role, String),
 }
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         &self,
         file: &'a ProfileFile,
         profile: &'a Profile,
-    ) -> Result<Recipe, Error> {
+    ) -> Result<CredentialSource, Error> {
         self.subject(Subject::new(file, profile))
     }
 
@@ -119,33 +119,34 @@ impl<'a> Reader<'a> {
         file: &'a ProfileFile,
         profile: &'a Profile,
         of: &Source,
-    ) -> Result<Recipe, Error> {
+    ) -> Result<CredentialSource, Error> {
         self.subject(Subject::of_answer(file, profile, of))
     }
 
-    fn subject(&self, mut subject: Subject<'a>) -> Result<Recipe, Error> {
+    fn subject(&self, mut subject: Subject<'a>) -> Result<CredentialSource, Error> {
         let is_answer = subject.is_answer();
         // The one that was asked for stands first.
         let mut steps: Vec<(Role, Source)> = Vec::new();
         let mut names = Vec::new();
         loop {
             let read = self.read(&subject, is_answer);
-            let (role, from) = match read.map_err(|error| on_the_way(error, &steps, &subject))? {
-                Reading::RoleFrom(role, from) => (role, from),
-                Reading::Recipe(mut recipe) => {
-                    for (role, source) in steps.into_iter().rev() {
-                        recipe = recipe.exchanged(role, source);
+            let (role, from) =
+                match read.map_err(|error| in_source_chain(error, &steps, &subject))? {
+                    Reading::RoleFrom(role, from) => (role, from),
+                    Reading::CredentialSource(mut credential_source) => {
+                        for (role, source) in steps.into_iter().rev() {
+                            credential_source = credential_source.exchanged(role, source);
+                        }
+                        return Ok(credential_source);
                     }
-                    return Ok(recipe);
-                }
-            };
+                };
             names.push(subject.profile.name.clone());
             if let Some(start) = names.iter().position(|before| *before == from) {
                 let path = names.split_off(start).into_iter().chain([from]).collect();
                 return Err(Error::Cycle { source_of_it: subject.source, path });
             }
             let next = self.source_profile(&subject, &from);
-            let next = next.map_err(|error| on_the_way(error, &steps, &subject))?;
+            let next = next.map_err(|error| in_source_chain(error, &steps, &subject))?;
             steps.push((role, subject.source));
             subject = next;
         }
@@ -172,19 +173,19 @@ impl<'a> Reader<'a> {
             return Err(Error::UnsupportedMode { source_of_it: source.clone() });
         };
         let source = || source.clone();
-        Ok(Reading::Recipe(match mode {
-            Mode::Ak => Recipe::fixed(self.keys(subject, false)?),
-            Mode::StsToken => Recipe::fixed(self.keys(subject, true)?),
+        Ok(Reading::CredentialSource(match mode {
+            Mode::Ak => CredentialSource::fixed(self.keys(subject, false)?),
+            Mode::StsToken => CredentialSource::fixed(self.keys(subject, true)?),
             Mode::CloudSso | Mode::OAuth => match self.login(subject, mode)? {
-                Some(login) => Recipe::login(login, source()),
-                None => Recipe::fixed(self.keys(subject, true)?),
+                Some(login) => CredentialSource::login(login, source()),
+                None => CredentialSource::fixed(self.keys(subject, true)?),
             },
             Mode::CredentialsUri => self.uri(&subject.need("credentials_uri")?, source())?,
             Mode::EcsRamRole => self.metadata(profile.text("ram_role_name"), source())?,
             Mode::RamRoleArn => {
                 // The keys may be temporary ones themselves.
                 let is_temporary = profile.text("sts_token").is_some();
-                let base = Recipe::fixed(self.keys(subject, is_temporary)?);
+                let base = CredentialSource::fixed(self.keys(subject, is_temporary)?);
                 base.exchanged(self.role(subject)?, source())
             }
             Mode::RamRoleArnWithRoleName => {
@@ -202,7 +203,7 @@ impl<'a> Reader<'a> {
                     token_file: self.path(&subject.need("oidc_token_file")?),
                     role: self.role(subject)?,
                 };
-                Recipe::oidc(oidc, source())
+                CredentialSource::oidc(oidc, source())
             }
             Mode::External if in_answer => {
                 return Err(Error::ProgramInAnswer { source_of_it: source() });
@@ -214,13 +215,16 @@ impl<'a> Reader<'a> {
                 }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
-                Recipe::external(Program::new(command, self, subject.file, profile), source())
+                CredentialSource::external(
+                    Program::new(command, self, subject.file, profile),
+                    source(),
+                )
             }
         }))
     }
 
     /// Keys that stand in the profile.
-    fn keys(&self, subject: &Subject<'_>, is_temporary: bool) -> Result<Lease, Error> {
+    fn keys(&self, subject: &Subject<'_>, is_temporary: bool) -> Result<CachedCredentials, Error> {
         let id = subject.need("access_key_id")?;
         let secret = subject.need("access_key_secret")?;
         let token = if is_temporary { Some(subject.need("sts_token")?) } else { None };
@@ -231,7 +235,7 @@ impl<'a> Reader<'a> {
             return Err(Error::Expired { source_of_it: source, field, at, now: self.now });
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
-        Ok(Lease::fixed(credentials, until))
+        Ok(CachedCredentials::fixed(credentials, until))
     }
 
     /// The login that new keys are got with, while it is valid.
@@ -363,7 +367,7 @@ impl<'a> Reader<'a> {
     pub(super) fn oidc(
         &self,
         [role_arn, provider_arn, token_file]: [(String, String); 3],
-    ) -> Result<Recipe, Error> {
+    ) -> Result<CredentialSource, Error> {
         let session = self.env.find_text("ROLE_SESSION_NAME")?;
         let names = [&role_arn, &provider_arn, &token_file].into_iter().chain(&session);
         let names = names.map(|(name, _)| name.clone()).collect();
@@ -383,16 +387,20 @@ impl<'a> Reader<'a> {
             sts: self.sts_of(region.map(String::as_str), false, bad)?,
         };
         let token_file = self.path(&token_file.1);
-        Ok(Recipe::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
+        Ok(CredentialSource::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
     }
 
     /// The metadata service, to get the keys of a role or of the one that is attached.
-    pub(super) fn metadata(&self, role: Option<String>, source: Source) -> Result<Recipe, Error> {
+    pub(super) fn metadata(
+        &self,
+        role: Option<String>,
+        source: Source,
+    ) -> Result<CredentialSource, Error> {
         if role.as_deref().is_some_and(|role| !is_role(role)) {
             let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
             return Err(Error::BadField { source_of_it: source, field, problem });
         }
-        Ok(Recipe::metadata(self.metadata_service(role)?, source))
+        Ok(CredentialSource::metadata(self.metadata_service(role)?, source))
     }
 
     /// The metadata service, and what it is asked for.
@@ -413,8 +421,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A credentials URI.
-    pub(super) fn uri(&self, text: &str, source: Source) -> Result<Recipe, Error> {
-        Ok(Recipe::uri(self.address(text, &source)?, source))
+    pub(super) fn uri(&self, text: &str, source: Source) -> Result<CredentialSource, Error> {
+        Ok(CredentialSource::uri(self.address(text, &source)?, source))
     }
 
     /// Where a credentials URI leads.
@@ -432,9 +440,9 @@ impl<'a> Reader<'a> {
 }
 
 /// An error of a profile, with those that take their keys from it.
-fn on_the_way(error: Error, steps: &[(Role, Source)], subject: &Subject<'_>) -> Error {
+fn in_source_chain(error: Error, steps: &[(Role, Source)], subject: &Subject<'_>) -> Error {
     let way: Vec<_> = steps.iter().map(|(_, source)| source.clone()).collect();
-    error.on_the_way(way, subject.source.clone())
+    error.in_source_chain(way, subject.source.clone())
 }
 
 #[cfg(test)]

@@ -26,12 +26,12 @@ fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
     })
 }
 
-fn read(fields: &str) -> Result<Recipe, Error> {
-    read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.recipe)
+fn read(fields: &str) -> Result<CredentialSource, Error> {
+    read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.credential_source)
 }
 
 fn keys(fields: &str) -> Result<Credentials, Error> {
-    read(fields).map(|recipe| recipe.lease().unwrap().credentials.clone())
+    read(fields).map(|credential_source| credential_source.cached().unwrap().credentials.clone())
 }
 
 const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
@@ -115,9 +115,10 @@ fn the_site_of_oauth_leads_to_its_host_and_client() {
         (r#""oauth_site_type":"INTL","#, international),
         (r#""oauth_site_type":"intl","#, international),
     ] {
-        let recipe = read(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
-        let recipe = recipe.unwrap();
-        let Some(Service::OAuth { base, client_id }) = recipe.login_service() else {
+        let credential_source =
+            read(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
+        let credential_source = credential_source.unwrap();
+        let Some(Service::OAuth { base, client_id }) = credential_source.login_service() else {
             panic!("{site}: no login")
         };
         assert_eq!((base.to_string().trim_end_matches('/'), *client_id), expected, "{site}");
@@ -157,7 +158,7 @@ fn other_modes_are_refused_by_name() {
 fn sts_is_where_the_profile_says() {
     let at = |fields: &str, env: &[(&str, &str)]| {
         let profile = format!(r#"{{"name":"p","mode":"RamRoleArn",{KEYS},{ROLE}{fields}}}"#);
-        read_with(&profile, env).map(|found| found.recipe.sts().unwrap().to_string())
+        read_with(&profile, env).map(|found| found.credential_source.sts().unwrap().to_string())
     };
     let (none, env) = (&[][..], &[("ALICLOUD_REGION_ID", "cn-env")][..]);
     let sts = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALIBABA_CLOUD_REGION_ID", "cn-env")][..];
@@ -178,7 +179,7 @@ fn sts_is_where_the_profile_says() {
     let own = "ECS_BRIDGE_STS_ENDPOINT";
     assert_eq!(at("", &[(own, "http://127.0.0.1:9")]).unwrap(), "http://127.0.0.1:9");
     let error = at("", &[(own, "http://192.0.2.1")]).unwrap_err();
-    assert!(error.to_string().starts_with("ECS_BRIDGE_STS_ENDPOINT is of no use"), "{error}");
+    assert!(error.to_string().starts_with("ECS_BRIDGE_STS_ENDPOINT is invalid"), "{error}");
     let error = at(r#","sts_region":"a b""#, none).unwrap_err();
     assert!(error.to_string().starts_with("sts_region of profile 'p'"), "{error}");
 }
@@ -187,7 +188,7 @@ fn sts_is_where_the_profile_says() {
 fn numbers_may_be_written_in_any_way() {
     let seconds = |value: &str| {
         let fields = format!(r#""mode":"RamRoleArn",{KEYS},{ROLE},"expired_seconds":{value}"#);
-        read(&fields).map(|recipe| recipe.seconds().unwrap())
+        read(&fields).map(|credential_source| credential_source.seconds().unwrap())
     };
     for (value, found) in
         [("900", 900), ("\"1800\"", 1800), ("7200.0", 7200), ("0", 3600), ("null", 3600)]
@@ -208,10 +209,13 @@ fn chained(name: &str, from: &str) -> String {
 fn a_chain_is_followed_to_its_end() {
     let end = format!(r#"{{"name":"r","mode":"AK",{KEYS}}}"#);
     let profiles = [chained("p", "q"), chained("q", "r"), end].join(",");
-    let recipe = read_with(&profiles, &[]).unwrap().recipe.to_string();
-    let modes: Vec<_> = recipe.match_indices("(mode ").map(|(at, _)| &recipe[at..at + 8]).collect();
-    assert_eq!(modes, ["(mode Ch", "(mode Ch", "(mode AK"], "{recipe}");
-    assert!(recipe.contains(", by way of profile 'q'"), "{recipe}");
+    let credential_source = read_with(&profiles, &[]).unwrap().credential_source.to_string();
+    let modes: Vec<_> = credential_source
+        .match_indices("(mode ")
+        .map(|(at, _)| &credential_source[at..at + 8])
+        .collect();
+    assert_eq!(modes, ["(mode Ch", "(mode Ch", "(mode AK"], "{credential_source}");
+    assert!(credential_source.contains(", by way of profile 'q'"), "{credential_source}");
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn a_circle_is_told_with_all_that_are_in_it() {
         (vec![chained("p", "q"), chained("q", "r"), chained("r", "q")], "q → r → q"),
     ] {
         let error = read_with(&profiles.join(","), &[]).unwrap_err();
-        assert!(error.to_string().contains("(mode ChainableRamRoleArn) leads in a circle"));
+        assert!(error.to_string().contains("(mode ChainableRamRoleArn) is circular"));
         assert!(error.why().unwrap().ends_with(&format!(": {circle}")), "{:?}", error.why());
         assert_eq!(error.exit_code() as u8, 3);
     }
@@ -233,8 +237,8 @@ fn a_long_chain_is_none_the_worse() {
     let name = |n: usize| if n == 0 { "p".to_owned() } else { n.to_string() };
     let mut many: Vec<_> = (0..1000).map(|n| chained(&name(n), &name(n + 1))).collect();
     many.push(format!(r#"{{"name":"1000","mode":"AK",{KEYS}}}"#));
-    let recipe = read_with(&many.join(","), &[]).unwrap().recipe.to_string();
-    assert_eq!(recipe.matches("(mode ").count(), 1001);
+    let credential_source = read_with(&many.join(","), &[]).unwrap().credential_source.to_string();
+    assert_eq!(credential_source.matches("(mode ").count(), 1001);
     many.pop();
     let error = read_with(&many.join(","), &[]).unwrap_err();
     assert!(error.to_string().contains("names '1000', which does not exist"), "{error}");
@@ -317,5 +321,5 @@ fn what_is_wrong_with_a_profile_is_told_in_a_few_words() {
     let alone = read_with(&chained("p", "q"), &[]).unwrap_err();
     assert_eq!(alone.in_short(), "there is no profile 'q'");
     let circle = read_with(&chained("p", "p"), &[]).unwrap_err();
-    assert_eq!(circle.in_short(), "source_profile leads in a circle");
+    assert_eq!(circle.in_short(), "source_profile is circular");
 }

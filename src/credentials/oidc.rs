@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::json::Parts;
-use super::lease::Lease;
-use super::provider::{Means, Provider};
-use super::recipe::Recipe;
+use super::cached::CachedCredentials;
+use super::credential_source::CredentialSource;
+use super::json::RawCredentials;
+use super::provider::{FetchContext, Provider};
 use super::role::{Role, config};
 use super::{Error, Source};
 use crate::cloud::{AssumeRoleWithOidc, Client};
@@ -25,7 +25,11 @@ pub(super) struct Oidc {
 }
 
 /// Exchanges the token that the file has now.
-pub(super) async fn exchange(oidc: &Oidc, source: &Source, means: &Means) -> Result<Lease, Error> {
+pub(super) async fn exchange(
+    oidc: &Oidc,
+    source: &Source,
+    context: &FetchContext,
+) -> Result<CachedCredentials, Error> {
     let token = read(&oidc.token_file).map_err(|problem| Error::OidcToken {
         source_of_it: source.clone(),
         path: oidc.token_file.clone(),
@@ -33,8 +37,9 @@ pub(super) async fn exchange(oidc: &Oidc, source: &Source, means: &Means) -> Res
     })?;
     let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
     // The call is not signed: nobody asks this provider for anything but its source.
-    let nobody = Provider::new(Recipe::oidc(oidc.clone(), source.clone()), means.clone());
-    let client = Client::new(config(&oidc.role.sts, nobody, means)).map_err(failed)?;
+    let nobody =
+        Provider::new(CredentialSource::oidc(oidc.clone(), source.clone()), context.clone());
+    let client = Client::new(config(&oidc.role.sts, nobody, context)).map_err(failed)?;
     let request = AssumeRoleWithOidc {
         role_arn: oidc.role.arn.clone(),
         session_name: oidc.role.session.clone(),
@@ -43,7 +48,7 @@ pub(super) async fn exchange(oidc: &Oidc, source: &Source, means: &Means) -> Res
         token,
     };
     let session = client.assume_role_with_oidc(&request).await.map_err(failed)?;
-    Parts::from(session).lease(source)
+    RawCredentials::from(session).cached(source)
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {

@@ -11,8 +11,8 @@ use futures_util::future::Shared;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::lease::Lease;
-use super::recipe::Recipe;
+use super::cached::CachedCredentials;
+use super::credential_source::CredentialSource;
 use super::{Credentials, Error, Source};
 use crate::cloud::SignatureVersion;
 use crate::net::Net;
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What sources are asked with.
 #[derive(Clone, Debug)]
-pub(super) struct Means {
+pub(super) struct FetchContext {
     pub(super) net: Net,
     pub(super) signature: SignatureVersion,
 }
@@ -35,15 +35,15 @@ pub(super) struct Means {
 pub struct Provider(Arc<Inner>);
 
 struct Inner {
-    recipe: Recipe,
+    credential_source: CredentialSource,
     /// Nothing where nobody has to be asked.
-    means: Option<Means>,
+    context: Option<FetchContext>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    lease: Option<Lease>,
+    cached: Option<CachedCredentials>,
     renewal: Option<Renewal>,
     /// When a renewal may be tried again while the old ones hold.
     not_before: Option<Instant>,
@@ -51,7 +51,7 @@ struct State {
 
 /// Why there is a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum RenewReason {
     /// Somebody waits, and has nothing else.
     Now,
     /// The old ones will not hold much longer.
@@ -63,30 +63,34 @@ type Renewal = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 
 impl Provider {
     /// Follows a recipe, with connections as the API's, and STS called with this signature.
-    pub fn of(recipe: Recipe, net: Net, signature: SignatureVersion) -> Self {
-        Self::new(recipe, Means { net, signature })
+    pub fn of(credential_source: CredentialSource, net: Net, signature: SignatureVersion) -> Self {
+        Self::new(credential_source, FetchContext { net, signature })
     }
 
-    pub(super) fn new(recipe: Recipe, means: Means) -> Self {
-        let state = State { lease: recipe.lease().cloned(), ..State::default() };
-        Self(Arc::new(Inner { recipe, means: Some(means), state: Mutex::new(state) }))
+    pub(super) fn new(credential_source: CredentialSource, context: FetchContext) -> Self {
+        let state = State { cached: credential_source.cached().cloned(), ..State::default() };
+        Self(Arc::new(Inner {
+            credential_source,
+            context: Some(context),
+            state: Mutex::new(state),
+        }))
     }
 
     /// Where its credentials come from.
     pub fn source(&self) -> &Source {
-        self.0.recipe.source()
+        self.0.credential_source.source()
     }
 
     /// How it comes by them.
-    pub fn recipe(&self) -> &Recipe {
-        &self.0.recipe
+    pub fn credential_source(&self) -> &CredentialSource {
+        &self.0.credential_source
     }
 
     /// Whether there are credentials that hold for a time that is known, and still do.
     pub fn holds(&self) -> bool {
         let state = self.0.state();
-        let lease = state.lease.as_ref().filter(|lease| lease.until.is_some());
-        lease.is_some_and(|lease| lease.is_good(SystemTime::now()))
+        let cached = state.cached.as_ref().filter(|cached| cached.until.is_some());
+        cached.is_some_and(|cached| cached.is_good(SystemTime::now()))
     }
 
     /// The credentials that hold now.
@@ -98,16 +102,16 @@ impl Provider {
         let renewal = {
             let mut state = self.0.state();
             let now = SystemTime::now();
-            match &state.lease {
-                Some(lease) if lease.is_good(now) => {
-                    let credentials = lease.credentials.clone();
-                    if lease.is_due(now) && state.may_renew() {
+            match &state.cached {
+                Some(cached) if cached.is_good(now) => {
+                    let credentials = cached.credentials.clone();
+                    if cached.is_due(now) && state.may_renew() {
                         // It goes on by itself.
-                        drop(self.begin(&mut state, Wish::InTime));
+                        drop(self.begin(&mut state, RenewReason::InTime));
                     }
                     return Ok(credentials);
                 }
-                _ => self.begin(&mut state, Wish::Now),
+                _ => self.begin(&mut state, RenewReason::Now),
             }
         };
         renewal.await
@@ -119,17 +123,17 @@ impl Provider {
     /// # Errors
     /// When none can be had.
     pub async fn renew(&self, used: &Credentials) -> Result<Option<Credentials>, Arc<Error>> {
-        if self.0.recipe.lease().is_some() {
+        if self.0.credential_source.cached().is_some() {
             return Ok(None);
         }
         let renewal = {
             let mut state = self.0.state();
-            match &state.lease {
+            match &state.cached {
                 // Somebody else was told before.
-                Some(lease) if lease.credentials != *used => {
-                    return Ok(Some(lease.credentials.clone()));
+                Some(cached) if cached.credentials != *used => {
+                    return Ok(Some(cached.credentials.clone()));
                 }
-                _ => self.begin(&mut state, Wish::Now),
+                _ => self.begin(&mut state, RenewReason::Now),
             }
         };
         let fresh = renewal.await?;
@@ -137,12 +141,12 @@ impl Provider {
     }
 
     /// Begins a renewal, or joins the one under way. It goes on if those who wait for it go away.
-    fn begin(&self, state: &mut State, wish: Wish) -> Renewal {
+    fn begin(&self, state: &mut State, reason: RenewReason) -> Renewal {
         if let Some(renewal) = state.renewal.as_ref().filter(|renewal| renewal.peek().is_none()) {
             return renewal.clone();
         }
         let inner = Arc::clone(&self.0);
-        let task = tokio::spawn(async move { inner.renewed(wish).await });
+        let task = tokio::spawn(async move { inner.renewed(reason).await });
         let renewal: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(async move {
             // It does not panic, and ends early only when everything does.
             task.await.unwrap_or_else(|_| Err(Arc::new(Error::Stopped)))
@@ -159,37 +163,37 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn renewed(&self, wish: Wish) -> Outcome {
-        let recipe = &self.recipe;
-        let result = match &self.means {
-            Some(means) => recipe.follow(means).await,
+    async fn renewed(&self, reason: RenewReason) -> Outcome {
+        let credential_source = &self.credential_source;
+        let result = match &self.context {
+            Some(context) => credential_source.fetch(context).await,
             None => Err(Error::Stopped),
         };
         let now = SystemTime::now();
         let mut state = self.state();
         state.renewal = None;
         state.not_before = None;
-        let old = state.lease.as_ref();
+        let old = state.cached.as_ref();
         match result {
-            Ok(lease) => {
-                let until = lease.until.map(humantime::format_rfc3339_seconds);
+            Ok(cached) => {
+                let until = cached.until.map(humantime::format_rfc3339_seconds);
                 let until = until.map_or_else(|| "an unknown time".to_owned(), |u| u.to_string());
-                let credentials = lease.credentials.clone();
+                let credentials = cached.credentials.clone();
                 let id = credentials.masked_id();
-                let source = recipe.source_of(&credentials);
+                let source = credential_source.source_of(&credentials);
                 info!("credentials ({id}) of {source} are there; they hold until {until}");
                 if old.is_some_and(|old| old.credentials == credentials) {
                     debug!("they are the same as before");
                     state.not_before = Some(Instant::now() + PAUSE);
                 }
-                state.lease = Some(lease);
+                state.cached = Some(cached);
                 Ok(credentials)
             }
             Err(error) => {
-                let old = old.filter(|old| wish == Wish::InTime && old.is_good(now));
+                let old = old.filter(|old| reason == RenewReason::InTime && old.is_good(now));
                 if let Some(until) = old.and_then(|old| old.until) {
                     warn!(
-                        "the credentials of {recipe} cannot be renewed ({error}); the old ones \
+                        "the credentials of {credential_source} cannot be renewed ({error}); the old ones \
                          are used until {}",
                         humantime::format_rfc3339_seconds(until)
                     );
@@ -210,15 +214,16 @@ impl State {
 impl From<Credentials> for Provider {
     /// Gives these and no others.
     fn from(credentials: Credentials) -> Self {
-        let recipe = Recipe::fixed(Lease::fixed(credentials, None));
-        let state = State { lease: recipe.lease().cloned(), ..State::default() };
-        Self(Arc::new(Inner { recipe, means: None, state: Mutex::new(state) }))
+        let credential_source =
+            CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        let state = State { cached: credential_source.cached().cloned(), ..State::default() };
+        Self(Arc::new(Inner { credential_source, context: None, state: Mutex::new(state) }))
     }
 }
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Provider").field(&self.0.recipe).finish()
+        f.debug_tuple("Provider").field(&self.0.credential_source).finish()
     }
 }
 

@@ -61,7 +61,7 @@ impl Server {
         let source = Source::Variables { mode: "CredentialsURI", names };
         let address = Address::parse(&format!("http://127.0.0.1:{}/", self.port)).unwrap();
         let net = Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() };
-        Provider::of(Recipe::uri(address, source), net, SignatureVersion::V3)
+        Provider::of(CredentialSource::uri(address, source), net, SignatureVersion::V3)
     }
 
     /// A provider that has credentials which end in so many seconds, and are due.
@@ -70,8 +70,9 @@ impl Server {
         let now = SystemTime::now();
         let seconds = Duration::from_secs(left.unsigned_abs());
         let until = if left < 0 { now - seconds } else { now + seconds };
-        let lease = Lease::taken(keys(id), Some(until), now - Duration::from_secs(3600));
-        provider.0.state().lease = Some(lease);
+        let cached =
+            CachedCredentials::taken(keys(id), Some(until), now - Duration::from_secs(3600));
+        provider.0.state().cached = Some(cached);
         provider
     }
 }
@@ -206,9 +207,9 @@ async fn what_stands_as_it_is_has_no_others() {
     assert_eq!(id(&provider).await, "a");
     assert_eq!(provider.renew(&keys("a")).await.unwrap(), None);
     let over = Some(SystemTime::now() - Duration::from_secs(1));
-    let recipe = Recipe::fixed(Lease::fixed(keys("a"), over));
+    let credential_source = CredentialSource::fixed(CachedCredentials::fixed(keys("a"), over));
     let net = Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() };
-    let provider = Provider::of(recipe, net, SignatureVersion::V3);
+    let provider = Provider::of(credential_source, net, SignatureVersion::V3);
     assert!(matches!(*provider.get().await.unwrap_err(), Error::Expired { .. }));
     assert!(!format!("{provider:?}").contains("hush"));
 }

@@ -1,8 +1,8 @@
 //! A RAM role that other credentials are exchanged for: STS AssumeRole.
 
-use super::json::Parts;
-use super::lease::Lease;
-use super::provider::Means;
+use super::cached::CachedCredentials;
+use super::json::RawCredentials;
+use super::provider::FetchContext;
 use super::{Credentials, Error, Source};
 use crate::cloud::{AssumeRole, Client, Config, Endpoint, Region};
 
@@ -29,10 +29,10 @@ pub(super) async fn assume(
     role: &Role,
     base: Credentials,
     source: &Source,
-    means: &Means,
-) -> Result<Lease, Error> {
+    context: &FetchContext,
+) -> Result<CachedCredentials, Error> {
     let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
-    let client = Client::new(config(&role.sts, base.into(), means)).map_err(failed)?;
+    let client = Client::new(config(&role.sts, base.into(), context)).map_err(failed)?;
     let request = AssumeRole {
         role_arn: role.arn.clone(),
         session_name: role.session.clone(),
@@ -41,15 +41,19 @@ pub(super) async fn assume(
         policy: role.policy.clone(),
     };
     let session = client.assume_role(&request).await.map_err(failed)?;
-    Parts::from(session).lease(source)
+    RawCredentials::from(session).cached(source)
 }
 
 /// How STS is called.
-pub(super) fn config(sts: &Endpoint, credentials: super::Provider, means: &Means) -> Config {
+pub(super) fn config(
+    sts: &Endpoint,
+    credentials: super::Provider,
+    context: &FetchContext,
+) -> Config {
     // STS takes no RegionId.
     let region = Region::central();
-    let mut config = Config::new(sts.clone(), region, credentials, means.net.tls.clone());
-    config.proxies = means.net.proxies.clone();
-    config.signature = means.signature;
+    let mut config = Config::new(sts.clone(), region, credentials, context.net.tls.clone());
+    config.proxies = context.net.proxies.clone();
+    config.signature = context.signature;
     config
 }

@@ -7,7 +7,7 @@ use super::Error;
 use super::chain::{FILES, FOLDER, in_home};
 use super::edit::{Document, Entry};
 use super::env::Environment;
-use crate::replace::{self, Change, Mode, Place};
+use crate::replace::{self, Change, Destination, Mode};
 
 /// The profile that is meant where none is named, and none is current.
 const USUAL: &str = "default";
@@ -51,7 +51,7 @@ impl Store {
             (None, None) => return Err(Error::NoHome),
         };
         let read = |path: PathBuf| {
-            let content = Place::of(&path).and_then(|place| place.read());
+            let content = Destination::of(&path).and_then(|place| place.read());
             let content = content.map_err(|error| unreadable(&path, error))?;
             let document = content.map(|content| parse(&path, &content)).transpose()?;
             Ok(Stored { path, document })
@@ -152,7 +152,7 @@ pub(crate) async fn change<T>(
     path: &Path,
     mut edit: impl FnMut(&mut Document) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let place = Place::of(path)?;
+    let place = Destination::of(path)?;
     replace::update(&place, Mode::Private, |content| {
         let mut document = match content {
             Some(content) => parse(path, content)?,

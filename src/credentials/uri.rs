@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::Method;
 use tracing::info;
 
-use super::fetch::{self, Address, Ask, fetch};
-use super::json::{self, Parts, Unfit};
-use super::lease::Lease;
+use super::cached::CachedCredentials;
+use super::fetch::{self, Address, Request, fetch};
+use super::json::{self, InvalidResponse, RawCredentials};
 use super::{Error, Source};
 use crate::net::Net;
 use crate::proxy::is_loopback;
@@ -36,11 +36,15 @@ pub enum Problem {
     Circle,
     /// The answer is not what it should be.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
+    InvalidResponse(#[from] InvalidResponse),
 }
 
 /// Asks a URI.
-pub(super) async fn ask(address: &Address, source: &Source, net: &Net) -> Result<Lease, Error> {
+pub(super) async fn ask(
+    address: &Address,
+    source: &Source,
+    net: &Net,
+) -> Result<CachedCredentials, Error> {
     if !address.uses_tls() && !is_loopback(&address.host) {
         info!("{address}, the credentials URI of {source}, is not encrypted");
     }
@@ -50,10 +54,10 @@ pub(super) async fn ask(address: &Address, source: &Source, net: &Net) -> Result
         problem: Box::new(problem),
     };
     let parts = parts(address, net).await.map_err(failed)?;
-    parts.lease(source)
+    parts.cached(source)
 }
 
-async fn parts(address: &Address, net: &Net) -> Result<Parts, Problem> {
+async fn parts(address: &Address, net: &Net) -> Result<RawCredentials, Problem> {
     Ok(json::answered(&body(address, net).await?)?)
 }
 
@@ -61,7 +65,7 @@ async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {
     let mut at = address.clone();
     for _ in 0..=MAX_REDIRECTS {
         let what = "the credentials URI";
-        let ask = Ask {
+        let ask = Request {
             what,
             method: Method::GET,
             address: &at,

@@ -1,12 +1,12 @@
 //! What `doctor` finds: checks, each of which needs others, and what came of each.
 //!
-//! Nothing here knows what is checked. [`take`] runs the checks, those side by side that do not need
+//! Nothing here knows what is checked. [`run_checks`] runs the checks, those side by side that do not need
 //! each other; [`show`] writes down what came of them.
 
-mod course;
+mod checks;
 pub mod show;
 
-pub use course::{Check, take};
+pub use checks::{Check, run_checks};
 
 use crate::explain::{self, ExitCode, Explain, OpenFiles};
 
@@ -16,7 +16,7 @@ pub enum Outcome {
     /// It is as it should be: what was found, in one line.
     Passed(String),
     /// It is not.
-    Failed(Trouble),
+    Failed(CheckFailure),
     /// It was not looked at, for there is no need to, or no way.
     Skipped {
         /// Why not, in one line.
@@ -25,12 +25,12 @@ pub enum Outcome {
         because: Option<&'static str>,
     },
     /// It was looked at, and nothing could be told: why not.
-    Unknown(Trouble),
+    Unknown(CheckFailure),
 }
 
 /// What is wrong, as all messages of this program have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct CheckFailure {
     /// What happened.
     pub what: String,
     /// Why.
@@ -43,7 +43,7 @@ pub struct Trouble {
     pub exit_code: ExitCode,
 }
 
-impl Trouble {
+impl CheckFailure {
     /// What an error has to say.
     pub fn of(error: &dyn Explain) -> Self {
         Self {
@@ -82,18 +82,18 @@ impl Outcome {
     }
 
     /// There is no need to look at it.
-    pub fn needless(why: impl Into<String>) -> Self {
+    pub fn skipped(why: impl Into<String>) -> Self {
         Self::Skipped { why: why.into(), because: None }
     }
 
     /// An error has come of it.
     pub fn failed(error: &dyn Explain) -> Self {
-        Self::Failed(Trouble::of(error))
+        Self::Failed(CheckFailure::of(error))
     }
 
     /// The same, where a limit of open files is named before what it has made fail.
     fn naming_limits(self) -> Self {
-        let named = |trouble: Trouble| {
+        let named = |trouble: CheckFailure| {
             let words = format!("{} {}", trouble.what, trouble.why.as_deref().unwrap_or_default());
             match OpenFiles::of_words(&words) {
                 Some(files) => trouble.why(files.why()).fix(files.remedy()),
@@ -108,7 +108,7 @@ impl Outcome {
     }
 
     /// The id of the failed check for which a check that needs this one cannot be made.
-    fn stands_in_the_way(&self, id: &'static str) -> Option<&'static str> {
+    fn blocking_check(&self, id: &'static str) -> Option<&'static str> {
         match self {
             Self::Failed(_) => Some(id),
             Self::Skipped { because, .. } => *because,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Checked, Outcome, Trouble, exit_code};
+use super::{CheckFailure, Checked, Outcome, exit_code};
 use crate::explain::{ExitCode, printable};
 
 /// The column in which what was found begins.
@@ -38,7 +38,7 @@ pub fn lines(checked: &Checked, in_colour: bool) -> String {
     lines
 }
 
-fn parts(trouble: &Trouble) -> Vec<(&'static str, String)> {
+fn parts(trouble: &CheckFailure) -> Vec<(&'static str, String)> {
     let parts = [("why", &trouble.why), ("fix", &trouble.fix), ("RequestId", &trouble.request_id)];
     parts.into_iter().filter_map(|(label, text)| Some((label, text.clone()?))).collect()
 }
@@ -54,7 +54,7 @@ fn below(text: &str) -> String {
 }
 
 /// The lines of the last failure of a command, which stand before the checks.
-pub fn last_failure(title: &str, trouble: &Trouble, in_colour: bool) -> String {
+pub fn last_failure(title: &str, trouble: &CheckFailure, in_colour: bool) -> String {
     let mark = if in_colour { "\u{1b}[33m!\u{1b}[0m" } else { "!" };
     let mut lines = format!("{mark} {:COLUMN$} {}", "last failure", on_one_line(title));
     let what = ("what", trouble.what.clone());
@@ -135,19 +135,20 @@ mod tests {
     fn a_check_is_a_line_and_a_failed_one_has_its_cause_and_its_remedy_below() {
         let shown = |outcome| lines(&checked(outcome), false);
         assert_eq!(shown(Outcome::passed("it is on")), "✓ Session Manager     it is on");
-        let trouble = Trouble::plain("it is\u{1b}[31m off", ExitCode::Target).fix("run:\naliyun");
+        let trouble =
+            CheckFailure::plain("it is\u{1b}[31m off", ExitCode::Target).fix("run:\naliyun");
         assert_eq!(
             shown(Outcome::Failed(trouble)),
             "✗ Session Manager     it is [31m off\n    fix: run:\n         aliyun"
         );
-        assert_eq!(shown(Outcome::needless("no TARGET")), "– Session Manager     no TARGET");
+        assert_eq!(shown(Outcome::skipped("no TARGET")), "– Session Manager     no TARGET");
         let red = lines(&checked(Outcome::passed("on")), true);
         assert_eq!(red, "\u{1b}[32m✓\u{1b}[0m Session Manager     on");
     }
 
     #[test]
     fn the_document_tells_the_same() {
-        let trouble = Trouble::plain("off", ExitCode::Target).why("because");
+        let trouble = CheckFailure::plain("off", ExitCode::Target).why("because");
         let because = Some("identity");
         let all = [
             checked(Outcome::Failed(trouble)),

@@ -281,7 +281,7 @@ impl Reader {
         Some(typed)
     }
 
-    /// What was read so far is of no use.
+    /// What was read so far is discarded.
     fn forget(&mut self) {
         while self.read.try_recv().is_ok() {
             self.is_asked = false;

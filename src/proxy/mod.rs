@@ -151,7 +151,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// A setting that is of no use. Nothing was sent. Its value is not shown, since it may hold a password.
+/// An invalid setting. Nothing was sent. Its value is not shown, since it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy of {origin} cannot be used: {problem}")]
 pub struct SettingError {
@@ -228,7 +228,7 @@ impl Proxies {
     /// From the value of `--proxy`, or of its variable, and the environment.
     ///
     /// # Errors
-    /// When the setting that counts is of no use.
+    /// When the setting that counts is invalid.
     pub fn new(
         explicit: Option<&SecretString>,
         env: &dyn Fn(&str) -> Option<OsString>,

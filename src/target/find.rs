@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Naming, Target};
+use super::{Selector, Target};
 use crate::cloud::{Client, Error, Instance, InstanceFilter, InstancePage, InstanceState, Region};
 use crate::explain::{ExitCode, Explain};
 use crate::table::Table;
@@ -51,20 +51,20 @@ pub enum FindError {
         spelt_out: String,
     },
     /// There is no such instance.
-    #[error("no instance has {naming} ({where_})", where_ = in_regions(.regions))]
+    #[error("no instance has {selector} ({where_})", where_ = in_regions(.regions))]
     None {
         /// What was looked for.
-        naming: Naming,
+        selector: Selector,
         /// Where.
         regions: Vec<Region>,
         /// What the API did not tell.
         notes: Vec<String>,
     },
     /// There are several.
-    #[error("{} instances have {naming}", .found.len())]
+    #[error("{} instances have {selector}", .found.len())]
     Several {
         /// What was looked for.
-        naming: Naming,
+        selector: Selector,
         /// The instances.
         found: Vec<Instance>,
     },
@@ -80,12 +80,12 @@ impl Explain for FindError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Call(error) | Self::Region { error, .. } => error.why(),
-            Self::None { naming, notes, .. } => {
+            Self::None { selector, notes, .. } => {
                 let mut parts = notes.clone();
-                if matches!(naming, Naming::Name(name) if name.contains('*')) {
+                if matches!(selector, Selector::Name(name) if name.contains('*')) {
                     parts.push("a '*' stands for itself here".to_owned());
                 }
-                if matches!(naming, Naming::Tag(..)) {
+                if matches!(selector, Selector::Tag(..)) {
                     parts.push(
                         "tags are compared as they are written, and ssh writes hosts in small \
                          letters (%h; %n is as it was typed)"
@@ -193,16 +193,19 @@ pub async fn find(
     home: &Client,
     others: &[Client],
 ) -> Result<Instance, FindError> {
-    let naming = &target.naming;
+    let selector = &target.selector;
     let notes = Notes::default();
-    let mut found = exactly(naming, home, &notes).await?;
+    let mut found = exactly(selector, home, &notes).await?;
     if found.is_empty() {
-        found = side_by_side(others, async |client| exactly(naming, client, &notes).await).await?;
+        found =
+            side_by_side(others, async |client| exactly(selector, client, &notes).await).await?;
     }
     if found.is_empty() {
         // Those who may not ask are told that there is nothing.
-        let (permitted, in_any_case) =
-            tokio::join!(home.may_describe_instances(), in_any_case(naming, home, others, &notes));
+        let (permitted, in_any_case) = tokio::join!(
+            home.may_describe_instances(),
+            in_any_case(selector, home, others, &notes)
+        );
         if let Err(error) = permitted
             && error.exit_code() == ExitCode::Permission
         {
@@ -216,9 +219,9 @@ pub async fn find(
             let clients = std::iter::once(home).chain(others);
             let regions = clients.map(|client| client.config().region.clone()).collect();
             let notes = notes.0.into_inner();
-            Err(FindError::None { naming: naming.clone(), regions, notes })
+            Err(FindError::None { selector: selector.clone(), regions, notes })
         }
-        _ => Err(FindError::Several { naming: naming.clone(), found }),
+        _ => Err(FindError::Several { selector: selector.clone(), found }),
     }
 }
 
@@ -231,13 +234,13 @@ async fn side_by_side(
 
 /// The instances of a region that are called exactly so.
 async fn exactly(
-    naming: &Naming,
+    selector: &Selector,
     client: &Client,
     notes: &Notes,
 ) -> Result<Vec<Instance>, FindError> {
-    let found = match naming {
-        Naming::Address(address) => return at_address(&address.to_string(), client, notes).await,
-        Naming::Id(id) => {
+    let found = match selector {
+        Selector::Address(address) => return at_address(&address.to_string(), client, notes).await,
+        Selector::Id(id) => {
             let with_id = InstanceFilter { ids: vec![id.clone()], ..InstanceFilter::default() };
             let with_name = of_name(id);
             // A name may look like an id.
@@ -252,19 +255,19 @@ async fn exactly(
             )?;
             unique([by_id, by_name].concat())
         }
-        Naming::Name(name) => pages(client, &of_name(name), notes).await?,
-        Naming::Tag(key, value) => {
+        Selector::Name(name) => pages(client, &of_name(name), notes).await?,
+        Selector::Tag(key, value) => {
             let tag = Some((key.clone(), value.clone()));
             pages(client, &InstanceFilter { tag, ..InstanceFilter::default() }, notes).await?
         }
     };
-    let found = keep(found, |instance| fits(naming, instance));
+    let found = keep(found, |instance| fits(selector, instance));
     if !found.is_empty() {
         return Ok(found);
     }
     // Many may not ask for these, and have none.
-    match managed(naming, client, notes).await {
-        Ok(managed) => Ok(keep(managed, |instance| fits(naming, instance))),
+    match managed(selector, client, notes).await {
+        Ok(managed) => Ok(keep(managed, |instance| fits(selector, instance))),
         Err(error) if error.is_of_this_action() => {
             debug!("managed instances are left out: {error}");
             notes.add(format!(
@@ -277,15 +280,19 @@ async fn exactly(
     }
 }
 
-async fn managed(naming: &Naming, client: &Client, notes: &Notes) -> Result<Vec<Instance>, Error> {
-    let filter = match naming {
-        Naming::Id(id) if id.starts_with("mi-") => {
+async fn managed(
+    selector: &Selector,
+    client: &Client,
+    notes: &Notes,
+) -> Result<Vec<Instance>, Error> {
+    let filter = match selector {
+        Selector::Id(id) if id.starts_with("mi-") => {
             let ids = vec![id.clone()];
             InstanceFilter { ids, ..InstanceFilter::default() }
         }
-        Naming::Id(name) | Naming::Name(name) => of_name(name),
-        Naming::Tag(..) => InstanceFilter::default(),
-        Naming::Address(_) => return Ok(Vec::new()),
+        Selector::Id(name) | Selector::Name(name) => of_name(name),
+        Selector::Tag(..) => InstanceFilter::default(),
+        Selector::Address(_) => return Ok(Vec::new()),
     };
     managed_pages(client, &filter, notes).await
 }
@@ -316,12 +323,12 @@ async fn at_address(
 /// The instances of all regions whose name is this one but for capitals, those of the first region
 /// that has any. It is not known to the service, so all names are looked through that may be it.
 async fn in_any_case(
-    naming: &Naming,
+    selector: &Selector,
     home: &Client,
     others: &[Client],
     notes: &Notes,
 ) -> Result<Vec<Instance>, FindError> {
-    let Naming::Name(name) = naming else { return Ok(Vec::new()) };
+    let Selector::Name(name) = selector else { return Ok(Vec::new()) };
     let patterns = patterns(name);
     let search = async |client: &Client| {
         let looks =
@@ -366,12 +373,12 @@ fn of_name(name: &str) -> InstanceFilter {
 }
 
 /// Whether an instance is called exactly so.
-fn fits(naming: &Naming, instance: &Instance) -> bool {
-    match naming {
-        Naming::Id(word) => instance.id == *word || instance.name == *word,
-        Naming::Name(name) => instance.name == *name,
-        Naming::Address(_) => false,
-        Naming::Tag(key, value) => {
+fn fits(selector: &Selector, instance: &Instance) -> bool {
+    match selector {
+        Selector::Id(word) => instance.id == *word || instance.name == *word,
+        Selector::Name(name) => instance.name == *name,
+        Selector::Address(_) => false,
+        Selector::Tag(key, value) => {
             let same =
                 |(k, v): &(String, String)| k == key && value.as_ref().is_none_or(|w| w == v);
             instance.tags.iter().any(same)
@@ -460,9 +467,9 @@ mod tests {
             state: Some(InstanceState::Stopped),
             ..Instance::default()
         };
-        let naming = Naming::Name("web".to_owned());
+        let selector = Selector::Name("web".to_owned());
         let several = |count| FindError::Several {
-            naming: naming.clone(),
+            selector: selector.clone(),
             found: (0..count).map(instance).collect(),
         };
         let error = several(25);

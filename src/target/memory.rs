@@ -24,7 +24,7 @@ const MAX_LISTED: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The target as it was given.
-    pub words: String,
+    pub input: String,
     /// The instance's id.
     pub id: String,
     /// The instance's region.
@@ -32,8 +32,8 @@ pub struct Remembered {
 }
 
 /// The topic of a target, for a cloud, an account and the regions to look in.
-pub fn topic(place: &[&str], words: &str) -> Topic {
-    let parts: Vec<_> = place.iter().copied().chain([words]).collect();
+pub fn topic(place: &[&str], input: &str) -> Topic {
+    let parts: Vec<_> = place.iter().copied().chain([input]).collect();
     Topic::new(LOOKED_UP, &parts)
 }
 
@@ -41,23 +41,23 @@ pub fn topic(place: &[&str], words: &str) -> Topic {
 pub fn recall(
     cache: &Cache,
     topic: &Topic,
-    words: &str,
+    input: &str,
     now: SystemTime,
 ) -> Option<(String, Region)> {
     let (found, _) = cache.get::<Remembered>(topic, HOUR, now)?;
     // What is no id, or no region, would only fail until the hour is over.
     let region = Region::parse(&found.region).ok()?;
-    (found.words == words && is_id(&found.id)).then_some((found.id, region))
+    (found.input == input && is_id(&found.id)).then_some((found.id, region))
 }
 
 /// The words of instances that were listed.
-pub fn keep_list(cache: &Cache, place: &[&str], mut words: Vec<String>, now: SystemTime) {
+pub fn keep_list(cache: &Cache, place: &[&str], mut input: Vec<String>, now: SystemTime) {
     let mut bytes = 0;
-    words.retain(|words| {
-        bytes += words.len() + 3;
+    input.retain(|input| {
+        bytes += input.len() + 3;
         bytes <= MAX_LISTED
     });
-    cache.put(&Topic::new(LISTED, place), &words, now);
+    cache.put(&Topic::new(LISTED, place), &input, now);
 }
 
 /// The words for instances that were looked up or listed within a day and begin so, in order. Ids are
@@ -65,15 +65,15 @@ pub fn keep_list(cache: &Cache, place: &[&str], mut words: Vec<String>, now: Sys
 pub fn beginning_with(cache: &Cache, prefix: &str, now: SystemTime) -> Vec<String> {
     let looked_up = cache.all::<Remembered>(LOOKED_UP, DAY, now).into_iter();
     let listed = cache.all::<Vec<String>>(LISTED, DAY, now).into_iter().flatten();
-    let mut words: Vec<_> = looked_up
-        .map(|found| found.words)
+    let mut input: Vec<_> = looked_up
+        .map(|found| found.input)
         .chain(listed)
-        .filter(|words| words.starts_with(prefix) && !words.chars().any(char::is_control))
-        .filter(|words| !prefix.is_empty() || !words.split('.').next().is_some_and(is_id))
+        .filter(|input| input.starts_with(prefix) && !input.chars().any(char::is_control))
+        .filter(|input| !prefix.is_empty() || !input.split('.').next().is_some_and(is_id))
         .collect();
-    words.sort_unstable();
-    words.dedup();
-    words
+    input.sort_unstable();
+    input.dedup();
+    input
 }
 
 #[cfg(test)]
@@ -87,13 +87,13 @@ mod tests {
         let cache = Cache::of_user(&|name| (name == "XDG_CACHE_HOME").then(|| home.clone()), None);
         let (stored, now) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
         assert_eq!(beginning_with(&cache, "", now), [""; 0]);
-        for (words, id) in [("web-2", "i-2"), ("数据库", "i-3"), ("web-2.cn-beijing", "i-4")] {
-            let found = Remembered { words: words.into(), id: id.into(), region: "cn-test".into() };
-            let topic = topic(&["ecs.example"], words);
+        for (input, id) in [("web-2", "i-2"), ("数据库", "i-3"), ("web-2.cn-beijing", "i-4")] {
+            let found = Remembered { input: input.into(), id: id.into(), region: "cn-test".into() };
+            let topic = topic(&["ecs.example"], input);
             cache.put(&topic, &found, stored);
             let region = Region::parse("cn-test").unwrap();
-            assert_eq!(recall(&cache, &topic, words, now), Some((found.id, region)));
-            assert_eq!(recall(&cache, &topic, words, now + HOUR), None);
+            assert_eq!(recall(&cache, &topic, input, now), Some((found.id, region)));
+            assert_eq!(recall(&cache, &topic, input, now + HOUR), None);
         }
         let listed = ["web-1", "web-2", "a b", "a\nb", "i-5"].map(str::to_owned).to_vec();
         keep_list(&cache, &["ecs.example", "cn-test"], listed, stored);

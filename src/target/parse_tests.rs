@@ -6,28 +6,28 @@ fn region(name: &str) -> Region {
     Region::parse(name).unwrap()
 }
 
-fn parse(words: &str) -> (Naming, Option<String>) {
-    let target = Target::parse(words, &[region("x1-private")]).unwrap();
-    assert_eq!(target.words, words);
-    (target.naming, target.region.map(|region| region.to_string()))
+fn parse(input: &str) -> (Selector, Option<String>) {
+    let target = Target::parse(input, &[region("x1-private")]).unwrap();
+    assert_eq!(target.input, input);
+    (target.selector, target.region.map(|region| region.to_string()))
 }
 
-fn name(text: &str) -> Naming {
-    Naming::Name(text.to_owned())
+fn name(text: &str) -> Selector {
+    Selector::Name(text.to_owned())
 }
 
-fn id(text: &str) -> Naming {
-    Naming::Id(text.to_owned())
+fn id(text: &str) -> Selector {
+    Selector::Id(text.to_owned())
 }
 
-fn tag(key: &str, value: Option<&str>) -> Naming {
-    Naming::Tag(key.to_owned(), value.map(str::to_owned))
+fn tag(key: &str, value: Option<&str>) -> Selector {
+    Selector::Tag(key.to_owned(), value.map(str::to_owned))
 }
 
 #[test]
 fn every_form_is_understood() {
-    let address = Naming::Address(Ipv4Addr::new(10, 0, 0, 7));
-    for (words, naming, in_region) in [
+    let address = Selector::Address(Ipv4Addr::new(10, 0, 0, 7));
+    for (input, selector, in_region) in [
         ("i-bp1example0001", id("i-bp1example0001"), None),
         ("mi-hz01example", id("mi-hz01example"), None),
         ("i-bp1.cn-beijing", id("i-bp1"), Some("cn-beijing")),
@@ -61,7 +61,7 @@ fn every_form_is_understood() {
         ("tag:a=b=c.me-east-1", tag("a", Some("b=c")), Some("me-east-1")),
         ("tag:app=web.example", tag("app", Some("web.example")), None),
     ] {
-        assert_eq!(parse(words), (naming, in_region.map(str::to_owned)), "{words}");
+        assert_eq!(parse(input), (selector, in_region.map(str::to_owned)), "{input}");
     }
 }
 
@@ -88,25 +88,25 @@ fn regions_are_known_by_their_looks() {
 
 #[test]
 fn what_names_nothing_is_refused() {
-    let error = |words: &str| Target::parse(words, &[]).unwrap_err();
-    for words in ["", ".ecs", "  ", "   .cn-beijing"] {
-        assert_eq!(error(words), TargetError::Empty, "{words:?}");
+    let error = |input: &str| Target::parse(input, &[]).unwrap_err();
+    for input in ["", ".ecs", "  ", "   .cn-beijing"] {
+        assert_eq!(error(input), TargetError::Empty, "{input:?}");
     }
-    for words in ["a\nb", "a\u{1b}[31m", "\0", "web\r"] {
-        assert_eq!(error(words), TargetError::Control(words.to_owned()));
-        assert!(!error(words).to_string().contains(char::is_control));
+    for input in ["a\nb", "a\u{1b}[31m", "\0", "web\r"] {
+        assert_eq!(error(input), TargetError::Control(input.to_owned()));
+        assert!(!error(input).to_string().contains(char::is_control));
     }
     assert_eq!(error(&"x".repeat(129)), TargetError::TooLong);
     assert!(Target::parse(&"数".repeat(128), &[]).is_ok());
-    for words in ["tag:", "tag:=x", "tag:.ecs"] {
-        assert!(matches!(error(words), TargetError::NoKey(_)), "{words}");
+    for input in ["tag:", "tag:=x", "tag:.ecs"] {
+        assert!(matches!(error(input), TargetError::NoKey(_)), "{input}");
     }
 }
 
 #[test]
 fn the_words_for_an_instance_lead_to_it() {
     let (home, other) = (region("cn-hangzhou"), region("cn-beijing"));
-    let of = |name: &str, region: &Region| words_for("i-bp1", name, region, &home);
+    let of = |name: &str, region: &Region| input_for("i-bp1", name, region, &home);
     assert_eq!(of("web-1", &home), "web-1");
     assert_eq!(of("web-1", &other), "web-1.cn-beijing");
     assert_eq!(of("web.cn-beijing", &home), "web.cn-beijing.cn-hangzhou");
@@ -138,24 +138,24 @@ fn patterns_mean_names() {
 
 #[test]
 fn what_belongs_to_ssh_is_told_so() {
-    let fix = |words: &str| Target::parse(words, &[]).unwrap_err().remedy().unwrap();
-    for (words, says) in [
+    let fix = |input: &str| Target::parse(input, &[]).unwrap_err().remedy().unwrap();
+    for (input, says) in [
         ("root@i-bp1a", "ssh root@i-bp1a; here give i-bp1a"),
         ("admin@web-1", "ssh admin@web-1.ecs; here give web-1"),
         ("i-bp1a:22", "i-bp1a 22; with ssh: ssh -p 22 root@i-bp1a"),
         ("web-1.ecs:2222", "web-1.ecs 2222"),
         ("i-bp1a.cn-beijing:22", "i-bp1a.cn-beijing 22"),
     ] {
-        assert!(fix(words).contains(says), "{words}: {}", fix(words));
+        assert!(fix(input).contains(says), "{input}: {}", fix(input));
     }
-    for (words, naming) in [
+    for (input, selector) in [
         ("'i-bp1a'", id("i-bp1a")),
-        ("\"web-1\"", Naming::Name("web-1".to_owned())),
-        ("'web-1", Naming::Name("'web-1".to_owned())),
-        ("tag:owner=me@here", Naming::Tag("owner".to_owned(), Some("me@here".to_owned()))),
-        ("web:1", Naming::Name("web:1".to_owned())),
+        ("\"web-1\"", Selector::Name("web-1".to_owned())),
+        ("'web-1", Selector::Name("'web-1".to_owned())),
+        ("tag:owner=me@here", Selector::Tag("owner".to_owned(), Some("me@here".to_owned()))),
+        ("web:1", Selector::Name("web:1".to_owned())),
     ] {
-        assert_eq!(Target::parse(words, &[]).unwrap().naming, naming, "{words}");
+        assert_eq!(Target::parse(input, &[]).unwrap().selector, selector, "{input}");
     }
 }
 
@@ -169,22 +169,22 @@ fn regions() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn words_never_panic(words in any::<String>()) {
-        let _ = Target::parse(&words, &[region("cn-hangzhou")]);
+    fn words_never_panic(input in any::<String>()) {
+        let _ = Target::parse(&input, &[region("cn-hangzhou")]);
     }
 
     #[test]
-    fn words_of_dots_and_the_like_never_panic(words in "[.*:=a-c-]{0,12}(tag:|\\.ecs|\\.cn-beijing|i-|数){0,4}") {
-        let _ = Target::parse(&words, &[]);
+    fn words_of_dots_and_the_like_never_panic(input in "[.*:=a-c-]{0,12}(tag:|\\.ecs|\\.cn-beijing|i-|数){0,4}") {
+        let _ = Target::parse(&input, &[]);
     }
 
     #[test]
     fn a_name_with_a_region_is_read_back(name in "\\PC{1,40}", place in regions()) {
-        let alone = Naming::parse(&name);
-        let words = format!("{name}.{place}.ecs");
-        match Target::parse(&words, &[]) {
+        let alone = Selector::parse(&name);
+        let input = format!("{name}.{place}.ecs");
+        match Target::parse(&input, &[]) {
             Ok(target) => {
-                prop_assert_eq!(Ok(target.naming), alone);
+                prop_assert_eq!(Ok(target.selector), alone);
                 prop_assert_eq!(target.region.map(|r| r.to_string()), Some(place));
             }
             // A name that looks like `user@instance` is found by its id.
@@ -196,11 +196,11 @@ proptest! {
     #[test]
     fn whatever_it_is_called_words_lead_to_it(name in "\\PC{0,40}|i-[a-z]{1,3}|[0-9.]{7}", place in regions()) {
         let (home, there) = (region("cn-hangzhou"), region(&place));
-        let words = words_for("i-bp1example", &name, &there, &home);
-        let target = Target::parse(&words, std::slice::from_ref(&home)).unwrap();
+        let input = input_for("i-bp1example", &name, &there, &home);
+        let target = Target::parse(&input, std::slice::from_ref(&home)).unwrap();
         prop_assert_eq!(target.region.unwrap_or(home), there);
         prop_assert!(
-            target.naming == Naming::Name(name) || target.naming == id("i-bp1example")
+            target.selector == Selector::Name(name) || target.selector == id("i-bp1example")
         );
     }
 }

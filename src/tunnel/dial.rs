@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tracing::debug;
 
-use super::hidden::Hidden;
+use super::redactor::Redactor;
 use super::upgrade::{self, NoUpgrade};
 use crate::cloud::sign::encode;
 use crate::explain::printable;
@@ -108,13 +108,13 @@ pub enum DialError {
 
 /// Where a gateway is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct GatewayAddr {
     host: String,
     port: u16,
     secure: bool,
 }
 
-impl Place {
+impl GatewayAddr {
     fn of(url: &Uri) -> Result<Self, DialError> {
         let host = url.host().ok_or(DialError::Url("it names no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -149,8 +149,8 @@ impl Place {
 
 /// A connection to a gateway that waits for its upgrade.
 #[derive(Debug)]
-pub struct Line {
-    place: Place,
+pub struct GatewayTransport {
+    place: GatewayAddr,
     io: Box<dyn Io>,
     /// When it was made, by the clock that stands still while the machine sleeps, and by the one that
     /// does not.
@@ -159,7 +159,7 @@ pub struct Line {
     upgrade_within: Duration,
 }
 
-impl Line {
+impl GatewayTransport {
     fn age(&self) -> Duration {
         self.made.0.elapsed().max(self.made.1.elapsed().unwrap_or_default())
     }
@@ -169,7 +169,7 @@ impl Line {
 ///
 /// # Errors
 /// As [`dial`] has them, less those of the upgrade.
-pub async fn connect(place: Place, net: &Net) -> Result<Line, DialError> {
+pub async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTransport, DialError> {
     let to = Destination {
         what: "the gateway",
         host: &place.host,
@@ -185,7 +185,7 @@ pub async fn connect(place: Place, net: &Net) -> Result<Line, DialError> {
         io = Box::new(encrypted.map_err(failed)?);
     }
     let upgrade_within = deadline.saturating_duration_since(Instant::now());
-    Ok(Line { place, io, made: (Instant::now(), SystemTime::now()), upgrade_within })
+    Ok(GatewayTransport { place, io, made: (Instant::now(), SystemTime::now()), upgrade_within })
 }
 
 /// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
@@ -199,16 +199,16 @@ pub async fn dial(
     url: &SecretString,
     token: &SecretString,
     net: &Net,
-    ahead: Option<Line>,
-) -> Result<(Socket, Place), DialError> {
-    let hidden = Hidden::of(url.expose_secret(), token.expose_secret());
+    ahead: Option<GatewayTransport>,
+) -> Result<(Socket, GatewayAddr), DialError> {
+    let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
     let (url, place) = address(url.expose_secret())?;
     if let Some(line) = ahead.filter(|line| line.place == place) {
         let age = line.age();
         if age > FRESH {
             debug!("the connection that was made ahead is {age:.1?} old: making another one");
         } else {
-            match upgrade(&url, token, line, &hidden).await {
+            match upgrade(&url, token, line, &redactor).await {
                 Ok(socket) => return Ok((socket, place)),
                 Err(NotUpgraded::Closed(error)) => {
                     debug!(
@@ -220,7 +220,7 @@ pub async fn dial(
         }
     }
     let line = connect(place.clone(), net).await?;
-    match upgrade(&url, token, line, &hidden).await {
+    match upgrade(&url, token, line, &redactor).await {
         Ok(socket) => Ok((socket, place)),
         Err(NotUpgraded::Closed(error) | NotUpgraded::Failed(error)) => Err(error),
     }
@@ -244,9 +244,9 @@ pub async fn redial(
 }
 
 /// What a WebSocket URL of the API asks for, and where.
-pub(crate) fn address(url: &str) -> Result<(Uri, Place), DialError> {
+pub(crate) fn address(url: &str) -> Result<(Uri, GatewayAddr), DialError> {
     let url: Uri = rename_session_id(url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
-    let place = Place::of(&url)?;
+    let place = GatewayAddr::of(&url)?;
     Ok((url, place))
 }
 
@@ -276,8 +276,8 @@ enum NotUpgraded {
 async fn upgrade(
     url: &Uri,
     token: &SecretString,
-    line: Line,
-    hidden: &Hidden,
+    line: GatewayTransport,
+    redactor: &Redactor,
 ) -> Result<Socket, NotUpgraded> {
     use NotUpgraded::{Closed, Failed};
 
@@ -308,7 +308,7 @@ async fn upgrade(
             let body = response.body().as_deref().unwrap_or_default();
             // A page that repeats the request would show what opens the session. A part of it would,
             // too, so this comes before it is cut.
-            let text = hidden.in_text(&String::from_utf8_lossy(body));
+            let text = redactor.in_text(&String::from_utf8_lossy(body));
             let text = text.chars().take(SHOWN).collect::<String>();
             let text = printable(&text.replace(['\r', '\n'], " "));
             return Err(Failed(DialError::Refused { host, status: response.status(), text }));

@@ -104,11 +104,15 @@ impl Gateway {
         Net { tls: self.tls.clone(), proxies: Proxies::none() }
     }
 
-    async fn line(&self, scheme: &str) -> Result<Line, DialError> {
+    async fn line(&self, scheme: &str) -> Result<GatewayTransport, DialError> {
         connect(address(self.url(scheme).expose_secret())?.1, &self.net()).await
     }
 
-    async fn dial(&self, scheme: &str, line: Option<Line>) -> Result<Socket, DialError> {
+    async fn dial(
+        &self,
+        scheme: &str,
+        line: Option<GatewayTransport>,
+    ) -> Result<Socket, DialError> {
         Ok(dial(&self.url(scheme), &"t".into(), &self.net(), line).await?.0)
     }
 

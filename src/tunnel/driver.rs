@@ -19,12 +19,12 @@ use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
+use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
 use super::dial::Socket;
 use super::endpoint::{Endpoint, LocalWrite};
 pub use super::finish::LocalError;
 use super::finish::{is_gone, plain};
 use super::sleep::SleepWatch;
-use super::wire::{AgentLookUp, NotRedialled, Redialling, Wire};
 use crate::proto::generation::Generation;
 use crate::proto::session::{Disconnect, End, Session};
 
@@ -139,7 +139,7 @@ pub trait Observer {
 /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
 /// a second.
 pub async fn splice<R, W>(
-    wire: Wire<'_>,
+    connection: GatewayConnection<'_>,
     session: Session,
     local: &mut Endpoint<R, W>,
     shutdown: impl Future<Output = ()>,
@@ -150,13 +150,13 @@ where
     W: LocalWrite,
 {
     let mut driver = Driver {
-        halves: Some(wire.socket.split()),
-        redial: wire.redial,
-        hidden: wire.hidden,
+        halves: Some(connection.socket.split()),
+        redial: connection.redial,
+        redactor: connection.redactor,
         redialling: None,
         sleep: SleepWatch::new(clock(), SystemTime::now()),
-        agent: Some(wire.agent),
-        agent_is_asked: wire.agent_is_asked,
+        agent: Some(connection.agent),
+        agent_is_asked: connection.agent_is_asked,
         session,
         local,
         observer,
@@ -184,9 +184,9 @@ where
 struct Driver<'a, 'w, R, W, O> {
     /// The socket, while there is one.
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
-    redial: &'w dyn Fn(Bytes) -> Redialling<'w>,
-    hidden: super::hidden::Hidden,
-    redialling: Option<Redialling<'w>>,
+    redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
+    redactor: super::redactor::Redactor,
+    redialling: Option<Reconnect<'w>>,
     sleep: SleepWatch,
     /// The look-up of the agent's generation, until it has answered.
     agent: Option<AgentLookUp<'w>>,
@@ -237,14 +237,14 @@ impl BrokenSink {
 }
 
 /// What one wait has found.
-enum Found {
+enum Wake {
     Deadline,
     PlaceWanted,
     Shutdown,
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
     Message(Option<Result<Message, WsError>>),
-    Redialled(Box<Result<Socket, NotRedialled>>),
+    Redialled(Box<Result<Socket, NotReconnected>>),
     Agent(Option<Generation>),
     Read(io::Result<usize>),
     Written(io::Result<usize>),
@@ -299,7 +299,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         self.session.poll_transmit(now).map(Message::Binary)
     }
 
-    async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Found {
+    async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Wake {
         let reads_far = self.session.wants_remote() && self.halves.is_some();
         if let Some(broken) = &mut self.sink_broken {
             // As long as the local side holds up the reading, nothing can be said to be missing.
@@ -325,22 +325,22 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let write_far = async {
             match (sink, outgoing) {
                 (Some(sink), true) => {
-                    Found::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await)
+                    Wake::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await)
                 }
-                (Some(sink), false) => Found::Flushed(sink.flush().await),
+                (Some(sink), false) => Wake::Flushed(sink.flush().await),
                 (None, _) => std::future::pending().await,
             }
         };
         let read_far = async {
             match stream {
-                Some(stream) => Found::Message(stream.next().await),
+                Some(stream) => Wake::Message(stream.next().await),
                 None => std::future::pending().await,
             }
         };
         let redialling = &mut self.redialling;
         let redialled = async {
             match redialling {
-                Some(socket) => Found::Redialled(Box::new(socket.await)),
+                Some(socket) => Wake::Redialled(Box::new(socket.await)),
                 None => std::future::pending().await,
             }
         };
@@ -349,7 +349,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let look_up = &mut self.agent;
         let agent = async {
             match look_up {
-                Some(agent) => Found::Agent(agent.await),
+                Some(agent) => Wake::Agent(agent.await),
                 None => std::future::pending().await,
             }
         };
@@ -358,13 +358,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let write_local = async {
             if !chunk.is_empty() {
                 writer.may_write().await;
-                return Found::Written(writer.write(chunk).await);
+                return Wake::Written(writer.write(chunk).await);
             }
             if unflushed_local {
-                return Found::FlushedLocal(writer.flush().await);
+                return Wake::FlushedLocal(writer.flush().await);
             }
             writer.closed().await;
-            Found::ReaderGone
+            Wake::ReaderGone
         };
         let place_wanted = &mut self.place_wanted;
         let place_wanted = async {
@@ -374,42 +374,42 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
         };
         tokio::select! {
-            () = shutdown => Found::Shutdown,
-            () = place_wanted => Found::PlaceWanted,
-            () = until(deadline) => Found::Deadline,
+            () = shutdown => Wake::Shutdown,
+            () = place_wanted => Wake::PlaceWanted,
+            () = until(deadline) => Wake::Deadline,
             found = write_far, if (outgoing || self.unflushed) && can_write => found,
             found = write_local, if !self.reader_gone => found,
             found = read_far, if reads_far => found,
             found = redialled => found,
             found = agent, if asks => found,
             read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
-                Found::Read(read)
+                Wake::Read(read)
             }
         }
     }
 
-    fn handle(&mut self, found: Found) {
+    fn handle(&mut self, found: Wake) {
         let now = clock();
         match found {
-            Found::Deadline => {
+            Wake::Deadline => {
                 if let Some(broken) = &self.sink_broken
                     && broken.deadline().is_some_and(|deadline| deadline <= now)
                 {
                     self.session.handle_disconnect(now, Disconnect::Broken(broken.how.clone()));
                 }
             }
-            Found::PlaceWanted => {
+            Wake::PlaceWanted => {
                 debug!("another session needs the place of this one, which lingers");
                 self.place_wanted = None;
                 self.session.handle_yield(now);
             }
-            Found::Shutdown => {
+            Wake::Shutdown => {
                 debug!("asked to end");
                 self.read_what_is_there(now);
                 self.stopping = true;
                 self.session.handle_shutdown(now, FLUSH_WITHIN);
             }
-            Found::Room(Ok(())) => {
+            Wake::Room(Ok(())) => {
                 self.handle_unblocked(now);
                 if let (Some(message), Some((sink, _))) = (self.outgoing.take(), &mut self.halves) {
                     self.unflushed = true;
@@ -418,49 +418,49 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                     }
                 }
             }
-            Found::Flushed(Ok(())) => {
+            Wake::Flushed(Ok(())) => {
                 self.handle_unblocked(now);
                 self.unflushed = false;
             }
-            Found::Room(Err(error)) | Found::Flushed(Err(error)) => {
+            Wake::Room(Err(error)) | Wake::Flushed(Err(error)) => {
                 self.handle_broken_sink(error);
             }
-            Found::Message(message) => self.handle_message(now, message),
-            Found::Agent(generation) => {
+            Wake::Message(message) => self.handle_message(now, message),
+            Wake::Agent(generation) => {
                 self.agent = None;
                 if let Some(generation) = generation {
                     debug!("the agent is of generation {generation}");
                     self.session.handle_agent(now, generation);
                 }
             }
-            Found::Redialled(redialled) => self.handle_redialled(now, *redialled),
-            Found::Read(Ok(0)) => {
+            Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
+            Wake::Read(Ok(0)) => {
                 debug!("end of file from the local side");
                 self.session.handle_local_eof(now);
             }
-            Found::Read(Ok(read)) => self.take_local(now, read),
-            Found::Read(Err(error)) if is_gone(&error) => {
+            Wake::Read(Ok(read)) => self.take_local(now, read),
+            Wake::Read(Err(error)) if is_gone(&error) => {
                 debug!("the local side is gone: {error}");
                 self.handle_reader_gone(now);
             }
-            Found::Read(Err(error)) => {
+            Wake::Read(Err(error)) => {
                 debug!("cannot read from the local side: {error}");
                 self.local_error.get_or_insert(LocalError::Read(error));
                 self.session.handle_local_eof(now);
             }
-            Found::Written(Ok(written)) => {
+            Wake::Written(Ok(written)) => {
                 self.take_written(written);
                 self.unflushed_local = true;
             }
-            Found::FlushedLocal(Ok(())) => self.unflushed_local = false,
-            Found::Written(Err(error)) | Found::FlushedLocal(Err(error)) => {
+            Wake::FlushedLocal(Ok(())) => self.unflushed_local = false,
+            Wake::Written(Err(error)) | Wake::FlushedLocal(Err(error)) => {
                 debug!("cannot write to the local side: {error}");
                 if !is_gone(&error) {
                     self.local_error.get_or_insert(LocalError::Write(error));
                 }
                 self.handle_reader_gone(now);
             }
-            Found::ReaderGone => {
+            Wake::ReaderGone => {
                 debug!("nobody reads from the local side any more");
                 self.handle_reader_gone(now);
             }

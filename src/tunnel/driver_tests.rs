@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use super::*;
 use crate::proto::frame::{Frame, FrameType, Sequence, Version};
 use crate::proto::session::{Config, Failure, Keepalive};
-use crate::tunnel::hidden::Hidden;
+use crate::tunnel::redactor::Redactor;
 
 /// More than all the queues on the way to the local side take.
 const MUCH: usize = 300_000;
@@ -88,9 +88,9 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let wire = plain(socket);
+    let connection = plain(socket);
     let splice = splice(
-        wire,
+        connection,
         Session::new(Instant::now(), config),
         &mut local,
         std::future::pending(),
@@ -155,11 +155,11 @@ async fn next(gateway: &mut Gateway) -> (Option<Frame>, usize, usize) {
     (None, pings, pongs)
 }
 
-fn never(_: Bytes) -> Redialling<'static> {
+fn never(_: Bytes) -> Reconnect<'static> {
     unreachable!("it is of version 1.01")
 }
 
-fn not_yet(_: Bytes) -> Redialling<'static> {
+fn not_yet(_: Bytes) -> Reconnect<'static> {
     Box::pin(std::future::pending())
 }
 
@@ -177,11 +177,12 @@ async fn a_look_up_that_has_begun_comes_to_its_end() {
         drop(held);
         Some(Generation::D)
     };
-    let wire = plain(socket);
-    let wire = Wire { agent: agent.boxed_local(), agent_is_asked: true, ..wire };
+    let connection = plain(socket);
+    let connection =
+        GatewayConnection { agent: agent.boxed_local(), agent_is_asked: true, ..connection };
     let stop = tokio::time::sleep(Duration::from_secs(5));
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(wire, session, &mut local, stop, &Nobody);
+    let splice = splice(connection, session, &mut local, stop, &Nobody);
     let others = async {
         let ssh = b"SSH-2.0-x\r\n";
         let output = frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), ssh);
@@ -199,11 +200,11 @@ fn unknown() -> AgentLookUp<'static> {
 }
 
 /// A socket without another one behind it.
-fn plain(socket: Socket) -> Wire<'static> {
-    Wire {
+fn plain(socket: Socket) -> GatewayConnection<'static> {
+    GatewayConnection {
         socket,
         redial: &never,
-        hidden: Hidden::default(),
+        redactor: Redactor::default(),
         agent: unknown(),
         agent_is_asked: false,
     }
@@ -228,10 +229,11 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
         let mut local = Endpoint::new(reader, local);
         open(&mut gateway, Version::V1_01).await;
         gateway.send(close()).await.unwrap();
-        let hidden = Hidden::of("wss://h/session?sessionid=s-1", "token-0001");
-        let (wire, session) = (plain(socket), Session::new(clock(), Config::new(1)));
-        let wire = Wire { hidden, ..wire };
-        let outcome = splice(wire, session, &mut local, std::future::pending(), &Nobody).await;
+        let redactor = Redactor::of("wss://h/session?sessionid=s-1", "token-0001");
+        let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+        let connection = GatewayConnection { redactor, ..connection };
+        let outcome =
+            splice(connection, session, &mut local, std::future::pending(), &Nobody).await;
         let End::Failed(failure) = outcome.end else { panic!("{outcome:?}") };
         assert!(failure.to_string().ends_with("no more of …"), "{failure}");
     }
@@ -248,16 +250,16 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let wire = Wire {
+        let connection = GatewayConnection {
             socket,
             redial: &not_yet,
-            hidden: Hidden::default(),
+            redactor: Redactor::default(),
             agent: unknown(),
             agent_is_asked: false,
         };
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
-        splice(wire, session, &mut local, stop, &Nobody).await;
+        splice(connection, session, &mut local, stop, &Nobody).await;
         let answer = gateway.next().await.unwrap().unwrap();
         assert_eq!(answer, Message::Close(Some(close)), "{version}, {code}");
     }
@@ -270,8 +272,8 @@ async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
-    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
         // It answers one ping, and the next ones are never read.
@@ -294,9 +296,9 @@ async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     open(&mut gateway, Version::V1_01).await;
-    let (wire, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(3590));
-    let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
+    let outcome = splice(connection, session, &mut local, stop, &Nobody).await;
     assert_eq!(outcome.end, End::Local);
 }
 
@@ -312,8 +314,8 @@ async fn an_upload_is_done_when_the_gateway_has_taken_it() {
         stdin.write_all(&[7; 20_000]).await.unwrap();
         drop(stdin);
         let begin = clock();
-        let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
-        let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+        let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+        let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
         let play = async {
             let sequence = Sequence::Single(0);
             gateway.send(frame(Version::V1_01, FrameType::STATUS, sequence, &[3])).await.unwrap();
@@ -346,10 +348,10 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
     let stop = tokio::time::sleep(Duration::from_secs(3590));
-    let splice = splice(wire, session, &mut local, stop, &Nobody);
+    let splice = splice(connection, session, &mut local, stop, &Nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
         let mut seen = (0, 0);
@@ -372,8 +374,8 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let (_stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
-    let (wire, session) = (plain(socket), Session::new(begin, Config::new(1)));
-    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
     let (sent, written) = (mpsc::unbounded_channel(), noise(MUCH));
     let (done, mut finished) = sent;
     let play = async {
@@ -422,16 +424,16 @@ fn noise(len: usize) -> Vec<u8> {
 fn redialled(
     sockets: Vec<Option<Socket>>,
     asked: &Arc<Notify>,
-) -> &'static dyn Fn(Bytes) -> Redialling<'static> {
+) -> &'static dyn Fn(Bytes) -> Reconnect<'static> {
     let asked = Arc::clone(asked);
     let sockets = std::cell::RefCell::new(std::collections::VecDeque::from(sockets));
     // It is as small as the test is short.
-    Box::leak(Box::new(move |channel: Bytes| -> Redialling<'static> {
+    Box::leak(Box::new(move |channel: Bytes| -> Reconnect<'static> {
         assert_eq!(channel, "d-1");
         asked.notify_one();
         let socket = sockets.borrow_mut().pop_front().flatten();
         Box::pin(async move {
-            socket.ok_or(NotRedialled { how: "HTTP 503".to_owned(), is_final: false })
+            socket.ok_or(NotReconnected { how: "HTTP 503".to_owned(), is_final: false })
         })
     }))
 }
@@ -444,15 +446,15 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let wire = Wire {
+    let connection = GatewayConnection {
         socket: first,
         redial,
-        hidden: Hidden::default(),
+        redactor: Redactor::default(),
         agent: unknown(),
         agent_is_asked: false,
     };
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
     let output = |input, number, payload: &[u8]| {
         let sequence = Sequence::Pair { input, output: number };
         frame(Version::V1_02, FrameType::OUTPUT, sequence, payload)
@@ -507,14 +509,14 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let wire = Wire {
+        let connection = GatewayConnection {
             socket,
             redial,
-            hidden: Hidden::default(),
+            redactor: Redactor::default(),
             agent: unknown(),
             agent_is_asked: false,
         };
-        let outcome = splice(wire, session, &mut local, stop, &Nobody).await;
+        let outcome = splice(connection, session, &mut local, stop, &Nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
             assert_eq!((outcome.end, took), (End::Local, 5));
@@ -532,15 +534,15 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let wire = Wire {
+    let connection = GatewayConnection {
         socket,
         redial: &never,
-        hidden: Hidden::default(),
+        redactor: Redactor::default(),
         agent: unknown(),
         agent_is_asked: false,
     };
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(wire, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
     let written = noise(MUCH);
     let play = async {
         open(&mut gateway, Version::V1_01).await;

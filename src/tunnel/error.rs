@@ -49,7 +49,7 @@ impl Target {
 /// A session that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.headline())]
-pub struct SessionError {
+pub struct SessionFailure {
     /// What failed.
     pub failure: Failure,
     /// Where the session led.
@@ -122,7 +122,7 @@ impl Finding {
     }
 }
 
-impl Explain for SessionError {
+impl Explain for SessionFailure {
     fn why(&self) -> Option<String> {
         // The headline has the cause, where it is known.
         match self.plain_cause() {
@@ -149,7 +149,7 @@ impl Explain for SessionError {
     }
 }
 
-impl SessionError {
+impl SessionFailure {
     /// What happened: the cause in plain words, and behind it the service's code.
     fn headline(&self) -> String {
         let code = self.code().map(|code| format!(" ({code})")).unwrap_or_default();

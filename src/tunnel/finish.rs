@@ -71,14 +71,14 @@ pub(super) async fn close(
 }
 
 /// What the local side has not taken when a session has ended.
-pub(super) struct Rest<'a, W> {
+pub(super) struct FinalDelivery<'a, W> {
     pub(super) writer: &'a mut W,
     pub(super) session: &'a mut Session,
     pub(super) chunk: Bytes,
     pub(super) delivered: u64,
 }
 
-impl<W: LocalWrite> Rest<'_, W> {
+impl<W: LocalWrite> FinalDelivery<'_, W> {
     /// Waits for the local side to take it, as long as it takes something `within` that time, and
     /// then tells it of the end, if the stream is complete.
     pub(super) async fn deliver(

@@ -27,14 +27,14 @@ impl Gate {
 }
 
 /// What is shown the bytes that are delivered.
-type Look = Box<dyn FnMut(&[u8])>;
+type Tap = Box<dyn FnMut(&[u8])>;
 
 /// A half that bytes are delivered to once its gate is open. Until then the session keeps them, as
 /// it does for a reader that takes its time.
 pub struct Gated<W> {
     writer: W,
     open: watch::Receiver<bool>,
-    look: Option<Look>,
+    look: Option<Tap>,
     /// How many bytes of the next write were looked at already.
     looked_at: usize,
 }

@@ -2,24 +2,24 @@
 //!
 //! - [`dial`]: TCP, TLS and the upgrade.
 //! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
-//! - [`wire`]: the way to a gateway, and how to make it again.
+//! - [`connection`]: the way to a gateway, and how to make it again.
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
-//! - [`socket`]: a local connection as an endpoint; [`late`]: one that comes after its session;
+//! - [`socket`]: a local connection as an endpoint; [`deferred`]: one that comes after its session;
 //!   [`gate`]: one that takes nothing until it is told to.
-//! - [`hidden`]: what of the gateway's texts is not shown.
+//! - [`redactor`]: what of the gateway's texts is not shown.
 //! - [`error`]: what a user is told when a session fails.
 
+pub mod connection;
+pub mod deferred;
 pub mod dial;
 pub mod driver;
 pub mod endpoint;
 pub mod error;
 mod finish;
 pub mod gate;
-pub mod hidden;
-pub mod late;
 mod reason;
+pub mod redactor;
 pub mod rewind;
 mod sleep;
 pub mod socket;
 mod upgrade;
-pub mod wire;

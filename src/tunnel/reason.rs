@@ -1,6 +1,6 @@
 //! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
 
-use super::error::SessionError;
+use super::error::SessionFailure;
 use crate::cloud::UPDATE_AGENT;
 use crate::proto::session::Failure;
 use crate::proto::status::{Reason, ReasonKind};
@@ -32,7 +32,7 @@ pub(super) fn is_of_target(reason: ReasonKind) -> bool {
     )
 }
 
-impl SessionError {
+impl SessionFailure {
     /// Why the far side says that it ended or refused the session.
     pub(super) fn reason(&self) -> Option<ReasonKind> {
         match &self.failure {
@@ -202,13 +202,13 @@ mod tests {
     use crate::explain::{ExitCode, Explain as _};
     use crate::tunnel::error::Target;
 
-    fn failed(failure: Failure) -> SessionError {
+    fn failed(failure: Failure) -> SessionFailure {
         let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
         let target = Target { instance, name, remote_host, port: 22 };
-        SessionError { failure, target, finding: None, request_id: None }
+        SessionFailure { failure, target, finding: None, request_id: None }
     }
 
-    fn ended(reason: &str) -> SessionError {
+    fn ended(reason: &str) -> SessionFailure {
         failed(Failure::Ended(Reason::parse(reason.as_bytes())))
     }
 

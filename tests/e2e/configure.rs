@@ -270,9 +270,9 @@ async fn a_slip_is_told_and_asked_about_again_but_not_for_ever() {
     let lab = lab(&[]).await;
     let mut it = start(&lab, &["--no-check"]);
     it.answer("AccessKey ID: ", "LTAI 5t").await;
-    it.expect("that will not do: it has blanks").await;
+    it.expect("invalid value: it has blanks").await;
     it.answer("AccessKey ID: ", "").await;
-    it.expect("that will not do: it is needed").await;
+    it.expect("invalid value: it is needed").await;
     it.answer("AccessKey ID: ", "STS.x\x7f\x7f\x7f\x7f\x7fLTAI5t").await;
     it.answer("secret: ", "hush").await;
     it.answer("Region", "Hangzhou").await;

@@ -89,7 +89,7 @@ guessed   External             -           -       lacks region_id
 no token  OAuth                …           -       lacks sts_token
 over      StsToken             …           -       expired
 chained   ChainableRamRoleArn  -           -       profile 'over': expired
-circle    ChainableRamRoleArn  -           -       source_profile leads in a circle
+circle    ChainableRamRoleArn  -           -       source_profile is circular
 odd       RsaKeyPair           -           -       mode RsaKeyPair is not supported
 ";
     ended.said(expected.as_bytes());

@@ -26,7 +26,7 @@ async fn a_credentials_uri_that_gives_none_is_told() {
         ),
         uri("a page of HTML", on().raw(200, "text/html", "<h1>testsecret</h1>")).fails(
             3,
-            "its answer is of no use: it is not JSON",
+            "its response is invalid: it is not JSON",
             "",
             "open it with curl",
         ),
@@ -150,7 +150,7 @@ async fn a_metadata_service_that_gives_none_is_told() {
         fault("a page in place of keys", {
             on(SourcePart::MetadataKeys).raw(200, "text/html", "<b>testsecret</b>")
         })
-        .fails(3, "its answer is of no use: it is not JSON", "", "curl"),
+        .fails(3, "its response is invalid: it is not JSON", "", "curl"),
         fault("a code", {
             on(SourcePart::MetadataKeys).raw(200, "application/json", r#"{"Code": "Failed"}"#)
         })

@@ -26,7 +26,7 @@ async fn profiles_that_lead_nowhere_are_told() {
     run_all(vec![
         failing("a profile that is its own source", chained("p", "p")).fails(
             3,
-            "(mode ChainableRamRoleArn) leads in a circle",
+            "(mode ChainableRamRoleArn) is circular",
             "each takes its keys from the next: p → p",
             "let one of them have keys of its own",
         ),
@@ -92,7 +92,7 @@ async fn profiles_that_lead_nowhere_are_told() {
             .env("ECS_BRIDGE_STS_ENDPOINT", "http://192.0.2.1")
             .fails(
                 3,
-                "ECS_BRIDGE_STS_ENDPOINT is of no use: the endpoint 'http://192.0.2.1' is not",
+                "ECS_BRIDGE_STS_ENDPOINT is invalid: the endpoint 'http://192.0.2.1' is not",
                 "http://",
                 "https://",
             ),
@@ -107,8 +107,8 @@ async fn files_that_are_none_are_told() {
     };
     let ten = format!(r#"{{"profiles": [{}]}}"#, "1,".repeat(5 << 20));
     run_all(vec![
-        raw("0 bytes", String::new()).fails(3, "c.json is of no use: it is empty", "", "--config"),
-        raw("10 MB", ten).fails(3, "c.json is of no use: it is larger than 1 MiB", "", "--config"),
+        raw("0 bytes", String::new()).fails(3, "c.json is invalid: it is empty", "", "--config"),
+        raw("10 MB", ten).fails(3, "c.json is invalid: it is larger than 1 MiB", "", "--config"),
         raw("no object", "[1]".into()).fails(3, "it is JSON, but not an object", "", "--config"),
         failing("a folder", one("AK", KEYS)).args(&["--config", "DIR"]).fails(
             3,

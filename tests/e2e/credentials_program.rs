@@ -77,7 +77,7 @@ async fn a_program_that_gives_none_is_told() {
         script("it is killed", "kill -9 $$").fails(3, "'sh' failed: signal: 9", "", by_hand),
         script("no JSON", "echo testsecret").fails(
             3,
-            "what 'sh' printed is of no use: it is not JSON",
+            "what 'sh' printed is invalid: it is not JSON",
             "",
             by_hand,
         ),
@@ -96,7 +96,7 @@ async fn a_program_that_gives_none_is_told() {
         ),
         script("a role without keys", "echo '{\"mode\": \"RamRoleArn\"}'").fails(
             3,
-            "what 'sh' printed is of no use: it has no access_key_id",
+            "what 'sh' printed is invalid: it has no access_key_id",
             "",
             "mode (AK or StsToken)",
         ),
@@ -156,7 +156,7 @@ async fn a_program_that_gives_none_is_told() {
         ),
         run("what only a shell would run", "echo '{}' | cat").fails(
             3,
-            "what 'echo' printed is of no use: it is not JSON",
+            "what 'echo' printed is invalid: it is not JSON",
             "",
             by_hand,
         ),

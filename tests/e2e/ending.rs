@@ -186,7 +186,7 @@ async fn nothing_that_hangs_keeps_it() {
             let (mut bridge, mut target) = open(&lab, &[]).await;
             fill(&mut target, &bytes).await;
             let id = lab.cloud.sessions()[0].id.clone();
-            assert!(lab.cloud.faults().strike(&id, action.clone()));
+            assert!(lab.cloud.faults().inject(&id, action.clone()));
             lab.cloud.faults().api(ApiFault::on(END).silent());
             let stdin = bridge.stdin.as_mut().unwrap();
             // What comes in is thrown away by a silent gateway, but never stops to be taken.
@@ -207,7 +207,7 @@ async fn a_session_is_ended_with_the_api_even_if_the_gateway_hangs() {
         let lab = Lab::new(quick(Agent::d())).await;
         let (mut bridge, _target) = open(&lab, &[]).await;
         let id = lab.cloud.sessions()[0].id.clone();
-        assert!(lab.cloud.faults().strike(&id, action));
+        assert!(lab.cloud.faults().inject(&id, action));
         bridge.send(&noise(20_000)).await;
         bridge.signal("TERM").await;
         assert_eq!(soon(bridge).await.code, Some(143));
@@ -223,7 +223,7 @@ async fn a_closed_stdout_ends_it_without_spinning() {
     let lab = Lab::new(fast(Agent::d())).await;
     let (mut bridge, mut target) = open(&lab, &[]).await;
     let id = lab.cloud.sessions()[0].id.clone();
-    assert!(lab.cloud.faults().strike(&id, Action::StallClient));
+    assert!(lab.cloud.faults().inject(&id, Action::StallClient));
     lab.cloud.faults().api(ApiFault::on(END).silent());
     let bytes = noise(PLENTY);
     fill(bridge.stdin.as_mut().unwrap(), &bytes).await;

@@ -82,7 +82,7 @@ async fn without_usable_credentials_nothing_is_sent() {
             .prepare(|lab| {
                 std::fs::create_dir_all(lab.dir.path().join(".aliyun/config.json")).unwrap()
             })
-            .fails(3, "config.json is of no use: it is a folder", "", "--config"),
+            .fails(3, "config.json is invalid: it is a folder", "", "--config"),
         config("a file that is a link to nothing")
             .prepare(|lab| {
                 std::fs::create_dir(lab.dir.path().join(".aliyun")).unwrap();

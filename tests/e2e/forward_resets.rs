@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use local_cloud::{Agent, FrameFault, Instance, Mangle, Pace, Which};
+use local_cloud::{Agent, Corruption, FrameFault, Instance, Pace, Which};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -191,7 +191,7 @@ async fn a_client_that_goes_is_not_warned_of() {
 /// In a stream that is not SSH nothing else tells that bytes are missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_in_the_outputs_is_warned_of_with_its_connection() {
-    let lose = FrameFault::to_client(Which::Nth(2), Mangle::Lose);
+    let lose = FrameFault::to_client(Which::Nth(2), Corruption::Lose);
     let lab = Lab::new(quick(Agent::d()).frame_fault(lose)).await;
     let spec = format!("0:localhost:{QUIET_PORT}");
     let mut forward = Forward::start(&lab, &["-L", &spec, "--linger", "0"]);
@@ -200,7 +200,7 @@ async fn a_gap_in_the_outputs_is_warned_of_with_its_connection() {
     target.write_all(b"one").await.unwrap();
     assert_eq!(read(&mut client, 3).await, b"one");
     target.write_all(b"two").await.unwrap();
-    lab.session(|session| session.mangled_frames == 1).await;
+    lab.session(|session| session.corrupted_frames == 1).await;
     target.write_all(b"three").await.unwrap();
     assert_eq!(read(&mut client, 5).await, b"three");
     let warning = forward.told(1, "warning").await;

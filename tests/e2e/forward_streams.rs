@@ -223,7 +223,7 @@ async fn a_socket_that_is_cut_resets_its_connection_only() {
         let (mut client, _target) = open(&lab, &mut forward).await;
         let (mut other, mut others) = open(&lab, &mut forward).await;
         let session = text(&forward.told(1, "opened").await, "session").to_owned();
-        assert!(lab.cloud.faults().strike(&session, action));
+        assert!(lab.cloud.faults().inject(&session, action));
         is_reset(&mut client).await;
         let error = forward.told(1, "error").await;
         assert!(text(&error, "message").contains("the connection to the gateway was lost"));

@@ -128,7 +128,7 @@ impl Stage {
             Self::Resuming => {
                 let silence = Fault::new(Point::Upgrade, Action::Silence);
                 lab.cloud.faults().stream(INSTANCE, silence);
-                assert!(lab.cloud.faults().strike(&lab.cloud.sessions()[0].id, Action::Cut));
+                assert!(lab.cloud.faults().inject(&lab.cloud.sessions()[0].id, Action::Cut));
                 seen(|state| state.upgrades().count() > 1).await;
             }
         }

@@ -167,7 +167,7 @@ impl Stage {
             Self::Resuming => {
                 terminal.shows("ready").await;
                 cloud.faults().stream(INSTANCE, Fault::new(Point::Upgrade, Action::Silence));
-                assert!(cloud.faults().strike(&cloud.sessions()[0].id, Action::Cut));
+                assert!(cloud.faults().inject(&cloud.sessions()[0].id, Action::Cut));
                 seen(world, |state| state.upgrades().count() == 2).await;
             }
             Self::Installing => {

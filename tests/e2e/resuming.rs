@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use local_cloud::{
-    Action, Agent, Fault, FrameFault, Instance, Mangle, Pace, Point, Restart, SessionRecord, Which,
+    Action, Agent, Corruption, Fault, FrameFault, Instance, Pace, Point, Restart, SessionRecord,
+    Which,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -101,22 +102,22 @@ async fn ssh_does_not_notice_that_its_handshake_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_are_lost_doubled_or_swapped_are_put_right() {
     let mut cases = JoinSet::new();
-    for mangle in [Mangle::Lose, Mangle::Duplicate, Mangle::Swap] {
+    for corrupt in [Corruption::Lose, Corruption::Duplicate, Corruption::Swap] {
         for to_client in [true, false] {
-            let mangle = mangle.clone();
+            let corrupt = corrupt.clone();
             cases.spawn(async move {
                 // Behind the handshake, where each side waits for the other, and well before the end: what is
                 // lost with nothing behind it is missed by nobody.
                 let which = Which::Every(20);
                 let fault = match to_client {
-                    true => FrameFault::to_client(which, mangle).of_type(1).times(5),
-                    false => FrameFault::to_agent(which, mangle).of_type(0).times(5),
+                    true => FrameFault::to_client(which, corrupt).of_type(1).times(5),
+                    false => FrameFault::to_agent(which, corrupt).of_type(0).times(5),
                 };
                 let server = world::Server::InProcess;
                 let instance = instance().frame_fault(fault);
                 let Some(world) = World::with(server, instance).await else { return };
                 copy(&world, &noise(500_000)).await;
-                assert!(only(&world).mangled_frames > 3, "{:#?}", only(&world));
+                assert!(only(&world).corrupted_frames > 3, "{:#?}", only(&world));
                 world.check().await;
             });
         }
@@ -159,7 +160,7 @@ async fn a_session_that_is_over_is_not_waited_for() {
     bridge.expect(b"SSH-2.0-x\r\n").await;
     // The API has ended it meanwhile: whoever comes back is refused.
     let session = lab.session(|session| session.live == 1).await;
-    assert!(lab.cloud.faults().strike(&session.id, Action::Cut));
+    assert!(lab.cloud.faults().inject(&session.id, Action::Cut));
     lab.session(|session| session.live == 0).await;
     lab.cloud.end_session(&session.id);
     let ended = bridge.end().await;

@@ -216,7 +216,7 @@ async fn a_stream_that_repeats_the_address_is_not_repeated() {
             "NoSuchReason: ?sessionid={}&token={token} or {token}, and no more",
             session.id
         );
-        assert!(lab.cloud.faults().strike(&session.id, Action::status(state, text)));
+        assert!(lab.cloud.faults().inject(&session.id, Action::status(state, text)));
         let ended = bridge.end().await;
         assert!(ended.stderr.contains("and no more"), "{}", ended.stderr);
         keeps(&[ended.stderr], &[token]);
@@ -244,7 +244,7 @@ async fn a_session_that_is_resumed_or_cannot_be_shows_no_address() {
             target.write_all(b"hello").await.unwrap();
             client.read_exact(&mut [0; 5]).await.unwrap();
         } else {
-            assert!(lab.cloud.faults().strike(&session.id, Action::Cut));
+            assert!(lab.cloud.faults().inject(&session.id, Action::Cut));
             lab.session(|session| session.live == 0).await;
             lab.cloud.end_session(&session.id);
             forward.told(1, "error").await;

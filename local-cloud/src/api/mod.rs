@@ -1,4 +1,4 @@
-//! The OpenAPI: a call is read, perhaps struck by a fault, authenticated, carried out and answered.
+//! The OpenAPI: a call is read, perhaps given a fault, authenticated, carried out and answered.
 //!
 //! An action is a function in one of the files beside this one; adding a file of them is adding its `ACTIONS`
 //! to [`find`].

@@ -263,10 +263,10 @@ impl Output<'_> {
     async fn read(&mut self, mut from: OwnedReadHalf) {
         let link = self.link;
         loop {
-            self.strike().await;
+            self.inject().await;
             link.wait_until(Channel::has_room).await;
             let mut frame = BytesMut::with_capacity(MAX_PAYLOAD);
-            // Up to where a fault strikes, so that it does exactly there.
+            // Up to where a fault is injected, so that it takes effect exactly there.
             let room = self.faults.next().map_or(usize::MAX, |at| {
                 usize::try_from(at.saturating_sub(self.sent)).unwrap_or(usize::MAX)
             });
@@ -293,9 +293,9 @@ impl Output<'_> {
         self.sent += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
-    async fn strike(&mut self) {
+    async fn inject(&mut self) {
         while let Some(action) = self.faults.due(self.sent) {
-            self.link.strike(&action).await;
+            self.link.inject(&action).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the futures of one stream share: whose it is, where to send, what may strike, and the socket that it is on.
+//! What the futures of one stream share: whose it is, where to send, the faults to inject, and the socket that it is on.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use tokio::{sync::watch, time::sleep_until};
 
 use super::{
     channel::Channel,
+    corrupt::{Corruptor, Passed},
     ending::{Ending, OPENED, Scope},
     frame::kind,
     io::Switches,
-    mangle::{Mangler, Passed},
     outgoing::{Outbox, Outgoing},
     pacing::Pacing,
     upgrade::Admitted,
@@ -81,8 +81,8 @@ pub(crate) struct Link {
     urgent: watch::Sender<Option<Urgent>>,
     attachment: Mutex<Attachment>,
     channel: Mutex<Channel>,
-    to_client: Mutex<Mangler>,
-    to_agent: Mutex<Mangler>,
+    to_client: Mutex<Corruptor>,
+    to_agent: Mutex<Corruptor>,
     /// Rung when there may be something to send, or room to read more.
     bell: watch::Sender<()>,
     /// Whether pings are answered.
@@ -97,7 +97,7 @@ impl Link {
     pub(crate) fn new(shared: Arc<Shared>, session: Admitted, out: Outbox) -> Self {
         let Admitted { serial, instance, port, target_server, faults, channel, resumption, .. } =
             session;
-        let mangler = |way| Mutex::new(Mangler::new(way, &instance.frame_faults));
+        let corruptor = |way| Mutex::new(Corruptor::new(way, &instance.frame_faults));
         Self {
             shared,
             serial,
@@ -112,8 +112,8 @@ impl Link {
             urgent: watch::Sender::new(None),
             attachment: Mutex::default(),
             channel: Mutex::new(Channel::new(channel, resumption)),
-            to_client: mangler(Way::ToClient),
-            to_agent: mangler(Way::ToAgent),
+            to_client: corruptor(Way::ToClient),
+            to_agent: corruptor(Way::ToAgent),
             bell: watch::Sender::new(()),
             pongs: AtomicBool::new(instance.pongs),
             instance,
@@ -235,7 +235,7 @@ impl Link {
 
     // ------------------------------------------------------------ frames that something happens to
 
-    fn mangler(&self, way: Way) -> MutexGuard<'_, Mangler> {
+    fn corruptor(&self, way: Way) -> MutexGuard<'_, Corruptor> {
         match way {
             Way::ToClient => lock(&self.to_client),
             Way::ToAgent => lock(&self.to_agent),
@@ -243,31 +243,31 @@ impl Link {
     }
 
     pub(crate) fn mangle_more(&self, fault: &FrameFault) {
-        self.mangler(fault.way).add(fault.clone());
+        self.corruptor(fault.way).add(fault.clone());
     }
 
     /// What becomes of a message; `None` is nothing out of the ordinary.
-    pub(crate) fn mangle(&self, way: Way, kind: u32, message: &Bytes) -> Option<Vec<Passed>> {
-        let mut mangler = self.mangler(way);
-        if mangler.is_idle() {
+    pub(crate) fn corrupt(&self, way: Way, kind: u32, message: &Bytes) -> Option<Vec<Passed>> {
+        let mut corruptor = self.corruptor(way);
+        if corruptor.is_idle() {
             return None;
         }
-        let (passed, struck) = mangler.pass(kind, message.clone(), Instant::now());
-        drop(mangler);
-        if struck {
-            self.note(|session| session.mangled_frames += 1);
+        let (passed, hit) = corruptor.pass(kind, message.clone(), Instant::now());
+        drop(corruptor);
+        if hit {
+            self.note(|session| session.corrupted_frames += 1);
         }
         Some(passed)
     }
 
     /// When a message that waits to be swapped goes on at the latest.
     pub(crate) fn swap_deadline(&self, way: Way) -> Option<Instant> {
-        self.mangler(way).deadline()
+        self.corruptor(way).deadline()
     }
 
     /// The message that has waited for too long.
     pub(crate) fn overdue(&self, way: Way) -> Option<Bytes> {
-        self.mangler(way).overdue(Instant::now())
+        self.corruptor(way).overdue(Instant::now())
     }
 
     // ------------------------------------------------------------ progress

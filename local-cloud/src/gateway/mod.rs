@@ -1,26 +1,26 @@
 //! The gateway: takes the WebSocket of a session, and puts an agent behind it.
 //!
-//! A `stream` is one task: `reader` and `writer` on the socket that is there, the `agent` with its target, and `obey` for what
+//! A `stream` is one task: `reader` and `writer` on the socket that is there, the `agent` with its target, and `control` for what
 //! comes from outside or by the clock. All share a `link`; the rules of the numbers are in `channel`, what clients must keep to
-//! is in `check`, what befalls frames in `mangle`, and those three know neither sockets nor the clock. `upgrade` lets sockets
+//! is in `check`, what befalls frames in `corrupt`, and those three know neither sockets nor the clock. `upgrade` lets sockets
 //! in, and leads those that take a stream up again to its task.
 
 mod agent;
 mod channel;
 mod check;
+mod control;
+mod corrupt;
 mod ending;
 mod frame;
+mod inject;
 mod io;
 mod link;
-mod mangle;
-mod obey;
 mod outgoing;
 mod pace;
 mod pacing;
 mod points;
 mod reader;
 mod stream;
-mod strike;
 mod upgrade;
 mod writer;
 mod written;

@@ -1,10 +1,10 @@
-//! Faults that strike when a count, or the time, has come so far.
+//! Faults that are injected when a count, or the time, has come so far.
 
 use std::{collections::VecDeque, ops::Add};
 
 use crate::fault::Action;
 
-/// When a fault strikes: at a point, and perhaps again and again with so much between.
+/// When a fault is injected: at a point, and perhaps again and again with so much between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct When<T> {
     at: T,
@@ -25,7 +25,7 @@ impl When<u64> {
     }
 }
 
-/// What is still to strike, the next first.
+/// The faults that are still to be injected, the next first.
 #[derive(Debug)]
 pub(crate) struct Points<T>(VecDeque<(When<T>, Action)>);
 
@@ -36,13 +36,13 @@ impl<T: Ord + Copy + Add<Output = T>> Points<T> {
         all
     }
 
-    /// Behind those that strike at the same point.
+    /// Behind those that are injected at the same point.
     fn add(&mut self, when: When<T>, action: Action) {
         let index = self.0.partition_point(|(other, _)| other.at <= when.at);
         self.0.insert(index, (when, action));
     }
 
-    /// When the next one strikes.
+    /// When the next one is injected.
     pub(crate) fn next(&self) -> Option<T> {
         self.0.front().map(|(when, _)| when.at)
     }

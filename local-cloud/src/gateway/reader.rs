@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
             (kind::SYNC, _) => self.link.note(|session| session.sync_frames += 1),
             _ => {}
         }
-        let Some(passed) = self.link.mangle(Way::ToAgent, frame.kind, message) else {
+        let Some(passed) = self.link.corrupt(Way::ToAgent, frame.kind, message) else {
             return self.take(frame).await;
         };
         for passed in passed {

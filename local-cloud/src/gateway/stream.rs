@@ -28,12 +28,12 @@ use tokio_tungstenite::{
 use super::{
     Io,
     agent::{self, Received},
+    control::{clock, control},
     ending::{Ending, Goodbye, Scope},
     link::{Link, Urgent},
-    obey::{clock, obey},
     outgoing::{Outbox, Outgoing},
     reader::Reader,
-    upgrade::{Admitted, Orders, Presence},
+    upgrade::{Admitted, Attachment, Commands},
     writer::{Writer, Wrote},
 };
 use crate::world::Shared;
@@ -50,7 +50,7 @@ pub(crate) struct Socket {
     pub(crate) io: Io,
     /// What was read of it already.
     pub(crate) early: Bytes,
-    pub(crate) presence: Presence,
+    pub(crate) attachment: Attachment,
 }
 
 /// The socket that a stream is on.
@@ -59,14 +59,14 @@ struct Attached {
     messages: SplitStream<WebSocketStream<Io>>,
     urgent: watch::Receiver<Option<Urgent>>,
     /// Behind the socket itself: once it is gone, the session is no longer connected.
-    _presence: Presence,
+    _attachment: Attachment,
 }
 
 /// Plays the gateway, beginning on this socket.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     session: Admitted,
-    Orders { mut controls, arrivals }: Orders,
+    Commands { mut controls, arrivals }: Commands,
     first: Socket,
 ) {
     let (out, queue) = Outbox::new();
@@ -84,7 +84,7 @@ pub(crate) async fn run(
     let ending = tokio::select! {
         ending = sockets.serve() => ending,
         ending = play_agent(&link, input) => ending,
-        ending = obey(&link, &mut controls) => ending,
+        ending = control(&link, &mut controls) => ending,
         ending = clock(&link) => ending,
     };
     // The agent is gone, and with it its connection to the target. Nobody can take the stream up any more, and what is left
@@ -119,7 +119,7 @@ struct Sockets<'a> {
 
 impl Sockets<'_> {
     async fn attach(&mut self, socket: Socket) {
-        let Socket { mut io, early, presence } = socket;
+        let Socket { mut io, early, attachment } = socket;
         io.begin_frames();
         let (again, urgent) = self.link.attach(io.switches());
         let config = WebSocketConfig::default()
@@ -134,7 +134,7 @@ impl Sockets<'_> {
         self.linger = None;
         self.reader.attached(again);
         self.writer.attached(again);
-        self.current = Some(Attached { sink, messages, urgent, _presence: presence });
+        self.current = Some(Attached { sink, messages, urgent, _attachment: attachment });
     }
 
     /// Takes the socket away. Its end goes into the record.
@@ -258,7 +258,7 @@ impl Sockets<'_> {
             link.switches().vanish();
             return;
         }
-        self.writer.hurry();
+        self.writer.expedite();
         let goodbye = async {
             if let Some((state, text)) = &ending.status {
                 link.out.status(*state, text).await;

@@ -34,13 +34,13 @@ const SOCKETS: usize = 4;
 pub(crate) struct Admission {
     upgrade: OnUpgrade,
     entry: Entry,
-    presence: Presence,
+    attachment: Attachment,
 }
 
 /// Where it leads.
 enum Entry {
     /// To a stream of its own.
-    New(Box<Admitted>, Orders),
+    New(Box<Admitted>, Commands),
     /// To one that is there already.
     Again(mpsc::Sender<Socket>),
 }
@@ -59,18 +59,18 @@ pub(crate) struct Admitted {
 }
 
 /// What comes to a stream from outside.
-pub(crate) struct Orders {
+pub(crate) struct Commands {
     pub(crate) controls: mpsc::Receiver<Control>,
     pub(crate) arrivals: mpsc::Receiver<Socket>,
 }
 
 /// Counts as a live connection of its session for as long as it lives.
-pub(crate) struct Presence {
+pub(crate) struct Attachment {
     shared: Arc<Shared>,
     serial: Serial,
 }
 
-impl Presence {
+impl Attachment {
     fn new(
         shared: &Arc<Shared>,
         serial: Serial,
@@ -89,7 +89,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for Attachment {
     fn drop(&mut self) {
         self.shared.note_session(self.serial, |session| {
             session.live = session.live.saturating_sub(1);
@@ -105,9 +105,9 @@ impl Admission {
     pub(crate) async fn run(self, shared: Arc<Shared>) {
         let Ok(upgraded) = self.upgrade.await else { return };
         let Ok((io, early)) = into_io(upgraded) else { return };
-        let socket = Socket { io, early, presence: self.presence };
+        let socket = Socket { io, early, attachment: self.attachment };
         match self.entry {
-            Entry::New(session, orders) => stream::run(shared, *session, orders, socket).await,
+            Entry::New(session, commands) => stream::run(shared, *session, commands, socket).await,
             // A stream that has ended in the meantime drops it.
             Entry::Again(stream) => _ = stream.send(socket).await,
         }
@@ -161,15 +161,15 @@ pub(crate) async fn upgrade(
             record.status = 101;
             shared.note(|state| state.add_upgrade(record));
             let again = matches!(entry, Entry::Again(_));
-            let presence = Presence::new(shared, serial, channel, again, token_header);
+            let attachment = Attachment::new(shared, serial, channel, again, token_header);
             let upgrade = hyper::upgrade::on(request);
-            (switching(&key), Some(Admission { upgrade, entry, presence }))
+            (switching(&key), Some(Admission { upgrade, entry, attachment }))
         }
         Err(refusal) => (refuse(shared, record, refusal), None),
     }
 }
 
-/// The faults that strike at the upgrade. A session nobody knows has none.
+/// The faults that are injected at the upgrade. A session nobody knows has none.
 fn upgrade_faults(shared: &Shared, params: &Params) -> Vec<Fault> {
     let mut world = shared.world();
     let World { tickets, instances, .. } = &mut *world;
@@ -255,7 +255,7 @@ fn admit(shared: &Shared, params: &Params, token_header: Option<&str>) -> Result
 /// A stream of its own.
 fn begin(ticket: &mut Ticket, instance: &mut Instance) -> Let {
     let faults = take_stream(&mut instance.faults, false);
-    let (controls, orders) = mpsc::channel(CONTROLS);
+    let (controls, commands) = mpsc::channel(CONTROLS);
     let (sockets, arrivals) = mpsc::channel(SOCKETS);
     let agent = &instance.agent;
     let resumption = (agent.generation == Generation::Resumable).then(|| agent.resumption.clone());
@@ -275,7 +275,7 @@ fn begin(ticket: &mut Ticket, instance: &mut Instance) -> Let {
         channel: channel.clone(),
         resumption,
     };
-    let entry = Entry::New(Box::new(admitted), Orders { controls: orders, arrivals });
+    let entry = Entry::New(Box::new(admitted), Commands { controls: commands, arrivals });
     Let { entry, serial: ticket.serial, channel }
 }
 

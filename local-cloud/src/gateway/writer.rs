@@ -96,7 +96,7 @@ impl<'a> Writer<'a> {
     }
 
     /// From now on nothing waits for the client.
-    pub(crate) fn hurry(&mut self) {
+    pub(crate) fn expedite(&mut self) {
         self.hurries = true;
     }
 
@@ -373,7 +373,7 @@ impl<'a> Writer<'a> {
     fn put(&mut self, kind: u32, counters: Counters, payload: Bytes) {
         let output = (kind == kind::OUTPUT).then_some(payload.len());
         let message = Frame { counters, payload, ..self.frame(kind, Bytes::new()) }.encode();
-        match self.link.mangle(Way::ToClient, kind, &message) {
+        match self.link.corrupt(Way::ToClient, kind, &message) {
             None => {
                 let message = Message::Binary(message);
                 self.ready.push_back(Ready { message, delay: Duration::ZERO, output });

@@ -39,12 +39,12 @@ fn script(shell: Shell) -> String {
     generate(shell, &mut command, NAME, &mut generated);
     // What clap writes is UTF-8.
     let generated = String::from_utf8_lossy(&generated);
-    let words = Words::of(&command);
+    let input = Words::of(&command);
     match shell {
         Shell::Bash => {
             // clap_complete 4.6 spells a name with a hyphen in two ways.
             let generated = generated.replace("ecs__subcmd__bridge", "ecs__bridge");
-            format!("{generated}\n{}", words.put_into(BASH))
+            format!("{generated}\n{}", input.put_into(BASH))
         }
         Shell::Zsh => {
             // The functions come first: the last lines run what is defined by then.
@@ -57,7 +57,7 @@ fn script(shell: Shell) -> String {
         }
         Shell::Fish => {
             let script = generated.replace("(__fish_print_hostnames)", "(__ecs_bridge_targets)");
-            format!("{script}\n{}", words.put_into(FISH))
+            format!("{script}\n{}", input.put_into(FISH))
         }
         _ => generated.into_owned(),
     }
@@ -80,7 +80,7 @@ fn shown(command: &Command) -> Command {
 struct Words {
     /// Options whose value is the next word, as `command:option`.
     with_value: Vec<String>,
-    /// Where a target stands, as `command:option:words before`.
+    /// Where a target stands, as `command:option:input before`.
     targets: Vec<String>,
     /// Options whose value is a target, as `command:option`.
     options: Vec<String>,
@@ -90,24 +90,24 @@ struct Words {
 
 impl Words {
     fn of(command: &Command) -> Self {
-        let mut words = Self::default();
+        let mut input = Self::default();
         for option in command.get_opts() {
-            words.add("*", option);
+            input.add("*", option);
         }
         for command in command.get_subcommands() {
             let name = command.get_name();
             for option in command.get_opts().filter(|option| !option.is_global_set()) {
-                words.add(name, option);
+                input.add(name, option);
             }
             let positionals = command.get_positionals().enumerate();
             for (index, word) in positionals.filter(|(_, word)| is_target(word)) {
                 let last = word.get_num_args().is_some_and(|count| count.max_values() > 1);
                 let index = if last { "*".to_owned() } else { index.to_string() };
-                words.targets.push(format!("{name}::{index}"));
-                words.commands.push(name.to_owned());
+                input.targets.push(format!("{name}::{index}"));
+                input.commands.push(name.to_owned());
             }
         }
-        words
+        input
     }
 
     fn add(&mut self, command: &str, option: &Arg) {
@@ -130,8 +130,8 @@ impl Words {
 
     fn put_into(&self, template: &str) -> String {
         // In fish, patterns are words with quotes; in bash they stand between bars.
-        let quoted = |words: &[String]| {
-            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
+        let quoted = |input: &[String]| {
+            input.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
         };
         template
             .replace("@WITH_VALUE@", &self.with_value.join("|"))
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn it_is_known_where_targets_stand() {
-        let words = Words::of(&shown(&Cli::command()));
+        let input = Words::of(&shown(&Cli::command()));
         for place in [
             "proxy::0",
             "known-hosts::0",
@@ -166,13 +166,13 @@ mod tests {
             "forward:--instance:*",
             "send-key:--instance:*",
         ] {
-            assert!(words.targets.iter().any(|known| known == place), "{place}: {words:?}");
+            assert!(input.targets.iter().any(|known| known == place), "{place}: {input:?}");
         }
         for option in ["*:--profile", "proxy:--remote-host", "proxy:--send-key", "forward:-L"] {
-            assert!(words.with_value.iter().any(|known| known == option), "{option}: {words:?}");
+            assert!(input.with_value.iter().any(|known| known == option), "{option}: {input:?}");
         }
         for option in ["*:-v", "*:--quiet", "forward:--json"] {
-            assert!(!words.with_value.iter().any(|known| known == option), "{option}: {words:?}");
+            assert!(!input.with_value.iter().any(|known| known == option), "{option}: {input:?}");
         }
     }
 

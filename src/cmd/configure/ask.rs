@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::{Done, Mistake, Plain, Result, home, query};
+use super::super::{Done, Message, Result, UsageError, home, query};
 use super::check::{Finding, check};
 use super::{Change, open, parse_mode, put};
 use crate::cli::{Configure, Global};
@@ -15,7 +15,7 @@ use crate::credentials::store::{self, Store};
 use crate::credentials::{Error, in_home, resolve_as_if, shell_word};
 use crate::explain::{ExitCode, Explain, Report, printable};
 use crate::prompt::{Answer, Dialogue, Stop};
-use crate::replace::Place;
+use crate::replace::Destination;
 use crate::shutdown::Signal;
 
 /// How often something is asked for that was not understood.
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     let path = store.file_of(&name).to_owned();
     let profile = Profile { store: &store, name: &name, mode, path: &path, before };
     let mut dialogue = Dialogue::new()?;
-    Place::of(&path).and_then(|place| place.probe()).map_err(Error::from)?;
+    Destination::of(&path).and_then(|place| place.probe()).map_err(Error::from)?;
     let done = talk(&mut dialogue, global, args, &profile).await;
     if let Err(Left::Stopped(_)) = done {
         // Nobody may be there any more.
@@ -75,7 +75,7 @@ pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
         // As programs end that read to the end of their input, and have not all they need.
         Err(Left::Stopped(Stop::Closed)) => Ok(Done::Code(ExitCode::Failed as u8)),
         Err(Left::Stopped(Stop::TooLong)) => {
-            Err(Plain("the answer is longer than any can be".to_owned()).into())
+            Err(Message("the answer is longer than any can be".to_owned()).into())
         }
     }
 }
@@ -266,9 +266,9 @@ async fn ask(
             }
         };
         tries += 1;
-        dialogue.say(&format!("that will not do: {problem}"))?;
+        dialogue.say(&format!("invalid value: {problem}"))?;
         if tries == TRIES {
-            let error = Mistake {
+            let error = UsageError {
                 what: format!("no {field} that can be used was given: nothing was written"),
                 remedy: "find it out, and run this again".to_owned(),
                 exit_code: ExitCode::Usage,
@@ -287,7 +287,7 @@ async fn try_out(
 ) -> std::result::Result<Finding, Left> {
     let path = profile.path;
     let trial = || -> std::result::Result<_, Error> {
-        let content = Place::of(path)?.read()?.unwrap_or_default();
+        let content = Destination::of(path)?.read()?.unwrap_or_default();
         let unusable = |problem| Error::Unusable { path: path.to_owned(), problem };
         let mut document = Document::parse(&content).map_err(unusable)?;
         put(&mut document, path, profile.name, changes)?;
@@ -309,7 +309,7 @@ async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<
     let report = Report::new(&*failure);
     dialogue.say(&report.to_string())?;
     let question = match finding.verdict {
-        Verdict::Good | Verdict::GoodBut => return Ok(None),
+        Verdict::Good | Verdict::ValidButDenied => return Ok(None),
         Verdict::Refused => "write the profile all the same? [y/N]: ",
         Verdict::Unknown => "the credentials could not be verified; write it? [y/N]: ",
     };

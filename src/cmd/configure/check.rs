@@ -36,7 +36,7 @@ pub(super) async fn check(
         Err(error) => {
             let verdict = error.verdict();
             let said = match verdict {
-                Verdict::GoodBut => "the credentials are good, but:".to_owned(),
+                Verdict::ValidButDenied => "the credentials are good, but:".to_owned(),
                 _ => String::new(),
             };
             Finding { verdict, said, failure: Some(Box::new(error)) }

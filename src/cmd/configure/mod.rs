@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Done, Mistake, Result, home};
+use super::{Done, Result, UsageError, home};
 use crate::cli::{Configure, ConfigureAction, Global};
 use crate::credentials::edit::{Document, Entry};
 use crate::credentials::form::{self, BROWSER_MODES, Mode, ORDER};
@@ -25,7 +25,7 @@ type Change = (&'static str, Option<Value>);
 /// Runs the command.
 pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     if args.action.is_some() && (args.mode.is_some() || args.no_check) {
-        return Err(Mistake {
+        return Err(UsageError {
             what: "--mode and --no-check are for the questions, and there is a subcommand"
                 .to_owned(),
             remedy: "leave them out, or write --mode behind 'set'".to_owned(),
@@ -52,7 +52,7 @@ pub(super) async fn run(global: &Global, args: &Configure) -> Result<Done> {
 fn name_of<'a>(global: &'a Global, given: Option<&'a str>, word: &str) -> Result<&'a str> {
     let by_flag = global.profile.as_deref().filter(|_| global.profile_is_given);
     let wrong = |what: String, remedy: String| {
-        Err(Mistake { what, remedy, exit_code: ExitCode::Usage }.into())
+        Err(UsageError { what, remedy, exit_code: ExitCode::Usage }.into())
     };
     match (given, by_flag) {
         (Some(name), Some(flag)) if name != flag => wrong(
@@ -76,7 +76,7 @@ fn open(global: &Global) -> Result<Store> {
 
 /// The mode that somebody has named for a profile.
 fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
-    let wrong = |what, remedy| Mistake { what, remedy, exit_code: ExitCode::Usage };
+    let wrong = |what, remedy| UsageError { what, remedy, exit_code: ExitCode::Usage };
     if let Some(mode) = form::mode(text) {
         return Ok(mode);
     }
@@ -168,7 +168,7 @@ async fn delete(global: &Global, name: &str) -> Result<Done> {
     let is_current = store.current().as_deref() == Some(name);
     if is_current && !others.is_empty() {
         let names: Vec<_> = others.iter().map(|other| other.entry.name.as_str()).collect();
-        return Err(Mistake {
+        return Err(UsageError {
             what: format!("profile '{}' is the current one: it was not deleted", printable(name)),
             remedy: format!(
                 "make another one current first: ecs-bridge configure switch NAME\nthere are: {}",

@@ -7,7 +7,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::super::{Done, Mistake, Plain, Result, query, resolve, until_signal};
+use super::super::{Done, Message, Result, UsageError, query, resolve, until_signal};
 use super::check::check;
 use super::{Change, note, open, parse_mode, put};
 use crate::cli::{ConfigureSet, Global};
@@ -24,7 +24,7 @@ const STDIN: &str = "-";
 pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     // As where a script's variable is not set: another profile must not be changed for it.
     if global.profile.as_deref() == Some("") {
-        return Err(Mistake {
+        return Err(UsageError {
             what: "--profile is empty".to_owned(),
             remedy:
                 "name a profile, or leave --profile out to change the current one; nothing was \
@@ -38,7 +38,7 @@ pub(super) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     let name = store.name(global.profile.as_deref());
     let changes = changes(global, args, &name, store.find(&name).is_none())?;
     if changes.is_empty() {
-        return Err(Mistake {
+        return Err(UsageError {
             what: "there is nothing to set".to_owned(),
             remedy: "give a field, such as --region cn-hangzhou; see --help".to_owned(),
             exit_code: ExitCode::Usage,
@@ -159,7 +159,7 @@ fn change(option: &str, field: &'static str, text: &str) -> Result<Change> {
     }
     match form::check(field, text) {
         Ok(value) => Ok((field, Some(value))),
-        Err(problem) => Err(Mistake {
+        Err(problem) => Err(UsageError {
             what: format!("{option} is not accepted: {problem}"),
             remedy: format!("correct {option}; nothing was written"),
             exit_code: ExitCode::Usage,
@@ -203,7 +203,7 @@ impl Lines {
         self.taken += 1;
         match line {
             Some(line) => Ok(Zeroizing::new(line.to_owned())),
-            None => Err(Mistake {
+            None => Err(UsageError {
                 what: format!("stdin has no line for {option}"),
                 remedy:
                     "write each value on a line of its own, in the order: access key id, secret, \
@@ -219,7 +219,7 @@ impl Lines {
 fn read() -> Result<Zeroizing<String>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return Err(Mistake {
+        return Err(UsageError {
             what: "stdin is a terminal, where a secret would be seen".to_owned(),
             remedy: "use: ecs-bridge configure, which asks for it unseen".to_owned(),
             exit_code: ExitCode::Usage,
@@ -228,10 +228,12 @@ fn read() -> Result<Zeroizing<String>> {
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
     let read = stdin.lock().take(MOST + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Plain(format!("stdin cannot be read: {error}")))?;
+    read.map_err(|error| Message(format!("stdin cannot be read: {error}")))?;
     let text = std::str::from_utf8(&bytes).ok().filter(|_| bytes.len() as u64 <= MOST);
     match text {
         Some(text) => Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())),
-        None => Err(Plain("what is on stdin is no secret: nothing was written".to_owned()).into()),
+        None => {
+            Err(Message("what is on stdin is no secret: nothing was written".to_owned()).into())
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Done, Mistake, Result, print, query, resolve};
+use super::super::{Done, Result, UsageError, print, query, resolve};
 use super::{note, open};
 use crate::cli::{ConfigureGet, ConfigureList, Global};
 use crate::credentials::edit::Entry;
@@ -30,7 +30,7 @@ pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
     };
     let is_missing = |field: &&&str| entry.get(field).is_none_or(|value| *value == Value::Null);
     if let Some(field) = fields.iter().find(is_missing).filter(|_| !wanted.is_empty()) {
-        return Err(Mistake {
+        return Err(UsageError {
             what: format!("profile '{}' has no {}", printable(&name), printable(field)),
             remedy: format!("it has: {}", printable(&entry.names().join(", "))),
             exit_code: ExitCode::Config,
@@ -48,7 +48,7 @@ pub(super) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
     let is_asked_for = !args.show_secrets && !wanted.is_empty();
     if let Some(field) = fields.iter().find(is_refused).filter(|_| is_asked_for) {
         let is = if form::is_secret(field) { "is" } else { "may hold" };
-        return Err(Mistake {
+        return Err(UsageError {
             what: format!(
                 "{} of profile '{}' was not printed: it {is} a secret",
                 printable(field),
@@ -147,12 +147,14 @@ pub(super) fn list(global: &Global, args: &ConfigureList) -> Result<Done> {
 /// Tells where commands get their credentials, if not from the current profile.
 fn note_other_source(global: &Global, current: Option<&str>) {
     let Ok(resolved) = resolve(global, global.profile.as_deref()) else { return };
-    match resolved.recipe.source() {
+    match resolved.credential_source.source() {
         Source::Profile { name, .. } if Some(name.as_str()) == current => {}
         Source::Instance => {
             note(global, "commands ask the metadata service of this instance for credentials");
         }
-        _ => note(global, &format!("commands use the credentials of {}", resolved.recipe)),
+        _ => {
+            note(global, &format!("commands use the credentials of {}", resolved.credential_source))
+        }
     }
 }
 

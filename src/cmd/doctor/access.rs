@@ -1,14 +1,14 @@
 //! Who calls, and what they may do; and whether Session Manager is on.
 
-use super::{Exam, not_known};
+use super::{DoctorContext, not_known};
 use crate::cloud::advice::switch_on;
 use crate::cloud::policy::Policy;
 use crate::cloud::{Error, Kind, Verdict};
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::{ExitCode, Explain as _};
 use crate::target::is_id;
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// The service takes the credentials.
     pub(super) async fn access_key(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
@@ -44,9 +44,11 @@ impl Exam<'_> {
         let mut denied: Vec<(&str, Error)> = Vec::new();
         for (action, answer) in asked {
             match answer {
-                Err(error) if error.verdict() == Verdict::GoodBut => denied.push((action, error)),
+                Err(error) if error.verdict() == Verdict::ValidButDenied => {
+                    denied.push((action, error))
+                }
                 Err(error) if error.verdict() == Verdict::Unknown => {
-                    return Outcome::Unknown(Trouble::of(&error));
+                    return Outcome::Unknown(CheckFailure::of(&error));
                 }
                 _ => {}
             }
@@ -62,7 +64,7 @@ impl Exam<'_> {
             return Outcome::failed(first);
         }
         let actions: Vec<_> = denied.iter().map(|(action, _)| *action).collect();
-        let mut trouble = Trouble::of(first);
+        let mut trouble = CheckFailure::of(first);
         trouble.what = format!("not permitted: {}", actions.join(", "));
         trouble.fix = Some(format!(
             "in the RAM console, attach a policy such as this one (`ecs-bridge policy connect` \
@@ -82,16 +84,16 @@ impl Exam<'_> {
             Ok(Some(false)) => {
                 let what = format!("Session Manager is switched off in {region}");
                 let why = "it is off until somebody switches it on, once for each region";
-                let trouble = Trouble::plain(what, ExitCode::Target).why(why);
+                let trouble = CheckFailure::plain(what, ExitCode::Target).why(why);
                 Outcome::Failed(trouble.fix(switch_on(&region)))
             }
             Ok(None) => {
                 let what = "the service does not say whether it is switched on";
-                Outcome::Unknown(Trouble::plain(what, ExitCode::Failed))
+                Outcome::Unknown(CheckFailure::plain(what, ExitCode::Failed))
             }
             Err(error) if error.kind() == Kind::PermissionMissing => {
                 let what = "whether it is switched on may not be asked";
-                let mut trouble = Trouble::plain(what, ExitCode::Permission);
+                let mut trouble = CheckFailure::plain(what, ExitCode::Permission);
                 trouble.request_id = error.request_id().map(str::to_owned);
                 Outcome::Unknown(trouble.fix(format!(
                     "no session needs this permission; if none opens, attach a policy such as this \
@@ -99,7 +101,7 @@ impl Exam<'_> {
                     Policy::of(&["ecs:DescribeCloudAssistantSettings"]).compact()
                 )))
             }
-            Err(error) => Outcome::Unknown(Trouble::of(&error)),
+            Err(error) => Outcome::Unknown(CheckFailure::of(&error)),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The instance and its agent.
 
-use super::{Exam, not_known, without_target};
+use super::{DoctorContext, not_known, without_target};
 use crate::cloud::{AgentStatus, InstanceState, Kind};
 use crate::cmd::Result;
 use crate::cmd::agent::{SILENT_REDIAL, UPDATE};
-use crate::cmd::look::{missing, not_running, offline, too_old, version, without_sessions};
+use crate::cmd::diagnose::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::cmd::target::{Finder, Found};
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::ExitCode;
 use crate::proto::generation::{AgentVersion, Generation};
 use crate::tunnel::error::Finding;
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// There is such an instance.
     pub(super) async fn instance(&self) -> Outcome {
         let Some(words) = &self.args.target else { return without_target() };
@@ -88,7 +88,7 @@ impl Exam<'_> {
             Ok(Some(agent)) => agent,
             Ok(None) => return failed(&Finding::AgentMissing),
             Err(error) if error.kind() == Kind::InstanceNotFound => return Outcome::failed(&error),
-            Err(error) => return Outcome::Unknown(Trouble::of(&error)),
+            Err(error) => return Outcome::Unknown(CheckFailure::of(&error)),
         };
         let finding = missing(&agent);
         let said = format!("version {}", version(&agent));
@@ -149,8 +149,8 @@ fn redials(version: &str) -> bool {
     AgentVersion::parse(version).map(Generation::of).is_some_and(Generation::redials)
 }
 
-fn of(finding: &Finding) -> Trouble {
-    Trouble::plain(finding.to_string(), ExitCode::Target).fix(finding.remedy())
+fn of(finding: &Finding) -> CheckFailure {
+    CheckFailure::plain(finding.to_string(), ExitCode::Target).fix(finding.remedy())
 }
 
 fn failed(finding: &Finding) -> Outcome {
@@ -160,7 +160,8 @@ fn failed(finding: &Finding) -> Outcome {
 /// The service says nothing of it, which is all that it says of those it does not know.
 fn unknown_instance(found: &Found) -> Outcome {
     let region = &found.cloud.client.config().region;
-    let trouble = Trouble::plain(format!("there is no such instance: {found}"), ExitCode::Target);
+    let trouble =
+        CheckFailure::plain(format!("there is no such instance: {found}"), ExitCode::Target);
     let trouble = trouble.why(format!("region {region} has none that this account can see"));
     Outcome::Failed(trouble.fix(
         "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the profile's \

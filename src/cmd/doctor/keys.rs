@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::{Exam, not_known, without_target};
+use super::{DoctorContext, not_known, without_target};
 use crate::cache::DAY;
 use crate::cloud::AgentStatus;
 use crate::cmd::cache;
-use crate::cmd::command::{Step, TIMEOUT, done, watched};
+use crate::cmd::command::{Step, TIMEOUT, done, run_while_agent_online};
 use crate::cmd::target::Found;
 use crate::credentials::shell_word;
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::{ExitCode, Explain as _, printable};
 
 /// What the instance runs if it is asked for. It reads, and changes nothing. It prints the
@@ -48,13 +48,13 @@ const COMMAND: &str = "authorizedkeyscommand";
 /// How much of a command is shown, in characters.
 const SHOWN: usize = 120;
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// Whether keys can be sent. Nothing is run in the instance to find out, unless that is asked for.
     pub(super) async fn key_plugin(&self) -> Outcome {
         let Some(words) = &self.args.target else { return without_target() };
         let Some(found) = self.found.get() else { return not_known("the instance") };
         if self.agent.get().is_some_and(AgentStatus::is_windows) {
-            return Outcome::needless("not needed: it is for Linux");
+            return Outcome::skipped("not needed: it is for Linux");
         }
         if self.args.send_key {
             return key_command(found, &shell_word(words)).await;
@@ -63,7 +63,7 @@ impl Exam<'_> {
         let is_known = cache(&self.args.look_up).get::<()>(&topic, DAY, SystemTime::now());
         match is_known {
             Some(_) => Outcome::passed("known to be installed for less than a day"),
-            None => Outcome::needless(format!(
+            None => Outcome::skipped(format!(
                 "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {}` \
                  installs it",
                 shell_word(words)
@@ -77,20 +77,21 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
     let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
     let run = client.run_command(instance, SCRIPT, TIMEOUT);
     let work = done(client, instance, Step::KeyCommand, began, run);
-    let output = match watched(client, instance, Step::KeyCommand, true, work).await {
+    let output = match run_while_agent_online(client, instance, Step::KeyCommand, true, work).await
+    {
         Ok((result, _)) => result.output,
         // Nobody needs this permission to open sessions.
         Err(error) if error.exit_code() == ExitCode::Permission => {
-            return Outcome::needless(format!("not looked at: {error}"));
+            return Outcome::skipped(format!("not looked at: {error}"));
         }
-        Err(error) => return Outcome::Unknown(Trouble::of(&error)),
+        Err(error) => return Outcome::Unknown(CheckFailure::of(&error)),
     };
     let trouble = |what: String, why: &str, fix: String| {
-        Outcome::Failed(Trouble::plain(what, ExitCode::Target).why(why).fix(fix))
+        Outcome::Failed(CheckFailure::plain(what, ExitCode::Target).why(why).fix(fix))
     };
     let install = format!("ecs-bridge send-key --reinstall -i {target}");
     match KeyCommand::of(&output) {
-        KeyCommand::Missing => Outcome::needless(format!(
+        KeyCommand::Missing => Outcome::skipped(format!(
             "sshd asks no program for keys; temporary keys need the key plug-in, and `{install}` \
              installs it"
         )),

@@ -1,13 +1,13 @@
 //! `ecs-bridge doctor`: all that a connection needs, looked at one after the other.
 
 mod access;
-mod ear;
+mod banner;
 mod instance;
 mod keys;
+mod network;
 mod openssh;
 mod session;
 mod setup;
-mod way;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::env;
@@ -21,11 +21,11 @@ use tokio::time::{Instant, timeout};
 
 use self::openssh::Through;
 use super::target::{Finder, Found};
-use super::{Cloud, Done, Plain, Result, print};
+use super::{Cloud, Done, Message, Result, print};
 use crate::cache::DAY;
 use crate::cli::{self, Global};
-use crate::cloud::{AgentStatus, InstanceState, Times};
-use crate::doctor::{Check, Outcome, Trouble, exit_code, show, take};
+use crate::cloud::{AgentStatus, ClockReading, InstanceState};
+use crate::doctor::{Check, CheckFailure, Outcome, exit_code, run_checks, show};
 use crate::explain::{ExitCode, Explain};
 use crate::logging::{self, Folder, LastFailure};
 use crate::openssh::Ssh;
@@ -37,7 +37,7 @@ const WITHIN: Duration = Duration::from_secs(55);
 const CLEAN_UP: Duration = Duration::from_secs(2);
 
 /// What the checks know, and find out for each other.
-struct Exam<'a> {
+struct DoctorContext<'a> {
     global: &'a Global,
     args: &'a cli::Doctor,
     deadline: Instant,
@@ -48,7 +48,7 @@ struct Exam<'a> {
     /// Why there are no credentials, where that is known from the configuration.
     no_credentials: RefCell<Option<Box<dyn Explain>>>,
     cloud: OnceCell<Cloud>,
-    times: OnceCell<Option<Times>>,
+    times: OnceCell<Option<ClockReading>>,
     found: OnceCell<Found>,
     state: OnceCell<Option<InstanceState>>,
     agent: OnceCell<AgentStatus>,
@@ -64,8 +64,8 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         Finder::check(target)?;
     }
     let mut signals =
-        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
-    let exam = Exam::new(global, args);
+        Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
+    let context = DoctorContext::new(global, args);
     let in_colour = in_colour();
     let mut unwritten = None;
     let mut tell = |text: &dyn std::fmt::Display| {
@@ -78,7 +78,7 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     if let Some(failure) = &last_failure
         && !args.json
     {
-        let trouble = Trouble {
+        let trouble = CheckFailure {
             what: failure.what.clone(),
             why: failure.why.clone(),
             fix: failure.fix.clone(),
@@ -89,16 +89,16 @@ pub(super) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         tell(&show::last_failure(&failure.title(SystemTime::now()), &trouble, in_colour));
     }
     let checked = {
-        let course = take(exam.checks(), exam.deadline, |one| {
+        let checks = run_checks(context.checks(), context.deadline, |one| {
             if !args.json {
                 tell(&show::lines(one, in_colour));
             }
         });
-        let mut course = std::pin::pin!(course);
+        let mut checks = std::pin::pin!(checks);
         tokio::select! {
-            checked = course.as_mut() => checked,
+            checked = checks.as_mut() => checked,
             signal = signals.next() => {
-                exam.end_session(course).await;
+                context.end_session(checks).await;
                 return Ok(Done::By(signal));
             }
         }
@@ -139,7 +139,7 @@ fn in_colour() -> bool {
     std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
-impl<'a> Exam<'a> {
+impl<'a> DoctorContext<'a> {
     fn new(global: &'a Global, args: &'a cli::Doctor) -> Self {
         Self {
             global,
@@ -206,12 +206,12 @@ impl<'a> Exam<'a> {
     }
 
     /// Lets a session that is open be ended, while all else goes on.
-    async fn end_session(&self, course: impl Future) {
+    async fn end_session(&self, checks: impl Future) {
         self.stop.notify_one();
         if self.in_session.get() {
             let ended = async {
                 tokio::select! {
-                    _ = course => {}
+                    _ = checks => {}
                     () = self.session_ended.notified() => {}
                 }
             };
@@ -233,10 +233,10 @@ fn check<'a>(
 
 /// What a check says that has nothing to look at.
 fn without_target() -> Outcome {
-    Outcome::needless("not looked at: no TARGET was given")
+    Outcome::skipped("not looked at: no TARGET was given")
 }
 
 /// What a check says whose forerunner could not find out what it needs.
 fn not_known(what: &str) -> Outcome {
-    Outcome::needless(format!("not looked at: {what} is not known"))
+    Outcome::skipped(format!("not looked at: {what} is not known"))
 }

@@ -3,10 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::Exam;
+use super::DoctorContext;
 use crate::cmd::home;
 use crate::credentials::in_home;
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::{ExitCode, printable};
 use crate::openssh::{self, AgentKeys, Options, Ssh};
 use crate::public_key;
@@ -26,18 +26,18 @@ pub(super) struct Through {
     program: PathBuf,
 }
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// Why nothing of ssh is looked at.
     fn without_ssh(&self) -> Option<Outcome> {
         let is_for_ssh = self.args.port == 22 && self.args.remote_host.is_none();
         let why = "not looked at: it is for port 22 of the instance";
-        (!is_for_ssh).then(|| Outcome::needless(why))
+        (!is_for_ssh).then(|| Outcome::skipped(why))
     }
 
     /// There is an OpenSSH, and how old it is.
     pub(super) async fn ssh(&self) -> Outcome {
-        if let Some(needless) = self.without_ssh() {
-            return needless;
+        if let Some(skipped) = self.without_ssh() {
+            return skipped;
         }
         let ssh = openssh::installed().await;
         let outcome = match &ssh {
@@ -48,7 +48,7 @@ impl Exam<'_> {
                 "{name}; OpenSSH 8.5 or newer can check host keys over the control plane"
             )),
             other => Outcome::Unknown(
-                Trouble::plain(other.to_string(), ExitCode::Config)
+                CheckFailure::plain(other.to_string(), ExitCode::Config)
                     .why("ssh, scp, git and VS Code need OpenSSH's client; forward does not")
                     .fix("install OpenSSH's client, 8.5 or newer, and have it in PATH"),
             ),
@@ -60,8 +60,8 @@ impl Exam<'_> {
 
     /// `ssh TARGET` comes through this program, and the program is there.
     pub(super) async fn ssh_config(&self) -> Outcome {
-        if let Some(needless) = self.without_ssh() {
-            return needless;
+        if let Some(skipped) = self.without_ssh() {
+            return skipped;
         }
         let Some(Ssh::Version { name, .. }) = self.ssh.get() else {
             return super::not_known("what ssh does");
@@ -94,7 +94,7 @@ impl Exam<'_> {
             return outcome;
         }
         let Some(host) = hosts.last() else {
-            return Outcome::needless("not looked at: no host of ssh's is known for TARGET");
+            return Outcome::skipped("not looked at: no host of ssh's is known for TARGET");
         };
         let (why, fix) = match other {
             Some(program) => (
@@ -107,7 +107,7 @@ impl Exam<'_> {
             ),
         };
         let what = format!("ssh {host} does not come through ecs-bridge");
-        let trouble = Trouble::plain(what, ExitCode::Config).why(why).fix(fix);
+        let trouble = CheckFailure::plain(what, ExitCode::Config).why(why).fix(fix);
         match self.args.target {
             Some(_) => Outcome::Failed(trouble),
             // It may be there for some hosts only.
@@ -148,7 +148,7 @@ impl Exam<'_> {
     pub(super) async fn known_hosts_command(&self) -> Outcome {
         let Some(through) = self.through.get() else { return super::not_known("the ProxyCommand") };
         let Some(command) = through.options.get("knownhostscommand") else {
-            return Outcome::needless("not set; ssh asks for each new host key");
+            return Outcome::skipped("not set; ssh asks for each new host key");
         };
         let words = openssh::words(command);
         let program = words.first().map(PathBuf::from).unwrap_or_default();
@@ -187,7 +187,7 @@ impl Exam<'_> {
                 Outcome::passed(format!("ssh offers {} key{s} of the agent", keys.len()))
             }
             _ => Outcome::Unknown(
-                Trouble::plain("ssh has no key to offer", ExitCode::Config)
+                CheckFailure::plain("ssh has no key to offer", ExitCode::Config)
                     .why(
                         "none of its IdentityFiles is there, and no agent has a key that it offers",
                     )
@@ -237,7 +237,7 @@ fn stopped(name: &str, said: &str) -> Outcome {
 }
 
 fn failed(what: String, why: impl Into<String>, fix: String) -> Outcome {
-    Outcome::Failed(Trouble::plain(what, ExitCode::Config).why(why).fix(fix))
+    Outcome::Failed(CheckFailure::plain(what, ExitCode::Config).why(why).fix(fix))
 }
 
 fn is_bridge(word: &str) -> bool {

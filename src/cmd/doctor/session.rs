@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::ear::{Ear, Mute};
-use super::{Exam, not_known, without_target};
+use super::banner::{BannerCapture, SilentReader};
+use super::{DoctorContext, not_known, without_target};
 use crate::cli;
-use crate::cmd::broken::Broken;
 use crate::cmd::plan::Plan;
-use crate::cmd::session::{Carried, carry_only};
+use crate::cmd::session::{SessionOutcome, run_session_once};
+use crate::cmd::session_error::SessionError;
 use crate::cmd::target::Found;
 use crate::credentials::shell_word;
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::{ExitCode, printable};
 use crate::proto::session::End;
 use crate::tunnel::endpoint::Endpoint;
@@ -31,7 +31,7 @@ const TO_END: Duration = Duration::from_secs(3);
 /// The port of SSH servers.
 const SSH: u16 = 22;
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// A session opens.
     pub(super) async fn session(&self) -> Outcome {
         if self.args.target.is_none() {
@@ -42,26 +42,26 @@ impl Exam<'_> {
             Ok(plan) => plan.for_listening(),
             Err(error) => return Outcome::failed(&*error),
         };
-        let ear = Ear::default();
-        let mut local = Endpoint::new(Mute, ear.clone());
+        let ear = BannerCapture::default();
+        let mut local = Endpoint::new(SilentReader, ear.clone());
         let began = Instant::now();
         let stop = self.enough(&ear, (self.deadline - TO_END).min(began + OPEN_WITHIN));
         self.in_session.set(true);
-        let carried = carry_only(&found.cloud, &plan, &mut local, stop, &ear).await;
+        let outcome = run_session_once(&found.cloud, &plan, &mut local, stop, &ear).await;
         self.in_session.set(false);
         self.session_ended.notify_one();
         let opened = || {
             let took = began.elapsed().as_millis();
             Outcome::passed(format!("it opens, and was ended after {took} ms"))
         };
-        let is_closed = |broken: &Broken| broken.has_no_target();
-        match carried {
-            Err(broken) if is_closed(&broken) => {
-                self.port.replace(Some(Outcome::failed(&broken)));
+        let is_closed = |session_error: &SessionError| session_error.has_no_target();
+        match outcome {
+            Err(session_error) if is_closed(&session_error) => {
+                self.port.replace(Some(Outcome::failed(&session_error)));
                 opened()
             }
-            Err(broken) => Outcome::failed(&broken),
-            Ok(Carried::Ended(outcome)) if matches!(outcome.end, End::Remote(_)) => {
+            Err(session_error) => Outcome::failed(&session_error),
+            Ok(SessionOutcome::Ended(outcome)) if matches!(outcome.end, End::Remote(_)) => {
                 self.port.replace(Some(self.said(&ear.words(), true)));
                 opened()
             }
@@ -72,7 +72,7 @@ impl Exam<'_> {
             Ok(_) => {
                 let waited = began.elapsed().as_secs();
                 let what = format!("the session did not open within {waited} s");
-                let trouble = Trouble::plain(what, ExitCode::Session);
+                let trouble = CheckFailure::plain(what, ExitCode::Session);
                 Outcome::Failed(trouble.fix("try again; with -vv the log says how far it came"))
             }
         }
@@ -105,7 +105,7 @@ impl Exam<'_> {
     }
 
     /// Waits until enough was heard, or nothing more is to be hoped for.
-    async fn enough(&self, ear: &Ear, open_by: Instant) {
+    async fn enough(&self, ear: &BannerCapture, open_by: Instant) {
         let is_ssh = self.args.port == SSH;
         let heard = async {
             ear.hear(|words| !words.is_empty()).await;
@@ -139,7 +139,7 @@ impl Exam<'_> {
             self.args.target.as_deref().map_or_else(|| "TARGET".to_owned(), shell_word)
         );
         let bad = |what: &str, why: String| {
-            let trouble = Trouble::plain(what, ExitCode::Target).why(why);
+            let trouble = CheckFailure::plain(what, ExitCode::Target).why(why);
             Outcome::Failed(trouble.fix(fix.clone()))
         };
         match (port == SSH, first.is_empty(), has_closed) {

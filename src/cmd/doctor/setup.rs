@@ -1,11 +1,11 @@
 //! What is set up on this machine: configuration and credentials.
 
-use super::Exam;
+use super::DoctorContext;
 use crate::cmd::{Cloud, endpoint_option, resolve};
 use crate::credentials::Error;
 use crate::doctor::Outcome;
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// The files and variables make sense, and say which region and endpoint.
     pub(super) async fn configuration(&self) -> Outcome {
         let resolved = match resolve(self.global, self.global.profile.as_deref()) {
@@ -15,7 +15,7 @@ impl Exam<'_> {
                 let is_empty = matches!(error, Error::None { .. });
                 self.no_credentials.replace(Some(error.into()));
                 return match is_empty {
-                    true => Outcome::needless("there is none yet, in files or in the environment"),
+                    true => Outcome::skipped("there is none yet, in files or in the environment"),
                     false => Outcome::passed("it can be read"),
                 };
             }
@@ -53,7 +53,7 @@ impl Exam<'_> {
         let provider = &cloud.client.config().credentials;
         match provider.get().await {
             Ok(credentials) => {
-                let source = provider.recipe().source_of(&credentials);
+                let source = provider.credential_source().source_of(&credentials);
                 Outcome::passed(format!("{source}, key {}", credentials.masked_id()))
             }
             Err(error) => Outcome::failed(&*error),

@@ -14,17 +14,17 @@ use super::report::{Bytes, Number};
 use crate::cloud::TerminalSession;
 use crate::cmd::Result;
 use crate::cmd::plan::Plan;
-use crate::cmd::session::{Carried, Witness};
+use crate::cmd::session::{SessionObserver, SessionOutcome};
 use crate::cmd::warning::Warning;
 use crate::proto::session::End;
+use crate::tunnel::deferred::{DeferredHandle, DeferredIo, deferred};
 use crate::tunnel::driver::{Notice, Observer};
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::Target;
-use crate::tunnel::late::{Attach, Late, late};
 use crate::tunnel::socket::{ReadHalf, WriteHalf};
 
 /// The local side of a channel, which may come after it.
-pub(super) type Local = Endpoint<Late<ReadHalf>, Late<WriteHalf>>;
+pub(super) type Local = Endpoint<DeferredIo<ReadHalf>, DeferredIo<WriteHalf>>;
 
 /// How far a channel has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub(super) enum Probed {
 
 /// How a channel went, and its local side, if it ever had one.
 pub(super) struct Finished {
-    pub(super) result: Result<Carried>,
+    pub(super) result: Result<SessionOutcome>,
     pub(super) local: Local,
     /// Whether the forward was stopped before it had come to an end of its own.
     pub(super) stopped: bool,
@@ -61,7 +61,7 @@ pub(super) struct Finished {
 /// A channel whose local side has still to come. Dropping it ends its session.
 pub(super) struct Channel {
     /// Nothing once no local side is to come any more.
-    attach: Option<Attach<ReadHalf, WriteHalf>>,
+    attach: Option<DeferredHandle<ReadHalf, WriteHalf>>,
     state: Rc<State>,
     stage: watch::Receiver<Stage>,
     done: oneshot::Receiver<Finished>,
@@ -121,7 +121,7 @@ impl Channel {
         permit: OwnedSemaphorePermit,
         probe: Option<oneshot::Sender<Result<Probed>>>,
     ) -> Self {
-        let (attach, local) = late();
+        let (attach, local) = deferred();
         let (sender, stage) = watch::channel(Stage::Opening);
         let state = Rc::new(State {
             stage: sender,
@@ -159,7 +159,7 @@ impl Channel {
 
     /// How it went, once it is over. One that is ending gets no local side any more: what the target
     /// has said has nobody to wait for.
-    pub(super) fn outcome(&mut self) -> Option<Result<Carried>> {
+    pub(super) fn outcome(&mut self) -> Option<Result<SessionOutcome>> {
         if self.is_ending() {
             self.attach = None;
         }
@@ -204,7 +204,7 @@ impl Channel {
         reached.map(|reached| now.saturating_duration_since(reached)).unwrap_or_default()
     }
 
-    /// Whether it is of no use any more: the far side has ended the session, or it did not open.
+    /// Whether it cannot be used any more: the far side has ended the session, or it did not open.
     pub(super) fn is_ending(&self) -> bool {
         self.stage() >= Stage::Ending
     }
@@ -250,7 +250,7 @@ async fn run(
         }
     };
     let mut stop = std::pin::pin!(stop.fuse());
-    let result = context.carry(&plan, &mut local, stop.as_mut(), &*state).await;
+    let result = context.run_session(&plan, &mut local, stop.as_mut(), &*state).await;
     state.stage.send_replace(Stage::Ending);
     // A probe that fails stops the forward.
     let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
@@ -261,16 +261,18 @@ async fn run(
 impl State {
     /// Tells the probe how a session has ended before its target was reached. Its failure is not told
     /// a second time.
-    fn tell_probe(&self, result: Result<Carried>) -> Result<Carried> {
+    fn tell_probe(&self, result: Result<SessionOutcome>) -> Result<SessionOutcome> {
         let Some(probe) = self.probe.take() else { return result };
         let probed = match &result {
             Err(_) => {
                 let told = probe.send(result.map(|_| Probed::Reached));
                 // It waits no more, and the failure is still to be told.
-                return told
-                    .map_or_else(|back| back.map(|_| Carried::Stopped), |()| Ok(Carried::Stopped));
+                return told.map_or_else(
+                    |back| back.map(|_| SessionOutcome::Stopped),
+                    |()| Ok(SessionOutcome::Stopped),
+                );
             }
-            Ok(Carried::Ended(outcome))
+            Ok(SessionOutcome::Ended(outcome))
                 if self.ready.get().is_some() || matches!(outcome.end, End::Remote(_)) =>
             {
                 Probed::Reached
@@ -321,7 +323,7 @@ impl Observer for State {
     }
 }
 
-impl Witness for State {
+impl SessionObserver for State {
     fn started(&self, session: &TerminalSession) {
         self.session.replace(Some(session.session_id.clone()));
     }

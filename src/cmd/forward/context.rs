@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::lane::Lane;
+use super::forwarding::Forwarding;
 use super::report::{Number, Reporter};
 use crate::cli::{self, Global};
 use crate::cmd::Result;
 use crate::cmd::plan::Plan;
 use crate::cmd::queue::Queue;
-use crate::cmd::session::{Carried, Witness};
-use crate::cmd::start::{Starter, carry_started};
+use crate::cmd::session::{SessionObserver, SessionOutcome};
+use crate::cmd::start::{Starter, run_session_with_start};
 use crate::cmd::target::{Finder, Found};
 use crate::tunnel::endpoint::{Endpoint, LocalWrite};
 
@@ -59,7 +59,7 @@ pub(super) struct Context {
     waiting_told: Cell<bool>,
     /// How many connections have a channel.
     open: Cell<usize>,
-    /// Whether `--warm` was named, or is of no use.
+    /// Whether `--warm` was named, or would have no effect.
     warm_told: Cell<bool>,
     /// Where sessions wait for the service's quota, and those that linger hear who needs their place.
     pub(super) queue: Rc<Queue>,
@@ -68,7 +68,7 @@ pub(super) struct Context {
     last_connection: Cell<Number>,
     /// Every session's task. A session is ended before its task is.
     tasks: RefCell<JoinSet<()>>,
-    lanes: RefCell<Vec<Rc<Lane>>>,
+    forwardings: RefCell<Vec<Rc<Forwarding>>>,
 }
 
 impl Context {
@@ -99,24 +99,24 @@ impl Context {
             freed: Notify::new(),
             last_connection: Cell::new(0),
             tasks: RefCell::default(),
-            lanes: RefCell::default(),
+            forwardings: RefCell::default(),
         }
     }
 
     /// Makes a lane known, so that it gives way where others wait.
-    pub(super) fn add(&self, lane: Rc<Lane>) {
-        self.lanes.borrow_mut().push(lane);
+    pub(super) fn add(&self, forwarding: Rc<Forwarding>) {
+        self.forwardings.borrow_mut().push(forwarding);
     }
 
     /// Carries a session with the instance to its end. If the API does not know of the instance, it is
     /// looked up again, once.
-    pub(super) async fn carry<R, W>(
+    pub(super) async fn run_session<R, W>(
         &self,
         plan: &Plan,
         local: &mut Endpoint<R, W>,
         stop: impl Future<Output = ()>,
-        observer: &impl Witness,
-    ) -> Result<Carried>
+        observer: &impl SessionObserver,
+    ) -> Result<SessionOutcome>
     where
         R: AsyncRead + Unpin,
         W: LocalWrite,
@@ -124,19 +124,20 @@ impl Context {
         let mut stop = std::pin::pin!(stop.fuse());
         let found = self.found()?;
         let (starter, own) = (self.starter.as_ref(), plan.to(&found));
-        let carried = carry_started(starter, &found, &own, local, stop.as_mut(), observer).await;
-        let error = match carried {
+        let outcome =
+            run_session_with_start(starter, &found, &own, local, stop.as_mut(), observer).await;
+        let error = match outcome {
             Err(error) if error.is_unknown_instance() => error,
-            carried => return carried,
+            outcome => return outcome,
         };
         let again = tokio::select! {
             again = self.again(&found) => again?,
-            () = stop.as_mut() => return Ok(Carried::Stopped),
+            () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
         };
         match again {
             Some(found) => {
                 let own = plan.to(&found);
-                carry_started(starter, &found, &own, local, stop, observer).await
+                run_session_with_start(starter, &found, &own, local, stop, observer).await
             }
             None => Err(error),
         }
@@ -203,8 +204,8 @@ impl Context {
         }
         let _waiting = Waiting::begin(&self.waiting);
         // A connection that is there goes before those that may come, and before those that linger.
-        let gave_way = self.lanes.borrow().iter().any(|lane| lane.give_way());
-        let _wanted = (!gave_way).then(|| self.queue.want_place());
+        let evicted = self.forwardings.borrow().iter().any(|forwarding| forwarding.evict_warm());
+        let _wanted = (!evicted).then(|| self.queue.want_place());
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => permit,
             // The semaphore is never closed.
@@ -281,7 +282,7 @@ impl Context {
 
     /// Ends the channels that are kept for connections, on every lane.
     pub(super) fn clear_lanes(&self) {
-        self.lanes.borrow().iter().for_each(|lane| lane.clear());
+        self.forwardings.borrow().iter().for_each(|forwarding| forwarding.clear());
     }
 
     /// Waits for a phase. Cancel-safe.

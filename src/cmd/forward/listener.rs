@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::accept_error::AcceptError;
 use super::context::{Context, Phase};
-use super::lane::Lane;
+use super::forwarding::Forwarding;
 use super::report::Event;
 use crate::cmd::Result;
 use crate::explain::{ExitCode, Explain};
@@ -128,7 +128,7 @@ impl Listener {
     pub(super) async fn accept(
         self,
         context: &Rc<Context>,
-        lane: &Rc<Lane>,
+        forwarding: &Rc<Forwarding>,
         once: bool,
     ) -> Option<ExitCode> {
         let mut connections: JoinSet<ExitCode> = JoinSet::new();
@@ -146,12 +146,12 @@ impl Listener {
                 Err(error) => {
                     let cause = AcceptError::of(&error);
                     if cause == AcceptError::ClientGone {
-                        debug!("a client of {} has left: {error}", lane.address());
+                        debug!("a client of {} has left: {error}", forwarding.address());
                         continue;
                     }
                     if !told.contains(&cause) {
                         told.push(cause);
-                        if let Some(warning) = cause.warning(lane.address(), &error) {
+                        if let Some(warning) = cause.warning(forwarding.address(), &error) {
                             warn!("{warning}");
                         }
                     }
@@ -167,17 +167,18 @@ impl Listener {
             let number = context.next_connection();
             context.reporter.tell(&Event::Accepted {
                 connection: number,
-                address: lane.address(),
+                address: forwarding.address(),
                 peer: &peer,
             });
-            let channel = lane.take();
+            let channel = forwarding.take();
             if once {
                 taken = true;
                 context.advance(Phase::Taken);
             }
-            let (lane, context) = (Rc::clone(lane), Rc::clone(context));
-            connections
-                .spawn_local(async move { lane.connect(&context, number, halves, channel).await });
+            let (forwarding, context) = (Rc::clone(forwarding), Rc::clone(context));
+            connections.spawn_local(async move {
+                forwarding.connect(&context, number, halves, channel).await
+            });
         }
         // Nobody can connect any more, and a socket's file goes.
         drop(self);

@@ -4,7 +4,7 @@ mod accept_error;
 mod channel;
 mod context;
 mod exec;
-mod lane;
+mod forwarding;
 mod lines;
 mod listener;
 mod report;
@@ -19,7 +19,7 @@ use tracing::debug;
 
 use self::context::{Context, Phase};
 use self::exec::Program;
-use self::lane::Lane;
+use self::forwarding::Forwarding;
 use self::listener::Listener;
 use self::report::{Event, Reporter};
 use self::request::Request;
@@ -28,7 +28,7 @@ use super::plan::{Ask, Plan};
 use super::queue::Queue;
 use super::target::Finder;
 use super::waiting::telling;
-use super::{Cloud, Done, Plain, Result, cache};
+use super::{Cloud, Done, Message, Result, cache};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::shutdown::{Signal, Signals};
@@ -70,7 +70,7 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     };
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
-        Signals::new().map_err(|error| Plain(format!("cannot listen for signals: {error}")))?;
+        Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let finder = Finder::new(&Cloud::open(global)?, &instance, &args.look_up)?;
     let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
@@ -79,29 +79,31 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
     let context = Rc::new(Context::new(global, args, finder, found, reporter.clone(), queue));
-    let mut lanes = Vec::new();
+    let mut forwardings = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
-        let lane = Rc::new(Lane::new(plan, listener.addresses()));
+        let forwarding = Rc::new(Forwarding::new(plan, listener.addresses()));
         if listener.is_exposed() {
             reporter.note(&format!(
                 "warning: {} is open to other machines: whoever reaches it reaches {}",
-                lane.address(),
-                lane.plan.target
+                forwarding.address(),
+                forwarding.plan.target
             ));
         }
         if let Some(warning) = listener.warning() {
             reporter.note(&format!("warning: {warning}"));
         }
-        context.add(Rc::clone(&lane));
-        lanes.push((lane, listener));
+        context.add(Rc::clone(&forwarding));
+        forwardings.push((forwarding, listener));
     }
 
-    let hint = lanes.first().and_then(|(lane, _)| Request::hint(args, &lane.plan.target));
+    let hint = forwardings
+        .first()
+        .and_then(|(forwarding, _)| Request::hint(args, &forwarding.plan.target));
     if let Some(hint) = hint {
         reporter.note(&hint);
     }
 
-    let ended = work(&context, args, lanes, &mut signals).await;
+    let ended = work(&context, args, forwardings, &mut signals).await;
     // Nobody waits for what is still open: it is told to end, and given the time for it.
     context.advance(Phase::Closing);
     context.sessions_ended(CLEAN_UP).await;
@@ -112,17 +114,18 @@ async fn serve_and_tell(global: &Global, args: &cli::Forward, reporter: &Reporte
 async fn work(
     context: &Rc<Context>,
     args: &cli::Forward,
-    lanes: Vec<(Rc<Lane>, Listener)>,
+    forwardings: Vec<(Rc<Forwarding>, Listener)>,
     signals: &mut Signals,
 ) -> Result<Done> {
-    let addresses: Vec<_> = lanes.iter().map(|(lane, _)| lane.address().to_owned()).collect();
+    let addresses: Vec<_> =
+        forwardings.iter().map(|(forwarding, _)| forwarding.address().to_owned()).collect();
     // One task a forward accepts; they and the connections end with this function or before.
     let mut accepting = JoinSet::new();
     let mut probed = Vec::new();
-    for (lane, listener) in lanes {
-        probed.push(Rc::clone(&lane));
+    for (forwarding, listener) in forwardings {
+        probed.push(Rc::clone(&forwarding));
         let (context, once) = (Rc::clone(context), args.once);
-        accepting.spawn_local(async move { listener.accept(&context, &lane, once).await });
+        accepting.spawn_local(async move { listener.accept(&context, &forwarding, once).await });
     }
     // No connection is taken before the probes are begun: the first is to have their session.
     let ended = serve_lanes(context, args, probed, &addresses, &mut accepting, signals).await;
@@ -144,14 +147,15 @@ async fn work(
 async fn serve_lanes(
     context: &Rc<Context>,
     args: &cli::Forward,
-    lanes: Vec<Rc<Lane>>,
+    forwardings: Vec<Rc<Forwarding>>,
     addresses: &[String],
     accepting: &mut Accepting,
     signals: &mut Signals,
 ) -> Result<Done> {
     if !args.no_probe {
-        let probes =
-            futures_util::future::try_join_all(lanes.iter().map(|lane| lane.probe(context)));
+        let probes = futures_util::future::try_join_all(
+            forwardings.iter().map(|forwarding| forwarding.probe(context)),
+        );
         let waits =
             || context.reporter.note("waiting for a session, to see that the target is there");
         let probes = telling(waits, probes);
@@ -173,22 +177,22 @@ async fn serve_lanes(
             }
         }
     }
-    for lane in &lanes {
+    for forwarding in &forwardings {
         context.reporter.tell(&Event::Listening {
-            address: lane.address(),
-            addresses: &lane.addresses,
-            instance: &lane.plan.target.instance,
-            name: lane.plan.target.name.as_deref(),
-            remote_host: lane.plan.target.remote_host.as_deref(),
-            remote_port: lane.plan.target.port,
+            address: forwarding.address(),
+            addresses: &forwarding.addresses,
+            instance: &forwarding.plan.target.instance,
+            name: forwarding.plan.target.name.as_deref(),
+            remote_host: forwarding.plan.target.remote_host.as_deref(),
+            remote_port: forwarding.plan.target.port,
         });
     }
     context.reporter.hint("Press Ctrl-C to stop forwarding");
     let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
-    for lane in lanes {
+    for forwarding in forwardings {
         let context = Rc::clone(context);
         accepting.spawn_local(async move {
-            lane.keep_warm(&context, count, warm_for).await;
+            forwarding.keep_warm(&context, count, warm_for).await;
             None
         });
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use crate::cli;
-use crate::cmd::{Mistake, Result};
+use crate::cmd::{Result, UsageError};
 use crate::explain::ExitCode;
 use crate::spec::{self, Bind, Forward, Listen, ListenSpec};
 use crate::tunnel::error::Target;
@@ -37,7 +37,7 @@ impl Request {
     /// When one of them is missing, or a word is no forward.
     pub(super) fn new(args: &cli::Forward) -> Result<Self> {
         let of_environment = std::env::var("ECS_BRIDGE_INSTANCE").ok();
-        let (instance, specs) = words(args, of_environment.as_deref())?;
+        let (instance, specs) = input(args, of_environment.as_deref())?;
         let mut forwards = Vec::new();
         if let Some(port) = args.local_port {
             let host = args.remote_host.clone();
@@ -89,18 +89,18 @@ impl Request {
 
 /// The instance, and the words that are forwards. The first word is the instance, unless `--instance`
 /// names it; it goes before ECS_BRIDGE_INSTANCE, unless it is a forward.
-fn words<'a>(
+fn input<'a>(
     args: &'a cli::Forward,
     of_environment: Option<&str>,
 ) -> Result<(&'a str, Vec<&'a str>)> {
-    let words: Vec<_> = args.target.iter().chain(&args.specs).map(String::as_str).collect();
-    match (args.instance.as_deref(), words.split_first()) {
+    let input: Vec<_> = args.target.iter().chain(&args.specs).map(String::as_str).collect();
+    match (args.instance.as_deref(), input.split_first()) {
         (Some(instance), Some((first, rest)))
             if Some(instance) == of_environment && first.parse::<Forward>().is_err() =>
         {
             Ok((first, rest.to_vec()))
         }
-        (Some(instance), _) => Ok((instance, words)),
+        (Some(instance), _) => Ok((instance, input)),
         (None, Some((first, rest))) => Ok((first, rest.to_vec())),
         (None, None) => Err(mistake(
             "no instance is named".to_owned(),
@@ -170,7 +170,7 @@ fn is_same(one: &Listen, other: &Listen) -> bool {
 }
 
 fn mistake(what: String, remedy: &str) -> Box<dyn crate::explain::Explain> {
-    Mistake { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
+    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::cloud::{AgentStatus, Client, Error, Instance, InstanceFilter, Instanc
 use crate::cmd::Cloud;
 use crate::explain::{ExitCode, Explain as _};
 use crate::target::find::patterns;
-use crate::target::{Naming, is_id, is_like};
+use crate::target::{Selector, is_id, is_like};
 
 /// Pages of one question; a page has 100 instances.
 const MAX_PAGES: usize = 200;
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 /// What is looked for in a region: whatever one of the namings says, or everything.
 pub(super) struct Search {
     pub(super) cloud: Cloud,
-    pub(super) namings: Vec<Option<Naming>>,
+    pub(super) namings: Vec<Option<Selector>>,
 }
 
 /// An instance, and its agent.
@@ -109,21 +109,21 @@ impl Gathering {
     }
 
     /// The names that nothing was found by, if all could be asked for.
-    fn missing(&self, searches: &[Search]) -> Vec<Option<Naming>> {
+    fn missing(&self, searches: &[Search]) -> Vec<Option<Selector>> {
         let gathered = self.gathered.borrow();
         let namings = searches.iter().flat_map(|search| &search.namings);
-        let names = namings.filter(|naming| matches!(naming, Some(Naming::Name(_))));
+        let names = namings.filter(|naming| matches!(naming, Some(Selector::Name(_))));
         let found = |naming| gathered.rows.iter().any(|row: &Row| fits(naming, &row.instance));
         let can_be_asked = gathered.error.is_none() && self.is_whole.get();
         names.filter(|naming| can_be_asked && !found(naming)).cloned().collect()
     }
 
     /// As for targets, capitals do not matter where no name is exactly so. The service minds them.
-    async fn in_any_case(&self, search: &Search, missing: &[Option<Naming>]) {
+    async fn in_any_case(&self, search: &Search, missing: &[Option<Selector>]) {
         let namings = search.namings.iter().filter(|naming| missing.contains(naming));
         let namings: Vec<_> = namings.cloned().collect();
         let patterns = namings.iter().flatten().flat_map(|naming| match naming {
-            Naming::Name(name) => patterns(name),
+            Selector::Name(name) => patterns(name),
             _ => Vec::new(),
         });
         let queries = patterns
@@ -134,7 +134,12 @@ impl Gathering {
 
     /// The pages of a question, one after the other; the agents on one are asked about while the next
     /// ones come.
-    async fn instances(&self, client: &Client, query: InstanceFilter, namings: &[Option<Naming>]) {
+    async fn instances(
+        &self,
+        client: &Client,
+        query: InstanceFilter,
+        namings: &[Option<Selector>],
+    ) {
         let pages = self
             .pages(async |after: Option<String>| client.instances(&query, after.as_deref()).await);
         let chunks = pages.flat_map(|mut page| {
@@ -147,7 +152,7 @@ impl Gathering {
         rows.for_each(async |rows| self.gathered.borrow_mut().rows.extend(rows)).await;
     }
 
-    async fn managed(&self, client: &Client, query: InstanceFilter, namings: &[Option<Naming>]) {
+    async fn managed(&self, client: &Client, query: InstanceFilter, namings: &[Option<Selector>]) {
         let mut after = None;
         for _ in 0..MAX_PAGES {
             let InstancePage { mut instances, next } =
@@ -265,21 +270,21 @@ impl Gathering {
 }
 
 /// What to ask for instances.
-fn queries(naming: &Option<Naming>) -> Vec<InstanceFilter> {
+fn queries(naming: &Option<Selector>) -> Vec<InstanceFilter> {
     let none = InstanceFilter::default;
     let name = |name: &String| InstanceFilter { name: Some(name.clone()), ..none() };
     match naming {
         None => vec![none()],
         // A name may look like an id, and managed instances are asked for elsewhere.
-        Some(Naming::Id(id)) if id.starts_with("mi-") => vec![name(id)],
-        Some(Naming::Id(id)) => {
+        Some(Selector::Id(id)) if id.starts_with("mi-") => vec![name(id)],
+        Some(Selector::Id(id)) => {
             vec![InstanceFilter { ids: vec![id.clone()], ..none() }, name(id)]
         }
-        Some(Naming::Name(text)) => vec![name(text)],
-        Some(Naming::Tag(key, value)) => {
+        Some(Selector::Name(text)) => vec![name(text)],
+        Some(Selector::Tag(key, value)) => {
             vec![InstanceFilter { tag: Some((key.clone(), value.clone())), ..none() }]
         }
-        Some(Naming::Address(address)) => {
+        Some(Selector::Address(address)) => {
             let address = || Some(address.to_string());
             vec![
                 InstanceFilter { private_address: address(), ..none() },
@@ -291,28 +296,28 @@ fn queries(naming: &Option<Naming>) -> Vec<InstanceFilter> {
 }
 
 /// What to ask for managed instances: for all of them where the service has no filter.
-fn managed_query(naming: &Option<Naming>) -> InstanceFilter {
+fn managed_query(naming: &Option<Selector>) -> InstanceFilter {
     let none = InstanceFilter::default();
     match naming {
-        Some(Naming::Id(id)) if id.starts_with("mi-") => {
+        Some(Selector::Id(id)) if id.starts_with("mi-") => {
             InstanceFilter { ids: vec![id.clone()], ..none }
         }
         _ => none,
     }
 }
 
-fn fits(naming: &Option<Naming>, instance: &Instance) -> bool {
+fn fits(naming: &Option<Selector>, instance: &Instance) -> bool {
     match naming {
         None => true,
-        Some(Naming::Id(word)) => {
+        Some(Selector::Id(word)) => {
             is_id(&instance.id) && instance.id == *word || is_like(word, &instance.name)
         }
-        Some(Naming::Name(pattern)) => is_like(pattern, &instance.name),
-        Some(Naming::Tag(key, value)) => instance
+        Some(Selector::Name(pattern)) => is_like(pattern, &instance.name),
+        Some(Selector::Tag(key, value)) => instance
             .tags
             .iter()
             .any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v)),
-        Some(Naming::Address(address)) => {
+        Some(Selector::Address(address)) => {
             let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
             let address = address.to_string();
             addresses.into_iter().any(|has| *has == address)

@@ -10,13 +10,13 @@ use std::time::SystemTime;
 use tracing::warn;
 
 use self::gather::{Gathered, Row, Search, gather};
-use super::{Cloud, Done, Mistake, Result, cache, print};
+use super::{Cloud, Done, Result, UsageError, cache, print};
 use crate::cli::{self, Global};
 use crate::cloud::Region;
 use crate::explain::ExitCode;
 use crate::logging;
 use crate::target::memory::keep_list;
-use crate::target::{Target, is_id, words_for};
+use crate::target::{Target, input_for, is_id};
 
 /// Runs the command. What was found is shown even if something failed.
 pub(super) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
             let regions: Vec<_> = regions.iter().map(Region::as_str).collect();
             let regions = regions.join(", ");
             if !args.filters.is_empty() {
-                return Err(Mistake {
+                return Err(UsageError {
                     what: format!("no instance in {regions} fits {}", args.filters.join(" or ")),
                     remedy:
                         "without a FILTER all instances are listed; --regions looks in others, \
@@ -106,7 +106,7 @@ fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
         let target = Target::parse(filter, &regions)?;
         let of_its_own = target.region.as_ref().map(std::slice::from_ref);
         for region in of_its_own.unwrap_or(&regions) {
-            add(region, Some(target.naming.clone()))?;
+            add(region, Some(target.selector.clone()))?;
         }
     }
     if args.filters.is_empty() {
@@ -136,21 +136,21 @@ fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
         *named.entry((&instance.region, &instance.name)).or_insert(0) += 1;
     }
     let here = &home.client.config().region;
-    let mut words = Vec::new();
+    let mut input = Vec::new();
     for Row { instance, .. } in rows {
         let Ok(region) = Region::parse(&instance.region) else { continue };
-        let id = words_for(&instance.id, "", &region, here);
-        let name = words_for(&instance.id, &instance.name, &region, here);
+        let id = input_for(&instance.id, "", &region, here);
+        let name = input_for(&instance.id, &instance.name, &region, here);
         // A name that several have leads nowhere.
         let is_one = named.get(&(&instance.region, &instance.name)) == Some(&1);
         if is_one && !is_id(&name) && name != id {
-            words.push(name);
+            input.push(name);
         }
-        words.push(id);
+        input.push(id);
     }
     let mut place = home.place().to_vec();
     place.extend(args.look_up.regions().map(Region::to_string));
     place.extend(args.filters.clone());
     let place: Vec<_> = place.iter().map(String::as_str).collect();
-    keep_list(&cache(&args.look_up), &place, words, SystemTime::now());
+    keep_list(&cache(&args.look_up), &place, input, SystemTime::now());
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::super::{Plain, Result};
+use super::super::{Message, Result};
 
 /// What the system writes behind the name of a program's file that has been removed.
 const DELETED: &str = " (deleted)";
@@ -13,11 +13,11 @@ const DELETED: &str = " (deleted)";
 /// that outlives the file of one version; or else as it was called; or as the system knows it.
 pub(super) fn own_path() -> Result<PathBuf> {
     let running = env::current_exe();
-    let running = running.map_err(|error| Plain(format!("where this program is: {error}")))?;
+    let running = running.map_err(|error| Message(format!("where this program is: {error}")))?;
     let called = env::args_os().next();
     let path = env::var_os("PATH");
     find(&running, called.as_deref(), path.as_deref())
-        .ok_or_else(|| Plain(format!("{} is not there any more", running.display())).into())
+        .ok_or_else(|| Message(format!("{} is not there any more", running.display())).into())
 }
 
 fn find(running: &Path, called: Option<&OsStr>, path: Option<&OsStr>) -> Option<PathBuf> {

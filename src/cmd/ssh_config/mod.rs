@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
 
-use super::{Done, Mistake, Plain, Result, home, print};
+use super::{Done, Message, Result, UsageError, home, print};
 use crate::cli::{Global, Signature, SshConfig};
 use crate::cloud::{Endpoint, Region};
 use crate::credentials::in_home;
@@ -16,7 +16,7 @@ use crate::explain::{ExitCode, Explain, printable};
 use crate::logging;
 use crate::openssh::{self, Ssh};
 use crate::public_key;
-use crate::replace::{self, Change, Mode, Place, update};
+use crate::replace::{self, Change, Destination, Mode, update};
 use crate::ssh_config::blocks::{Blocks, HostKeys, dropped, is_host};
 use crate::ssh_config::marks::{self, Unpaired};
 use crate::ssh_config::quote::{include_word, is_writable};
@@ -52,7 +52,7 @@ fn host_keys(ssh: &Ssh) -> HostKeys {
     // Of several IgnoreUnknown the first holds: one of the user's own, which comes later, would not.
     let files = [config().ok(), Some(PathBuf::from("/etc/ssh/ssh_config"))];
     let mut texts =
-        files.into_iter().flatten().filter_map(|file| Place::of(&file).ok()?.read().ok()?);
+        files.into_iter().flatten().filter_map(|file| Destination::of(&file).ok()?.read().ok()?);
     let is_of_user = |text: Vec<u8>| {
         let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
         text.lines().any(|line| line.trim().starts_with("ignoreunknown"))
@@ -141,7 +141,7 @@ fn public_key_file(path: &Path) -> Result<PathBuf> {
 async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh) -> Result<Done> {
     let text = &blocks.text();
     if !ssh.knows_include() {
-        return Err(Mistake {
+        return Err(UsageError {
             what: format!("nothing was written: {ssh} does not know Include"),
             remedy:
                 "put what `ecs-bridge ssh-config` prints into ~/.ssh/config by hand, or install \
@@ -157,7 +157,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
         None => config.with_file_name(OWN),
     };
     let path = self::text(&file)?;
-    let is_same = Place::of(&file)?.real() == Place::of(&config)?.real();
+    let is_same = Destination::of(&file)?.real() == Destination::of(&config)?.real();
     if is_same || !is_writable(&path) {
         return Err(usage(
             format!("{path:?} cannot be the file of its own that {} includes", config.display()),
@@ -197,7 +197,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
 
 /// Tells which options the file was written with before, and is written without now.
 fn report_dropped(global: &Global, file: &Path, text: &str) -> Result<()> {
-    let old = Place::of(file)?.read()?;
+    let old = Destination::of(file)?.read()?;
     let lines = part(file, old.as_deref())?.map(|part| part.lines).unwrap_or_default();
     let dropped = dropped(&lines, text);
     if !dropped.is_empty() {
@@ -231,7 +231,7 @@ async fn uninstall(global: &Global) -> Result<Done> {
 
 /// Finds out whether its part could be put into a file, so that nothing is begun in vain.
 fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewhere>> {
-    let place = Place::of(path)?;
+    let place = Destination::of(path)?;
     let old = place.read()?;
     let new = marks::put(old.as_deref(), text).map_err(|error| damaged(path, error))?;
     // One that is read-only may have it already.
@@ -253,7 +253,7 @@ fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewher
         return Ok(Some(MadeElsewhere::WithInclude));
     }
     Ok(Some(MadeElsewhere::WithoutInclude(
-        Mistake {
+        UsageError {
             what: format!(
                 "the Include line was not written: {} is a link to {}, which cannot be written",
                 path.display(),
@@ -271,7 +271,7 @@ fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewher
 
 /// Puts its part into a file; the file that the part before had included.
 async fn put(global: &Global, path: &Path, mode: Mode, text: &str) -> Result<Option<PathBuf>> {
-    let place = Place::of(path)?;
+    let place = Destination::of(path)?;
     report(global, &place, text)?;
     let (before, is_new) = update(&place, mode, |old| -> Result<_> {
         let part = part(path, old)?;
@@ -289,7 +289,7 @@ async fn put(global: &Global, path: &Path, mode: Mode, text: &str) -> Result<Opt
 
 /// Takes its part out of a file; the file that it had included.
 async fn take_out(global: &Global, path: &Path) -> Result<Option<PathBuf>> {
-    let place = Place::of(path)?;
+    let place = Destination::of(path)?;
     report(global, &place, "")?;
     let (included, how) = update(&place, Mode::Kept, |old| -> Result<_> {
         let part = part(path, old)?;
@@ -314,7 +314,7 @@ fn part(path: &Path, text: Option<&[u8]>) -> Result<Option<marks::Part>> {
 }
 
 /// Tells somebody that what he has changed will not be there any more, and what it was.
-fn report(global: &Global, place: &Place, new: &str) -> Result<()> {
+fn report(global: &Global, place: &Destination, new: &str) -> Result<()> {
     let old = place.read()?;
     let part = part(place.path(), old.as_deref())?;
     let lost = part.as_ref().map_or_else(Vec::new, |part| part.lost(new));
@@ -337,7 +337,7 @@ fn config() -> Result<PathBuf> {
 
 fn absolute(path: &Path) -> Result<String> {
     let absolute = std::path::absolute(path)
-        .map_err(|error| Plain(format!("{} cannot be made absolute: {error}", path.display())))?;
+        .map_err(|error| Message(format!("{} cannot be made absolute: {error}", path.display())))?;
     text(&absolute)
 }
 
@@ -347,11 +347,11 @@ fn text(path: &Path) -> Result<String> {
 }
 
 fn usage(what: String, remedy: &str) -> Box<dyn Explain> {
-    Mistake { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
+    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
 }
 
 fn damaged(path: &Path, error: Unpaired) -> Box<dyn Explain> {
-    Mistake {
+    UsageError {
         what: format!("{} was left as it is: {error}", path.display()),
         remedy:
             "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \

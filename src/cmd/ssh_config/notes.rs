@@ -117,14 +117,15 @@ pub(super) fn next(global: &Global) -> &'static str {
         "next: ssh root@INSTANCE-ID or ssh root@NAME.ecs (ecs-bridge list shows them)";
     match resolve(global, global.profile.as_deref()) {
         Ok(resolved) => {
-            if let Source::Environment { .. } | Source::Variables { .. } = resolved.recipe.source()
+            if let Source::Environment { .. } | Source::Variables { .. } =
+                resolved.credential_source.source()
             {
                 note(
                     global,
                     &format!(
                         "the credentials are those of {}: VS Code, cron and other shells do not \
                          have them; ecs-bridge configure writes them into a profile",
-                        resolved.recipe.source()
+                        resolved.credential_source.source()
                     ),
                 );
             }

@@ -12,7 +12,7 @@ use super::{Driver, LocalError, Observer, Outcome};
 use crate::proto::session::{Arrived, End, Failure, RemoteEnd};
 use crate::proto::status::ReasonKind;
 use crate::tunnel::endpoint::LocalWrite;
-use crate::tunnel::finish::{Rest, close};
+use crate::tunnel::finish::{FinalDelivery, close};
 
 /// How long the gateway may take to answer the WebSocket's close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(400);
@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             }
             observer.closed();
         };
-        let mut rest = Rest {
+        let mut rest = FinalDelivery {
             writer: &mut self.local.writer,
             session: &mut self.session,
             chunk: self.chunk,

@@ -12,10 +12,10 @@ use tracing::{debug, info, warn};
 use super::{Driver, Notice, Observer};
 use crate::proto::session::{Disconnect, End, Event, RemoteEnd};
 use crate::proto::status::ReasonKind;
+use crate::tunnel::connection::NotReconnected;
 use crate::tunnel::dial::Socket;
 use crate::tunnel::endpoint::LocalWrite;
 use crate::tunnel::finish::plain;
-use crate::tunnel::wire::NotRedialled;
 
 impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     /// Drops a socket that is no good any more, and makes another one.
@@ -49,7 +49,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
     pub(super) fn handle_redialled(
         &mut self,
         now: Instant,
-        redialled: Result<Socket, NotRedialled>,
+        redialled: Result<Socket, NotReconnected>,
     ) {
         self.redialling = None;
         match redialled {
@@ -57,7 +57,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 self.halves = Some(socket.split());
                 self.session.handle_reconnected(now);
             }
-            Err(NotRedialled { how, is_final }) => {
+            Err(NotReconnected { how, is_final }) => {
                 debug!("no connection to the gateway: {how}");
                 self.session.handle_not_reconnected(now, how, is_final);
             }
@@ -75,13 +75,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         match message {
             Some(Ok(Message::Binary(frame))) => {
                 // Its texts may repeat what is secret about the session.
-                self.session.handle_frame(now, self.hidden.in_frame(frame));
+                self.session.handle_frame(now, self.redactor.in_frame(frame));
             }
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
             Some(Ok(Message::Close(frame))) => {
                 self.peer_closed = true;
                 let (code, text) = match frame {
-                    Some(frame) => (Some(frame.code.into()), self.hidden.in_text(&frame.reason)),
+                    Some(frame) => (Some(frame.code.into()), self.redactor.in_text(&frame.reason)),
                     None => (None, String::new()),
                 };
                 self.session.handle_disconnect(now, Disconnect::Closed { code, text });
@@ -142,7 +142,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Missing { expected, got } => {
                     debug!("Output {got} came where {expected} was due: asked for again");
                 }
-                Event::HeldUp(late) => debug!("what was sent was held up for {late:.1?}"),
+                Event::HeldUp(deferred) => debug!("what was sent was held up for {deferred:.1?}"),
                 Event::Unanswered => debug!("the gateway answers no pings any more"),
                 Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
                 Event::Ended(end) => {

@@ -175,7 +175,7 @@ impl Row {
         }
     }
 
-    /// A fault of a stream, which strikes one connection.
+    /// A fault of a stream, which is injected into one connection.
     fn stream(fault: &'static str, at: Point, action: Action, cells: [Cell; 3]) -> Self {
         let change = move |scene: Scene| {
             let fault = Fault::new(at, action.clone()).times(1);
@@ -193,7 +193,7 @@ impl Row {
         Self::new(fault, change, cells)
     }
 
-    /// A fault of the API, which strikes whichever command it is and whichever agent alike.
+    /// A fault of the API, which applies to each command and each agent alike.
     fn api(fault: &'static str, api: ApiFault, cell: Cell) -> Self {
         let change = move |scene: Scene| {
             let api = api.clone();

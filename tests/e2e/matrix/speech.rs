@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local_cloud::{Action, Fault, FrameFault, Instance, Mangle, Pace, Point, Which};
+use local_cloud::{Action, Corruption, Fault, FrameFault, Instance, Pace, Point, Which};
 
 use super::Cell::{Ends, Fails, NotPlayed, Whole};
 use super::{Cell, Load, Row, Scene};
@@ -88,7 +88,7 @@ pub(super) fn rows() -> Vec<Row> {
             |scene| {
                 scene.instance(|instance| {
                     // That something is missing shows when it has been forgotten already.
-                    let lose = FrameFault::to_client(Which::Every(1), Mangle::Lose).times(30);
+                    let lose = FrameFault::to_client(Which::Every(1), Corruption::Lose).times(30);
                     let forget = Fault::new(Point::OutputBytes(5_000), Action::ForgetOutputs);
                     instance.frame_fault(lose).fault(forget.times(1))
                 })

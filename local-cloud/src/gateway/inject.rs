@@ -1,4 +1,4 @@
-//! How faults strike a stream.
+//! Injecting faults into a stream.
 
 use std::ops::Add;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::fault::{Action, Fault, Point};
 
 impl Link {
-    /// The faults of one kind of point, with when they strike.
+    /// The faults of one kind of point, with when they are injected.
     pub(crate) fn points<T>(&self, when: impl Fn(&Point) -> Option<When<T>>) -> Points<T>
     where
         T: Ord + Copy + Add<Output = T>,
@@ -23,13 +23,13 @@ impl Link {
     pub(crate) async fn strike_at(&self, point: Point) {
         for fault in &self.faults {
             if fault.at == point {
-                self.strike(&fault.action).await;
+                self.inject(&fault.action).await;
             }
         }
     }
 
-    /// A fault strikes: behind all that is on its way to the client already.
-    pub(crate) async fn strike(&self, action: &Action) {
+    /// Injects a fault: behind all that is on its way to the client already.
+    pub(crate) async fn inject(&self, action: &Action) {
         let out = &self.out;
         match action {
             Action::Refuse(_) => {}
@@ -76,7 +76,7 @@ impl Link {
         self.out.send(last).await;
     }
 
-    /// A fault strikes at once: what befalls the socket waits for nothing that is on its way, and does nothing where there is no
+    /// Injects a fault at once: what befalls the socket waits for nothing that is on its way, and does nothing where there is no
     /// socket. Whether the socket is cut.
     pub(crate) async fn strike_now(&self, action: &Action) -> bool {
         let agents_own = matches!(
@@ -111,7 +111,7 @@ impl Link {
                 return false;
             }
             other => {
-                self.strike(other).await;
+                self.inject(other).await;
                 return false;
             }
         };

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use crate::cmd::session::Witness;
+use crate::cmd::session::SessionObserver;
 use crate::tunnel::driver::Observer;
 use crate::tunnel::endpoint::LocalWrite;
 
@@ -17,11 +17,11 @@ use crate::tunnel::endpoint::LocalWrite;
 const ENOUGH: usize = 4 * 1024;
 
 /// The half that says nothing.
-pub(super) struct Mute;
+pub(super) struct SilentReader;
 
 /// The half that listens.
 #[derive(Clone, Default)]
-pub(super) struct Ear(Rc<Heard>);
+pub(super) struct BannerCapture(Rc<Heard>);
 
 #[derive(Default)]
 struct Heard {
@@ -31,7 +31,7 @@ struct Heard {
     ready: Notify,
 }
 
-impl AsyncRead for Mute {
+impl AsyncRead for SilentReader {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -41,7 +41,7 @@ impl AsyncRead for Mute {
     }
 }
 
-impl Ear {
+impl BannerCapture {
     /// What was heard so far.
     pub(super) fn words(&self) -> Vec<u8> {
         self.0.words.borrow().clone()
@@ -67,7 +67,7 @@ impl Ear {
     }
 }
 
-impl AsyncWrite for Ear {
+impl AsyncWrite for BannerCapture {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -90,17 +90,17 @@ impl AsyncWrite for Ear {
     }
 }
 
-impl LocalWrite for Ear {
+impl LocalWrite for BannerCapture {
     async fn closed(&mut self) {
         std::future::pending().await
     }
 }
 
-impl Observer for Ear {
+impl Observer for BannerCapture {
     fn reached(&self) {
         self.0.is_ready.set(true);
         self.0.ready.notify_waiters();
     }
 }
 
-impl Witness for Ear {}
+impl SessionObserver for BannerCapture {}

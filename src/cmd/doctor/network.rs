@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Exam, not_known};
+use super::{DoctorContext, not_known};
 use crate::cloud::advice::{SET_CLOCK, apart};
 use crate::cloud::{Endpoint, NetworkError};
 use crate::cmd::Cloud;
-use crate::doctor::{Outcome, Trouble};
+use crate::doctor::{CheckFailure, Outcome};
 use crate::explain::ExitCode;
 use crate::net::{self, Destination, encrypt};
 use crate::proxy::{Fault, FaultKind, Route, Scheme};
@@ -20,7 +20,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How far the service lets clocks be apart.
 const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
-impl Exam<'_> {
+impl DoctorContext<'_> {
     /// The host that has to be connected to has an address.
     pub(super) async fn dns(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
@@ -87,7 +87,7 @@ impl Exam<'_> {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         let endpoint = &cloud.client.config().endpoint;
         if !endpoint.uses_tls() {
-            return Outcome::needless("not used on this machine itself: http://");
+            return Outcome::skipped("not used on this machine itself: http://");
         }
         let io = match reach(cloud).await {
             Ok(io) => io,
@@ -104,7 +104,7 @@ impl Exam<'_> {
     /// It is the API that answers.
     pub(super) async fn endpoint(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
-        match cloud.client.knock().await {
+        match cloud.client.check_reachable().await {
             Ok(times) => {
                 // Nobody else sets it.
                 let _ = self.times.set(times);
@@ -135,7 +135,7 @@ impl Exam<'_> {
             humantime::format_rfc3339_seconds(local),
             humantime::format_rfc3339_seconds(service)
         );
-        let trouble = Trouble::plain(what, ExitCode::Credentials);
+        let trouble = CheckFailure::plain(what, ExitCode::Credentials);
         Outcome::Failed(trouble.why(why).fix(SET_CLOCK))
     }
 }

@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, LocalWrite};
 
 /// Half of a local side that may still have to come. Until then it gives nothing and takes nothing.
 #[derive(Debug)]
-pub enum Late<T> {
+pub enum DeferredIo<T> {
     /// It is on its way.
     Awaited(oneshot::Receiver<T>),
     /// It is there.
@@ -22,20 +22,21 @@ pub enum Late<T> {
 
 /// Hands the local side to an endpoint that waits for it.
 #[derive(Debug)]
-pub struct Attach<R, W> {
+pub struct DeferredHandle<R, W> {
     reader: oneshot::Sender<R>,
     writer: oneshot::Sender<W>,
 }
 
 /// An endpoint whose local side comes later.
-pub fn late<R, W>() -> (Attach<R, W>, Endpoint<Late<R>, Late<W>>) {
+pub fn deferred<R, W>() -> (DeferredHandle<R, W>, Endpoint<DeferredIo<R>, DeferredIo<W>>) {
     let (reader, to_reader) = oneshot::channel();
     let (writer, to_writer) = oneshot::channel();
-    let endpoint = Endpoint { reader: Late::Awaited(to_reader), writer: Late::Awaited(to_writer) };
-    (Attach { reader, writer }, endpoint)
+    let endpoint =
+        Endpoint { reader: DeferredIo::Awaited(to_reader), writer: DeferredIo::Awaited(to_writer) };
+    (DeferredHandle { reader, writer }, endpoint)
 }
 
-impl<R, W> Attach<R, W> {
+impl<R, W> DeferredHandle<R, W> {
     /// Hands both halves over, or gives them back when the endpoint is gone.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl<R, W> Attach<R, W> {
     }
 }
 
-impl<T> Late<T> {
+impl<T> DeferredIo<T> {
     fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut T>> {
         if let Self::Awaited(receiver) = self {
             *self = match ready!(Pin::new(receiver).poll(cx)) {
@@ -78,7 +79,7 @@ impl<T> Late<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Late<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for DeferredIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -91,7 +92,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Late<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Late<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredIo<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -118,7 +119,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Late<T> {
     }
 }
 
-impl<T: LocalWrite> LocalWrite for Late<T> {
+impl<T: LocalWrite> LocalWrite for DeferredIo<T> {
     async fn closed(&mut self) {
         match std::future::poll_fn(|cx| self.poll_here(cx).map(|here| here.is_some())).await {
             true => {
@@ -151,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_waits_and_then_is_what_came() {
-        let (attach, mut endpoint) = late();
+        let (attach, mut endpoint) = deferred();
         let mut buffer = [0; 8];
         let mut read = std::pin::pin!(endpoint.reader.read(&mut buffer));
         assert!(futures_util::poll!(read.as_mut()).is_pending());
@@ -163,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_never_comes_is_at_its_end() {
-        let (attach, mut endpoint) = late::<&[u8], Vec<u8>>();
+        let (attach, mut endpoint) = deferred::<&[u8], Vec<u8>>();
         drop(attach);
         assert_eq!(endpoint.reader.read(&mut [0; 8]).await.unwrap(), 0);
         assert!(endpoint.writer.write_all(b"xyz").await.is_err());
@@ -171,16 +172,16 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_came_is_there_though_nobody_has_looked() {
-        let (attach, endpoint) = late();
+        let (attach, endpoint) = deferred();
         attach.attach(&b"abc"[..], Vec::<u8>::new()).unwrap();
         assert_eq!(endpoint.reader.into_inner(), Some(&b"abc"[..]));
-        let (_attach, endpoint) = late::<&[u8], Vec<u8>>();
+        let (_attach, endpoint) = deferred::<&[u8], Vec<u8>>();
         assert_eq!(endpoint.reader.into_inner(), None);
     }
 
     #[tokio::test]
     async fn a_local_side_without_a_taker_is_given_back() {
-        let (attach, endpoint) = late::<&[u8], Vec<u8>>();
+        let (attach, endpoint) = deferred::<&[u8], Vec<u8>>();
         drop(endpoint);
         assert_eq!(attach.attach(b"abc", vec![1]), Err((&b"abc"[..], vec![1])));
     }

@@ -12,15 +12,15 @@ const WITH_TEXT: [u8; 3] = [2, 5, 6];
 
 /// The secrets of a session: who has them has it.
 #[derive(Clone, Default)]
-pub struct Hidden(Scrub);
+pub struct Redactor(Scrub);
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hidden")
     }
 }
 
-impl Hidden {
+impl Redactor {
     /// Those of a session with this address and this token.
     pub fn of(url: &str, token: &str) -> Self {
         let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -61,14 +61,14 @@ mod tests {
     #[test]
     fn a_refusal_does_not_show_what_it_refuses() {
         let text = "GET /session?sessionId=s-0001&token=t%2Bk with token-0001 is forbidden, no";
-        let shown = Hidden::of(URL, "token-0001").in_text(text);
+        let shown = Redactor::of(URL, "token-0001").in_text(text);
         assert_eq!(shown, "GET /session?sessionId=…&token=… with … is forbidden, no");
-        assert_eq!(Hidden::of(URL, "").in_text("no"), "no");
+        assert_eq!(Redactor::of(URL, "").in_text("no"), "no");
     }
 
     #[test]
     fn only_the_text_of_a_status_is_looked_at() {
-        let hidden = Hidden::of(URL, "token-0001");
+        let redactor = Redactor::of(URL, "token-0001");
         let frame = |kind, payload: &[u8]| Frame {
             kind,
             version: Version::V1_02,
@@ -79,7 +79,7 @@ mod tests {
             payload: Bytes::copy_from_slice(payload),
         };
         let passed = |kind, payload: &[u8]| {
-            let message = hidden.in_frame(frame(kind, payload).encode().unwrap());
+            let message = redactor.in_frame(frame(kind, payload).encode().unwrap());
             Frame::decode(message).unwrap()
         };
         for state in WITH_TEXT {
@@ -95,6 +95,6 @@ mod tests {
         ] {
             assert_eq!(passed(kind, payload), frame(kind, payload));
         }
-        assert_eq!(hidden.in_frame(Bytes::from_static(b"\x05\0\0\0x")), b"\x05\0\0\0x"[..]);
+        assert_eq!(redactor.in_frame(Bytes::from_static(b"\x05\0\0\0x")), b"\x05\0\0\0x"[..]);
     }
 }

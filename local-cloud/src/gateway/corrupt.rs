@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     fault::use_up,
-    frame_fault::{FrameFault, Mangle, Way, Which},
+    frame_fault::{Corruption, FrameFault, Way, Which},
 };
 
 /// How long one that was to be swapped waits for the next.
@@ -22,7 +22,7 @@ pub(crate) struct Passed {
 
 /// The faults of one direction of a stream.
 #[derive(Debug)]
-pub(crate) struct Mangler {
+pub(crate) struct Corruptor {
     way: Way,
     faults: Vec<Counted>,
     /// One that waits for the next of its type, with when that is over.
@@ -37,21 +37,21 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts a frame; whether it is struck.
-    fn strikes(&mut self, kind: u32) -> bool {
+    /// Counts a frame; whether the fault applies to it.
+    fn applies(&mut self, kind: u32) -> bool {
         if self.fault.kind != kind || self.fault.times == Some(0) {
             return false;
         }
         self.seen += 1;
-        let strikes = match self.fault.which {
+        let applies = match self.fault.which {
             Which::Nth(nth) => self.seen == nth,
             Which::Every(step) => self.seen.is_multiple_of(step.max(1)),
             Which::Share { per_mille, .. } => roll(&mut self.dice) % 1_000 < u64::from(per_mille),
         };
-        if strikes {
+        if applies {
             use_up(&mut self.fault.times);
         }
-        strikes
+        applies
     }
 }
 
@@ -64,11 +64,11 @@ fn roll(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-impl Mangler {
+impl Corruptor {
     pub(crate) fn new(way: Way, faults: &[FrameFault]) -> Self {
-        let mut mangler = Self { way, faults: Vec::new(), held: None };
-        faults.iter().cloned().for_each(|fault| mangler.add(fault));
-        mangler
+        let mut corruptor = Self { way, faults: Vec::new(), held: None };
+        faults.iter().cloned().for_each(|fault| corruptor.add(fault));
+        corruptor
     }
 
     /// One more, if it is of this direction.
@@ -107,48 +107,48 @@ impl Mangler {
 
     /// What becomes of a message: nothing, itself, or more; and whether anything was done to it.
     pub(crate) fn pass(&mut self, kind: u32, message: Bytes, now: Instant) -> (Vec<Passed>, bool) {
-        let mut struck = Vec::new();
+        let mut hit = Vec::new();
         for counted in &mut self.faults {
-            if counted.strikes(kind) {
-                struck.push(counted.fault.mangle.clone());
+            if counted.applies(kind) {
+                hit.push(counted.fault.corrupt.clone());
             }
         }
         let before = self.held.take_if(|(held, _, _)| *held == kind);
         let mut out = vec![Passed { message, delay: Duration::ZERO }];
-        for mangle in &struck {
-            self.apply(mangle, kind, &mut out, now);
+        for corrupt in &hit {
+            self.apply(corrupt, kind, &mut out, now);
         }
         if let Some((_, message, _)) = before {
             out.push(Passed { message, delay: Duration::ZERO });
         }
-        (out, !struck.is_empty())
+        (out, !hit.is_empty())
     }
 
-    fn apply(&mut self, mangle: &Mangle, kind: u32, out: &mut Vec<Passed>, now: Instant) {
+    fn apply(&mut self, corrupt: &Corruption, kind: u32, out: &mut Vec<Passed>, now: Instant) {
         let Some(first) = out.first_mut() else { return };
-        match mangle {
-            Mangle::Duplicate => {
+        match corrupt {
+            Corruption::Duplicate => {
                 let message = first.message.clone();
                 out.push(Passed { message, delay: Duration::ZERO });
             }
-            Mangle::Lose => out.clear(),
-            Mangle::Swap => {
+            Corruption::Lose => out.clear(),
+            Corruption::Swap => {
                 let message = first.message.clone();
                 if self.held.is_none() {
                     self.held = Some((kind, message, now + SWAP_WAIT));
                     out.clear();
                 }
             }
-            Mangle::Truncate(length) => first.message.truncate(*length),
-            Mangle::Flip(at) => {
+            Corruption::Truncate(length) => first.message.truncate(*length),
+            Corruption::Flip(at) => {
                 let mut bytes = first.message.to_vec();
                 if let Some(length) = std::num::NonZero::new(bytes.len()) {
                     bytes[*at % length] ^= 0xff;
                 }
                 first.message = bytes.into();
             }
-            Mangle::WrongLength(more) => first.message = wrong_length(&first.message, *more),
-            Mangle::Delay(delay) => first.delay += *delay,
+            Corruption::WrongLength(more) => first.message = wrong_length(&first.message, *more),
+            Corruption::Delay(delay) => first.delay += *delay,
         }
     }
 }
@@ -167,5 +167,5 @@ fn wrong_length(message: &Bytes, more: u8) -> Bytes {
 }
 
 #[cfg(test)]
-#[path = "mangle_tests.rs"]
+#[path = "corrupt_tests.rs"]
 mod tests;

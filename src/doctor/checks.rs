@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared, join, join_all};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Checked, Outcome, Trouble};
+use super::{CheckFailure, Checked, Outcome};
 use crate::explain::ExitCode;
 
 /// A check to be made.
@@ -26,7 +26,7 @@ pub struct Check<'a> {
 }
 
 /// Makes checks until `deadline`, and tells of each as soon as it and all before it are done.
-pub async fn take(
+pub async fn run_checks(
     checks: Vec<Check<'_>>,
     deadline: Instant,
     mut tell: impl FnMut(&Checked),
@@ -40,9 +40,9 @@ pub async fn take(
         };
         let (needed, before) = (among(needs), among(after));
         let titles: Vec<_> = begun.iter().map(|(id, title, _)| (*id, *title)).collect();
-        let course = async move {
+        let checks = async move {
             for (id, done) in needed {
-                if let Some(because) = done.await.stands_in_the_way(id) {
+                if let Some(because) = done.await.blocking_check(id) {
                     // The one that is wrong, not one that was left out for it.
                     let title = titles.iter().find(|(id, _)| *id == because);
                     let why = format!("{} failed", title.map_or(because, |(_, title)| title));
@@ -55,7 +55,7 @@ pub async fn take(
             let end = deadline.min(Instant::now() + within);
             timeout_at(end, work).await.unwrap_or_else(|_| late(within)).naming_limits()
         };
-        begun.push((id, title, course.boxed_local().shared()));
+        begun.push((id, title, checks.boxed_local().shared()));
     }
     let all = join_all(begun.iter().map(|(.., done)| done.clone()));
     let told = async {
@@ -72,7 +72,7 @@ pub async fn take(
 
 fn late(within: Duration) -> Outcome {
     let trouble =
-        Trouble::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
+        CheckFailure::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
     Outcome::Failed(trouble.fix("try again; with -vv the log says what was waited for"))
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn bad() -> Outcome {
-        Outcome::Failed(Trouble::plain("bad", ExitCode::Target))
+        Outcome::Failed(CheckFailure::plain("bad", ExitCode::Target))
     }
 
     fn far() -> Instant {
@@ -112,12 +112,14 @@ mod tests {
             check("b", &[], good()),
             check("c", &["a", "b"], async { panic!("it needs a") }),
             check("d", &["c"], async { panic!("it needs c, which needs a") }),
-            check("e", &["b"], async { Outcome::needless("no need") }),
-            check("f", &["e"], async { Outcome::Unknown(Trouble::plain("?", ExitCode::Network)) }),
+            check("e", &["b"], async { Outcome::skipped("no need") }),
+            check("f", &["e"], async {
+                Outcome::Unknown(CheckFailure::plain("?", ExitCode::Network))
+            }),
             check("g", &["f"], good()),
         ];
         let mut told = Vec::new();
-        let checked = take(checks, far(), |one| told.push(one.id)).await;
+        let checked = run_checks(checks, far(), |one| told.push(one.id)).await;
         assert_eq!(told, ["a", "b", "c", "d", "e", "f", "g"]);
         let because = |at: usize| match &checked[at].outcome {
             Outcome::Skipped { because, .. } => *because,
@@ -144,7 +146,7 @@ mod tests {
                 Outcome::passed("")
             }),
         ];
-        take(checks, far(), |one| told.borrow_mut().push(one.id)).await;
+        run_checks(checks, far(), |one| told.borrow_mut().push(one.id)).await;
         assert_eq!(*told.borrow(), ["a", "b"]);
     }
 
@@ -158,7 +160,7 @@ mod tests {
         };
         let later = check("b", &[], async { Outcome::passed(is_over.get().to_string()) });
         let checks = vec![check("a", &[], slow), Check { after: &["a"], ..later }];
-        let checked = take(checks, far(), |_| {}).await;
+        let checked = run_checks(checks, far(), |_| {}).await;
         assert_eq!(checked[1].outcome, Outcome::passed("true"));
     }
 
@@ -166,14 +168,14 @@ mod tests {
     async fn each_has_its_limit_and_all_of_them_theirs() {
         let never = || async { std::future::pending().await };
         let began = Instant::now();
-        let checked = take(vec![check("a", &[], never())], far(), |_| {}).await;
+        let checked = run_checks(vec![check("a", &[], never())], far(), |_| {}).await;
         assert_eq!(began.elapsed(), LIMIT);
         assert_eq!(exit_code(&checked), ExitCode::Network);
 
         let began = Instant::now();
         let quick = check("b", &["a"], async { panic!("it needs a") });
         let deadline = began + Duration::from_secs(3);
-        let checked = take(vec![check("a", &[], never()), quick], deadline, |_| {}).await;
+        let checked = run_checks(vec![check("a", &[], never()), quick], deadline, |_| {}).await;
         assert_eq!((began.elapsed().as_secs(), checked.len()), (3, 2));
     }
 }

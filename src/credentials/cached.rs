@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Credentials and how long they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lease {
+pub(super) struct CachedCredentials {
     pub(super) credentials: Credentials,
     /// When they end, if that was told.
     pub(super) until: Option<SystemTime>,
@@ -21,7 +21,7 @@ pub(super) struct Lease {
     renew_at: Option<SystemTime>,
 }
 
-impl Lease {
+impl CachedCredentials {
     /// Of a source that has no others.
     pub(super) fn fixed(credentials: Credentials, until: Option<SystemTime>) -> Self {
         Self { credentials, until, renew_at: None }
@@ -67,25 +67,26 @@ mod tests {
 
     #[test]
     fn they_are_due_when_180_seconds_are_left() {
-        let lease = Lease::taken(credentials(Some("t")), Some(at(3600)), at(0));
-        assert!(!lease.is_due(at(3419)) && lease.is_due(at(3420)));
-        assert!(lease.is_good(at(3599)) && !lease.is_good(at(3600)));
+        let cached = CachedCredentials::taken(credentials(Some("t")), Some(at(3600)), at(0));
+        assert!(!cached.is_due(at(3419)) && cached.is_due(at(3420)));
+        assert!(cached.is_good(at(3599)) && !cached.is_good(at(3600)));
     }
 
     #[test]
     fn what_ends_soon_is_not_asked_for_without_a_pause() {
         for end in [181, 100, 0] {
-            let lease = Lease::taken(credentials(Some("t")), Some(at(1000 + end)), at(1000));
-            assert!(!lease.is_due(at(1000)) && lease.is_due(at(1001)), "{end}");
+            let cached =
+                CachedCredentials::taken(credentials(Some("t")), Some(at(1000 + end)), at(1000));
+            assert!(!cached.is_due(at(1000)) && cached.is_due(at(1001)), "{end}");
         }
     }
 
     #[test]
     fn what_does_not_tell_its_end_is_renewed_if_it_has_one() {
-        let temporary = Lease::taken(credentials(Some("t")), None, at(0));
+        let temporary = CachedCredentials::taken(credentials(Some("t")), None, at(0));
         assert!(!temporary.is_due(at(719)) && temporary.is_due(at(720)));
         assert!(temporary.is_good(at(1 << 40)), "the service knows better");
-        assert!(!Lease::taken(credentials(None), None, at(0)).is_due(at(1 << 40)));
-        assert!(!Lease::fixed(credentials(Some("t")), Some(at(10))).is_due(at(11)));
+        assert!(!CachedCredentials::taken(credentials(None), None, at(0)).is_due(at(1 << 40)));
+        assert!(!CachedCredentials::fixed(credentials(Some("t")), Some(at(10))).is_due(at(11)));
     }
 }

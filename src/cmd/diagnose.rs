@@ -1,5 +1,5 @@
 //! What can be seen of an instance from outside, and what of it keeps a session from opening: for
-//! sessions and commands that came to nothing, and for `doctor`, which asks one after the other.
+//! sessions and commands that failed, and for `doctor`, which asks one after the other.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 
 /// What is seen of an instance from outside.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Diagnosis {
     /// What keeps it from doing what it was asked.
     pub(super) finding: Option<Finding>,
     /// Whether it runs Windows.
@@ -23,16 +23,16 @@ pub(super) struct Seen {
 }
 
 /// Looks at an instance that did not do what it was asked, for 3 seconds at most.
-pub(super) async fn look(client: &Client, instance: &str) -> Seen {
+pub(super) async fn diagnose(client: &Client, instance: &str) -> Diagnosis {
     let calls = (client.instance_status(instance), client.agent_status(instance));
     let (status, agent) = tokio::join!(in_time(calls.0), in_time(calls.1));
     seen(status.flatten(), agent.flatten())
 }
 
 /// The same for a session that did not open, which Session Manager may be switched off for.
-pub(super) async fn look_for_session(client: &Client, instance: &str) -> Seen {
+pub(super) async fn diagnose_session(client: &Client, instance: &str) -> Diagnosis {
     let switch = in_time(client.session_manager_enabled());
-    let (mut seen, enabled) = tokio::join!(look(client, instance), switch);
+    let (mut seen, enabled) = tokio::join!(diagnose(client, instance), switch);
     if enabled.flatten() == Some(false) {
         let region = client.config().region.to_string();
         seen.finding.get_or_insert(Finding::SwitchedOff { region });
@@ -52,7 +52,7 @@ async fn in_time<T, E: Explain>(call: impl Future<Output = Result<T, E>>) -> Opt
     }
 }
 
-fn seen(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Seen {
+fn seen(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Diagnosis {
     let state = status.as_ref().and_then(|status| not_running(&status.state));
     let agent = agent.as_ref();
     let finding = state
@@ -60,7 +60,7 @@ fn seen(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Seen {
         .or_else(|| agent.and_then(offline))
         .or_else(|| agent.and_then(too_old))
         .or_else(|| agent.and_then(without_sessions));
-    Seen { finding, is_windows: agent.is_some_and(AgentStatus::is_windows) }
+    Diagnosis { finding, is_windows: agent.is_some_and(AgentStatus::is_windows) }
 }
 
 /// An instance that does not run.

@@ -6,7 +6,7 @@ use super::{Client, Error};
 
 /// The time here and there when an answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct ClockReading {
     /// What this machine's clock said.
     pub local: SystemTime,
     /// What the answer's `Date` header said, if it had one.
@@ -18,14 +18,14 @@ impl Client {
     ///
     /// # Errors
     /// When nothing answers, or something that is not the API.
-    pub async fn knock(&self) -> Result<Option<Times>, Error> {
+    pub async fn check_reachable(&self) -> Result<Option<ClockReading>, Error> {
         let mut call = self.prepare("DescribeRegions", None, Ok(()))?;
         call.is_signed = false;
         match self.call(&call).await {
             Ok(_) => Ok(None),
             // Whatever it says of the call, it is the API that says it.
             Err(error) => match error.times() {
-                Some(times) if !error.kind().is_passing() => Ok(Some(times)),
+                Some(times) if !error.kind().is_transient() => Ok(Some(times)),
                 _ => Err(error),
             },
         }

@@ -1,18 +1,18 @@
-//! A session that came to nothing, or broke.
+//! Why a session could not be opened, or failed.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::look::Seen;
+use super::diagnose::Diagnosis;
 use crate::cloud::{self, Kind};
 use crate::explain::{ExitCode, Explain};
 use crate::tunnel::dial::DialError;
-use crate::tunnel::error::{Finding, NotDialled, SessionError};
+use crate::tunnel::error::{Finding, NotDialled, SessionFailure};
 
 /// Why a session was not carried to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum SessionError {
     /// The API has not started it.
     #[error("{}{error}", before(.finding.as_ref()))]
     Start {
@@ -25,10 +25,10 @@ pub(super) enum Broken {
     Dial(#[from] NotDialled),
     /// It did not open, or broke.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Session(#[from] SessionFailure),
     /// A quota was full, and no place came free while it waited.
     #[error("{error}")]
-    Waited { error: Box<Broken>, waited: Duration },
+    Waited { error: Box<SessionError>, waited: Duration },
 }
 
 /// What was seen of the instance comes before what the API says.
@@ -36,13 +36,13 @@ fn before(finding: Option<&Finding>) -> String {
     finding.map(|finding| format!("{finding}: ")).unwrap_or_default()
 }
 
-impl From<cloud::Error> for Broken {
+impl From<cloud::Error> for SessionError {
     fn from(error: cloud::Error) -> Self {
         Self::Start { error, finding: None }
     }
 }
 
-impl Broken {
+impl SessionError {
     /// Whether a look at the instance may show more than it says by itself.
     pub(super) fn is_unexplained(&self) -> bool {
         match self {
@@ -76,7 +76,7 @@ impl Broken {
     }
 
     /// Adds what was seen of the instance.
-    pub(super) fn explain(&mut self, seen: Seen) {
+    pub(super) fn explain(&mut self, seen: Diagnosis) {
         match self {
             Self::Start { finding, .. } => *finding = seen.finding,
             Self::Dial(_) | Self::Waited { .. } => {}
@@ -103,7 +103,7 @@ impl Broken {
     }
 }
 
-impl Explain for Broken {
+impl Explain for SessionError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Waited { error, waited } => {

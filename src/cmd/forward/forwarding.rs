@@ -13,7 +13,7 @@ use super::context::{Context, Phase};
 use super::report::{Event, Number, Reason};
 use crate::cmd::Result;
 use crate::cmd::plan::Plan;
-use crate::cmd::session::Carried;
+use crate::cmd::session::SessionOutcome;
 use crate::cmd::warning::Warning;
 use crate::explain::ExitCode;
 use crate::proto::session::End;
@@ -27,7 +27,7 @@ const OVERDUE: Duration = Duration::from_secs(10);
 const MOST_PAUSE: Duration = Duration::from_secs(60);
 
 /// One forward at work.
-pub(super) struct Lane {
+pub(super) struct Forwarding {
     pub(super) plan: Plan,
     /// Where it listens. The first address stands for the forward; ::1 may follow 127.0.0.1.
     pub(super) addresses: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct Lane {
     offered: Notify,
 }
 
-impl Lane {
+impl Forwarding {
     pub(super) fn new(plan: Plan, addresses: Vec<String>) -> Self {
         Self {
             plan,
@@ -77,7 +77,7 @@ impl Lane {
         }
         // It may be the place that another forward's probe waits for.
         if context.is_crowded() {
-            self.give_way();
+            self.evict_warm();
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Lane {
     }
 
     /// Ends a channel that is kept ready, for a connection that waits. Tells whether there was one.
-    pub(super) fn give_way(&self) -> bool {
+    pub(super) fn evict_warm(&self) -> bool {
         let mut warm = self.warm.borrow_mut();
         let found = warm.iter().rposition(|channel| !channel.is_ending() && !channel.is_probing());
         found.and_then(|found| warm.remove(found)).is_some()
@@ -149,12 +149,14 @@ impl Lane {
                 error.exit_code()
             }
             Ok(carried) => {
-                let is_complete = matches!(&carried, Carried::Ended(outcome) if outcome.complete);
+                let is_complete =
+                    matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
                 let reason = reason(&carried, stopped);
                 if reason == Reason::Local
                     && !is_complete
-                    && let Carried::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. }) =
-                        &carried
+                    && let SessionOutcome::Ended(Outcome {
+                        sent: 1.., delivered: 0, yielded, ..
+                    }) = &carried
                 {
                     let warning = Warning::of_silence(&self.plan.target, *yielded);
                     context.reporter.warned(number, &warning);
@@ -298,7 +300,7 @@ impl Pause {
         since: Instant,
         warm_for: Duration,
         address: &str,
-        outcome: &Result<Carried>,
+        outcome: &Result<SessionOutcome>,
     ) {
         if now.saturating_duration_since(since) > warm_for / 4 {
             debug!("a channel that was kept ready is over");
@@ -326,12 +328,12 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn reason(carried: &Carried, stopped: bool) -> Reason {
+fn reason(carried: &SessionOutcome, stopped: bool) -> Reason {
     match carried {
-        Carried::Stopped if stopped => Reason::Stopped,
+        SessionOutcome::Stopped if stopped => Reason::Stopped,
         // Its client has gone before there was a session.
-        Carried::Stopped => Reason::Local,
-        Carried::Ended(outcome) => match &outcome.end {
+        SessionOutcome::Stopped => Reason::Local,
+        SessionOutcome::Ended(outcome) => match &outcome.end {
             End::Local if stopped => Reason::Stopped,
             End::Local => Reason::Local,
             End::Remote(_) => Reason::Target,

@@ -7,17 +7,17 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::dial::Socket;
-use super::hidden::Hidden;
+use super::redactor::Redactor;
 use crate::proto::generation::Generation;
 
 /// A way to a gateway: the socket that there is, and how to get another one for the same session.
-pub struct Wire<'a> {
+pub struct GatewayConnection<'a> {
     /// The socket of a session that was just upgraded.
     pub socket: Socket,
     /// Makes another one, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
-    pub redial: &'a dyn Fn(Bytes) -> Redialling<'a>,
+    pub redial: &'a dyn Fn(Bytes) -> Reconnect<'a>,
     /// What of the gateway's texts is not shown.
-    pub hidden: Hidden,
+    pub redactor: Redactor,
     /// Tells the generation of the instance's agent, if it can be known.
     pub agent: AgentLookUp<'a>,
     /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
@@ -29,13 +29,13 @@ pub struct Wire<'a> {
 pub type AgentLookUp<'a> = LocalBoxFuture<'a, Option<Generation>>;
 
 /// A socket that is being made.
-pub type Redialling<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotRedialled>> + 'a>>;
+pub type Reconnect<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotReconnected>> + 'a>>;
 
 /// Why there is no other socket.
 #[derive(Debug)]
-pub struct NotRedialled {
+pub struct NotReconnected {
     /// What went wrong.
     pub how: String,
-    /// Whether trying again is of no use.
+    /// Whether another attempt cannot succeed.
     pub is_final: bool,
 }

@@ -49,7 +49,7 @@ fn drops(action: &Action) -> bool {
 
 /// Carries out what comes from outside: faults, another limit, a restart, the end. One after the other, but for the end,
 /// which waits for nothing.
-pub(crate) async fn obey(link: &Link, controls: &mut mpsc::Receiver<Control>) -> Ending {
+pub(crate) async fn control(link: &Link, controls: &mut mpsc::Receiver<Control>) -> Ending {
     let mut later: Vec<Later> = Vec::new();
     let mut jobs: VecDeque<Job> = VecDeque::new();
     let mut running: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
@@ -83,7 +83,7 @@ pub(crate) async fn obey(link: &Link, controls: &mut mpsc::Receiver<Control>) ->
             Some(Control::StrikeIn(delay, action)) => {
                 later.push(Later { at: Instant::now() + delay, socket: None, action });
             }
-            Some(Control::Mangle(fault)) => link.mangle_more(&fault),
+            Some(Control::Corruption(fault)) => link.mangle_more(&fault),
             Some(Control::Limit(limit)) => jobs.push_back(Job::Limit(limit)),
             Some(Control::Restart { announced, close_after, code }) => {
                 let (at, socket) = (Instant::now() + close_after, Some(link.socket()));

@@ -1,34 +1,34 @@
-//! How credentials are come by: what a profile or the environment asks for, and nothing sent yet.
+//! The source of credentials that a profile or the environment names. Nothing is sent yet.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use super::answer::Program;
+use super::cached::CachedCredentials;
 use super::fetch::Address;
-use super::lease::Lease;
 use super::login::Login;
 use super::metadata::Metadata;
 use super::oidc::{self, Oidc};
-use super::provider::Means;
+use super::provider::FetchContext;
 use super::role::{self, Role};
 use super::{Credentials, Error, Source, uri};
 
 /// Listed last where nothing was found.
 pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
 
-/// How credentials are come by. `Display` says from where.
+/// The source of credentials. `Display` says where it was named.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Recipe {
+pub struct CredentialSource {
     source: Source,
-    way: Way,
+    kind: SourceKind,
     /// What they are exchanged for, one after the other.
     roles: Vec<(Role, Source)>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Way {
+enum SourceKind {
     /// As they stand.
-    Fixed(Lease),
+    Fixed(CachedCredentials),
     Uri(Address),
     Metadata(Metadata),
     Oidc(Oidc),
@@ -50,9 +50,9 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Asks the metadata service, and where it has no credentials, the credentials URI.
-    async fn ask(&self, means: &Means) -> Result<Lease, Error> {
-        let problem = match self.metadata.ask_briefly(&Source::Instance, &means.net).await {
-            Ok(lease) => return Ok(lease),
+    async fn ask(&self, context: &FetchContext) -> Result<CachedCredentials, Error> {
+        let problem = match self.metadata.ask_briefly(&Source::Instance, &context.net).await {
+            Ok(cached) => return Ok(cached),
             Err(Error::Metadata { at, problem, .. }) => {
                 format!("the metadata service at {at}: {problem}")
             }
@@ -60,7 +60,7 @@ impl Instance {
         };
         tracing::debug!("no credentials from {problem}");
         if let Some((address, source)) = &self.uri {
-            return uri::ask(address, source, &means.net).await;
+            return uri::ask(address, source, &context.net).await;
         }
         let rest = [problem, NO_URI.to_owned()];
         let looked_at = self.looked_at.iter().cloned().chain(rest).collect();
@@ -68,9 +68,9 @@ impl Instance {
     }
 }
 
-impl Recipe {
-    fn new(source: Source, way: Way) -> Self {
-        Self { source, way, roles: Vec::new() }
+impl CredentialSource {
+    fn new(source: Source, kind: SourceKind) -> Self {
+        Self { source, kind, roles: Vec::new() }
     }
 
     /// The same, exchanged for a role that a source asks for.
@@ -79,32 +79,32 @@ impl Recipe {
         self
     }
 
-    pub(super) fn fixed(lease: Lease) -> Self {
-        Self::new(lease.credentials.source().clone(), Way::Fixed(lease))
+    pub(super) fn fixed(cached: CachedCredentials) -> Self {
+        Self::new(cached.credentials.source().clone(), SourceKind::Fixed(cached))
     }
 
     pub(super) fn uri(address: Address, source: Source) -> Self {
-        Self::new(source, Way::Uri(address))
+        Self::new(source, SourceKind::Uri(address))
     }
 
     pub(super) fn metadata(metadata: Metadata, source: Source) -> Self {
-        Self::new(source, Way::Metadata(metadata))
+        Self::new(source, SourceKind::Metadata(metadata))
     }
 
     pub(super) fn oidc(oidc: Oidc, source: Source) -> Self {
-        Self::new(source, Way::Oidc(oidc))
+        Self::new(source, SourceKind::Oidc(oidc))
     }
 
     pub(super) fn external(program: Program, source: Source) -> Self {
-        Self::new(source, Way::External(Box::new(program)))
+        Self::new(source, SourceKind::External(Box::new(program)))
     }
 
     pub(super) fn login(login: Login, source: Source) -> Self {
-        Self::new(source, Way::Login(login))
+        Self::new(source, SourceKind::Login(login))
     }
 
     pub(super) fn instance(instance: Instance) -> Self {
-        Self::new(Source::Instance, Way::Instance(instance))
+        Self::new(Source::Instance, SourceKind::Instance(instance))
     }
 
     /// Where they come from: the profile, or the variables, that was found.
@@ -124,14 +124,14 @@ impl Recipe {
     /// What tells one account from another, as far as it is known before anybody is asked. Profiles of
     /// two files may have one name, and a profile may get other keys.
     pub fn account(&self) -> String {
-        let base = match &self.way {
-            Way::Fixed(lease) => lease.credentials.access_key_id(),
-            Way::Oidc(oidc) => &oidc.role.arn,
-            Way::Uri(_)
-            | Way::Metadata(_)
-            | Way::External(_)
-            | Way::Login(_)
-            | Way::Instance(_) => "",
+        let base = match &self.kind {
+            SourceKind::Fixed(cached) => cached.credentials.access_key_id(),
+            SourceKind::Oidc(oidc) => &oidc.role.arn,
+            SourceKind::Uri(_)
+            | SourceKind::Metadata(_)
+            | SourceKind::External(_)
+            | SourceKind::Login(_)
+            | SourceKind::Instance(_) => "",
         };
         let roles = self.roles.iter().map(|(role, _)| role.arn.as_str());
         let parts: Vec<_> = std::iter::once(base).chain(roles).collect();
@@ -140,13 +140,13 @@ impl Recipe {
 
     /// Whether a program of the user's own is run for them, which may ask on the terminal.
     pub fn runs_a_program(&self) -> bool {
-        matches!(self.way, Way::External(_))
+        matches!(self.kind, SourceKind::External(_))
     }
 
     /// The credentials, where nobody has to be asked for them.
-    pub(super) fn lease(&self) -> Option<&Lease> {
-        match &self.way {
-            Way::Fixed(lease) if self.roles.is_empty() => Some(lease),
+    pub(super) fn cached(&self) -> Option<&CachedCredentials> {
+        match &self.kind {
+            SourceKind::Fixed(cached) if self.roles.is_empty() => Some(cached),
             _ => None,
         }
     }
@@ -158,8 +158,8 @@ impl Recipe {
 
     #[cfg(test)]
     pub(super) fn login_service(&self) -> Option<&super::login::Service> {
-        match &self.way {
-            Way::Login(login) => Some(&login.service),
+        match &self.kind {
+            SourceKind::Login(login) => Some(&login.service),
             _ => None,
         }
     }
@@ -171,56 +171,57 @@ impl Recipe {
 
     #[cfg(test)]
     fn exchange(&self) -> Option<&Role> {
-        match &self.way {
-            Way::Oidc(oidc) => Some(&oidc.role),
+        match &self.kind {
+            SourceKind::Oidc(oidc) => Some(&oidc.role),
             _ => self.roles.last().map(|(role, _)| role),
         }
     }
 
     /// Follows it.
-    pub(super) async fn follow(&self, means: &Means) -> Result<Lease, Error> {
+    pub(super) async fn fetch(&self, context: &FetchContext) -> Result<CachedCredentials, Error> {
         let mut source = &self.source;
-        let based = match &self.way {
-            Way::Fixed(lease) => fixed(lease, source),
-            Way::Uri(address) => uri::ask(address, source, &means.net).await,
-            Way::Metadata(metadata) => metadata.ask(source, &means.net).await,
-            Way::Oidc(oidc) => oidc::exchange(oidc, source, means).await,
-            Way::External(program) => program.ask(source, means).await,
-            Way::Login(login) => login.keys(source, &means.net).await,
-            Way::Instance(instance) => instance.ask(means).await,
+        let based = match &self.kind {
+            SourceKind::Fixed(cached) => fixed(cached, source),
+            SourceKind::Uri(address) => uri::ask(address, source, &context.net).await,
+            SourceKind::Metadata(metadata) => metadata.ask(source, &context.net).await,
+            SourceKind::Oidc(oidc) => oidc::exchange(oidc, source, context).await,
+            SourceKind::External(program) => program.ask(source, context).await,
+            SourceKind::Login(login) => login.keys(source, &context.net).await,
+            SourceKind::Instance(instance) => instance.ask(context).await,
         };
-        let on_the_way = |error: Error, source: &Source, left: &[(Role, Source)]| {
+        let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {
             let way = left.iter().rev().map(|(_, source)| source.clone()).collect();
-            error.on_the_way(way, source.clone())
+            error.in_source_chain(way, source.clone())
         };
-        let mut lease = based.map_err(|error| on_the_way(error, source, &self.roles))?;
+        let mut cached = based.map_err(|error| in_source_chain(error, source, &self.roles))?;
         for (at, (role, by)) in self.roles.iter().enumerate() {
             source = by;
-            let assumed = role::assume(role, lease.credentials, source, means).await;
-            lease = assumed.map_err(|error| on_the_way(error, source, &self.roles[at + 1..]))?;
+            let assumed = role::assume(role, cached.credentials, source, context).await;
+            cached =
+                assumed.map_err(|error| in_source_chain(error, source, &self.roles[at + 1..]))?;
         }
-        Ok(lease)
+        Ok(cached)
     }
 }
 
 /// Credentials that stand as they are, unless they have ended.
-fn fixed(lease: &Lease, source: &Source) -> Result<Lease, Error> {
+fn fixed(cached: &CachedCredentials, source: &Source) -> Result<CachedCredentials, Error> {
     let now = SystemTime::now();
-    match lease.until {
-        Some(at) if !lease.is_good(now) => {
+    match cached.until {
+        Some(at) if !cached.is_good(now) => {
             Err(Error::Expired { source_of_it: source.clone(), field: "sts_expiration", at, now })
         }
-        _ => Ok(lease.clone()),
+        _ => Ok(cached.clone()),
     }
 }
 
-impl fmt::Debug for Recipe {
+impl fmt::Debug for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recipe").field("source", self.source()).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for Recipe {
+impl fmt::Display for CredentialSource {
     /// Each source by the way, the last one first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = self.roles.iter().rev().map(|(_, source)| source).chain([&self.source]);
