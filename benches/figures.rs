@@ -1,4 +1,4 @@
-//! The figures of the README's table, each beside plain `ssh` to the same server.
+//! The figures of docs/figures.md, each beside plain `ssh` to the same server.
 //!
 //! ```text
 //! cargo bench --bench figures

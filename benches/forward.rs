@@ -1,4 +1,4 @@
-//! The figures of the README's table about `forward`.
+//! The figures of docs/figures.md about `forward`.
 //!
 //! ```text
 //! cargo bench --bench forward

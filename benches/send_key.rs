@@ -1,4 +1,4 @@
-//! The figures of temporary keys, for the README: `send-key` alone, and `ssh` with it.
+//! The figures of temporary keys, for docs/figures.md: `send-key` alone, and `ssh` with it.
 //!
 //! ```text
 //! cargo bench --bench send_key
@@ -34,7 +34,7 @@ async fn main() {
     let instance = Instance::new(INSTANCE).agent(Agent::d()).command_time(INVOCATION);
     let world = World::of_registered_keys(LocalCloud::builder(), instance).await;
     let world = world.expect("sshd and curl are installed");
-    println!("| what, {RUNS} runs | seconds | beside it |");
+    println!("| what, {RUNS} runs | seconds | for comparison |");
     println!("|---|---|---|");
 
     let user = user().await;
@@ -51,7 +51,7 @@ async fn main() {
     }
     println!("| `send-key`, the first time | {:.2} | 1.00: one invocation |", Spread::of(first));
     println!(
-        "| `send-key`, the plug-in remembered | {:.2} | 1.00: one invocation |",
+        "| `send-key`, the plug-in cached | {:.2} | 1.00: one invocation |",
         Spread::of(after)
     );
 
@@ -79,7 +79,7 @@ async fn logins() {
     }
     let (fresh, known, without) = (Spread::of(fresh), Spread::of(known), Spread::of(without));
     println!(
-        "| `ssh … true` with `--send-key`, the plug-in remembered | {known:.2} | {without:.2} without |"
+        "| `ssh … true` with `--send-key`, the plug-in cached | {known:.2} | {without:.2} without |"
     );
     println!("| the same on a fresh instance | {fresh:.2} | {known:.2} with the plug-in |");
 }

@@ -4,7 +4,7 @@
 //! cargo bench --bench soak
 //! ```
 //!
-//! It takes about a quarter of an hour, and prints the README's table; `-- cuts`, `-- logins` or
+//! It takes about a quarter of an hour, and prints its table of docs/figures.md; `-- cuts`, `-- logins` or
 //! `-- forward` prints a part of it. Everything is counted, and what does not hold ends it with an error.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement fails by panicking")]
 

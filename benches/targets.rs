@@ -1,4 +1,4 @@
-//! The figures of names and lists, for the README: what they take with 3,000 instances.
+//! The figures of names and lists, for docs/figures.md: what they take with 3,000 instances.
 //!
 //! ```text
 //! cargo bench --bench targets
@@ -45,13 +45,13 @@ async fn main() {
         ("`list 'web-000*'`: 99 instances", &["list", "web-000*"]),
         ("`proxy` to an id", &["proxy", ID]),
         ("`proxy` to a name, the first time", &["proxy", "web-own", "--no-cache"]),
-        ("`proxy` to a name, remembered", &["proxy", "web-own"]),
+        ("`proxy` to a cached name", &["proxy", "web-own"]),
         (
             "`proxy` to a name in other capitals, the first time",
             &["proxy", "WEB-OWN", "--no-cache"],
         ),
         ("`proxy` to an address, the first time", &["proxy", "10.200.0.1", "--no-cache"]),
-        ("`proxy` to a name that nothing has", &["proxy", "nosuch", "--no-cache"]),
+        ("`proxy` to a name that does not exist", &["proxy", "nosuch", "--no-cache"]),
     ] {
         bench.row(what, args).await;
     }
@@ -137,7 +137,7 @@ impl Bench {
         pairs.sort_by(f64::total_cmp);
         println!("\n| `proxy`, answered at once, {MANY} runs | ms |\n|---|---|");
         println!("| to an id | {:.1} |", Spread::of(by_id));
-        println!("| to a name, remembered | {:.1} |", Spread::of(by_name));
+        println!("| to a cached name | {:.1} |", Spread::of(by_name));
         println!("| what the name adds (median of the pairs) | {:.2} |", pairs[MANY / 2]);
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 mod cache;
 mod configure;
 mod doctor;
+mod help;
 mod keys;
 mod list;
 mod log;
@@ -33,6 +34,9 @@ pub use self::configure::{
 };
 use self::doctor::DOCTOR_ABOUT;
 pub use self::doctor::Doctor;
+use self::help::HELP_ABOUT;
+pub use self::help::Help;
+pub(crate) use self::help::page as help_page;
 use self::keys::{KNOWN_HOSTS_ABOUT, SEND_KEY_ABOUT};
 pub use self::keys::{KnownHosts, SendKey};
 use self::list::LIST_ABOUT;
@@ -51,12 +55,13 @@ pub use self::start::Start;
 use self::text::{CREDENTIALS, EXAMPLES, EXIT_CODES, TARGET};
 use crate::spec::{self, Bind, bind};
 
-/// Reach Alibaba Cloud ECS instances that have no public address with ordinary OpenSSH.
+/// SSH and port forwarding to Alibaba Cloud ECS instances without a public IP address
 #[derive(Debug, Parser)]
 #[command(
     name = "ecs-bridge",
     version,
-    about,
+    about = "SSH and port forwarding to Alibaba Cloud ECS without a public IP address",
+    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = EXAMPLES,
     after_long_help = format!("{EXAMPLES}\n\n{CREDENTIALS}\n\n{EXIT_CODES}")
@@ -77,7 +82,7 @@ pub struct Global {
     #[arg(skip)]
     pub profile_is_given: bool,
 
-    /// The profile of the configuration file to use
+    /// Use this profile of the configuration file [default: the current one]
     #[arg(
         long,
         global = true,
@@ -87,7 +92,7 @@ pub struct Global {
     )]
     pub profile: Option<String>,
 
-    /// The region of the instance, such as cn-hangzhou [default: from environment or profile]
+    /// Use this region, such as cn-hangzhou [default: from the environment or the profile]
     #[arg(
         long,
         global = true,
@@ -97,7 +102,9 @@ pub struct Global {
     )]
     pub region: Option<String>,
 
-    /// The ECS API endpoint, a host or a URL; http:// only for this machine [default: the region's]
+    /// Use this ECS API endpoint: a host or an https URL [default: the region's]
+    ///
+    /// http:// is accepted for addresses of this computer only.
     #[arg(
         long,
         global = true,
@@ -107,7 +114,7 @@ pub struct Global {
     )]
     pub endpoint: Option<String>,
 
-    /// The configuration file [default: ~/.aliyun/config.json]
+    /// Read profiles from this file [default: ~/.aliyun/config.json]
     #[arg(
         long,
         global = true,
@@ -117,7 +124,7 @@ pub struct Global {
     )]
     pub config: Option<PathBuf>,
 
-    /// Certificates to trust beside the platform's own, PEM, for API, gateway and https:// proxies
+    /// Trust additional CA certificates (PEM), for the API, the gateway and https:// proxies
     #[arg(
         long,
         global = true,
@@ -127,7 +134,7 @@ pub struct Global {
     )]
     pub ca_file: Option<PathBuf>,
 
-    /// The proxy to the API and the gateway.
+    /// The network proxy.
     #[arg(
         long,
         global = true,
@@ -135,14 +142,16 @@ pub struct Global {
         env = "ECS_BRIDGE_PROXY",
         hide_env_values = true,
         value_parser = secret,
-        help = "The proxy to the API and the gateway: [http|https|socks5|socks5h]://\
-                [user:password@]host[:port], or none for no proxy at all. Others on this machine \
-                can see a password here: better put it into ECS_BRIDGE_PROXY [default: HTTPS_PROXY \
-                or ALL_PROXY; NO_PROXY holds always]"
+        help = "Use this network proxy: [http|https|socks5|socks5h]://[user:password@]host[:port], or \
+                none [default: HTTPS_PROXY or ALL_PROXY]",
+        long_help = "Use this network proxy for the API and the gateway: \
+                [http|https|socks5|socks5h]://[user:password@]host[:port], or none for no proxy \
+                [default: HTTPS_PROXY or ALL_PROXY]\n\nOther users can see a password here: put it \
+                into ECS_BRIDGE_PROXY. Hosts in NO_PROXY are always reached directly."
     )]
     pub proxy: Option<SecretString>,
 
-    /// How API calls are signed; v1 is for private-cloud endpoints
+    /// Sign API calls with this version; v1 is for private-cloud endpoints
     #[arg(
         long,
         global = true,
@@ -153,7 +162,7 @@ pub struct Global {
     )]
     pub signature_version: Signature,
 
-    /// Say more on stderr: -v what is done, -vv how, -vvv each event; never a secret
+    /// Print more on stderr: -v what is done, -vv how, -vvv each event; never a secret
     #[arg(
         short,
         long,
@@ -164,7 +173,7 @@ pub struct Global {
     )]
     pub verbose: u8,
 
-    /// Say nothing on stderr but why it failed, whatever -v says (it holds for --log-file)
+    /// Print only errors on stderr, even with -v (-v still applies to --log-file)
     #[arg(
         short,
         long,
@@ -175,7 +184,7 @@ pub struct Global {
     )]
     pub quiet: bool,
 
-    /// Append the log to a file instead of stderr, at least at the level of -v
+    /// Append the log to this file instead of stderr, at least at the level of -v
     #[arg(
         long,
         global = true,
@@ -185,64 +194,66 @@ pub struct Global {
     )]
     pub log_file: Option<PathBuf>,
 
-    /// Do not write to the log that `ecs-bridge log` prints; also ECS_BRIDGE_LOG=off
+    /// Do not write the log that `ecs-bridge log` prints; also ECS_BRIDGE_LOG=off
     #[arg(long, global = true)]
     pub no_log: bool,
 }
 
-const PROXY_ABOUT: &str = "Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand.\n\n\
-        stdout carries what the port sends and nothing else; everything meant for people goes to \
-        stderr. The session is ended when either side ends, and on SIGHUP, SIGINT and SIGTERM, \
-        within 2 seconds.";
+const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand).\n\n\
+        stdout has what the port sends and nothing else; messages go to stderr. The session is \
+        ended within 2 seconds when either side ends, and on SIGHUP, SIGINT and SIGTERM.";
 
-const FORWARD_ABOUT: &str = "Listen on local ports or unix sockets, and carry every connection to a port of an \
-        instance, or of another host that the instance can reach.\n\nEach connection has a session \
-        of its own, so a forward works for days. It ends on SIGINT and SIGTERM: open connections \
-        may go on for --grace seconds, or until a second signal.";
+const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to an instance, or to a host that the instance \
+        can reach.\n\nEach connection has its own session, so a forward can run for days. It ends on \
+        SIGINT (Ctrl-C) and SIGTERM: open connections may continue for --grace seconds, or until a \
+        second signal.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Carry a port of an instance over stdin and stdout, as ssh's ProxyCommand
+    /// Connect stdin and stdout to a port (ProxyCommand)
     #[command(long_about = PROXY_ABOUT)]
     Proxy(Proxy),
-    /// Carry local ports or sockets to ports of an instance, for scp, sftp, IDEs, databases
+    /// Forward local ports: databases, RDP, web UIs
     #[command(long_about = FORWARD_ABOUT)]
     Forward(Forward),
-    /// Register a public key for a minute, so that ssh can log in with it
+    /// Let your SSH key log in for the next 60 seconds
     #[command(long_about = SEND_KEY_ABOUT)]
     SendKey(SendKey),
-    /// Print the host keys of an instance as known_hosts lines, for ssh's KnownHostsCommand
+    /// Print an instance's host keys (KnownHostsCommand)
     #[command(long_about = KNOWN_HOSTS_ABOUT)]
     KnownHosts(KnownHosts),
-    /// List instances, and whether Session Manager can reach them
+    /// Show your instances and whether you can connect
     #[command(long_about = LIST_ABOUT)]
     List(List),
-    /// Check all that a connection needs, and say what is missing
+    /// Find out why a connection does not work
     #[command(long_about = DOCTOR_ABOUT)]
     Doctor(Doctor),
-    /// Print the RAM policy that connections, keys or lists need
+    /// Print the RAM policy that your user needs
     #[command(long_about = POLICY_ABOUT)]
     Policy(Policy),
-    /// Print the log, or the last failure with its cause and what to do
+    /// Print the log, or the last failure and what to do
     #[command(long_about = LOG_ABOUT)]
     Log(Log),
-    /// Set up the credentials of a profile, in the file of the aliyun CLI
+    /// Save and test credentials and region
     #[command(long_about = CONFIGURE_ABOUT)]
     Configure(Configure),
     /// Delete the cache, or print its folder
     #[command(long_about = CACHE_ABOUT)]
     Cache(Cache),
-    /// Print what ~/.ssh/config needs, or put it there
+    /// Print the SSH configuration, or install it (--write)
     #[command(long_about = SSH_CONFIG_ABOUT)]
     SshConfig(SshConfig),
-    /// Print a script that completes ecs-bridge's command line in a shell
+    /// Print a completion script for a shell
     #[command(long_about = COMPLETIONS_ABOUT)]
     Completions(Completions),
-    /// Print the manual page, or write all of them
+    /// Print the manual page, or write all pages
     #[command(long_about = MAN_ABOUT)]
     Man(Man),
-    /// Print the targets that are remembered
+    /// Print the help of a command or of a topic
+    #[command(long_about = HELP_ABOUT)]
+    Help(Help),
+    /// Print the cached targets
     #[command(hide = true, long_about = COMPLETE_TARGETS_ABOUT)]
     CompleteTargets(CompleteTargets),
 }
@@ -258,21 +269,23 @@ pub struct Proxy {
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
     pub target: Option<String>,
 
-    /// The port of the instance
+    /// Port of the instance
     #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
-    /// The instance, instead of TARGET
+    /// The same as TARGET
     #[arg(short, long, value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub instance: Option<String>,
 
-    /// Connect to another host that the instance can reach, instead of the instance itself
+    /// Connect to this host, from the instance
     #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST", hide_env_values = true)]
     pub remote_host: Option<String>,
 
-    /// Register a public key with the instance while the session opens: a file, or the key itself
-    /// [default: as of send-key]. The server's banner waits for it; a key that was registered less
-    /// than 45 s ago is not sent again. If the key plug-in has to be installed, the session opens after that
+    /// Register a public key (file or text)
+    ///
+    /// The default is that of send-key. The key is registered for 60 seconds while the session opens; the server's banner waits for
+    /// it. A key that was registered less than 45 seconds ago is not registered again. If the key
+    /// plug-in has to be installed, the session opens after that.
     #[arg(
         long,
         value_name = "PATH",
@@ -281,7 +294,7 @@ pub struct Proxy {
     )]
     pub send_key: Option<Option<String>>,
 
-    /// The user whose key --send-key registers: ssh's %r
+    /// Register the key for this user: ssh's %r
     #[arg(
         long,
         visible_alias = "user-name",
@@ -312,17 +325,24 @@ pub struct Proxy {
 )]
 pub struct Forward {
     /// The instance, unless --instance names it: then this is the first SPEC.
-    #[arg(help = format!("{TARGET}. -i names it as well"), value_hint = ValueHint::Hostname)]
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
     pub target: Option<String>,
 
     /// What to forward, by position.
-    #[arg(
-        value_name = "SPEC",
-        help = "What to forward, as for -L: port, port:hostport or [bind:]port:host:hostport"
-    )]
+    #[arg(value_name = "SPEC", help = "What to forward, as for -L")]
     pub specs: Vec<String>,
 
-    /// The instance, instead of TARGET
+    /// What to forward, as `ssh -L` has it.
+    #[arg(
+        short = 'L',
+        value_name = "SPEC",
+        help = "Forward [bind:]port:host:hostport, or port",
+        long_help = "Forward this, as ssh -L: [bind:]port:host:hostport, or /path/to.sock:host:hostport; \
+                     port:hostport and port lead to the instance. Repeatable"
+    )]
+    pub forwards: Vec<spec::Forward>,
+
+    /// The same as TARGET
     #[arg(
         short,
         long,
@@ -333,44 +353,38 @@ pub struct Forward {
     )]
     pub instance: Option<String>,
 
-    /// The local port; 0 takes a free one
-    #[arg(long, value_name = "PORT", value_parser = whole::<u16>(0, 65_535))]
+    /// Listen on this port and forward it to --remote-port; 0 = any free port
+    #[arg(long, hide_short_help = true, value_name = "PORT", value_parser = whole::<u16>(0, 65_535))]
     pub local_port: Option<u16>,
 
-    /// The port that --local-port leads to [default: 22]
+    /// Forward --local-port to this port [default: 22]
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "PORT",
         requires = "local_port",
         value_parser = whole::<u16>(1, 65_535)
     )]
     pub remote_port: Option<u16>,
 
-    /// The host that --local-port leads to, as seen from the instance [default: the instance]
-    #[arg(long, value_name = "HOST", requires = "local_port")]
+    /// Forward --local-port to this host, from the instance [default: the instance]
+    #[arg(long, hide_short_help = true, value_name = "HOST", requires = "local_port")]
     pub remote_host: Option<String>,
 
-    /// What to forward, as `ssh -L` has it.
-    #[arg(
-        short = 'L',
-        value_name = "SPEC",
-        help = "What to forward, as ssh -L has it: [bind:]port:host:hostport, port:hostport or port (of \
-                the instance), or /path/to.sock:host:hostport; repeatable"
-    )]
-    pub forwards: Vec<spec::Forward>,
-
-    /// The address to listen on where the forward names none; localhost is 127.0.0.1 and ::1, * is
-    /// every IPv4 address, :: every one
-    #[arg(long, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
+    /// Listen on this address where SPEC has none; localhost = 127.0.0.1 and ::1, * = all IPv4
+    /// addresses, :: = all
+    #[arg(long, hide_short_help = true, value_name = "ADDR", default_value = "localhost", value_parser = bind)]
     pub bind: Bind,
 
-    /// How many sessions all forwards may have connected at once; the next connections wait. The
-    /// service allows 20 for an instance
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(1, 1000))]
+    /// Connect at most N sessions at once, for all forwards; more connections wait. The service allows
+    /// 20 for each instance
+    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(1, 1000))]
     pub max_connections: usize,
 
-    /// Keep so many channels open and ready for each forward, so that a connection starts at once.
-    /// The target sees connections that say nothing; they count against the quotas
+    /// Keep N connections ready
+    ///
+    /// Each forward keeps N connections open, so that new ones start immediately. The server sees the ready ones as idle connections;
+    /// they count against the session quota.
     #[arg(
         long,
         value_name = "N",
@@ -379,45 +393,50 @@ pub struct Forward {
     )]
     pub warm: usize,
 
-    /// Renew such a channel after so many seconds; shorter than what the target lets a connection
-    /// be silent for. Without --warm: end the probe's session after so long if no connection used it
+    /// Replace ready connections after this many seconds; set it below the server's idle timeout
+    ///
+    /// Without --warm: end the session of the first test after this time if no connection uses it.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         default_value_t = 100,
         value_parser = whole::<u64>(1, 9_000)
     )]
     pub warm_for: u64,
 
-    /// How long open connections may go on after the signal to end, in seconds. TCP connections that
-    /// are still open then are reset
+    /// Let open connections finish for this many seconds after Ctrl-C; TCP connections that are still
+    /// open then are reset
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         default_value_t = 5,
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub grace: u64,
 
-    /// Listen without trying first whether the target can be reached. Otherwise the first connection
-    /// uses the session that the probe opened
-    #[arg(long)]
+    /// Do not test the target before listening. Otherwise the first connection uses the session of
+    /// the test
+    #[arg(long, hide_short_help = true)]
     pub no_probe: bool,
 
-    /// End after the first connection, on any forward, with 0 or the code of its failure
-    #[arg(long)]
+    /// Exit after the first connection, on any forward, with its exit code
+    #[arg(long, hide_short_help = true)]
     pub once: bool,
 
-    /// Tell what happens on stdout, one JSON object a line
-    #[arg(long, conflicts_with = "exec")]
+    /// Print events as JSON, one object per line
+    #[arg(long, hide_short_help = true, conflicts_with = "exec")]
     pub json: bool,
 
-    /// Run a program with the forwards up, and end with its exit code; `-- CMD` alone does the same.
-    /// Its environment has ECS_BRIDGE_ADDR, _HOST and _PORT, numbered (_1, _2, …) for several
-    #[arg(long, requires = "command", conflicts_with = "once")]
+    /// Run CMD while forwarding and exit with its exit code; `-- CMD` alone does the same
+    ///
+    /// Its environment has ECS_BRIDGE_ADDR, ECS_BRIDGE_HOST and ECS_BRIDGE_PORT; with several
+    /// forwards also numbered (ECS_BRIDGE_PORT_1, ECS_BRIDGE_PORT_2, …).
+    #[arg(long, hide_short_help = true, requires = "command", conflicts_with = "once")]
     pub exec: bool,
 
-    /// The program of --exec and its arguments
+    /// Run this command while forwarding, exit with its code
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["json", "once"])]
     pub command: Vec<OsString>,
 
@@ -436,12 +455,10 @@ pub struct Forward {
 
 const FORWARD_EXAMPLES: &str = "\
 Examples:
-  ecs-bridge forward i-bp1example0001 5432 8080:80
-  ecs-bridge forward --instance i-bp1example0001 --local-port 2222
-  ecs-bridge forward -i i-bp1example0001 -L 5432:localhost:5432 -L 6379:cache.internal:6379
-  ecs-bridge forward -i i-bp1example0001 -L /tmp/db.sock:localhost:3306 --warm 1
-  ecs-bridge forward -i i-bp1example0001 -L 0:localhost:5432 -- \\
-      sh -c 'psql -h $ECS_BRIDGE_HOST -p $ECS_BRIDGE_PORT'";
+  ecs-bridge forward web-1 5432 8080:80
+  ecs-bridge forward web-1 -L 6379:cache.internal:6379 --warm 1
+  ecs-bridge forward web-1 -L /tmp/db.sock:localhost:3306
+  ecs-bridge forward web-1 5432 -- psql -h localhost";
 
 /// Reads a number within bounds.
 fn whole<T: TryFrom<u64>>(
@@ -458,7 +475,7 @@ fn whole<T: TryFrom<u64>>(
 const PROXY_EXAMPLES: &str = "\
 Examples:
   ssh -o ProxyCommand='ecs-bridge proxy %h %p' root@i-bp1example0001
-  ssh -o ProxyCommand='ecs-bridge proxy i-bp1example0001 22 --remote-host 10.0.0.7' root@inner
+  ssh -o ProxyCommand='ecs-bridge proxy web-1 22 --remote-host 10.0.0.7' inner
   printf 'PING\\r\\n' | ecs-bridge proxy i-bp1example0001 6379";
 
 /// How API calls are signed.
@@ -476,5 +493,8 @@ fn secret(text: &str) -> Result<SecretString, Infallible> {
 }
 
 #[cfg(test)]
-#[path = "cli/tests.rs"]
+mod docs_tests;
+#[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tests;

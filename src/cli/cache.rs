@@ -5,10 +5,10 @@ use clap::{Args, Subcommand};
 use super::text::EXIT_CODES;
 
 pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\nThe cache has resolved names, targets for \
-        completion, host keys, where the key plug-in is installed, and the versions of agents, for a day at \
+        completion, host keys, installed key plug-ins, and the versions of agents, for a day at \
         most. It is in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge; Windows: \
-        %LOCALAPPDATA%\\ecs-bridge). Delete it after an instance has got a new system disk, for example. To \
-        leave it out once: --no-cache, known-hosts --refresh, send-key --reinstall.";
+        %LOCALAPPDATA%\\ecs-bridge). Delete it after you replaced a system disk, for example. To \
+        bypass it once: --no-cache, known-hosts --refresh, send-key --reinstall.";
 
 /// `ecs-bridge cache`
 #[derive(Args, Debug)]

@@ -6,13 +6,13 @@ use secrecy::SecretString;
 use super::secret;
 use super::text::EXIT_CODES;
 
-pub(super) const CONFIGURE_ABOUT: &str = "Set up the credentials of a profile, in the file of the aliyun CLI.\n\nWithout a \
-        subcommand it asks for them on the terminal, secrets unseen; Enter keeps what is there. Then it \
-        makes one harmless call, says whether they are good, and writes the file. Whatever else the file \
-        has stays as it is, and the file is yours alone (0600).\n\nModes: AK, StsToken, CredentialsURI, \
+pub(super) const CONFIGURE_ABOUT: &str = "Save credentials and region in a profile, in the file of the aliyun CLI.\n\nWithout a \
+        subcommand it prompts for each value; secrets are not displayed, and Enter keeps the current \
+        value. It then tests the credentials with one read-only call, prints the result and saves the \
+        profile. The rest of the file is not changed; only you can read it (0600).\n\nModes: AK, StsToken, CredentialsURI, \
         EcsRamRole, RamRoleArn, RamRoleArnWithRoleName, ChainableRamRoleArn, OIDC, External. CloudSSO and \
-        OAuth need a browser: aliyun configure --mode CloudSSO --profile NAME sets up a profile that \
-        ecs-bridge then uses, too.";
+        OAuth need a browser: create the profile with aliyun configure --mode CloudSSO --profile NAME; \
+        ecs-bridge then uses it.";
 
 /// `ecs-bridge configure`
 #[derive(Args, Debug)]
@@ -21,16 +21,17 @@ pub(super) const CONFIGURE_ABOUT: &str = "Set up the credentials of a profile, i
     after_long_help = format!("{CONFIGURE_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Configure {
-    /// What to do instead of asking.
+    /// What to do instead of prompting.
     #[command(subcommand)]
     pub action: Option<ConfigureAction>,
 
-    /// How credentials are come by: AK, StsToken, RamRoleArn, EcsRamRole, OIDC, … [default: the
-    /// profile's, or AK]
+    /// Use this type: AK, RamRoleArn, OIDC, … [default: AK]
+    ///
+    /// The default is the mode of the profile, or AK for a new one.
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
 
-    /// Write the profile without trying whether it is any good
+    /// Save the profile without testing it
     #[arg(long)]
     pub no_check: bool,
 }
@@ -39,38 +40,37 @@ const CONFIGURE_EXAMPLES: &str = "\
 Examples:
   ecs-bridge configure
   ecs-bridge configure --mode RamRoleArn --profile work
-  printf '%s\\n' \"$SECRET\" | ecs-bridge configure set --profile ci --region cn-hangzhou \\
-      --access-key-id LTAI5texample --access-key-secret -
-  ecs-bridge configure get region_id --profile work
-  ecs-bridge configure list
-  ecs-bridge configure switch work";
+  ecs-bridge configure set --region cn-beijing --profile work
+  ecs-bridge configure get region_id --profile work";
 
 /// What to do with profiles.
 #[derive(Debug, Subcommand)]
 pub enum ConfigureAction {
-    /// Set fields of a profile, without questions; an empty value takes a field out
+    /// Set fields of a profile, without prompts
     ///
-    /// --profile names the profile (the current one, if not), --region is its region, --endpoint its
-    /// endpoint. A profile that is not there is made.
+    /// An empty value removes a field.
+    ///
+    /// --profile is the profile (default: the current one), --region its region, --endpoint its
+    /// endpoint. A profile that does not exist is created.
     Set(Box<ConfigureSet>),
-    /// Print fields of a profile, or all of it
+    /// Print fields of a profile [default: all]
     Get(ConfigureGet),
     /// List the profiles
     List(ConfigureList),
-    /// Take a profile out
+    /// Delete a profile
     Delete(ConfigureDelete),
-    /// Make a profile the one that is used where none is named
+    /// Set the default profile
     Switch(ConfigureSwitch),
 }
 
 /// `ecs-bridge configure set`
 #[derive(Args, Debug)]
 pub struct ConfigureSet {
-    /// How credentials are come by: AK, StsToken, RamRoleArn, EcsRamRole, OIDC, …
+    /// Set the type: AK, RamRoleArn, OIDC, …
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
 
-    /// The AccessKey id, or - for a line of stdin
+    /// Set the AccessKey id (- = from stdin)
     #[arg(long, value_name = "ID|-", allow_hyphen_values = true)]
     pub access_key_id: Option<String>,
 
@@ -82,8 +82,9 @@ pub struct ConfigureSet {
         hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = secret,
-        help = "The AccessKey secret: - for the next line of stdin. Others on this machine can see a \
-                secret here"
+        help = "Set the AccessKey secret (- = from stdin)",
+        long_help = "Set the AccessKey secret; - reads the next line of stdin. Other users can see a \
+                     secret here"
     )]
     pub access_key_secret: Option<SecretString>,
 
@@ -95,72 +96,81 @@ pub struct ConfigureSet {
         hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = secret,
-        help = "The security token of temporary credentials: - for the next line of stdin. Others on \
-                this machine can see a token here"
+        help = "Set the security token (- = from stdin)",
+        long_help = "Set the security token; - reads the next line of stdin. Other users can see a \
+                     token here"
     )]
     pub sts_token: Option<SecretString>,
 
-    /// When the security token ends: seconds since 1970, or as 2026-01-31T12:00:00Z
+    /// Set when the security token expires
+    ///
+    /// Seconds since 1970, or as 2026-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub sts_expiration: Option<String>,
 
-    /// The region whose STS is asked
-    #[arg(long, value_name = "REGION")]
+    /// Set the region whose STS is called
+    #[arg(long, hide_short_help = true, value_name = "REGION")]
     pub sts_region: Option<String>,
 
-    /// The role of the instance that this runs on
+    /// Set the RAM role of this ECS instance
     #[arg(long, value_name = "NAME")]
     pub ram_role_name: Option<String>,
 
-    /// The ARN of the role to take: acs:ram::ACCOUNT:role/NAME
+    /// Set the role to assume
+    ///
+    /// For example acs:ram::ACCOUNT:role/NAME.
     #[arg(long, value_name = "ARN")]
     pub ram_role_arn: Option<String>,
 
-    /// What the role's session is called
-    #[arg(long, visible_alias = "role-session-name", value_name = "NAME")]
+    /// Set the name of the role's session
+    #[arg(long, hide_short_help = true, visible_alias = "role-session-name", value_name = "NAME")]
     pub ram_session_name: Option<String>,
 
-    /// The external id that the role asks for
-    #[arg(long, value_name = "ID")]
+    /// Set the external id that the role requires
+    #[arg(long, hide_short_help = true, value_name = "ID")]
     pub external_id: Option<String>,
 
-    /// The profile whose keys take the role
+    /// Set the profile that assumes the role
     #[arg(long, value_name = "NAME")]
     pub source_profile: Option<String>,
 
-    /// For how long the role is taken, in seconds: 900 to 43200
-    #[arg(long, value_name = "SECS")]
+    /// Assume the role for this many seconds (900 to 43200)
+    #[arg(long, hide_short_help = true, value_name = "SECS")]
     pub expired_seconds: Option<String>,
 
-    /// The URI that gives credentials
+    /// Set the URI that returns credentials
     #[arg(long, value_name = "URI")]
     pub credentials_uri: Option<String>,
 
-    /// The command that prints credentials
+    /// Set the command that prints credentials
     #[arg(long, value_name = "CMD")]
     pub process_command: Option<String>,
 
-    /// The ARN of the OIDC provider: acs:ram::ACCOUNT:oidc-provider/NAME
+    /// Set the ARN of the OIDC provider
+    ///
+    /// For example acs:ram::ACCOUNT:oidc-provider/NAME.
     #[arg(long, value_name = "ARN")]
     pub oidc_provider_arn: Option<String>,
 
-    /// The file of the OIDC token
+    /// Set the file of the OIDC token
     #[arg(long, value_name = "FILE")]
     pub oidc_token_file: Option<String>,
 
-    /// From where the API is called: internet or vpc
-    #[arg(long, value_name = "TYPE")]
+    /// Call the API over the internet or inside the VPC: internet, vpc
+    #[arg(long, hide_short_help = true, value_name = "TYPE")]
     pub endpoint_type: Option<String>,
 
-    /// The language of the aliyun CLI: en or zh; ecs-bridge does not use it
-    #[arg(long, value_name = "LANGUAGE")]
+    /// Set the language of the aliyun CLI (en, zh); ecs-bridge does not use it
+    #[arg(long, hide_short_help = true, value_name = "LANGUAGE")]
     pub language: Option<String>,
 
-    /// The output format of the aliyun CLI: json, cols or rows; ecs-bridge does not use it
-    #[arg(long, value_name = "FORMAT")]
+    /// Set the output format of the aliyun CLI (json, cols, rows); ecs-bridge does not use it
+    #[arg(long, hide_short_help = true, value_name = "FORMAT")]
     pub output_format: Option<String>,
 
-    /// Make one harmless call afterwards, and fail if it does; what was set stays set
+    /// Test the credentials afterwards
+    ///
+    /// What was set stays set if the test fails.
     #[arg(long)]
     pub check: bool,
 }
@@ -168,11 +178,11 @@ pub struct ConfigureSet {
 /// `ecs-bridge configure get`
 #[derive(Args, Debug)]
 pub struct ConfigureGet {
-    /// The fields to print, such as region_id; one value a line [default: all, with their names]
+    /// Print these fields, such as region_id, one value per line [default: all, with names]
     #[arg(value_name = "FIELD")]
     pub fields: Vec<String>,
 
-    /// Print secrets as they are; without it, a secret that is named as FIELD is an error
+    /// Print secrets; without this, a secret as FIELD is an error
     #[arg(long)]
     pub show_secrets: bool,
 
@@ -192,7 +202,7 @@ pub struct ConfigureList {
 /// `ecs-bridge configure delete`
 #[derive(Args, Debug)]
 pub struct ConfigureDelete {
-    /// The profile's name, here or with --profile
+    /// Name of the profile, here or with --profile
     #[arg(value_name = "PROFILE")]
     pub name: Option<String>,
 }
@@ -200,7 +210,7 @@ pub struct ConfigureDelete {
 /// `ecs-bridge configure switch`
 #[derive(Args, Debug)]
 pub struct ConfigureSwitch {
-    /// The profile's name, here or with --profile
+    /// Name of the profile, here or with --profile
     #[arg(value_name = "PROFILE")]
     pub name: Option<String>,
 }

@@ -5,13 +5,13 @@ use clap::{ArgGroup, Args, ValueHint};
 use super::text::{EXIT_CODES, TARGET};
 use super::{ConnectionType, LookUp, whole};
 
-pub(super) const DOCTOR_ABOUT: &str = "Check all that a connection needs, one line a check, from the configuration \
-        to the banner of the port: ✓ as it should be, ✗ not, – not looked at, ? not found out. What is \
-        wrong has its cause and its remedy below it; what depends on it is left out.\n\nWithout TARGET, \
-        what is about an instance is left out. With one, a session is opened, and ended again. Nothing is \
-        changed. All of it takes less than a minute.\n\nIt ends with 0 if nothing is wrong, or else with the \
-        exit code of the first ✗. With --json, stdout has one document: target, ok, exit_code, and checks, \
-        each with id, title, status (passed, failed, skipped, unknown), found, and, where they are known, \
+pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\n\nRuns every check from the configuration to \
+        the banner of the port, and prints one line each: ✓ passed, ✗ failed (with cause and fix), – \
+        skipped, ? unknown. Checks that depend on a failed one are skipped.\n\nWithout TARGET it checks \
+        only this computer and your account; with TARGET it also opens and closes a test session. \
+        Nothing is changed, and it takes less than a minute.\n\nThe exit code is 0, or that of the first \
+        failed check. With --json, stdout has one document: target, ok, exit_code, and checks, \
+        each with id, title, status (passed, failed, skipped, unknown), found, and, if they are known, \
         why, fix, request_id, exit_code, and because: the failed check for which it was skipped. \
         doctor.schema.json is its schema.";
 
@@ -27,11 +27,11 @@ pub struct Doctor {
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, group = "instance_given")]
     pub target: Option<String>,
 
-    /// The port of the instance
+    /// Port of the instance
     #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
-    /// The instance, instead of TARGET
+    /// The same as TARGET
     #[arg(
         short,
         long,
@@ -41,15 +41,23 @@ pub struct Doctor {
     )]
     pub instance: Option<String>,
 
-    /// Try a port of another host that the instance can reach, instead of the instance's own
+    /// Check this host, from the instance
     #[arg(long, value_name = "HOST", requires = "instance_given")]
     pub remote_host: Option<String>,
 
-    /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
-    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
+    /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "TYPE",
+        env = "ECS_BRIDGE_CONNECTION_TYPE",
+        hide_env_values = true
+    )]
     pub connection_type: Option<ConnectionType>,
 
-    /// Also check that temporary keys can work: runs a read-only script on the instance
+    /// Also check what temporary keys need
+    ///
+    /// Runs a read-only script on the instance.
     #[arg(long, requires = "instance_given")]
     pub send_key: bool,
 
@@ -65,7 +73,6 @@ pub struct Doctor {
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   ecs-bridge doctor
-  ecs-bridge doctor web-1
   ecs-bridge doctor web-1 --send-key
-  ecs-bridge doctor i-bp1example0001 5432 --remote-host db.internal
-  ecs-bridge doctor web-1 --json | jq -r '.checks[] | select(.status == \"failed\") | .fix'";
+  ecs-bridge doctor web-1 5432 --remote-host db.internal
+  ecs-bridge doctor web-1 --json | jq -r '.checks[] | .fix // empty'";

@@ -5,17 +5,18 @@ use clap::{Args, ValueHint};
 use super::text::{EXIT_CODES, TARGET};
 use super::{LookUp, whole};
 
-pub(super) const SEND_KEY_ABOUT: &str = "Register a public key with a Linux instance for 60 seconds: until then, ssh can log \
-        in with the private half, and no key need live on the instance.\n\nThe service's key plug-in \
-        is installed in the instance at the same time. That it is there is remembered for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). All of it takes 60 seconds at most.";
+pub(super) const SEND_KEY_ABOUT: &str = "Let your SSH key log in to a Linux instance for the next 60 seconds.\n\nThe public key \
+        is registered with the service; it is not stored on the instance. The service's key plug-in is \
+        installed on the instance at the same time; that is cached for a day in \
+        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). The command takes at most 60 seconds.\n\nTo use a temporary key \
+        at each connection: ecs-bridge ssh-config --write --send-key";
 
-pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux instance as known_hosts lines. They are asked of the \
-        instance over the service's control plane, so that nobody need answer 'yes' to a \
-        fingerprint: with it, StrictHostKeyChecking yes works on the first connection.\n\nThe keys \
-        are those that the instance's sshd is configured with. They are remembered for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge), and asked again once ecs-bridge proxy has \
-        seen the server show another one.";
+pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux instance as known_hosts lines.\n\nThe keys are fetched from \
+        the instance through the ECS API, so you need not confirm a fingerprint: \
+        StrictHostKeyChecking yes works on the first connection. They are the keys that the instance's \
+        sshd is configured with. They are cached for a day in $XDG_CACHE_HOME/ecs-bridge \
+        (~/.cache/ecs-bridge), and fetched again when `ecs-bridge proxy` has seen the server show \
+        another key.";
 
 /// `ecs-bridge send-key`
 #[derive(Args, Debug)]
@@ -28,7 +29,7 @@ pub struct SendKey {
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
     pub target: Option<String>,
 
-    /// The instance, instead of TARGET
+    /// The same as TARGET
     #[arg(
         short,
         long,
@@ -39,22 +40,26 @@ pub struct SendKey {
     )]
     pub instance: Option<String>,
 
-    /// The public key: a file, the key itself in quotes, or - for stdin [default: the first of
-    /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub]
+    /// Register this key [default: your ~/.ssh/id_*.pub]
+    ///
+    /// A file, the key itself in quotes, or - for stdin. The default is the first of
+    /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub and id_rsa.pub.
     #[arg(
         long,
-        value_name = "PATH|TEXT|-",
+        value_name = "KEY",
         env = "ECS_BRIDGE_PUBLIC_KEY",
         hide_env_values = true,
         allow_hyphen_values = true
     )]
     pub public_key: Option<String>,
 
-    /// The user of the instance who is to be let in
+    /// Log in as this user
     #[arg(long, visible_alias = "user", value_name = "NAME", default_value = "root")]
     pub user_name: String,
 
-    /// Install the key plug-in again, whatever is remembered (ecs-bridge cache clear forgets it)
+    /// Install the key plug-in again
+    ///
+    /// Even if it is cached as installed, for example after the system disk was replaced.
     #[arg(long)]
     pub reinstall: bool,
 
@@ -69,11 +74,9 @@ pub struct SendKey {
 
 const SEND_KEY_EXAMPLES: &str = "\
 Examples:
-  ecs-bridge send-key -i i-bp1example0001 && ssh root@i-bp1example0001
-  ecs-bridge send-key -i i-bp1example0001 --public-key ~/.ssh/work.pub --user-name admin
-  ssh-add -L | head -n 1 | ecs-bridge send-key -i i-bp1example0001 --public-key -
-  # with every connection, in ~/.ssh/config:
-  #   ProxyCommand ecs-bridge proxy --send-key --user %r %h %p";
+  ecs-bridge send-key web-1 && ssh root@web-1.ecs
+  ecs-bridge send-key web-1 --public-key ~/.ssh/work.pub --user-name admin
+  ssh-add -L | head -n 1 | ecs-bridge send-key web-1 --public-key -";
 
 /// `ecs-bridge known-hosts`
 #[derive(Args, Debug)]
@@ -84,27 +87,27 @@ Examples:
 pub struct KnownHosts {
     /// The instance, as ssh's %H has it.
     #[arg(
-        help = "The instance, as for proxy; or [instance]:port as ssh's %H has it",
+        help = "Instance, as for proxy, or [instance]:port (ssh's %H)",
         value_hint = ValueHint::Hostname,
         required_unless_present = "instance"
     )]
     pub target: Option<String>,
 
-    /// The instance, instead of TARGET
+    /// The same as TARGET
     #[arg(short, long, value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub instance: Option<String>,
 
-    /// The port that ssh connects to, if it is not 22: part of the lines' name
+    /// Print lines for this port, if it is not 22
     #[arg(long, value_name = "PORT", value_parser = whole::<u16>(1, 65_535))]
     pub port: Option<u16>,
 
-    /// The key that the server shows, ssh's %K, where ssh does not come through ecs-bridge proxy. If it
-    /// is not among those remembered the instance is asked again; NONE counts as not given
+    /// Fetch the keys again if this one (ssh's %K) is not among the cached ones
+    ///
+    /// Needed only if ssh does not use `ecs-bridge proxy`. NONE has no effect.
     #[arg(long, value_name = "BASE64", allow_hyphen_values = true)]
     pub key: Option<String>,
 
-    /// Ask the instance, whatever is remembered of its host keys (ecs-bridge cache clear forgets all
-    /// instances')
+    /// Ignore cached host keys
     #[arg(long)]
     pub refresh: bool,
 
@@ -116,5 +119,5 @@ pub struct KnownHosts {
 const KNOWN_HOSTS_EXAMPLES: &str = "\
 Examples:
   ecs-bridge known-hosts i-bp1example0001 >> ~/.ssh/known_hosts
-  # with every connection, in ~/.ssh/config (ssh wants an absolute path here):
+  # at each connection, in ~/.ssh/config (ssh needs an absolute path here):
   #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H";

@@ -5,13 +5,13 @@ use clap::{Args, ValueHint};
 use super::LookUp;
 use super::text::EXIT_CODES;
 
-pub(super) const LIST_ABOUT: &str = "List instances, and whether Session Manager can reach them: with their ids, names, states, \
-        private addresses and Cloud Assistant agents. Managed instances (mi-…) are among them.\n\n\
-        Filters are written as targets are; in names a '*' stands for anything. An instance is listed \
-        if it fits one of them. The names that were listed complete in the shell: see `ecs-bridge \
-        completions --help`.\n\nWith --json, stdout has one array of objects: id, name, kind (ecs or managed), \
+pub(super) const LIST_ABOUT: &str = "Show your instances, and whether Session Manager can reach them: ids, names, states, \
+        private addresses and Cloud Assistant agents, managed instances (mi-…) included.\n\n\
+        Filters are written like targets; '*' in a name matches anything. An instance is listed if one \
+        filter matches it. Listed names complete in the shell: see `ecs-bridge completions \
+        --help`.\n\nWith --json, stdout has one array of objects: id, name, kind (ecs or managed), \
         region, status, host_name, os, private_addresses, public_addresses, tags, agent (online, \
-        version, last_heartbeat), session_manager (true, false, or null where it is not known) and \
+        version, last_heartbeat), session_manager (true, false, or null if it is not known) and \
         reason (why not). list.schema.json is its schema.";
 
 /// `ecs-bridge list`
@@ -21,12 +21,11 @@ pub(super) const LIST_ABOUT: &str = "List instances, and whether Session Manager
     after_long_help = format!("{LIST_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct List {
-    /// Which instances: a name, in which * stands for anything, an id, an address, tag:key=value
-    /// [default: all]
+    /// Show these: name (* matches anything), id, address, tag:key=value [default: all]
     #[arg(value_name = "FILTER", value_hint = ValueHint::Hostname)]
     pub filters: Vec<String>,
 
-    /// Another FILTER; repeatable
+    /// The same as FILTER; repeatable
     #[arg(short, long, value_name = "FILTER", value_hint = ValueHint::Hostname)]
     pub instance: Vec<String>,
 

@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::text::EXIT_CODES;
 
-pub(super) const LOG_ABOUT: &str = "Print the log of the last day, or the last failure.\n\nEvery run writes what it does and \
+pub(super) const LOG_ABOUT: &str = "Print the log of the last day, or the last failure.\n\nEach run writes what it does and \
         why it fails, without secrets, to $XDG_STATE_HOME/ecs-bridge/log (~/.local/state/ecs-bridge/log; \
         macOS: ~/Library/Logs/ecs-bridge; Windows: %LOCALAPPDATA%\\ecs-bridge\\log): a file a day (UTC), \
         kept for a week, 10 MB at most in all. Each line has the time, the level, and in brackets the \
-        process, the command and its target. --no-log or ECS_BRIDGE_LOG=off switches it off.\n\n\
+        process, the command and its target. --no-log or ECS_BRIDGE_LOG=off disables it.\n\n\
         ssh with ControlPersist does not show why its ProxyCommand fails: `ecs-bridge log --last` does.";
 
 /// `ecs-bridge log`
@@ -18,7 +18,7 @@ pub(super) const LOG_ABOUT: &str = "Print the log of the last day, or the last f
     after_long_help = format!("{LOG_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Log {
-    /// Print the last failure: when, which command, what, why, what to do, RequestId
+    /// Print the last failure: time, command, what, why, fix, RequestId
     #[arg(long, conflicts_with_all = ["path", "follow"])]
     pub last: bool,
 
@@ -26,7 +26,7 @@ pub struct Log {
     #[arg(long, conflicts_with = "follow")]
     pub path: bool,
 
-    /// Print the last 10 lines, and further lines as they are written
+    /// Print the last 10 lines, and new lines as they are written
     #[arg(short, long)]
     pub follow: bool,
 }

@@ -22,8 +22,9 @@ impl LookUp {
 /// How an instance is found.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LookUp {
-    /// More regions to look in, with commas between them: list shows them too, and a target is
-    /// looked for there if the profile's region does not have it
+    /// Also search these regions (comma-separated)
+    ///
+    /// A target is searched for there if the profile's region does not have it.
     #[arg(
         long,
         value_name = "REGION,…",
@@ -34,8 +35,7 @@ pub struct LookUp {
     )]
     regions: Vec<Option<Region>>,
 
-    /// Neither use what is remembered from earlier runs, nor remember anything; ecs-bridge cache
-    /// clear deletes all of it
-    #[arg(long)]
+    /// Do not read or write the cache; `ecs-bridge cache clear` deletes it
+    #[arg(long, hide_short_help = true)]
     pub no_cache: bool,
 }

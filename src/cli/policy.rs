@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 
 use super::text::EXIT_CODES;
 
-pub(super) const POLICY_ABOUT: &str = "Print one RAM policy that allows all that the given uses need: the actions that \
-        ecs-bridge calls, and no others. Paste it into the RAM console (Policies > Create Policy > JSON), and \
+pub(super) const POLICY_ABOUT: &str = "Print one RAM policy for the given uses.\n\nIt allows the actions that ecs-bridge calls, and \
+        no others. Paste it into the RAM console (Policies > Create Policy > JSON), and \
         attach the policy to your RAM user or role.\n\nNothing is sent, and no credentials are needed.";
 
 /// `ecs-bridge policy`
@@ -15,7 +15,7 @@ pub(super) const POLICY_ABOUT: &str = "Print one RAM policy that allows all that
     after_long_help = format!("{POLICY_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Policy {
-    /// What the policy allows
+    /// Allow this
     #[arg(value_name = "USE", default_value = "connect")]
     pub uses: Vec<PolicyUse>,
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::Cli;
+use super::help::{self, Length};
 use super::settle::refuse;
 use crate::explain::{ExitCode, Report};
 use crate::logging;
@@ -15,7 +16,9 @@ use crate::public_key::{KeyError, is_private};
 impl Cli {
     /// The command line of the process. A variable that is empty counts as one that is not set.
     pub fn from_process() -> Self {
-        let command = unset_empty(Self::command());
+        let is_long = std::env::args_os().any(|word| word == "--help");
+        let command = help::command(if is_long { Length::Long } else { Length::Short });
+        let command = unset_empty(command);
         // Words that are not understood are shown, and one of them may be a private key.
         let mut words = std::env::args_os().take_while(|word| word != "--");
         if words.any(|word| is_private(&word.to_string_lossy())) {

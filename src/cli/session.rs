@@ -4,32 +4,40 @@ use clap::{Args, ValueEnum};
 
 use super::whole;
 
-/// What sessions are to be like.
+/// Options of sessions.
 #[derive(Args, Debug)]
 pub struct Session {
-    /// How to reach the gateway: over the internet or from inside the VPC [default: the service's]
-    #[arg(long, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE", hide_env_values = true)]
+    /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "TYPE",
+        env = "ECS_BRIDGE_CONNECTION_TYPE",
+        hide_env_values = true
+    )]
     pub connection_type: Option<ConnectionType>,
 
     /// Send a keepalive after this many seconds without outgoing data; 0 = never [default: 50, as far
-    /// as the instance's agent allows]
+    /// as the agent allows]
     ///
-    /// The agent ends a session after 180 s without a frame from this side. Agents before version
-    /// 4.1065 do not say that the target has closed, and a keepalive can make them connect to it again.
-    /// So, unless this is given, older agents get a frame that does not (3.632 to 4.1064), or, up to
-    /// 3.631 and unless the stream is SSH, none: their idle sessions end after 180 s, and the
-    /// connection is closed.
+    /// The agent ends a session after 180 seconds without a frame from this side. Agents before version
+    /// 4.1065 do not report that the target has closed the connection, and a keepalive can make them
+    /// connect to it again. So, unless this option is given, agents from 3.632 to 4.1064 get a frame
+    /// that does not, and agents up to 3.631 get none unless the stream is SSH: their idle sessions
+    /// end after 180 seconds, and the connection is closed.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub keepalive: Option<u64>,
 
-    /// End the session after so many seconds without a byte in either direction; 0 = never
+    /// End the session after this many seconds without data in either direction; 0 = never
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
         default_value_t = 0,
@@ -37,14 +45,16 @@ pub struct Session {
     )]
     pub idle_timeout: u64,
 
-    /// Wait this many seconds after the agent has joined before bytes are sent to a port that does not
-    /// speak first (0 to 10)
+    /// Wait this many seconds (0 to 10) before sending data when the server does not send first; older
+    /// agents lose data sent earlier
     ///
-    /// Agents up to version 3.630 drop what comes before they have connected to the port, one second
-    /// after joining. From 3.631 on they keep it, and bytes are sent at once. Without the permission
-    /// ecs:DescribeCloudAssistantStatus the version is not known, and this wait holds.
+    /// The wait begins when the agent has joined. Agents up to version 3.630 lose data that arrives
+    /// before they have connected to the port, one second after joining. From 3.631 on they keep it,
+    /// and data is sent at once. Without the permission ecs:DescribeCloudAssistantStatus the version is
+    /// not known, and this wait applies.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_READY_DELAY", hide_env_values = true,
         default_value = "1.5",
@@ -52,10 +62,10 @@ pub struct Session {
     )]
     pub ready_delay: f64,
 
-    /// After the end of file from this side, what still comes is delivered until it has been silent
-    /// for so many seconds
+    /// After the local side closes, wait until no data has arrived for this many seconds
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_LINGER",
         hide_env_values = true,
@@ -64,12 +74,13 @@ pub struct Session {
     )]
     pub linger: u64,
 
-    /// Where the session quota is full, wait up to this many seconds for a place; 0 = fail at once
+    /// Wait at most this many seconds for a session while the quota is full; 0 = fail at once
     ///
-    /// The service allows 20 connected sessions for an instance and 100 active ones in a region,
+    /// The service allows 20 connected sessions for each instance and 100 active ones in a region,
     /// those of other programs and people included.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_WAIT",
         hide_env_values = true,

@@ -7,15 +7,14 @@ use clap_complete::Shell;
 
 use super::text::EXIT_CODES;
 
-pub(super) const COMPLETIONS_ABOUT: &str = "Print a script that completes ecs-bridge's command line in a shell.\n\n\
-        In bash, zsh and fish, instances complete too: by the names that were listed or connected to \
-        in the last day, which are remembered in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). \
-        Nothing is asked of the API for it.";
+pub(super) const COMPLETIONS_ABOUT: &str = "Print a completion script for a shell.\n\nIn bash, zsh and fish, instance names that you \
+        listed or used in the last 24 hours also complete. They are cached in \
+        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge); completion makes no API call.";
 
-pub(super) const MAN_ABOUT: &str = "Print the manual page of ecs-bridge, for man.\n\nWith --dir, a page of each command \
-        is written to a folder, too: ecs-bridge-proxy.1 and so on.";
+pub(super) const MAN_ABOUT: &str = "Print the manual page, or write all pages.\n\nWith --dir, the page of each command is \
+        written to a folder, too: ecs-bridge-proxy.1 and so on.";
 
-pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the targets that are remembered and begin so, one a line.\n\nThe scripts of \
+pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the cached targets that begin with this, one per line.\n\nThe scripts of \
         `ecs-bridge completions` call it. It needs neither credentials nor a network.\n\nExamples:\n  \
         ecs-bridge complete-targets web\n\nExit codes:\n  0    always";
 
@@ -26,12 +25,13 @@ pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the targets that are reme
     after_long_help = format!("{COMPLETIONS_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Completions {
-    /// The shell
+    /// Print the script for this shell
     pub shell: Shell,
 }
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   ecs-bridge completions bash > ~/.local/share/bash-completion/completions/ecs-bridge
   ecs-bridge completions zsh > ~/.zfunc/_ecs-bridge    # with ~/.zfunc in fpath
   ecs-bridge completions fish > ~/.config/fish/completions/ecs-bridge.fish";
@@ -43,7 +43,7 @@ Examples:
     after_long_help = format!("{MAN_EXAMPLES}\n\n{EXIT_CODES}")
 )]
 pub struct Man {
-    /// Write all pages to this folder, which is made if it is not there
+    /// Write all pages to this folder; it is created if it does not exist
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }

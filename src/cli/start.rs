@@ -7,14 +7,16 @@ use super::whole;
 /// Whether an instance that is stopped is to be started.
 #[derive(Args, Clone, Debug)]
 pub struct Start {
-    /// Start the instance if it is stopped, and wait for its agent. Where it runs, this costs no
-    /// further call
+    /// Start the instance first if it is stopped
+    ///
+    /// Then waits for its agent. If it is already running, no extra API call is made.
     #[arg(long)]
     pub start: bool,
 
-    /// How long starting may take, in seconds
+    /// Wait at most this many seconds for a started instance
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "SECS",
         default_value_t = 180,
         requires = "start",

@@ -16,7 +16,9 @@ const MANUAL: &str = "ecs-bridge manual";
 
 /// Prints the main page, or writes all of them.
 pub(super) fn run(args: &cli::Man) -> Result<Done> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+    // `help` prints pages too, and has none of its own.
+    let command = Cli::command().mut_subcommand("help", |help| help.hide(true));
+    let mut command = complete(command).disable_help_subcommand(true);
     command.build();
     match &args.dir {
         None => {
@@ -29,6 +31,11 @@ pub(super) fn run(args: &cli::Man) -> Result<Done> {
         }
     }
     Ok(Done::Normally)
+}
+
+/// The command with the help of each option, whether `-h` prints it or not.
+fn complete(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(complete)
 }
 
 fn write_all(command: &Command, dir: &Path) -> Result<()> {

@@ -8,6 +8,7 @@ mod configure;
 mod diagnose;
 mod doctor;
 mod forward;
+mod help;
 mod known_hosts;
 mod list;
 mod log;
@@ -106,6 +107,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
+            Command::Help(args) => help::run(args),
             Command::CompleteTargets(args) => completions::run_for_script(args),
         }
     });

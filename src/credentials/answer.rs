@@ -104,7 +104,7 @@ impl Program {
             let source_of_it = credential_source.source().clone();
             return Err(Error::Expired { source_of_it, field: "expiration", at, now });
         }
-        let cached = Box::pin(credential_source.fetch(context)).await?;
+        let cached = Box::pin(credential_source.fetch(context, None)).await?;
         let until = [cached.until, end].into_iter().flatten().min();
         Ok(CachedCredentials::taken(cached.credentials, until, now))
     }

@@ -177,8 +177,13 @@ impl CredentialSource {
         }
     }
 
-    /// Follows it.
-    pub(super) async fn fetch(&self, context: &FetchContext) -> Result<CachedCredentials, Error> {
+    /// Fetches credentials from the source. `refused` are those that the service has found to be over:
+    /// a login gets new ones in their place, although they say that they still hold.
+    pub(super) async fn fetch(
+        &self,
+        context: &FetchContext,
+        refused: Option<&Credentials>,
+    ) -> Result<CachedCredentials, Error> {
         let mut source = &self.source;
         let based = match &self.kind {
             SourceKind::Fixed(cached) => fixed(cached, source),
@@ -186,7 +191,7 @@ impl CredentialSource {
             SourceKind::Metadata(metadata) => metadata.ask(source, &context.net).await,
             SourceKind::Oidc(oidc) => oidc::exchange(oidc, source, context).await,
             SourceKind::External(program) => program.ask(source, context).await,
-            SourceKind::Login(login) => login.keys(source, &context.net).await,
+            SourceKind::Login(login) => login.keys(source, &context.net, refused).await,
             SourceKind::Instance(instance) => instance.ask(context).await,
         };
         let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {

@@ -19,7 +19,7 @@ use super::cached::CachedCredentials;
 use super::fetch::{self, Address, Body, Request, Response, fetch};
 use super::json::{self, InvalidResponse, RawCredentials};
 use super::profile::{Profile, ProfileFile};
-use super::{Error, Source, store};
+use super::{Credentials, Error, Source, store};
 use crate::net::Net;
 use crate::replace::{self, Destination};
 
@@ -140,13 +140,18 @@ impl Login {
         }
     }
 
-    /// The keys of the profile, or new ones if these end soon.
+    /// The keys of the profile, or new ones if these end soon or are `refused` by the service.
     pub(super) async fn keys(
         &self,
         source: &Source,
         net: &Net,
+        refused: Option<&Credentials>,
     ) -> Result<CachedCredentials, Error> {
-        if let Some(cached) = self.kept(&self.fields()?, source)?
+        let kept = |fields: &Map<String, Value>| {
+            let kept = self.kept(fields, source)?;
+            Ok::<_, Error>(kept.filter(|cached| refused != Some(&cached.credentials)))
+        };
+        if let Some(cached) = kept(&self.fields()?)?
             && !cached.is_due(SystemTime::now())
         {
             return Ok(cached);
@@ -155,7 +160,7 @@ impl Login {
         let _held = replace::hold(&place, PATIENCE).await;
         // Another process may have renewed them while this one waited.
         let mut fields = self.fields()?;
-        let kept = self.kept(&fields, source)?;
+        let kept = kept(&fields)?;
         if let Some(cached) = kept.clone().filter(|cached| !cached.is_due(SystemTime::now())) {
             debug!("another process has renewed the credentials of {source}");
             return Ok(cached);

@@ -50,10 +50,12 @@ struct State {
 }
 
 /// Why there is a renewal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum RenewReason {
     /// Somebody waits, and has nothing else.
     Now,
+    /// The service has found these to be over, whatever they say of their end.
+    Refused(Credentials),
     /// The old ones will not hold much longer.
     InTime,
 }
@@ -133,7 +135,7 @@ impl Provider {
                 Some(cached) if cached.credentials != *used => {
                     return Ok(Some(cached.credentials.clone()));
                 }
-                _ => self.begin(&mut state, RenewReason::Now),
+                _ => self.begin(&mut state, RenewReason::Refused(used.clone())),
             }
         };
         let fresh = renewal.await?;
@@ -166,7 +168,13 @@ impl Inner {
     async fn renewed(&self, reason: RenewReason) -> Outcome {
         let credential_source = &self.credential_source;
         let result = match &self.context {
-            Some(context) => credential_source.fetch(context).await,
+            Some(context) => {
+                let refused = match &reason {
+                    RenewReason::Refused(credentials) => Some(credentials),
+                    RenewReason::Now | RenewReason::InTime => None,
+                };
+                credential_source.fetch(context, refused).await
+            }
             None => Err(Error::Stopped),
         };
         let now = SystemTime::now();

@@ -33,6 +33,7 @@ pub(super) fn label(command: &Command) -> String {
         Command::Log(_) => ("log", None),
         Command::Completions(_) => ("completions", None),
         Command::Man(_) => ("man", None),
+        Command::Help(_) => ("help", None),
         Command::CompleteTargets(_) => ("complete-targets", None),
     };
     match target {

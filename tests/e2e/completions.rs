@@ -275,6 +275,9 @@ async fn manual_pages_are_read_without_a_complaint() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert!(!names.iter().any(|name| name.contains("targets") || name.contains("help")));
+    // Also the options that -h leaves out.
+    let proxy = std::fs::read_to_string(folder.join("ecs-bridge-proxy.1")).unwrap();
+    assert!(proxy.contains("Do not read or write the cache"), "{proxy}");
     let main = succeed(&mut shells.command(BRIDGE, &["man"])).await;
     assert_eq!(main, std::fs::read(folder.join("ecs-bridge.1")).unwrap());
 

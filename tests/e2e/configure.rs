@@ -358,7 +358,7 @@ async fn while_it_is_stopped_the_terminal_is_the_shell_s() {
     it.expect("AccessKey secret: ").await;
     // What comes with an answer has been read once that one is rejected.
     it.type_in("\rhush-").await;
-    it.expect("that will not do").await;
+    it.expect("invalid value").await;
     it.expect("AccessKey secret: ").await;
     // Once as the terminal does it, once as kill does.
     for by_key in [true, false] {

@@ -428,7 +428,7 @@ async fn profiles_that_cannot_be_used_are_told_in_the_list() {
         (
             "plain",
             format!(r#"{key},"region_id":"cn-a","endpoint":"http://example.com""#),
-            "endpoint is of no use",
+            "endpoint is invalid",
         ),
         (
             "moon",

@@ -112,7 +112,7 @@ async fn files_that_are_none_are_told() {
         raw("no object", "[1]".into()).fails(3, "it is JSON, but not an object", "", "--config"),
         failing("a folder", one("AK", KEYS)).args(&["--config", "DIR"]).fails(
             3,
-            "is of no use: it is a folder",
+            "is invalid: it is a folder",
             "",
             "--config",
         ),

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use local_cloud::{Builder, Logins, SourceFault, SourcePart};
+use local_cloud::{AccessKey, Builder, KeyState, Logins, SourceFault, SourcePart};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -77,6 +77,19 @@ async fn cloud_sso_keys_are_renewed_with_the_access_token() {
     assert_eq!(mode & 0o777, 0o600);
     works(&lab).await;
     assert_eq!(parts(&lab).len(), 1, "the keys that were written are used");
+}
+
+/// They were withdrawn, or a clock is wrong: what the profile says of their end does not count then.
+#[tokio::test]
+async fn keys_that_the_service_refuses_are_renewed_although_they_say_that_they_hold() {
+    let over = AccessKey::new("testid", "testsecret").token("testsecret-old");
+    let lab = Lab::with(logins().access_key(over.state(KeyState::Expired)), instance()).await;
+    let holds = r#""sts_token": "testsecret-old", "sts_expiration": 4000000000"#;
+    write(&lab, &one("CloudSSO", &format!("{KEYS}, {holds}, {SSO}")));
+    works(&lab).await;
+    assert_eq!(parts(&lab), [SourcePart::CloudSso]);
+    let id = lab.cloud.sources()[0].access_key_id.clone().unwrap();
+    assert_eq!(written(&lab, "access_key_id"), id);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! `doctor` on broken set-ups: in each of them one thing is wrong, and it names that one and no
-//! other. README.md has them as a table, and a test here compares the two.
+//! other. docs/doctor.md has them as a table, and a test here compares the two.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn of_this_machine() -> Vec<SetUp> {
             .file(".aliyun/config.json", EXPIRED)
             .args(&["--profile", "wrok"])
             .fails("configuration", 3, "there is no profile 'wrok'", "correct the name"),
-        SetUp::new("a profile whose temporary keys are over")
+        SetUp::new("a profile whose temporary keys have expired")
             .without_keys()
             .file(".aliyun/config.json", EXPIRED)
             .fails("credentials", 3, "have expired", "get new temporary credentials"),
@@ -60,7 +60,7 @@ fn of_this_machine() -> Vec<SetUp> {
         SetUp::new("a certificate that is not trusted")
             .cloud(|cloud| cloud.tls(Tls::UntrustedCa))
             .fails("tls", 7, "certificate is not trusted", "--ca-file"),
-        SetUp::new("something else in the API's place")
+        SetUp::new("something other than the API answers")
             .prepare(|lab| {
                 let page = "<html>Please log in</html>";
                 lab.cloud.faults().api(ApiFault::on_any().raw(200, "text/html", page));
@@ -69,13 +69,16 @@ fn of_this_machine() -> Vec<SetUp> {
         SetUp::new("a clock that is 20 minutes behind")
             .cloud(|cloud| cloud.clock_offset(ClockOffset::Ahead(Duration::from_secs(1230))))
             .fails("clock", 4, "this machine's clock is 20m", "timedatectl set-ntp true"),
-        SetUp::new("an ssh that does not come through ecs-bridge")
-            .file("ssh-G", "echo user root\n")
-            .fails("ssh_config", 3, "does not come through ecs-bridge", "ssh-config --write"),
-        SetUp::new("an ssh whose ProxyCommand has gone")
+        SetUp::new("an ssh that does not use ecs-bridge").file("ssh-G", "echo user root\n").fails(
+            "ssh_config",
+            3,
+            "does not come through ecs-bridge",
+            "ssh-config --write",
+        ),
+        SetUp::new("an ssh whose ProxyCommand does not exist")
             .file("ssh-G", "echo proxycommand /nonexistent/ecs-bridge proxy %h %p\n")
             .fails("ssh_config", 3, "which is not there", "ssh-config --write"),
-        SetUp::new("a shell that has gone").env("SHELL", "/nonexistent/sh").fails(
+        SetUp::new("a shell that does not exist").env("SHELL", "/nonexistent/sh").fails(
             "proxy_shell",
             3,
             "SHELL=/nonexistent/sh cannot run ssh's ProxyCommand",
@@ -93,11 +96,11 @@ fn of_the_account() -> Vec<SetUp> {
             "the signature does not match",
             "set ALIBABA_CLOUD_ACCESS_KEY_ID",
         ),
-        SetUp::new("a token that the service finds expired")
+        SetUp::new("a token that the service rejects as expired")
             .cloud(|cloud| cloud.access_key(key().token("testsecret").state(KeyState::Expired)))
             .env("ALIBABA_CLOUD_SECURITY_TOKEN", "testsecret")
             .fails("access_key", 4, "the security token has expired", "SECURITY_TOKEN anew"),
-        SetUp::new("no permission to look")
+        SetUp::new("no permission to read the status")
             .cloud(|cloud| cloud.access_key(key().deny("DescribeInstanceStatus").deny(STATUS)))
             .fails(
                 "permission",
@@ -108,7 +111,7 @@ fn of_the_account() -> Vec<SetUp> {
         SetUp::new("no permission for sessions")
             .cloud(|cloud| cloud.access_key(key().deny("StartTerminalSession")))
             .fails("session", 5, "a permission is missing", "\"ecs:StartTerminalSession\""),
-        SetUp::new("Session Manager is off")
+        SetUp::new("Session Manager is disabled")
             .cloud(|cloud| cloud.session_manager_enabled(false))
             .fails(
                 "session_manager",
@@ -136,7 +139,7 @@ fn of_the_instance() -> Vec<SetUp> {
         SetUp::new("no agent")
             .instance(|instance| instance.agent_online(false).agent_version(""))
             .fails("agent_installed", 6, "has no Cloud Assistant agent", "install the agent"),
-        SetUp::new("the agent is away").instance(|instance| instance.agent_online(false)).fails(
+        SetUp::new("the agent is offline").instance(|instance| instance.agent_online(false)).fails(
             "agent_online",
             6,
             "is not online",
@@ -145,7 +148,7 @@ fn of_the_instance() -> Vec<SetUp> {
         SetUp::new("the agent is too old")
             .instance(|instance| instance.agent_version("2.2.3.256"))
             .fails("agent_version", 6, old, "later than x.y.3.256"),
-        SetUp::new("the agent takes part in no sessions")
+        SetUp::new("the agent does not support sessions")
             .prepare(|lab| {
                 let agent = r#"{"InstanceCloudAssistantStatusSet": {"InstanceCloudAssistantStatus":
                     [{"CloudAssistantStatus": "true", "CloudAssistantVersion": "2.2.3.900",
@@ -171,13 +174,13 @@ fn of_the_instance() -> Vec<SetUp> {
                 });
             })
             .fails("port", 6, "OpenTargetPortFailed", "the service runs and listens there"),
-        SetUp::new("the port is no SSH server's").says("220 ftp.example ready\r\n").fails(
+        SetUp::new("the port is not an SSH server").says("220 ftp.example ready\r\n").fails(
             "port",
             6,
             "what answers on port 22 is not an SSH server",
             "ss -ltnp",
         ),
-        SetUp::new("a key program of somebody else's, with `--send-key`")
+        SetUp::new("sshd uses another key program, with `--send-key`")
             .args(&["--send-key"])
             .instance(|instance| {
                 let told = "effective authorizedkeyscommand /usr/bin/sss_ssh_authorizedkeys\n";
@@ -190,7 +193,7 @@ fn of_the_instance() -> Vec<SetUp> {
                 "sshd asks another program for keys: /usr/bin/sss_ssh_authorizedkeys",
                 "ecs-bridge send-key --reinstall -i",
             ),
-        SetUp::new("the port says nothing").says("").within(6).fails(
+        SetUp::new("the port sends nothing").says("").within(6).fails(
             "port",
             6,
             "port 22 takes connections and says nothing",
@@ -199,10 +202,10 @@ fn of_the_instance() -> Vec<SetUp> {
     ]
 }
 
-/// What README.md has to have.
+/// The table of docs/doctor.md.
 fn table() -> String {
     let mut table =
-        "| what is wrong | ✗ | what it says | exit code |\n|---|---|---|---|\n".to_owned();
+        "| what is wrong | failed check | message | exit code |\n|---|---|---|---|\n".to_owned();
     let all = [of_this_machine(), of_the_account(), of_the_instance()];
     for set_up in all.into_iter().flatten() {
         let SetUp { name, id, what, code, .. } = set_up;
@@ -212,10 +215,8 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_has_this_table() {
-    let readme = include_str!("../../README.md");
-    let table = table();
-    assert!(readme.contains(&table), "README.md has to have this table:\n{table}");
+fn the_docs_have_this_table() {
+    crate::generated::check("docs/doctor.md", &table());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

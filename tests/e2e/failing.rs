@@ -70,14 +70,14 @@ async fn without_usable_credentials_nothing_is_sent() {
             .file(".aliyun/config.json", "[default]\naccess_key_secret = testsecret\n")
             .fails(
                 3,
-                "config.json is of no use",
+                "config.json is invalid",
                 "",
                 "correct it, name another file with --config",
             ),
         config("a file that ends in the middle")
             .file("c.json", &PROFILES[..150])
             .args(&["--config", "DIR/c.json"])
-            .fails(3, "c.json is of no use", "", "correct it, name another file with --config"),
+            .fails(3, "c.json is invalid", "", "correct it, name another file with --config"),
         config("a file that is a folder")
             .prepare(|lab| {
                 std::fs::create_dir_all(lab.dir.path().join(".aliyun/config.json")).unwrap()
@@ -108,7 +108,7 @@ async fn without_usable_credentials_nothing_is_sent() {
             .file("ca.pem", "testsecret")
             .args(&["--ca-file", "DIR/ca.pem"])
             .calls(START, 0)
-            .fails(3, "ca.pem is of no use", "", "-----BEGIN CERTIFICATE-----"),
+            .fails(3, "ca.pem is invalid", "", "-----BEGIN CERTIFICATE-----"),
         Case::new("a log file that cannot be written")
             .args(&["--log-file", "DIR"])
             .calls(START, 0)

@@ -266,7 +266,7 @@ async fn once_with_warm_renews_nothing_once_its_connection_is_there() {
     let mut client = forward.connect().await;
     client.write_all(b"hello").await.unwrap();
     assert_eq!(read(&mut client, 5).await, b"hello");
-    // The other one is of no use any more.
+    // The other one is invalid any more.
     let one = lab.cloud.wait_for(|state| state.open_sessions() == 1, SOON).await;
     one.expect("the one that is used");
     drop(client);

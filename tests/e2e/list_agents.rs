@@ -67,7 +67,7 @@ async fn agents_that_may_not_be_asked_about_are_not_known() {
     assert_eq!(notes.len(), 2, "{}", ended.stderr);
     assert!(notes.iter().any(|note| note.contains(AGENTS)), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("DescribeManagedInstances")), "{notes:?}");
-    assert!(calls(&lab, AGENTS).len() <= 4, "it is of no use to ask again");
+    assert!(calls(&lab, AGENTS).len() <= 4, "it is invalid to ask again");
     let all = objects(&lab, &["-q"]).await;
     assert!(all.iter().all(|i| i["agent"].is_null() && i["session_manager"].is_null()));
 }

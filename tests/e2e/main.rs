@@ -33,6 +33,8 @@ mod credentials_renewal;
 mod credentials_terminal;
 mod descriptors;
 mod dialogue;
+#[cfg(target_os = "linux")]
+mod docs;
 mod doctor;
 mod doctor_keys;
 mod doctor_look;
@@ -64,6 +66,7 @@ mod forward_warm;
 mod forwarding;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod generated;
 #[cfg(target_os = "linux")]
 mod hangup;
 mod known_hosts;

@@ -372,10 +372,18 @@ async fn the_password_is_shown_nowhere() {
 #[tokio::test]
 async fn help_tells_of_the_danger_and_not_of_the_value() {
     let lab = Lab::new(Instance::new(INSTANCE)).await;
-    let mut command = lab.bridge(["proxy", "--help"]);
-    let help = command.env("ECS_BRIDGE_PROXY", "http://u:hush@h").output().await.unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("Others on this machine can see a password here"), "{help}");
-    assert!(words.contains("ECS_BRIDGE_PROXY") && !words.contains("hush"), "{help}");
+    // The options that every command takes are in the help of ecs-bridge, and in a page of their own.
+    for args in [&["--help"][..], &["help", "options"], &["proxy", "--help"]] {
+        let mut command = lab.bridge(args);
+        let help = command.env("ECS_BRIDGE_PROXY", "http://u:hush@h").output().await.unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!words.contains("hush"), "{help}");
+        if args[0] == "proxy" {
+            assert!(words.contains("ecs-bridge help options"), "{help}");
+        } else {
+            assert!(words.contains("Other users can see a password here"), "{help}");
+            assert!(words.contains("ECS_BRIDGE_PROXY"), "{help}");
+        }
+    }
 }

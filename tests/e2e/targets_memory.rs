@@ -27,7 +27,7 @@ async fn what_is_no_id_or_no_region_is_not_remembered() {
         with(json!({"id": "../x"})),
         with(json!({"id": 7})),
         with(json!({"region": "x y"})),
-        with(json!({"words": "web-2"})),
+        with(json!({"input": "web-2"})),
         whole[..whole.len() / 2].to_owned(),
         String::new(),
     ]) {

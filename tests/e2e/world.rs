@@ -325,7 +325,7 @@ async fn ask_cloud(cloud: &LocalCloud, curl: &Path) -> String {
 
 /// An address of this machine that nobody else uses: a server that restarts finds it free again.
 #[cfg(target_os = "linux")]
-fn own_address() -> SocketAddr {
+pub(crate) fn own_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     ([127, high, low, NEXT.fetch_add(1, Ordering::Relaxed)], 22_022).into()

@@ -65,7 +65,10 @@ fn script(shell: Shell) -> String {
 
 /// The same command line without what is not to be seen.
 fn shown(command: &Command) -> Command {
-    let subcommands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    // clap's own `help` completes the names of commands.
+    let subcommands = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help");
     Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .args(command.get_arguments().cloned())

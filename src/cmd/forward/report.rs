@@ -30,7 +30,7 @@ pub(super) struct Bytes {
     pub(super) received: u64,
 }
 
-/// Something to tell. With `--json` it is one line, as README.md and forward.schema.json say.
+/// Something to tell. With `--json` it is one line, as docs/forwarding.md and forward.schema.json say.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum Event<'a> {

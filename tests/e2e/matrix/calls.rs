@@ -27,10 +27,10 @@ pub(super) fn rows() -> Vec<Row> {
         || start().error(400, "Throttling.User", "Request was denied due to throttling.");
     let failing = || start().error(500, "InternalError", "The request processing has failed.");
     vec![
-        Row::api("throttled three times, then well", throttled().times(3), Whole).within(20),
-        Row::api("throttled for good", throttled(), Fails(7, "Throttling.User")).within(30),
-        Row::api("500 three times, then well", failing().times(3), Whole).within(20),
-        Row::api("500 for good", failing(), Fails(7, "InternalError")).within(30),
+        Row::api("throttled three times, then successful", throttled().times(3), Whole).within(20),
+        Row::api("throttled permanently", throttled(), Fails(7, "Throttling.User")).within(30),
+        Row::api("500 three times, then successful", failing().times(3), Whole).within(20),
+        Row::api("500 permanently", failing(), Fails(7, "InternalError")).within(30),
         Row::api("slow: 14 s", start().delay(Duration::from_secs(14)), Whole).within(20),
         Row::api(
             "no answer at all",
@@ -39,7 +39,7 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .within(20),
         Row::api("cut before the answer", start().cut().times(1), Whole),
-        Row::api("cut in mid-answer", start().cut_midway().times(1), Whole),
+        Row::api("cut in the middle of the answer", start().cut_midway().times(1), Whole),
         Row::api(
             "cut in each answer",
             start().cut_midway(),
@@ -53,9 +53,12 @@ pub(super) fn rows() -> Vec<Row> {
             Fails(7, "502"),
         )
         .within(30),
-        expired("credentials that have expired since", Fails(4, "InvalidSecurityToken.Expired")),
+        expired(
+            "credentials that have expired in the meantime",
+            Fails(4, "InvalidSecurityToken.Expired"),
+        ),
         Row::new(
-            "DNS away",
+            "DNS unavailable",
             |mut scene| {
                 let endpoint = "https://ecs.nosuch.invalid".to_owned();
                 scene.env.push(("ALIBABA_CLOUD_ENDPOINT", endpoint));

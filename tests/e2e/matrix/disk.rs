@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<Row> {
             [Told("lines are missing there"); 3],
         ),
         Row::new(
-            "the disk full, for what `--send-key` remembers",
+            "the disk full, for the cache of `--send-key`",
             |mut scene| {
                 scene.is_full = true;
                 scene

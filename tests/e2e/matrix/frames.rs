@@ -41,6 +41,6 @@ pub(super) fn rows() -> Vec<Row> {
         message("a text message", Malformed::Text, BROKEN),
         message("a message of 10 MB", Malformed::Huge(10_000_000), BROKEN),
         message("created at 0", Malformed::CreatedZero, BROKEN),
-        message("a type that nobody knows", Malformed::UnknownType, Whole),
+        message("an unknown message type", Malformed::UnknownType, Whole),
     ]
 }

@@ -42,25 +42,25 @@ pub(super) fn rows() -> Vec<Row> {
             [Whole; 3],
         ),
         far_for(
-            "the gateway takes nothing for 4 s, and answers no pings",
+            "the gateway reads nothing for 4 s, and answers no pings",
             Action::StallClientFor(Duration::from_secs(4)),
         ),
         near(
-            "the local side takes nothing for a minute of 20 MB",
+            "the local side reads nothing for a minute of 20 MB",
             Load::Down { len: PLENTY, wait: STALL },
         ),
         near(
-            "the target takes nothing for a minute of 20 MB",
+            "the target reads nothing for a minute of 20 MB",
             Load::Up { len: PLENTY, wait: STALL },
         ),
         far(
-            "the agent takes nothing from the target for a minute",
+            "the agent reads nothing from the target for a minute",
             Action::StallTarget,
             down,
             Load::Down { len: PLENTY, wait: Duration::ZERO },
         ),
         far(
-            "the gateway takes nothing for a minute",
+            "the gateway reads nothing for a minute",
             Action::StallClient,
             up,
             Load::Up { len: PLENTY, wait: Duration::ZERO },

@@ -52,29 +52,39 @@ pub(super) fn rows() -> Vec<Row> {
         Row::stream("cut before Opened", Point::BeforeOpened, Action::Cut, cut_for(CUT)),
         Row::stream("cut right after Opened", Point::Opened, Action::Cut, cut_for(CUT)),
         Row::stream(
-            "cut in ssh's handshake, to the client",
+            "cut in the SSH handshake, to the client",
             output(700),
             Action::Cut,
             cut_for(CUT),
         )
         .load(Load::Ssh),
-        Row::stream("cut in ssh's handshake, to the server", input(700), Action::Cut, cut_for(CUT))
-            .load(Load::Ssh),
-        Row::stream("cut in 20 MB, on the way down", output(12_000_000), Action::Cut, cut_for(CUT))
-            .load(Load::Echo(MB20)),
-        Row::stream("cut in 20 MB, on the way up", input(12_000_000), Action::Cut, cut_for(CUT))
+        Row::stream(
+            "cut in the SSH handshake, to the server",
+            input(700),
+            Action::Cut,
+            cut_for(CUT),
+        )
+        .load(Load::Ssh),
+        Row::stream(
+            "cut during a download of 20 MB",
+            output(12_000_000),
+            Action::Cut,
+            cut_for(CUT),
+        )
+        .load(Load::Echo(MB20)),
+        Row::stream("cut during an upload of 20 MB", input(12_000_000), Action::Cut, cut_for(CUT))
             .load(Load::Echo(MB20)),
         Row::stream("reset", output(50_000), Action::Reset, cut_for(CUT)),
         ended("closed with 1000", 1000, Ends),
         closed("closed with 1001", 1001, "closed with code 1001"),
         // The system may call it a reset, if bytes were on their way.
-        closed("closed with 1006, that is: cut", 1006, "the connection to the gateway was lost"),
+        closed("closed with 1006: cut", 1006, "the connection to the gateway was lost"),
         ended("closed with 1008", 1008, Fails(8, "closed with code 1008")),
         ended("closed with 1011", 1011, Fails(8, "closed with code 1011")),
         closed("closed with 1012", 1012, "closed with code 1012"),
         closed("closed with 1013", 1013, "closed with code 1013"),
         Row::stream(
-            "half-open: packets vanish",
+            "half-open: packets are lost in both directions",
             answered,
             Action::Vanish,
             cut_for(Fails(8, "nothing was heard for 60 s")),
@@ -82,7 +92,7 @@ pub(super) fn rows() -> Vec<Row> {
         .load(Load::Echo(2_000_000))
         .within(65),
         Row::stream(
-            "half-open: only what the gateway says vanishes",
+            "half-open: only packets from the gateway are lost",
             answered,
             Action::Silence,
             cut_for(Fails(8, "nothing was heard for 60 s")),
@@ -90,17 +100,17 @@ pub(super) fn rows() -> Vec<Row> {
         .load(Load::Echo(2_000_000))
         .within(65),
         restart(
-            "the gateway restarts, and says so",
+            "the gateway restarts, and announces it",
             |lab| Box::pin(restarts(lab, Restart::new())),
             "the gateway restarts",
         ),
         restart(
-            "the gateway restarts without a word",
+            "the gateway restarts without announcing it",
             |lab| Box::pin(restarts(lab, Restart::new().announced(false))),
             "closed with code 1012",
         ),
         Row::new(
-            "the gateway goes, and does not come back",
+            "the gateway stops, and does not come back",
             |scene| scene.during(|lab| Box::pin(goes(lab))),
             [
                 Fails(8, "closed with code 1012"),

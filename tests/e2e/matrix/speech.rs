@@ -47,8 +47,8 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         status("Opened before Opening", Point::Connected, 3, "", [Whole; 3]),
         status("Opened twice", Point::Opened, 3, "", [Whole; 3]),
-        status("Opening behind Output", behind, 1, "", [Whole; 3]),
-        status("a state that nobody knows", behind, 77, "?", [Whole; 3]),
+        status("Opening after Output", behind, 1, "", [Whole; 3]),
+        status("an unknown state", behind, 77, "?", [Whole; 3]),
         status(
             "Closed (Exit) before Opened",
             Point::BeforeOpened,
@@ -57,7 +57,7 @@ pub(super) fn rows() -> Vec<Row> {
             [Fails(8, "Exit"); 3],
         ),
         status("Aborted", Point::BeforeOpened, 2, "no room", [Fails(8, "no room"); 3]),
-        status("Exited (Exit) in mid-stream", behind, 6, "Exit", [Ends; 3]),
+        status("Exited (Exit) in the middle of the stream", behind, 6, "Exit", [Ends; 3]),
         ended("FlowExceedLimit", "FlowExceedLimit"),
         status(
             "AgentTimeout",
@@ -67,24 +67,24 @@ pub(super) fn rows() -> Vec<Row> {
             [Fails(8, "AgentTimeout"); 3],
         ),
         ended("SessionTimeout", "SessionTimeout"),
-        ended("a reason that nobody knows", "NoSuchReason"),
+        ended("an unknown reason", "NoSuchReason"),
         by_resumable(
-            "an acknowledgement of what was never sent",
+            "an acknowledgement of Input that was never sent",
             Action::AckAhead(1_000),
             Fails(8, "it acknowledges Input"),
         ),
         by_resumable(
-            "asked for Inputs that it has",
+            "retransmission requested of acknowledged Inputs",
             Action::AskFor(1),
             Fails(8, "bytes were lost"),
         ),
         by_resumable(
-            "asked for Inputs that were never sent",
+            "retransmission requested of Inputs that were never sent",
             Action::AskFor(1_000_000),
             Fails(8, "bytes were lost"),
         ),
         Row::new(
-            "the far side has no longer what was lost",
+            "the agent no longer has the lost Output",
             |scene| {
                 scene.instance(|instance| {
                     // That something is missing shows when it has been forgotten already.
@@ -95,7 +95,7 @@ pub(super) fn rows() -> Vec<Row> {
             },
             [NotPlayed, NotPlayed, Fails(8, "ProcessDataError")],
         ),
-        limit("a limit of 0: to be ignored", 0, 10_000),
+        limit("a limit of 0, which is ignored", 0, 10_000),
         limit("a limit of 1 bit/s", 1, 2).within(30),
         limit("a limit of 8,000 bit/s", 8_000, 4_000),
         limit("a limit of 4 Gbit/s", 4_000_000_000, 1_000_000),
