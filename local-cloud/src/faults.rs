@@ -60,7 +60,7 @@ impl<'a> Faults<'a> {
 
     /// Strikes the live connections of a session now. Whether there was one, or a stream that waits for one.
     pub fn inject(&self, session: &str, action: Action) -> bool {
-        self.shared.tell(session, &Control::Strike(action))
+        self.shared.tell(session, &Control::Inject(action))
     }
 
     /// Strikes the connections that a session has in so long. Whether it has one now, or a stream that waits for one.

@@ -132,7 +132,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use local_cloud::{Action, Agent, Fault, FrameFault, Instance, Mangle, Point, Restart, Resumption, Which};
+//! use local_cloud::{Action, Agent, Fault, FrameFault, Instance, Corruption, Point, Restart, Resumption, Which};
 //!
 //! let agent = Agent::resumable().quick().resumption(Resumption::default().grace(Duration::from_secs(5)));
 //! let instance = Instance::new("i-example")
@@ -140,7 +140,7 @@
 //!     // A copy of 20 MB loses 200 WebSockets,
 //!     .fault(Fault::new(Point::EveryOutputBytes(100_000), Action::Cut))
 //!     // and of the Inputs about one in a hundred does not reach the agent, the same ones each time.
-//!     .frame_fault(FrameFault::to_agent(Which::Share { per_mille: 10, seed: 1 }, Mangle::Lose));
+//!     .frame_fault(FrameFault::to_agent(Which::Share { per_mille: 10, seed: 1 }, Corruption::Lose));
 //! // For LocalCloud::faults().restart: closed with 1012, and away for a second.
 //! let restart = Restart::new().down(Duration::from_secs(1));
 //! # let _ = (instance, restart);

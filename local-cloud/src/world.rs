@@ -105,7 +105,7 @@ impl Settings {
 #[derive(Debug, Clone)]
 pub(crate) enum Control {
     /// A fault, now.
-    Strike(Action),
+    Inject(Action),
     /// The session was ended.
     End,
     /// A fault, so much later.
@@ -350,7 +350,7 @@ impl Shared {
 
     /// Whether pings of an instance's sessions are answered. Whether there is one with that id.
     pub(crate) fn pongs(&self, instance: &str, answered: bool) -> bool {
-        let control = Control::Strike(Action::Pongs(answered));
+        let control = Control::Inject(Action::Pongs(answered));
         self.change_live(instance, |found| found.pongs = answered, &control)
     }
 

@@ -68,12 +68,7 @@ async fn without_usable_credentials_nothing_is_sent() {
         ),
         config("a file that is not JSON")
             .file(".aliyun/config.json", "[default]\naccess_key_secret = testsecret\n")
-            .fails(
-                3,
-                "config.json is invalid",
-                "",
-                "correct it, name another file with --config",
-            ),
+            .fails(3, "config.json is invalid", "", "correct it, name another file with --config"),
         config("a file that ends in the middle")
             .file("c.json", &PROFILES[..150])
             .args(&["--config", "DIR/c.json"])

@@ -136,7 +136,7 @@ async fn patience(link: &Link) {
 async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     let (instance, agent) = (&link.instance, &link.instance.agent);
     let progress = instance.progress;
-    link.strike_at(Point::Connected).await;
+    link.inject_at(Point::Connected).await;
     for (state, wanted) in [(0, progress.initial), (1, progress.opening)] {
         if wanted {
             sleep(progress.delay).await;
@@ -148,10 +148,10 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
         return Err(Ending::status(ABORTED, "AgentTimeout"));
     }
     sleep(agent.join_delay).await;
-    link.strike_at(Point::BeforeOpened).await;
+    link.inject_at(Point::BeforeOpened).await;
     link.agent_may_go().await;
     link.open().await;
-    link.strike_at(Point::Opened).await;
+    link.inject_at(Point::Opened).await;
     link.agent_may_go().await;
     if link.port.is_none() {
         return Err(Ending::status(CLOSED, "OpenPtyFailed"));

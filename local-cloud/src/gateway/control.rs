@@ -30,14 +30,14 @@ struct Later {
 
 /// Something to be done, which may have to wait for the client.
 enum Job {
-    Strike(Action),
+    Inject(Action),
     Limit(u64),
 }
 
 impl Job {
     async fn run(self, link: &Link) {
         match self {
-            Self::Strike(action) => _ = link.strike_now(&action).await,
+            Self::Inject(action) => _ = link.inject_now(&action).await,
             Self::Limit(limit) => link.change_limit(limit).await,
         }
     }
@@ -69,26 +69,26 @@ pub(crate) async fn control(link: &Link, controls: &mut mpsc::Receiver<Control>)
                 let now = Instant::now();
                 let due = later.extract_if(.., |later| later.at <= now);
                 let here = |later: &Later| later.socket.is_none_or(|on| on == link.socket());
-                jobs.extend(due.filter(here).map(|later| Job::Strike(later.action)));
+                jobs.extend(due.filter(here).map(|later| Job::Inject(later.action)));
                 continue;
             }
             control = controls.recv(), if jobs.len() < WAITING => control,
         };
         match control {
             // What drops the socket waits for nothing that is held up by it.
-            Some(Control::Strike(action)) if running.is_some() && drops(&action) => {
-                link.strike_now(&action).await;
+            Some(Control::Inject(action)) if running.is_some() && drops(&action) => {
+                link.inject_now(&action).await;
             }
-            Some(Control::Strike(action)) => jobs.push_back(Job::Strike(action)),
+            Some(Control::Inject(action)) => jobs.push_back(Job::Inject(action)),
             Some(Control::StrikeIn(delay, action)) => {
                 later.push(Later { at: Instant::now() + delay, socket: None, action });
             }
-            Some(Control::Corruption(fault)) => link.mangle_more(&fault),
+            Some(Control::Corruption(fault)) => link.corrupt_more(&fault),
             Some(Control::Limit(limit)) => jobs.push_back(Job::Limit(limit)),
             Some(Control::Restart { announced, close_after, code }) => {
                 let (at, socket) = (Instant::now() + close_after, Some(link.socket()));
                 if announced {
-                    jobs.push_back(Job::Strike(Action::status(FROZEN, "restart")));
+                    jobs.push_back(Job::Inject(Action::status(FROZEN, "restart")));
                 }
                 later.push(Later { at, socket, action: Action::Close(code) });
             }
@@ -121,7 +121,7 @@ async fn timed_faults(link: &Link) -> Infallible {
     while let Some(next) = faults.next() {
         sleep_until(opened + next).await;
         while let Some(action) = faults.due(next) {
-            link.strike_now(&action).await;
+            link.inject_now(&action).await;
         }
     }
     pending().await

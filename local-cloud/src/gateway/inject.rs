@@ -20,7 +20,7 @@ impl Link {
     }
 
     /// The faults at a point, in the order they were given.
-    pub(crate) async fn strike_at(&self, point: Point) {
+    pub(crate) async fn inject_at(&self, point: Point) {
         for fault in &self.faults {
             if fault.at == point {
                 self.inject(&fault.action).await;
@@ -78,7 +78,7 @@ impl Link {
 
     /// Injects a fault at once: what befalls the socket waits for nothing that is on its way, and does nothing where there is no
     /// socket. Whether the socket is cut.
-    pub(crate) async fn strike_now(&self, action: &Action) -> bool {
+    pub(crate) async fn inject_now(&self, action: &Action) -> bool {
         let agents_own = matches!(
             action,
             Action::Hang
@@ -106,7 +106,7 @@ impl Link {
                 return false;
             }
             Action::AckAhead(_) | Action::AskFor(_) | Action::ForgetOutputs => {
-                self.strike_channel(action);
+                self.inject_channel(action);
                 self.note(|session| session.faults_struck += 1);
                 return false;
             }
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// A fault of the agent's numbers.
-    pub(crate) fn strike_channel(&self, action: &Action) {
+    pub(crate) fn inject_channel(&self, action: &Action) {
         self.change(|channel| match action {
             Action::AckAhead(by) => channel.acknowledge_ahead(*by),
             Action::AskFor(number) => channel.ask_for(*number),

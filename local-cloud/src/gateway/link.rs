@@ -242,7 +242,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn mangle_more(&self, fault: &FrameFault) {
+    pub(crate) fn corrupt_more(&self, fault: &FrameFault) {
         self.corruptor(fault.way).add(fault.clone());
     }
 

@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
                     session.ping();
                     pings = session.pings;
                 });
-                link.strike_at(Point::Pings(pings)).await;
+                link.inject_at(Point::Pings(pings)).await;
                 None
             }
             Some(Ok(Message::Pong(_))) => {
@@ -392,7 +392,7 @@ impl<'a> Reader<'a> {
         self.waited += now.elapsed();
         let mut cut = false;
         while let Some(action) = self.faults.due(self.bytes) {
-            cut |= self.link.strike_now(&action).await;
+            cut |= self.link.inject_now(&action).await;
             if cut {
                 break;
             }

@@ -149,7 +149,7 @@ impl<'a> Writer<'a> {
             };
             match outgoing {
                 Outgoing::Output(payload) => _ = self.number(&payload, false),
-                Outgoing::Channel(action) => self.link.strike_channel(&action),
+                Outgoing::Channel(action) => self.link.inject_channel(&action),
                 Outgoing::Over(ending) => self.over = Some((ending, false)),
                 Outgoing::Progress(_) | Outgoing::Ping | Outgoing::Pause(_) => {}
                 held => {
@@ -328,7 +328,7 @@ impl<'a> Writer<'a> {
             Outgoing::Pause(pause) => self.paused_until = Some(Instant::now() + pause),
             Outgoing::Mute => self.link.switches().mute(),
             Outgoing::Vanish => self.link.switches().vanish(),
-            Outgoing::Channel(action) => self.link.strike_channel(&action),
+            Outgoing::Channel(action) => self.link.inject_channel(&action),
             Outgoing::Over(ending) => self.over = Some((ending, false)),
             Outgoing::Reset => {
                 self.link.switches().reset();
