@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use local_cloud::{Agent, Instance, LocalCloud, Pace};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::lab::{Bridge, Lab};
-use crate::terminal::{Streams, Terminal, by};
+use crate::terminal::{Streams, Terminal};
 use crate::world::{INSTANCE, PATIENCE, Server, World, succeed};
 
 async fn world(server: Server, pace: u64) -> Option<World> {
@@ -98,9 +98,10 @@ async fn ctrl_c_interrupts_a_copy_of_sftp_and_not_its_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_ignores_the_signals_that_it_was_started_to_ignore() {
     let world = world(Server::InProcess, 64_000_000).await.unwrap();
-    let mut direct = world.command(env!("CARGO_BIN_EXE_ecs-bridge"));
-    direct.args(["proxy", INSTANCE, "22"]);
-    let mut proxy: Command = by(&["sh", "-c", "trap '' INT TERM HUP; exec \"$@\"", "sh"], &direct);
+    // The shell is started with no signal ignored, and ignores them for what it starts.
+    let mut proxy = world.command("sh");
+    proxy.args(["-c", "trap '' INT TERM HUP; exec \"$@\"", "sh"]);
+    proxy.args([env!("CARGO_BIN_EXE_ecs-bridge"), "proxy", INSTANCE, "22"]);
     let mut proxy =
         proxy.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut stdout = proxy.stdout.take().unwrap();

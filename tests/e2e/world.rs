@@ -230,7 +230,8 @@ static HANGUP_IS_IGNORED: LazyLock<bool> = LazyLock::new(|| {
 pub(crate) fn command(program: impl AsRef<OsStr>, cloud: &LocalCloud, dir: &Path) -> Command {
     let mut command = Command::new(program.as_ref());
     if *HANGUP_IS_IGNORED {
-        command = Command::new("env");
+        // A test may give it another PATH.
+        command = Command::new(installed("env").expect("env is installed"));
         command.arg("--default-signal=HUP").arg(program.as_ref());
     }
     for (name, _) in std::env::vars_os() {
