@@ -67,7 +67,7 @@ impl PublicKey {
         };
         match key.key_data() {
             KeyData::Ed25519(_) | KeyData::Ecdsa(_) => {}
-            KeyData::Rsa(rsa) => match bits(rsa.n.as_positive_bytes().unwrap_or_default()) {
+            KeyData::Rsa(rsa) => match bits(rsa.n().as_positive_bytes().unwrap_or_default()) {
                 bits if bits < MIN_RSA_BITS => return Err(KeyError::ShortRsa { bits }),
                 _ => {}
             },
@@ -102,7 +102,7 @@ impl PublicKey {
             // It was parsed from this very form.
             line: bare.to_openssh().unwrap_or_default().trim_end().to_owned(),
             algorithm,
-            comment: key.comment().to_owned(),
+            comment: key.comment().to_string(),
             fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
         }
     }

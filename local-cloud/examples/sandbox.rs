@@ -116,8 +116,10 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
 async fn build() -> Result<PathBuf, Box<dyn Error>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.args(["build", "--quiet", "--bin", "ecs-bridge", "--message-format", "json"]);
+    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    // With this example beside it, so that cargo takes the dependencies as it has built them for the example.
+    let targets = ["--bin", "ecs-bridge", "--example", "sandbox"];
+    build.args(["build", "--quiet", "--message-format", "json"]).args(targets);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
@@ -128,6 +130,7 @@ async fn build() -> Result<PathBuf, Box<dyn Error>> {
     let path = String::from_utf8(output.stdout)?
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "ecs-bridge")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
     path.ok_or_else(|| "cargo did not say where it put ecs-bridge".into())
 }
