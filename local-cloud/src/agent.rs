@@ -75,6 +75,11 @@ impl Generation {
         !matches!(self, Self::A | Self::B)
     }
 
+    /// Whether a Resize that comes before there is a terminal counts, and a failure is told as Output, a second before the end.
+    pub(crate) fn has_late_shells(self) -> bool {
+        !matches!(self, Self::A | Self::B)
+    }
+
     /// Whether Close, and Status 5 from the client, end the session.
     pub(crate) fn ends_on_close(self) -> bool {
         !matches!(self, Self::A | Self::B)

@@ -12,6 +12,7 @@ use crate::{
     fault::Fault,
     fleet::Facts,
     frame_fault::FrameFault,
+    shell::Shells,
 };
 
 /// The limit that holds until another one is announced: 200 kbit/s.
@@ -229,6 +230,8 @@ pub struct Instance {
     pub frame_faults: Vec<FrameFault>,
     /// How it takes commands.
     pub commands: Commands,
+    /// How it runs shells.
+    pub shells: Shells,
 }
 
 impl Instance {
@@ -260,6 +263,7 @@ impl Instance {
             faults: Vec::new(),
             frame_faults: Vec::new(),
             commands: Commands::default(),
+            shells: Shells::default(),
         }
     }
 
@@ -401,6 +405,13 @@ impl Instance {
     #[must_use]
     pub fn frame_fault(mut self, fault: FrameFault) -> Self {
         self.frame_faults.push(fault);
+        self
+    }
+
+    /// How it runs shells.
+    #[must_use]
+    pub fn shells(mut self, shells: Shells) -> Self {
+        self.shells = shells;
         self
     }
 

@@ -163,6 +163,7 @@ mod restart;
 mod resumption;
 mod server;
 mod session;
+mod shell;
 mod sources;
 pub mod ssh_server;
 mod tls;
@@ -185,6 +186,7 @@ pub use record::{CallRecord, State, TimedOut, UpgradeRecord};
 pub use restart::Restart;
 pub use resumption::{Resumption, SyncAnswer, SyncNames};
 pub use session::{SessionRecord, SessionState, SyncRecord};
+pub use shell::Shells;
 pub use sources::{
     Lifetime, Logins, Metadata, MetadataTokens, Role, SourceFault, SourcePart, SourceRecord,
 };

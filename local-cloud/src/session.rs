@@ -46,6 +46,12 @@ pub struct SessionRecord {
     /// None for a shell.
     pub port: Option<u16>,
     pub target_server: Option<String>,
+    /// A shell's, as the API was told it.
+    pub username: Option<String>,
+    /// A shell's.
+    pub command_line: Option<String>,
+    /// Rows and columns that the shell's terminal has.
+    pub window: Option<(u16, u16)>,
     pub connection_type: Option<String>,
     pub client_token: Option<String>,
     /// Whose call started it.
@@ -153,6 +159,9 @@ impl SessionRecord {
             instance,
             port: None,
             target_server: None,
+            username: None,
+            command_line: None,
+            window: None,
             connection_type: None,
             client_token: None,
             access_key_id: String::new(),

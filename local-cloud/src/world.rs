@@ -20,6 +20,7 @@ use crate::{
     instance::Instance,
     record::{Serial, State},
     session::SessionRecord,
+    shell::ShellRequest,
     sources::{Issuer, Lifetime, Logins, Metadata, Role, SourceFault},
     ssh_server::registry::Registry,
 };
@@ -148,6 +149,8 @@ pub(crate) struct Ticket {
     pub(crate) instance: String,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
+    /// What is asked for where no port is.
+    pub(crate) shell: ShellRequest,
     /// What was asked with a ClientToken: the same again is the same session.
     pub(crate) asked: Option<Asked>,
     /// The streams that are there now.

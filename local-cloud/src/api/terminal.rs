@@ -7,11 +7,16 @@ use serde_json::{Value, json};
 use super::{Action, ApiError, Asked, Call, encode};
 use crate::{
     session::{SessionRecord, SessionState},
+    shell::ShellRequest,
     world::{Control, Ticket, random_hex},
 };
 
 /// Longest TargetServer.
 const MAX_TARGET_SERVER: usize = 128;
+/// Longest CommandLine, in characters.
+const MAX_COMMAND_LINE: usize = 512;
+/// Longest Username and PasswordName, in characters.
+const MAX_NAME: usize = 255;
 
 pub(super) const ACTIONS: &[Action] = &[
     Action::ecs("StartTerminalSession", start),
@@ -40,6 +45,11 @@ fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
     let expires = SystemTime::now() + lifetime;
     let (instance, port) = (record.instance.clone(), record.port);
     let target_server = record.target_server.clone();
+    let shell = ShellRequest {
+        username: record.username.clone(),
+        command_line: record.command_line.clone(),
+        password_name: call.optional("PasswordName").map(str::to_owned),
+    };
     let record = SessionRecord { url_expires: expires, ..record };
     let Some(serial) = call.shared.note(|state| state.add_session(record)) else {
         return Err(ApiError::new(500, "InternalError", "The session could not be recorded."));
@@ -53,6 +63,7 @@ fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
         instance,
         port,
         target_server,
+        shell,
         asked,
         live: Vec::new(),
     };
@@ -105,6 +116,25 @@ fn wanted(call: &Call<'_>, region: &str) -> Result<SessionRecord, ApiError> {
             return Err(ApiError::new(400, "InvalidTargetServer.Malformed", message));
         }
     }
+    let command_line = call.optional("CommandLine").map(str::to_owned);
+    if let Some(line) = &command_line {
+        if port.is_some() {
+            let message = "CommandLine and PortNumber cannot be specified at the same time.";
+            return Err(ApiError::new(400, "InvalidCommandLine.Conflict", message));
+        }
+        if line.chars().count() > MAX_COMMAND_LINE {
+            let message = "The length of CommandLine exceeds the limit of 512 characters.";
+            return Err(ApiError::new(400, "InvalidCommandLine.LengthLimitExceeded", message));
+        }
+    }
+    for (name, code) in [
+        ("Username", "Username.ExceedLimit"),
+        ("PasswordName", "InvalidPasswordName.LengthLimitExceeded"),
+    ] {
+        if call.optional(name).is_some_and(|value| value.chars().count() > MAX_NAME) {
+            return Err(ApiError::new(400, code, format!("The specified {name} is too long.")));
+        }
+    }
     let connection_type = call.optional("ConnectionType").map(str::to_owned);
     if connection_type.as_deref().is_some_and(|kind| kind != "Internet" && kind != "Intranet") {
         return Err(ApiError::invalid("ConnectionType", "neither Internet nor Intranet"));
@@ -118,6 +148,8 @@ fn wanted(call: &Call<'_>, region: &str) -> Result<SessionRecord, ApiError> {
         port,
         target_server,
         connection_type,
+        username: call.optional("Username").map(str::to_owned),
+        command_line,
         client_token: call.optional("ClientToken").map(str::to_owned),
         access_key_id: call.key.id.clone(),
         ..SessionRecord::new(id, instance, region.to_owned())

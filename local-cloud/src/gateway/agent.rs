@@ -16,10 +16,11 @@ use tokio::{
 use super::{
     channel::Channel,
     ending::{ABORTED, CLOSED, Ending},
-    frame::MAX_PAYLOAD,
+    frame::{Frame, MAX_PAYLOAD, kind},
     link::Link,
     outgoing::Outgoing,
     points::{Points, When},
+    shell,
 };
 use crate::{agent::DialFailure, fault::Point};
 
@@ -29,8 +30,22 @@ pub(crate) enum Received {
     Input(Bytes),
     /// Close, or Status 5.
     Close,
+    /// Rows and columns.
+    Resize(u16, u16),
     /// Of any other type.
     Other,
+}
+
+impl Received {
+    /// A Resize, if it is well-formed.
+    pub(super) fn resize(frame: &Frame) -> Self {
+        match frame.payload[..] {
+            [a, b, c, d] if frame.kind == kind::RESIZE => {
+                Self::Resize(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+            }
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Lives until it has a reason to end the session.
@@ -41,6 +56,9 @@ pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> 
         _ => None,
     });
     let mut output = Output { link, faults, sent: 0, not_before: Instant::now() };
+    if link.port.is_none() {
+        return shell::run(&mut output, &mut received).await;
+    }
     let agent = &link.instance.agent;
     let mut held = None;
     let mut target = match opening(link, &mut received, &mut held).await {
@@ -65,8 +83,10 @@ pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> 
                 link.agent_may_go().await;
                 return Ending::client_closed();
             }
-            Received::Other if agent.generation.redials_on_input_only() => continue,
-            Received::Close | Received::Other => None,
+            Received::Other | Received::Resize(..) if agent.generation.redials_on_input_only() => {
+                continue;
+            }
+            Received::Close | Received::Other | Received::Resize(..) => None,
             Received::Input(bytes) => Some(bytes),
         };
         link.agent_may_go().await;
@@ -84,7 +104,7 @@ pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> 
 }
 
 /// The next one of the client. That none can come any more is for others to find out.
-async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
+pub(super) async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
     match received.recv().await {
         Some(next) => next,
         None => pending().await,
@@ -117,7 +137,7 @@ async fn opening(
                     }
                     return Err(Ending::client_closed());
                 }
-                Received::Close | Received::Other => {}
+                Received::Close | Received::Other | Received::Resize(..) => {}
             },
             () = &mut patience, if held.is_some() => {
                 return Err(Ending::status(CLOSED, agent.generation.open_failed()));
@@ -132,8 +152,8 @@ async fn patience(link: &Link) {
     sleep(link.instance.agent.hold).await;
 }
 
-/// From the upgrade to the target.
-async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
+/// From the upgrade until the agent has joined, and the client was told so.
+pub(super) async fn join(link: &Link) -> Result<(), Ending> {
     let (instance, agent) = (&link.instance, &link.instance.agent);
     let progress = instance.progress;
     link.inject_at(Point::Connected).await;
@@ -153,9 +173,13 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     link.open().await;
     link.inject_at(Point::Opened).await;
     link.agent_may_go().await;
-    if link.port.is_none() {
-        return Err(Ending::status(CLOSED, "OpenPtyFailed"));
-    }
+    Ok(())
+}
+
+/// From the upgrade to the target.
+async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
+    let agent = &link.instance.agent;
+    join(link).await?;
     sleep(agent.dial_delay).await;
     let failed = agent.generation.open_failed();
     match dial(link).await {
@@ -168,7 +192,7 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     }
 }
 
-fn note_dropped(link: &Link, bytes: &Bytes) {
+pub(super) fn note_dropped(link: &Link, bytes: &Bytes) {
     let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     link.note(|session| session.dropped_bytes += count);
 }
@@ -233,7 +257,7 @@ async fn feed(
         let bytes = match next {
             Received::Input(bytes) => bytes,
             Received::Close if link.obeys_close() => return Ending::client_closed(),
-            Received::Close | Received::Other => continue,
+            Received::Close | Received::Other | Received::Resize(..) => continue,
         };
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -250,8 +274,8 @@ async fn feed(
 }
 
 /// The way from the target to the client, which outlives a target that is dialled again.
-struct Output<'a> {
-    link: &'a Link,
+pub(super) struct Output<'a> {
+    pub(super) link: &'a Link,
     faults: Points<u64>,
     sent: u64,
     /// When the next frame may go out, if there is a limit.
@@ -282,8 +306,8 @@ impl Output<'_> {
         }
     }
 
-    async fn send(&mut self, payload: Bytes, count: usize) {
-        if let Some(limit) = self.link.instance.output_limit.filter(|limit| *limit > 0) {
+    pub(super) async fn send(&mut self, payload: Bytes, count: usize) {
+        if let Some(limit) = self.link.output_limit().filter(|limit| *limit > 0) {
             sleep_until(self.not_before).await;
             let seconds = count as f64 * 8.0 / limit as f64;
             self.not_before =
@@ -293,7 +317,7 @@ impl Output<'_> {
         self.sent += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
-    async fn inject(&mut self) {
+    pub(super) async fn inject(&mut self) {
         while let Some(action) = self.faults.due(self.sent) {
             self.link.inject(&action).await;
         }

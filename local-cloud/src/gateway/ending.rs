@@ -62,11 +62,16 @@ impl Ending {
 
     /// The agent ends it, because its target has closed.
     pub(crate) fn target_closed(hangup: Hangup) -> Self {
+        Self::over("ReadFromTargetPortFailed", hangup)
+    }
+
+    /// The agent ends it, since there is nothing more to come.
+    pub(crate) fn over(reason: &str, hangup: Hangup) -> Self {
         let goodbye = match hangup {
             Hangup::CloseFrame => Goodbye::Close(1000),
             Hangup::NoCloseFrame => Goodbye::HangUp,
         };
-        Self { goodbye, ..Self::status(CLOSED, "ReadFromTargetPortFailed") }
+        Self { goodbye, ..Self::status(CLOSED, reason) }
     }
 
     /// The client closed it in the orderly way.

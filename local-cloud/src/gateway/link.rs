@@ -27,6 +27,7 @@ use crate::{
     instance::Instance,
     record::Serial,
     session::SessionRecord,
+    shell::ShellRequest,
     world::Shared,
 };
 
@@ -72,6 +73,7 @@ pub(crate) struct Link {
     pub(crate) instance: Instance,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
+    pub(crate) shell: ShellRequest,
     pub(crate) resumable: bool,
     pub(crate) out: Outbox,
     pub(crate) pacing: Pacing,
@@ -95,7 +97,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>, session: Admitted, out: Outbox) -> Self {
-        let Admitted { serial, instance, port, target_server, faults, channel, resumption, .. } =
+        let Admitted { serial, instance, port, target_server, shell, faults, channel, resumption } =
             session;
         let corruptor = |way| Mutex::new(Corruptor::new(way, &instance.frame_faults));
         Self {
@@ -103,6 +105,7 @@ impl Link {
             serial,
             port,
             target_server,
+            shell,
             resumable: resumption.is_some(),
             out,
             pacing: Pacing::new(instance.pace),
@@ -305,6 +308,12 @@ impl Link {
         if let Some(payload) = self.pacing.announcement(Instant::now()) {
             self.out.send(Outgoing::Progress(payload)).await;
         }
+    }
+
+    /// The limit on what is sent to the client, in bits per second: a shell's output has that of its input.
+    pub(crate) fn output_limit(&self) -> Option<u64> {
+        let of_shell = || self.port.is_none().then(|| self.pacing.limit(Instant::now())).flatten();
+        self.instance.output_limit.or_else(of_shell)
     }
 
     /// Whether a Close from the client ends the session. Before the agent has joined, the gateway sees to it.

@@ -20,6 +20,7 @@ mod pace;
 mod pacing;
 mod points;
 mod reader;
+mod shell;
 mod stream;
 mod upgrade;
 mod writer;

@@ -384,7 +384,7 @@ impl<'a> Reader<'a> {
             self.bytes += u64::try_from(frame.payload.len()).unwrap_or(u64::MAX);
             Received::Input(frame.payload)
         } else {
-            Received::Other
+            Received::resize(&frame)
         };
         if let Ok(permit) = permit {
             permit.send(received);

@@ -22,6 +22,7 @@ use crate::{
     record::{Serial, UpgradeRecord},
     resumption::Resumption,
     session::SessionState,
+    shell::ShellRequest,
     world::{Control, LiveStream, Shared, Ticket, World, random_hex},
 };
 
@@ -51,6 +52,7 @@ pub(crate) struct Admitted {
     pub(crate) instance: Instance,
     pub(crate) port: Option<u16>,
     pub(crate) target_server: Option<String>,
+    pub(crate) shell: ShellRequest,
     pub(crate) faults: Vec<Fault>,
     /// The stream's id.
     pub(crate) channel: String,
@@ -271,6 +273,7 @@ fn begin(ticket: &mut Ticket, instance: &mut Instance) -> Let {
         instance: instance.clone(),
         port: ticket.port,
         target_server: ticket.target_server.clone(),
+        shell: ticket.shell.clone(),
         faults,
         channel: channel.clone(),
         resumption,
