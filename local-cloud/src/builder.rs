@@ -23,6 +23,7 @@ pub struct Builder {
     listen: SocketAddr,
     tls: Tls,
     name: String,
+    more_names: Vec<String>,
     world: World,
     keys: Vec<AccessKey>,
     instances: Vec<Instance>,
@@ -34,6 +35,7 @@ impl Builder {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: Tls::Off,
             name: "localhost".to_owned(),
+            more_names: Vec::new(),
             world: World::default(),
             keys: Vec::new(),
             instances: Vec::new(),
@@ -67,6 +69,19 @@ impl Builder {
     /// Whether and how to serve TLS (not).
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// One more name that the certificate is for, such as `ecs.cn-hangzhou.aliyuncs.com`: for clients that know the
+    /// service by its own names only, and are led here.
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.more_names.push(name.into());
+        self
+    }
+
+    /// A service instance of Compute Nest, whose instances are those of this cloud.
+    pub fn service_instance(mut self, id: impl Into<String>) -> Self {
+        self.world.service_instances.insert(id.into());
         self
     }
 
@@ -203,6 +218,6 @@ impl Builder {
         for instance in self.instances {
             self.world.add_instance(instance);
         }
-        LocalCloud::start(self.listen, self.tls, self.name, self.world).await
+        LocalCloud::start(self.listen, self.tls, self.name, &self.more_names, self.world).await
     }
 }

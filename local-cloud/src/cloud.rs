@@ -59,11 +59,12 @@ impl LocalCloud {
         listen: SocketAddr,
         tls: Tls,
         name: String,
+        more_names: &[String],
         world: World,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
-        let (acceptor, ca_pem) = match tls.identity(&name)? {
+        let (acceptor, ca_pem) = match tls.identity(&name, more_names)? {
             Some(identity) => (Some(identity.acceptor), Some(identity.ca_pem)),
             None => (None, None),
         };

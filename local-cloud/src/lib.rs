@@ -41,6 +41,12 @@
 //! WebSocket on which the client sends nothing; [`Instance::answers_close`] leaves a client's close unanswered. The API goes black
 //! with [`ApiFault::silent`] and [`ApiFault::after`]; with [`ApiFault::dead_connections`] only the connections that are there.
 //!
+//! # Shells
+//!
+//! A session without a port gets `bash` on a terminal, or the program of CommandLine, as this machine's user: [`Shells`] has the
+//! users that Username may name, and how long an agent takes. Agents treat what comes before the terminal, and tell of failures,
+//! as their generation does; output keeps the pace of the session, and is not 8-bit clean.
+//!
 //! # Commands and temporary keys
 //!
 //! RunCommand and InvokeCommand are taken as strictly as signatures are, and DescribeInvocationResults answers as if the command

@@ -77,6 +77,13 @@ pub(crate) struct Options {
     /// Fault: another instance has the same name (web-1, unless --name gives it). Its id has -twin behind it.
     #[arg(long, help_heading = "Faults")]
     twin: bool,
+    /// A service instance of Compute Nest, through which sessions of the instance can be started; repeatable.
+    #[arg(long, value_name = "ID")]
+    service_instance: Vec<String>,
+    /// More names for the certificate, separated by commas: for clients that know the service by its own names only, and are led
+    /// here.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "ca_file")]
+    tls_names: Vec<String>,
     /// Serve TLS, and write the CA to trust to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -195,6 +202,8 @@ impl Options {
         if let Some(role) = &self.metadata_role {
             builder = builder.metadata(Metadata::new().role(role));
         }
+        let builder = self.service_instance.iter().fold(builder, Builder::service_instance);
+        let builder = self.tls_names.iter().fold(builder, Builder::tls_name);
         let roles = self.role.iter().map(Role::new);
         let builder = roles.fold(builder, Builder::role);
         let builder = twin.into_iter().fold(builder, Builder::instance);

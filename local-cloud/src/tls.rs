@@ -36,15 +36,15 @@ pub(crate) struct Identity {
 }
 
 impl Tls {
-    /// Makes the certificates of a cloud of that name; `None` for plain HTTP.
-    pub(crate) fn identity(self, name: &str) -> io::Result<Option<Identity>> {
+    /// Makes the certificates of a cloud of that name, and more names; `None` for plain HTTP.
+    pub(crate) fn identity(self, name: &str, more: &[String]) -> io::Result<Option<Identity>> {
         if self == Self::Off {
             return Ok(None);
         }
-        self.make(name).map(Some).map_err(|error| io::Error::other(error.to_string()))
+        self.make(name, more).map(Some).map_err(|error| io::Error::other(error.to_string()))
     }
 
-    fn make(self, name: &str) -> Result<Identity, Box<dyn std::error::Error>> {
+    fn make(self, name: &str, more: &[String]) -> Result<Identity, Box<dyn std::error::Error>> {
         let shown = authority("local-cloud")?;
         let stranger = authority("a stranger")?;
         let issuer = if self == Self::UntrustedCa { &stranger } else { &shown };
@@ -52,7 +52,8 @@ impl Tls {
             Self::WrongName => &["gateway.example"],
             _ => &[name, "127.0.0.1"],
         };
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> =
+            names.iter().map(ToString::to_string).chain(more.to_vec()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "local-cloud gateway");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -87,9 +88,9 @@ mod tests {
 
     #[test]
     fn each_kind_can_be_made() {
-        assert!(Tls::Off.identity("localhost").unwrap().is_none());
+        assert!(Tls::Off.identity("localhost", &[]).unwrap().is_none());
         for tls in [Tls::Trusted, Tls::WrongName, Tls::UntrustedCa, Tls::Expired] {
-            let identity = tls.identity("localhost").unwrap().unwrap();
+            let identity = tls.identity("localhost", &["a.example".to_owned()]).unwrap().unwrap();
             assert!(identity.ca_pem.starts_with("-----BEGIN CERTIFICATE-----"), "{tls:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! What the cloud is made of at the moment, shared by the API, the gateway and the handle of the test.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -210,6 +210,8 @@ pub(crate) struct World {
     pub(crate) regions: Vec<String>,
     pub(crate) keys: HashMap<String, AccessKey>,
     pub(crate) instances: BTreeMap<String, Instance>,
+    /// Compute Nest's.
+    pub(crate) service_instances: BTreeSet<String>,
     pub(crate) api_faults: Vec<ApiFault>,
     /// The access key that [`crate::LocalCloud::env`] gives.
     pub(crate) first_key: Option<String>,

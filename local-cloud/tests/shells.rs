@@ -1,5 +1,7 @@
 //! Shells: sessions without a port, on a terminal of their own.
 
+#![allow(clippy::unwrap_used, reason = "clippy lets it pass in tests, but not in their helpers")]
+
 mod support;
 
 use local_cloud::{Action, Agent, Fault, Instance, LocalCloud, Pace, Point, SessionRecord, Shells};
@@ -204,4 +206,43 @@ async fn output_keeps_the_pace_of_the_session() {
     // 19 pauses behind 20 payloads, or more behind smaller ones.
     assert!(begun.elapsed() >= Duration::from_millis(19 * 40 - 100), "{:?}", begun.elapsed());
     assert!(session.output_frames >= 20, "{}", session.output_frames);
+}
+
+/// Through a service instance of Compute Nest, whose answer is JSON in JSON.
+#[tokio::test]
+async fn a_session_through_compute_nest() {
+    let builder = LocalCloud::builder().instance(instance(Agent::d())).service_instance("si-a");
+    let cloud = builder.start().await.unwrap();
+    let invoke = |id: &str, action: &str, parameters: &str| {
+        let mut call = Call::new(
+            "InvokeServiceInstanceOperationAPI",
+            &[
+                ("ServiceInstanceId", id),
+                ("OperationProduct", "ecs"),
+                ("OperationAction", action),
+                ("OperationVersion", "2014-05-26"),
+                ("OperationParameters", parameters),
+            ],
+        );
+        call.version = "2021-05-21";
+        call.v3()
+    };
+    let start = r#"{"RegionId": "cn-hangzhou", "InstanceId": ["i-a"]}"#;
+    let request = invoke("si-a", "StartTerminalSession", start);
+    let answer = exchange(&cloud, &request).await.unwrap();
+    let body = answer.json()["OperationResults"].as_str().unwrap().to_owned();
+    let started = started(&Answer { body, ..answer });
+    let mut client = Client::connect(&cloud, &started).await;
+    client.opened().await;
+    prompt(&mut client).await;
+
+    for (id, action, parameters, code) in [
+        ("si-b", "StartTerminalSession", start, "EntityNotExist.ServiceInstance"),
+        ("si-a", "StartTerminalSession", "[]", "InvalidParameter.OperationParameters"),
+        ("si-a", "StartTerminalSession", "{}", "MissingParameter.InstanceId"),
+        ("si-a", "RunCommand", "{}", "InvalidParameter.OperationAction"),
+    ] {
+        let answer = exchange(&cloud, &invoke(id, action, parameters)).await.unwrap();
+        assert_eq!(answer.code(), code);
+    }
 }

@@ -19,6 +19,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{client_async, tungstenite::client::IntoClientRequest as _};
 
 async fn connect(cloud: &LocalCloud) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_to(cloud, "localhost").await
+}
+
+async fn connect_to(cloud: &LocalCloud, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let pem = cloud.ca_pem().unwrap();
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
@@ -29,7 +33,7 @@ async fn connect(cloud: &LocalCloud) -> std::io::Result<TlsStream<TcpStream>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let tcp = TcpStream::connect(cloud.addr()).await?;
-    let name = ServerName::try_from("localhost").unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }
 
@@ -73,4 +77,14 @@ async fn certificates_that_no_client_may_take() {
         let error = connect(&cloud(tls).await).await.unwrap_err().to_string();
         assert!(error.contains(wanted), "{tls:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_certificate_is_for_more_names() {
+    let name = "ecs.cn-hangzhou.aliyuncs.com";
+    let builder = LocalCloud::builder().tls(Tls::Trusted).tls_name(name);
+    let cloud = builder.start().await.unwrap();
+    assert!(connect_to(&cloud, name).await.is_ok());
+    assert!(connect(&cloud).await.is_ok());
+    assert!(connect_to(&cloud, "ecs.cn-beijing.aliyuncs.com").await.is_err());
 }

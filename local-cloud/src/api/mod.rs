@@ -6,6 +6,7 @@
 mod assistant;
 mod auth;
 mod command;
+mod compute_nest;
 mod encoding;
 mod error;
 mod fleet;
@@ -93,6 +94,7 @@ fn find(name: &str) -> Option<&'static Action> {
         fleet::ACTIONS,
         assistant::ACTIONS,
         command::ACTIONS,
+        compute_nest::ACTIONS,
         sts::ACTIONS,
     ];
     all.into_iter().flatten().find(|action| action.name == name)
