@@ -1,0 +1,116 @@
+//! The end of a splice: whether what was sent has arrived, and what the local side still takes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::FusedFuture;
+use tokio::io::AsyncRead;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::{Driver, LocalError, Observer, Outcome};
+use crate::gateway::endpoint::LocalWrite;
+use crate::gateway::finish::{FinalDelivery, close};
+use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd};
+use session_manager_proto::status::ReasonKind;
+
+/// How long the gateway may take to answer the WebSocket's close.
+const CLOSE_WITHIN: Duration = Duration::from_millis(400);
+/// The same where that answer alone tells that what was sent has arrived.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+/// An answer that comes within this time comes from a gateway that had read all before.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// How long the local side may take nothing at all of what is left for it after the end.
+const DELIVER_WITHIN: Duration = Duration::from_secs(120);
+/// The same once the process is to end.
+const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
+
+impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
+    /// Closes the WebSocket while the local side takes what is left for it.
+    pub(super) async fn finish(
+        mut self,
+        mut shutdown: impl FusedFuture<Output = ()> + Unpin,
+    ) -> Outcome {
+        let mut end = self.session.end().cloned().unwrap_or(End::Local);
+        // By its own end of file: one that is asked to end or has gone does not care.
+        let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
+        if is_of_eof && self.session.arrived() == Arrived::Unknown {
+            self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
+            if self.halves.is_some() && !self.stopping {
+                let bytes = self.session.not_arrived();
+                end = End::Failed(Failure::NotArrived { bytes });
+            }
+        }
+        let failed = matches!(end, End::Failed(_));
+        let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
+        // A session that was ended from elsewhere is no end of the target's.
+        let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
+            if reason.kind() == ReasonKind::Notified);
+        let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
+        let (halves, observer) = (&mut self.halves, self.observer);
+        let close = async {
+            if let Some((sink, stream)) = halves
+                && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
+            {
+                debug!("the gateway did not answer the close in time");
+            }
+            observer.closed();
+        };
+        let mut rest = FinalDelivery {
+            writer: &mut self.local.writer,
+            session: &mut self.session,
+            chunk: self.chunk,
+            delivered: self.delivered,
+        };
+        let told = |delivered| observer.carried(self.sent, delivered);
+        let deliver = async {
+            if self.reader_gone {
+                return (Ok(()), true);
+            }
+            tokio::select! {
+                delivered = rest.deliver(DELIVER_WITHIN, complete, told), if !self.stopping => {
+                    let is_all = delivered.is_ok();
+                    return (delivered, is_all);
+                }
+                () = shutdown, if !self.stopping => {}
+                else => {}
+            }
+            // Whoever asks for an early end does not wait for a reader that takes its time.
+            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, false, told)).await {
+                Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
+                Ok(delivered) => (delivered, false),
+            }
+        };
+        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
+        let delivered_bytes = rest.delivered;
+        Outcome {
+            end,
+            has_output: self.session.has_output(),
+            sent: self.sent,
+            delivered: delivered_bytes,
+            #[cfg(test)]
+            output_after_eof: self.session.has_output_after_eof(),
+            yielded: self.session.has_yielded(),
+            complete: complete && is_all,
+            local_error: self.local_error.or(delivered.err()),
+        }
+    }
+
+    /// Closes the WebSocket of a gateway that answers no pings, and waits for its answer: only that
+    /// tells that what was sent has been read (RFC 6455, 5.5.1). One that comes late was not read while
+    /// it was quiet, and may not have got any further: the close of its WebSocket ends the stream. The
+    /// socket is gone once all has arrived. Whether an early end was asked for meanwhile.
+    async fn wait_for_arrival(&mut self, shutdown: impl Future<Output = ()>) -> bool {
+        let Some((sink, stream)) = &mut self.halves else { return false };
+        debug!("waiting for the gateway to take what was sent");
+        let began = Instant::now();
+        let answered = tokio::select! {
+            answered = timeout(ARRIVES_WITHIN, close(sink, stream, self.peer_closed)) => answered,
+            () = shutdown => return true,
+        };
+        if answered.unwrap_or(false) && began.elapsed() < AT_ONCE {
+            self.halves = None;
+        }
+        false
+    }
+}
