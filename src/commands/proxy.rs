@@ -1,7 +1,6 @@
 //! `ecs-bridge proxy`: a port of an instance over stdin and stdout.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,10 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::app::{Cloud, Done, Message, Result, UsageError, cache, telling};
 use crate::cli::{self, Global};
-use crate::cloud::TerminalSession;
 use crate::credentials::home;
 use crate::explain::{ExitCode, Explain};
-use crate::gateway::driver::{LocalError, Notice, Observer, Outcome};
+use crate::gateway::driver::{LocalError, Outcome};
 use crate::gateway::endpoint::{self, Endpoint, LocalWrite};
 use crate::gateway::gate::Gate;
 use crate::keys::known_hosts;
@@ -26,13 +24,14 @@ use crate::keys::registration::{FRESH, Registration, check_user};
 use crate::platform::signals::Signals;
 use crate::platform::{logging, terminal};
 use crate::session::agent::AgentVersions;
+use crate::session::event::SessionEvent;
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
-use crate::session::runner::{SessionObserver, SessionOutcome};
-use crate::session::start::{Starter, do_started, run_session_with_start_by};
+use crate::session::start::{Starter, do_started};
 use crate::session::target::Target;
 use crate::session::warning::Warning;
-use crate::target::finder::{Finder, Found};
+use crate::session::{self, SessionOutcome, SessionRequest};
+use crate::target::finder::{Finder, Found, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
 
@@ -85,9 +84,10 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let mut run = Run { args, starter, plan, key, gate, tap, signals, local, has_begun, opened };
     if asks {
         // The program may ask on the terminal, which is left afterwards.
-        match run.unless_ended(cloud.client.obtain_credentials("StartTerminalSession")).await {
-            Ok(obtained) => obtained?,
-            Err(done) => return Ok(done),
+        tokio::select! {
+            biased;
+            obtained = cloud.client.obtain_credentials("StartTerminalSession") => obtained?,
+            done = run.cancelled() => return Ok(done),
         }
         terminal::leave();
     }
@@ -116,40 +116,27 @@ struct Run<'a, R, W> {
 }
 
 impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
-    /// Finds the instance, and carries a session with it to its end.
+    /// Finds the instance, and runs a session with it to its end.
     async fn find_and_run(&mut self, finder: &Finder) -> Result<Done> {
-        let found = match self.unless_ended(finder.find()).await {
-            Ok(found) => found?,
-            Err(done) => return Ok(done),
-        };
-        match self.run_session(&found).await {
+        let cancelled = async |run: &mut Self| Ok(run.cancelled().await);
+        let work = async |run: &mut Self, found: &Found| match run.run_session(found).await {
+            Err(error) if error.is_unknown_instance() && !run.has_begun.get() => Err(error),
             // What a session has taken from the local side is gone.
-            Err(error) if error.is_unknown_instance() && !self.has_begun.get() => {
-                match self.unless_ended(finder.again(&found)).await {
-                    Ok(Ok(Some(found))) => self.run_session(&found).await,
-                    Ok(Ok(None)) => Err(error),
-                    Ok(Err(error)) => Err(error),
-                    Err(done) => Ok(done),
-                }
-            }
-            done => done,
-        }
+            done => Ok(done),
+        };
+        with_instance(finder, self, cancelled, work).await?
     }
 
-    /// Waits for something that there may soon be no use for any more.
-    async fn unless_ended<T>(
-        &mut self,
-        work: impl Future<Output = T>,
-    ) -> std::result::Result<T, Done> {
+    /// Waits until a signal comes, or nobody is left to run a session for.
+    async fn cancelled(&mut self) -> Done {
         tokio::select! {
             biased;
-            signal = self.signals.next() => Err(Done::By(signal)),
-            done = work => Ok(done),
-            () = self.local.writer.closed() => Err(Done::Normally),
+            signal = self.signals.next() => Done::By(signal),
+            () = self.local.writer.closed() => Done::Normally,
         }
     }
 
-    /// Carries a session with an instance to its end.
+    /// Runs a session with an instance to its end.
     async fn run_session(&mut self, found: &Found) -> Result<Done> {
         let (args, cache) = (self.args, cache(&self.args.look_up));
         let plan = self.plan.to(found);
@@ -252,9 +239,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         }
         let outcome = match is_opening.get() {
             true => {
-                let local = &mut self.local;
-                run_session_with_start_by(starter, &up_by, found, &plan, local, stop, &output_gate)
-                    .await
+                let (plan, up_by, may_wait) = (&plan, &up_by, &|| true);
+                let request = SessionRequest { found, plan, starter, up_by, may_wait };
+                let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
+                session::run(&request, &mut self.local, stop, &on_event).await
             }
             false => Ok(SessionOutcome::Stopped),
         };
@@ -350,32 +338,27 @@ struct OutputGate<'a> {
     target: &'a Target,
 }
 
-impl Observer for OutputGate<'_> {
-    fn ready(&self) {
-        self.is_final.set(true);
-        self.opened.set(true);
-        self.ready.notify_one();
-    }
-
-    fn notice(&self, notice: Notice) {
-        warn!("{}", Warning::of_notice(notice, self.target));
-    }
-
-    fn ended(&self) {
-        if self.is_final.get() && !self.registration_failed.get() {
-            self.gate.open();
+impl OutputGate<'_> {
+    fn on_event(&self, event: SessionEvent<'_>) {
+        match event {
+            SessionEvent::Started(_) => {
+                self.has_begun.set(true);
+                self.started.notify_one();
+            }
+            SessionEvent::Connected => self.connected.notify_one(),
+            SessionEvent::Ready => {
+                self.is_final.set(true);
+                self.opened.set(true);
+                self.ready.notify_one();
+            }
+            SessionEvent::Notice(notice) => {
+                warn!("{}", Warning::of_notice(notice, self.target));
+            }
+            SessionEvent::Ended if self.is_final.get() && !self.registration_failed.get() => {
+                self.gate.open();
+            }
+            _ => {}
         }
-    }
-}
-
-impl SessionObserver for OutputGate<'_> {
-    fn started(&self, _: &TerminalSession) {
-        self.has_begun.set(true);
-        self.started.notify_one();
-    }
-
-    fn connected(&self) {
-        self.connected.notify_one();
     }
 }
 

@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use crate::gateway::driver::Observer;
 use crate::gateway::endpoint::LocalWrite;
-use crate::session::runner::SessionObserver;
+use crate::session::event::SessionEvent;
 
 /// As much as is listened to.
 const ENOUGH: usize = 4 * 1024;
@@ -96,11 +95,12 @@ impl LocalWrite for BannerCapture {
     }
 }
 
-impl Observer for BannerCapture {
-    fn reached(&self) {
-        self.0.is_ready.set(true);
-        self.0.ready.notify_waiters();
+impl BannerCapture {
+    /// Takes note of what happens in the session.
+    pub(super) fn on_event(&self, event: SessionEvent<'_>) {
+        if matches!(event, SessionEvent::Reached) {
+            self.0.is_ready.set(true);
+            self.0.ready.notify_waiters();
+        }
     }
 }
-
-impl SessionObserver for BannerCapture {}

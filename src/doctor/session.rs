@@ -1,5 +1,6 @@
 //! A session, opened and ended again, and what the port says in it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -13,8 +14,8 @@ use crate::explain::{ExitCode, printable};
 use crate::gateway::endpoint::Endpoint;
 use crate::session::error::SessionError;
 use crate::session::plan::Plan;
-use crate::session::runner::{SessionOutcome, run_session_once};
 use crate::session::target::Target;
+use crate::session::{SessionOutcome, SessionRequest, run};
 use crate::target::finder::Found;
 use session_manager_proto::session::End;
 
@@ -47,7 +48,14 @@ impl DoctorContext<'_> {
         let began = Instant::now();
         let stop = self.enough(&ear, (self.deadline - TO_END).min(began + OPEN_WITHIN));
         self.in_session.set(true);
-        let outcome = run_session_once(&found.cloud, &plan, &mut local, stop, &ear).await;
+        let request = SessionRequest {
+            found,
+            plan: &plan,
+            starter: None,
+            up_by: &Cell::new(None),
+            may_wait: &|| false,
+        };
+        let outcome = run(&request, &mut local, stop, &|event| ear.on_event(event)).await;
         self.in_session.set(false);
         self.session_ended.notify_one();
         let opened = || {

@@ -6,19 +6,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::context::{Context, Phase};
 use super::report::{Bytes, Number};
 use crate::app::Result;
-use crate::cloud::TerminalSession;
 use crate::gateway::deferred::{DeferredHandle, DeferredIo, deferred};
-use crate::gateway::driver::{Notice, Observer};
 use crate::gateway::endpoint::Endpoint;
 use crate::gateway::socket::{ReadHalf, WriteHalf};
+use crate::session::SessionOutcome;
+use crate::session::event::{Notice, SessionEvent};
 use crate::session::plan::Plan;
-use crate::session::runner::{SessionObserver, SessionOutcome};
 use crate::session::target::Target;
 use crate::session::warning::Warning;
 use session_manager_proto::session::End;
@@ -192,7 +190,7 @@ impl Channel {
         self.state.connection.set(Some(connection));
         self.state.counters.replace(Some(counters));
         for notice in self.state.notices.take() {
-            self.state.notice(notice);
+            self.state.tell(notice);
         }
         let Self { state, stage, done, wanted, .. } = self;
         Ok(Attached { state, stage, done, _wanted: wanted })
@@ -250,7 +248,9 @@ async fn run(
         }
     };
     let mut stop = std::pin::pin!(stop.fuse());
-    let result = context.run_session(&plan, &mut local, stop.as_mut(), &*state).await;
+    let (may_wait, on_event) =
+        (|| state.may_wait(), |event: SessionEvent<'_>| state.on_event(event));
+    let result = context.run_session(&plan, &mut local, stop.as_mut(), &may_wait, &on_event).await;
     state.stage.send_replace(Stage::Ending);
     // A probe that fails stops the forward.
     let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
@@ -284,21 +284,43 @@ impl State {
     }
 }
 
-impl Observer for State {
-    fn ready(&self) {
-        self.ready.set(Some(Instant::now()));
-        self.stage.send_replace(Stage::Ready);
+impl State {
+    /// A channel that nobody uses yet is not worth a place in the queue.
+    fn may_wait(&self) -> bool {
+        self.connection.get().is_some() || self.probe.borrow().is_some()
     }
 
-    fn reached(&self) {
-        self.reached.set(Some(Instant::now()));
-        self.stage.send_replace(Stage::Reached);
-        if let Some(probe) = self.probe.take() {
-            let _ = probe.send(Ok(Probed::Reached));
+    fn on_event(&self, event: SessionEvent<'_>) {
+        match event {
+            SessionEvent::Started(session) => {
+                self.session.replace(Some(session.session_id.clone()));
+            }
+            SessionEvent::Ready => {
+                self.ready.set(Some(Instant::now()));
+                self.stage.send_replace(Stage::Ready);
+            }
+            SessionEvent::Reached => {
+                self.reached.set(Some(Instant::now()));
+                self.stage.send_replace(Stage::Reached);
+                if let Some(probe) = self.probe.take() {
+                    let _ = probe.send(Ok(Probed::Reached));
+                }
+            }
+            SessionEvent::Notice(notice) => self.tell(notice),
+            SessionEvent::Progress { sent, delivered: received } => {
+                if let Some(counters) = &*self.counters.borrow() {
+                    counters.set(Bytes { sent, received });
+                }
+            }
+            SessionEvent::Ended => {
+                self.stage.send_replace(Stage::Ending);
+            }
+            SessionEvent::Connected | SessionEvent::Closed | SessionEvent::Released => {}
         }
     }
 
-    fn notice(&self, notice: Notice) {
+    /// Tells the connection's user, once there is one.
+    fn tell(&self, notice: Notice) {
         match self.connection.get() {
             Some(number) => {
                 let warning = Warning::of_notice(notice, &self.target);
@@ -306,30 +328,5 @@ impl Observer for State {
             }
             None => self.notices.borrow_mut().push(notice),
         }
-    }
-
-    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(self.context.queue.place_wanted())
-    }
-
-    fn carried(&self, sent: u64, received: u64) {
-        if let Some(counters) = &*self.counters.borrow() {
-            counters.set(Bytes { sent, received });
-        }
-    }
-
-    fn ended(&self) {
-        self.stage.send_replace(Stage::Ending);
-    }
-}
-
-impl SessionObserver for State {
-    fn started(&self, session: &TerminalSession) {
-        self.session.replace(Some(session.session_id.clone()));
-    }
-
-    /// A channel that nobody uses yet is not worth a place in the queue.
-    fn may_wait(&self) -> bool {
-        self.connection.get().is_some() || self.probe.borrow().is_some()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, LocalBoxFuture};
 use tokio::io::AsyncRead;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,11 +19,12 @@ use super::report::{Number, Reporter};
 use crate::app::Result;
 use crate::cli::{self, Global};
 use crate::gateway::endpoint::{Endpoint, LocalWrite};
+use crate::session::event::OnEvent;
 use crate::session::plan::Plan;
 use crate::session::queue::Queue;
-use crate::session::runner::{SessionObserver, SessionOutcome};
-use crate::session::start::{Starter, run_session_with_start};
-use crate::target::finder::{Finder, Found};
+use crate::session::start::Starter;
+use crate::session::{SessionOutcome, SessionRequest, run};
+use crate::target::finder::{Finder, Found, Instances, with_instance};
 
 /// A connection that waits this long for its session is slow to whoever opened it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -108,39 +110,30 @@ impl Context {
         self.forwardings.borrow_mut().push(forwarding);
     }
 
-    /// Carries a session with the instance to its end. If the API does not know of the instance, it is
-    /// looked up again, once.
-    pub(crate) async fn run_session<R, W>(
+    /// Runs a session with the instance to its end.
+    pub(crate) async fn run_session<'a, R, W>(
         &self,
         plan: &Plan,
-        local: &mut Endpoint<R, W>,
-        stop: impl Future<Output = ()>,
-        observer: &impl SessionObserver,
+        local: &'a mut Endpoint<R, W>,
+        cancel: impl Future<Output = ()> + 'a,
+        may_wait: &dyn Fn() -> bool,
+        on_event: OnEvent<'_>,
     ) -> Result<SessionOutcome>
     where
         R: AsyncRead + Unpin,
         W: LocalWrite,
     {
-        let mut stop = std::pin::pin!(stop.fuse());
-        let found = self.found()?;
-        let (starter, own) = (self.starter.as_ref(), plan.to(&found));
-        let outcome =
-            run_session_with_start(starter, &found, &own, local, stop.as_mut(), observer).await;
-        let error = match outcome {
-            Err(error) if error.is_unknown_instance() => error,
-            outcome => return outcome,
+        let mut side = Side { local, cancel: cancel.boxed_local().fuse() };
+        let cancelled = async |side: &mut Side<'a, R, W>| {
+            (&mut side.cancel).await;
+            SessionOutcome::Stopped
         };
-        let again = tokio::select! {
-            again = self.again(&found) => again?,
-            () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
+        let work = async |side: &mut Side<'a, R, W>, found: &Found| {
+            let (starter, plan, up_by) = (self.starter.as_ref(), &plan.to(found), &Cell::new(None));
+            let request = SessionRequest { found, plan, starter, up_by, may_wait };
+            Ok(run(&request, side.local, &mut side.cancel, on_event).await?)
         };
-        match again {
-            Some(found) => {
-                let own = plan.to(&found);
-                run_session_with_start(starter, &found, &own, local, stop, observer).await
-            }
-            None => Err(error),
-        }
+        with_instance(self, &mut side, cancelled, work).await
     }
 
     /// The instance, with credentials as they are now.
@@ -149,22 +142,6 @@ impl Context {
         found.cloud = found.cloud.refreshed(&self.global)?;
         self.found.replace(found.clone());
         Ok(found)
-    }
-
-    /// The instance that is found in the place of one that is gone. Whoever comes while it is looked
-    /// for is told the same.
-    async fn again(&self, gone: &Found) -> Result<Option<Found>> {
-        let _looking = self.looking.lock().await;
-        let found = self.found()?;
-        if found.id != gone.id {
-            return Ok(Some(found));
-        }
-        let again = self.finder.refreshed(&self.global)?.again(gone).await?;
-        if let Some(found) = &again {
-            self.reporter.note(&format!("{gone} is gone: {found} is used in its place"));
-            self.found.replace(found.clone());
-        }
-        Ok(again)
     }
 
     /// Runs a session's task, which holds the permit until its session is ended.
@@ -291,6 +268,35 @@ impl Context {
         // The sender lives as long as this does.
         let _ = phases.wait_for(|now| *now >= phase).await;
     }
+}
+
+impl Instances for Context {
+    /// The instance, with credentials as they are now.
+    async fn find(&self) -> Result<Found> {
+        self.found()
+    }
+
+    /// The instance that is found in the place of one that is gone. Whoever comes while it is looked
+    /// for is told the same.
+    async fn again(&self, gone: &Found) -> Result<Option<Found>> {
+        let _looking = self.looking.lock().await;
+        let found = self.found()?;
+        if found.id != gone.id {
+            return Ok(Some(found));
+        }
+        let again = self.finder.refreshed(&self.global)?.again(gone).await?;
+        if let Some(found) = &again {
+            self.reporter.note(&format!("{gone} is gone: {found} is used in its place"));
+            self.found.replace(found.clone());
+        }
+        Ok(again)
+    }
+}
+
+/// The local side of a session, and what asks for its end.
+struct Side<'a, R, W> {
+    local: &'a mut Endpoint<R, W>,
+    cancel: Fuse<LocalBoxFuture<'a, ()>>,
 }
 
 /// Counts one that waits, for as long as it does.

@@ -16,8 +16,8 @@ use crate::explain::ExitCode;
 use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::LocalWrite as _;
 use crate::gateway::socket::{self, ReadHalf, WriteHalf};
+use crate::session::SessionOutcome;
 use crate::session::plan::Plan;
-use crate::session::runner::SessionOutcome;
 use crate::session::warning::Warning;
 use session_manager_proto::session::End;
 

@@ -23,6 +23,9 @@ pub(crate) struct GatewayConnection<'a> {
     /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
     /// has begun is polled to its end: others may wait for the same answer.
     pub agent_is_asked: bool,
+    /// Waits until another session needs the place of this one; called while it lingers after the local
+    /// end of file. Cancel-safe.
+    pub place_wanted: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
 }
 
 /// A look-up of the agent's generation.

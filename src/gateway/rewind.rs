@@ -17,12 +17,19 @@ pub(crate) struct Rewind<'a, R> {
     kept: BytesMut,
     /// What of it is to be read again.
     again: BytesMut,
+    /// Whether anything was read, an end of file included.
+    was_read: bool,
 }
 
 impl<'a, R: AsyncRead + Unpin> Rewind<'a, R> {
     /// Remembers until `is_settled`.
     pub(crate) fn new(reader: R, is_settled: &'a Cell<bool>) -> Self {
-        Self { reader, is_settled, kept: BytesMut::new(), again: BytesMut::new() }
+        Self { reader, is_settled, kept: BytesMut::new(), again: BytesMut::new(), was_read: false }
+    }
+
+    /// Whether anything was read, an end of file included.
+    pub(crate) fn was_read(&self) -> bool {
+        self.was_read
     }
 
     /// What was read is read once more.
@@ -50,6 +57,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Rewind<'_, R> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.reader).poll_read(cx, buf))?;
+        this.was_read = true;
         this.kept.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }

@@ -26,6 +26,9 @@ pub(crate) enum SessionError {
     /// It did not open, or broke.
     #[error(transparent)]
     Session(#[from] SessionFailure),
+    /// Its instance does not run, and could not be started.
+    #[error("{0}")]
+    NotUp(Box<dyn Explain>),
     /// A quota was full, and no place came free while it waited.
     #[error("{error}")]
     Waited { error: Box<SessionError>, waited: Duration },
@@ -47,7 +50,7 @@ impl SessionError {
     pub(crate) fn is_unexplained(&self) -> bool {
         match self {
             Self::Start { error, finding } => error.kind().is_of_instance() && finding.is_none(),
-            Self::Dial(_) | Self::Waited { .. } => false,
+            Self::Dial(_) | Self::NotUp(_) | Self::Waited { .. } => false,
             Self::Session(error) => error.did_not_open(),
         }
     }
@@ -65,7 +68,7 @@ impl SessionError {
                 let too_many = StatusCode::TOO_MANY_REQUESTS;
                 matches!(not.error, DialError::Refused { status, .. } if status == too_many)
             }
-            Self::Session(_) => false,
+            Self::Session(_) | Self::NotUp(_) => false,
             Self::Waited { error, .. } => error.is_quota(),
         }
     }
@@ -79,7 +82,7 @@ impl SessionError {
     pub(crate) fn explain(&mut self, seen: Diagnosis) {
         match self {
             Self::Start { finding, .. } => *finding = seen.finding,
-            Self::Dial(_) | Self::Waited { .. } => {}
+            Self::Dial(_) | Self::NotUp(_) | Self::Waited { .. } => {}
             Self::Session(error) => error.finding = seen.finding,
         }
     }
@@ -88,7 +91,7 @@ impl SessionError {
     pub(crate) fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Start { finding, .. } => finding.as_ref(),
-            Self::Dial(_) | Self::Waited { .. } => None,
+            Self::Dial(_) | Self::NotUp(_) | Self::Waited { .. } => None,
             Self::Session(error) => error.finding.as_ref(),
         }
     }
@@ -98,6 +101,7 @@ impl SessionError {
             Self::Start { error, .. } => error,
             Self::Dial(error) => error,
             Self::Session(error) => error,
+            Self::NotUp(error) => &**error,
             Self::Waited { error, .. } => &**error,
         }
     }

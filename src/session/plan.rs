@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
-use futures_util::future::Shared;
+use futures_util::future::{LocalBoxFuture, Shared};
 
 use super::agent::AgentVersions;
-use super::queue::Queue;
+use super::queue::{Queue, random};
 use super::target::Target;
 use crate::app::{Cloud, Result, UsageError};
 use crate::cli;
@@ -42,8 +42,8 @@ pub(crate) struct Plan {
     pub(crate) agents: Option<(Rc<AgentVersions>, Ask)>,
     pub(crate) end_within: Duration,
     queue: Option<Rc<Queue>>,
-    /// Whether bytes of the local side may have been read for an earlier session.
-    was_read: bool,
+    /// Whether an instance whose session does not open is looked at.
+    pub(crate) diagnoses: bool,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -82,7 +82,7 @@ impl Plan {
             agents: None,
             end_within: END_WITHIN,
             queue: None,
-            was_read: false,
+            diagnoses: true,
         })
     }
 
@@ -103,18 +103,16 @@ impl Plan {
         Self { queue: Some(Rc::clone(queue)), ..self }
     }
 
-    /// The same for a further session of a local side that has been read already.
-    pub(crate) fn again(&self) -> Self {
-        Self { was_read: true, ..self.clone() }
-    }
-
-    /// Whether bytes of the local side may have been read for an earlier session.
-    pub(crate) fn was_read(&self) -> bool {
-        self.was_read
-    }
-
     pub(crate) fn queue(&self) -> Option<&Queue> {
         self.queue.as_deref()
+    }
+
+    /// Waits until another session needs the place of one that lingers. Cancel-safe.
+    pub(crate) fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        match &self.queue {
+            Some(queue) => queue.place_wanted().boxed_local(),
+            None => std::future::pending().boxed_local(),
+        }
     }
 
     /// What is known of the instance's agent, and what is asked for.
@@ -134,9 +132,9 @@ impl Plan {
     }
 
     /// The same for a session in which nothing is to be said: a target that should speak first and
-    /// does not is told like any other.
+    /// does not is told like any other. Whoever listens has looked at the instance already.
     pub(crate) fn for_listening(&self) -> Self {
-        Self { server_first: false, ..self.clone() }
+        Self { server_first: false, diagnoses: false, ..self.clone() }
     }
 
     pub(crate) fn request(&self) -> StartTerminalSession {
@@ -176,11 +174,4 @@ fn check(target: &Target) -> Result<()> {
         .into());
     }
     Ok(())
-}
-
-/// A seed, or a jitter. Without randomness there is no jitter, and nothing else is wrong.
-pub(crate) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_ne_bytes(bytes)
 }

@@ -5,21 +5,14 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::future::FusedFuture;
-use tokio::io::AsyncRead;
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
 use super::error::SessionError;
-use super::plan::{Plan, random};
-use super::runner::{SessionObserver, SessionOutcome, run_session_once};
-use crate::app::Cloud;
-use crate::gateway::driver::Observer;
-use crate::gateway::endpoint::{Endpoint, LocalWrite};
+use super::event::SessionEvent;
 
 /// For how long after its end a session may still be counted.
 const COUNTED_FOR: Duration = Duration::from_secs(5);
@@ -103,6 +96,23 @@ impl Queue {
         lately || self.ending.get() > 0
     }
 
+    /// The turn of a session that is to be started. `may_wait` tells whether it waits for a place.
+    pub(super) fn turn(&self, may_wait: bool) -> Turn<'_> {
+        let began = Instant::now();
+        Turn {
+            queue: self,
+            first: Cell::new(None),
+            pause: Pause(FIRST_PAUSE),
+            began,
+            deadline: began + self.within,
+            refused: None,
+            place_wanted: None,
+            // Those that wait already go first.
+            waits: may_wait && !self.within.is_zero() && self.is_occupied(),
+            is_closed: Cell::new(false),
+        }
+    }
+
     /// Prints once that sessions wait. A place that is about to come free is not worth a line.
     fn tell(&self) {
         self.was_full.set(true);
@@ -112,25 +122,6 @@ impl Queue {
                  in a region): waiting up to {} s (--wait) for a place",
                 self.within.as_secs()
             ));
-        }
-    }
-
-    /// Waits until the next try is due.
-    async fn turn<'a>(&'a self, first: &Cell<Option<MutexGuard<'a, ()>>>, pause: &mut Pause) {
-        let held = first.take().or_else(|| self.first.try_lock().ok());
-        if let Some(held) = held {
-            first.set(Some(held));
-            let ended = async {
-                self.ended.notified().await;
-                sleep(FREE_AFTER).await;
-            };
-            tokio::select! {
-                () = sleep(pause.next()) => {}
-                () = ended => {}
-            }
-        } else {
-            // The one before has found a place or has given up: that is news.
-            first.set(Some(self.first.lock().await));
         }
     }
 }
@@ -157,123 +148,118 @@ impl Pause {
     }
 }
 
-/// Carries a session as [`run_session_once`] does. Where a quota is full it waits for a place, if the plan
-/// has a queue. Nothing is read from the local side before there is one.
-///
-/// # Errors
-/// As [`run_session_once`]; when no place comes free in time, [`SessionError::Waited`].
-pub(crate) async fn run_session_queued<R, W>(
-    cloud: &Cloud,
-    plan: &Plan,
-    local: &mut Endpoint<R, W>,
-    mut stop: Pin<&mut impl FusedFuture<Output = ()>>,
-    observer: &impl SessionObserver,
-) -> std::result::Result<SessionOutcome, SessionError>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let Some(queue) = plan.queue() else {
-        return run_session_once(cloud, plan, local, stop, observer).await;
-    };
-    let first = Cell::new(None);
-    let watch = Watch { observer, queue, first: &first, is_closed: Cell::new(false) };
-    let may_wait = || !queue.within.is_zero() && observer.may_wait();
-    let began = Instant::now();
-    let deadline = began + queue.within;
-    let mut pause = Pause(FIRST_PAUSE);
-    let mut refused: Option<SessionError> = None;
-    let mut wants_place = None;
-    // Those that wait already go first.
-    let mut waits = may_wait() && queue.is_occupied();
-    loop {
-        if waits {
-            wants_place.get_or_insert_with(|| queue.want_place());
-            let turn = timeout_at(deadline, queue.turn(&first, &mut pause));
-            let left = tokio::select! {
-                turn = turn => turn.is_err() && first.take().is_none(),
-                () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
-                () = left(plan, local) => return Ok(SessionOutcome::Stopped),
-            };
-            if left && let Some(error) = refused {
-                return Err(waited(error, began.elapsed()));
-            }
-        }
-        let outcome = run_session_once(cloud, plan, local, stop.as_mut(), &watch).await;
-        let error = match outcome {
-            // One that waits may be told to ask less often.
-            Err(error) if error.is_quota() || waits && error.is_throttled() => error,
-            outcome => return outcome,
-        };
-        if stop.is_terminated() {
-            return Ok(SessionOutcome::Stopped);
-        }
-        if !may_wait() {
-            return Err(error);
-        }
-        if Instant::now() >= deadline {
-            return Err(waited(error, began.elapsed()));
-        }
-        debug!("no place for the session: {error}");
-        queue.tell();
-        waits = true;
-        refused = Some(error);
-    }
-}
-
-/// Waits until nobody is left to use the session.
-async fn left<R, W: LocalWrite>(plan: &Plan, local: &mut Endpoint<R, W>) {
-    match plan.was_read() {
-        true => local.writer.closed().await,
-        false => local.writer.left().await,
-    }
-}
-
-fn waited(error: SessionError, waited: Duration) -> SessionError {
-    SessionError::Waited { error: Box::new(error), waited }
-}
-
-/// An observer that also tells the queue how its session comes on.
-struct Watch<'a, 'q, O> {
-    observer: &'a O,
+/// The turn of one session. Nothing is read from its local side before it has a place.
+pub(super) struct Turn<'q> {
     queue: &'q Queue,
-    first: &'a Cell<Option<MutexGuard<'q, ()>>>,
+    /// Held while it is the first in the queue.
+    first: Cell<Option<MutexGuard<'q, ()>>>,
+    pause: Pause,
+    began: Instant,
+    deadline: Instant,
+    /// Why it waits.
+    refused: Option<SessionError>,
+    place_wanted: Option<PlaceWanted<'q>>,
+    waits: bool,
     /// Whether the session was connected, and is closed now.
     is_closed: Cell<bool>,
 }
 
-impl<O: Observer> Observer for Watch<'_, '_, O> {
-    fn next(&self) -> Option<&dyn Observer> {
-        Some(self.observer)
+impl Turn<'_> {
+    /// Whether it has to wait before the session is tried.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
-    fn closed(&self) {
-        if !self.is_closed.replace(true) {
-            self.queue.ending.set(self.queue.ending.get() + 1);
+    /// Waits until the session may be tried.
+    ///
+    /// # Errors
+    /// When no place has come free in time: [`SessionError::Waited`].
+    pub(super) async fn wait(&mut self) -> Result<(), SessionError> {
+        let queue = self.queue;
+        self.place_wanted.get_or_insert_with(|| queue.want_place());
+        let is_late = timeout_at(self.deadline, self.next()).await.is_err();
+        let gives_up = is_late && self.first.take().is_none();
+        match self.refused.take_if(|_| gives_up) {
+            Some(error) => Err(self.waited(error)),
+            None => Ok(()),
         }
-        self.observer.closed();
+    }
+
+    async fn next(&mut self) {
+        let queue = self.queue;
+        let held = self.first.take().or_else(|| queue.first.try_lock().ok());
+        if held.is_none() {
+            // The one before has found a place or has given up: that is news.
+            let held = queue.first.lock().await;
+            return self.first.set(Some(held));
+        }
+        self.first.set(held);
+        let ended = async {
+            queue.ended.notified().await;
+            sleep(FREE_AFTER).await;
+        };
+        tokio::select! {
+            () = sleep(self.pause.next()) => {}
+            () = ended => {}
+        }
+    }
+
+    /// Whether an attempt has failed for want of a place.
+    pub(super) fn is_refusal(&self, error: &SessionError) -> bool {
+        // One that waits may be told to ask less often.
+        error.is_quota() || self.waits && error.is_throttled()
+    }
+
+    /// Lets the session wait for a place, as an attempt has found none.
+    ///
+    /// # Errors
+    /// The refusal, where the session does not wait, or has waited for long enough.
+    pub(super) fn refuse(
+        &mut self,
+        error: SessionError,
+        may_wait: bool,
+    ) -> Result<(), SessionError> {
+        if !may_wait || self.queue.within.is_zero() {
+            return Err(error);
+        }
+        if Instant::now() >= self.deadline {
+            return Err(self.waited(error));
+        }
+        debug!("no place for the session: {error}");
+        self.queue.tell();
+        self.waits = true;
+        self.refused = Some(error);
+        Ok(())
+    }
+
+    fn waited(&self, error: SessionError) -> SessionError {
+        SessionError::Waited { error: Box::new(error), waited: self.began.elapsed() }
+    }
+
+    /// Tells the queue how the session comes on.
+    pub(super) fn on_event(&self, event: &SessionEvent<'_>) {
+        let queue = self.queue;
+        match event {
+            SessionEvent::Connected if self.first.take().is_some() => {
+                info!("a place for the session has come free");
+            }
+            SessionEvent::Closed if !self.is_closed.replace(true) => {
+                queue.ending.set(queue.ending.get() + 1);
+            }
+            // One that was never connected has taken no place.
+            SessionEvent::Released if self.is_closed.take() => {
+                queue.ending.set(queue.ending.get().saturating_sub(1));
+                queue.ended_at.set(Some(Instant::now()));
+                queue.ended.notify_one();
+            }
+            _ => {}
+        }
     }
 }
 
-impl<O: SessionObserver> SessionObserver for Watch<'_, '_, O> {
-    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
-        Some(self.observer)
-    }
-
-    fn connected(&self) {
-        if self.first.take().is_some() {
-            info!("a place for the session has come free");
-        }
-        self.observer.connected();
-    }
-
-    fn released(&self) {
-        // One that was never connected has taken no place.
-        if self.is_closed.take() {
-            self.queue.ending.set(self.queue.ending.get().saturating_sub(1));
-            self.queue.ended_at.set(Some(Instant::now()));
-            self.queue.ended.notify_one();
-        }
-        self.observer.released();
-    }
+/// A seed, or a jitter. Without randomness there is no jitter, and nothing else is wrong.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }

@@ -1,341 +1,197 @@
-//! One session from StartTerminalSession to EndTerminalSession, as every subcommand needs it.
+//! The session runner: tries until a session runs or nothing more can be done, and sees it to its end.
 
 use std::cell::Cell;
 use std::future::Future;
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::{FusedFuture, Shared};
-use secrecy::ExposeSecret as _;
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use tokio::io::AsyncRead;
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout, timeout_at};
-use tracing::debug;
+use tokio::time::Instant;
 
+use super::attempt::{SessionOutcome, attempt};
 use super::diagnose::diagnose_session;
 use super::error::SessionError;
-use super::failure::{NotDialled, SessionFailure};
-use super::plan::{END_WITHIN, Plan};
-use super::queue::run_session_queued;
-use crate::app::Cloud;
-use crate::cloud::{self, Client, TerminalSession};
-use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
-use crate::gateway::dial::{DialError, GatewayTransport, connect, dial, redial};
-use crate::gateway::driver::{Observer, Outcome, splice};
+use super::event::{OnEvent, SessionEvent};
+use super::plan::Plan;
+use super::start::{Starter, is_of_starting, seen_down};
+use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::{Endpoint, LocalWrite};
-use crate::gateway::redactor::Redactor;
-use session_manager_proto::session::{End, Failure, RemoteEnd, Session};
+use crate::gateway::rewind::Rewind;
+use crate::target::finder::Found;
+use session_manager_proto::session::{End, RemoteEnd};
 
-/// How long to wait for a call that may have started a session, so that it can be ended.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
-/// How long both of these may take together.
-const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
-/// How long the close of a WebSocket may take, at most, before that call.
-const CLOSED_WITHIN: Duration = Duration::from_millis(600);
-/// An observer that is also told which session it is.
-pub(crate) trait SessionObserver: Observer {
-    /// The one that is told what this one does not take for itself; see [`Observer::next`].
-    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
-        None
-    }
-
-    /// The API has started the session.
-    fn started(&self, session: &TerminalSession) {
-        if let Some(next) = self.next_session_observer() {
-            next.started(session);
-        }
-    }
-
+/// A session that is wanted.
+pub(crate) struct SessionRequest<'a> {
+    pub(crate) found: &'a Found,
+    /// What it is to be like, with this instance.
+    pub(crate) plan: &'a Plan,
+    /// What starts an instance that does not run.
+    pub(crate) starter: Option<&'a Starter>,
+    /// When the instance has to be up, once it was started.
+    pub(crate) up_by: &'a Cell<Option<Instant>>,
     /// Whether it waits for a place where a quota is full.
-    fn may_wait(&self) -> bool {
-        self.next_session_observer().is_none_or(|next| next.may_wait())
-    }
-
-    /// The gateway has accepted it.
-    fn connected(&self) {
-        if let Some(next) = self.next_session_observer() {
-            next.connected();
-        }
-    }
-
-    /// The API has ended it, or did not answer in time.
-    fn released(&self) {
-        if let Some(next) = self.next_session_observer() {
-            next.released();
-        }
-    }
+    pub(crate) may_wait: &'a dyn Fn() -> bool,
 }
 
-/// How a session that did not fail went.
-#[derive(Debug)]
-pub(crate) enum SessionOutcome {
-    /// It was open, and has ended.
-    Ended(Outcome),
-    /// It was stopped before it was open, or nobody was left to use it.
-    Stopped,
-}
-
-/// Starts a session, carries bytes between it and the local side, and ends it, however that comes
-/// about, while the local side may still be taking what came last.
+/// Runs a session to its end. While a quota is full it waits for a place, if the plan has a queue;
+/// an instance that does not run is started first, if there is a starter. What an attempt has taken
+/// from the local side before its session opened is not lost to the next.
 ///
-/// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
+/// `cancel` asks for an early end; all of the clean-up takes 2 seconds at most.
 ///
 /// # Errors
-/// When no session can be started or dialled, and when it fails. A session that did not open is
-/// looked into, for 3 seconds at most.
-pub(crate) async fn run_session<R, W>(
-    cloud: &Cloud,
-    plan: &Plan,
+/// When no session can be started or dialled, and when it fails. The instance of one that did not open
+/// is looked at, for 3 seconds at most.
+pub(crate) async fn run<R, W>(
+    request: &SessionRequest<'_>,
     local: &mut Endpoint<R, W>,
-    stop: impl Future<Output = ()>,
-    observer: &impl SessionObserver,
-) -> std::result::Result<SessionOutcome, SessionError>
+    cancel: impl Future<Output = ()>,
+    on_event: OnEvent<'_>,
+) -> Result<SessionOutcome, SessionError>
 where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
-    let mut stop = std::pin::pin!(stop.fuse());
-    let outcome = run_session_queued(cloud, plan, local, stop.as_mut(), observer).await;
-    if let (
-        Ok(SessionOutcome::Ended(Outcome { end: End::Remote(RemoteEnd::Idle), .. })),
-        Some((agents, _)),
-    ) = (&outcome, &plan.agents)
-    {
-        agents.warn_of_idle_end(cloud, &plan.target.instance);
-    }
-    let mut session_error = match outcome {
-        Err(session_error) if session_error.is_unexplained() => session_error,
-        outcome => return outcome,
+    let SessionRequest { found, plan, starter, up_by, may_wait } = *request;
+    let mut cancel = std::pin::pin!(cancel.fuse());
+    let opening = Opening::default();
+    let reader = Rewind::new(&mut local.reader, &opening.is_open);
+    let mut local = Endpoint::new(reader, &mut local.writer);
+    // One that does not open is ended where it is seen that its instance does not run.
+    let down = async {
+        seen_down(&found.cloud.client, &found.id, &opening.is_open).await;
+        opening.is_down.set(true);
     };
-    tokio::select! {
-        seen = diagnose_session(&cloud.client, &plan.target.instance) => session_error.explain(seen),
-        () = stop => {}
-        // Nobody is left who wants to know.
-        () = local.writer.closed() => {}
-    }
-    Err(session_error)
-}
-
-/// The same without a look into what has failed, and without waiting for a place.
-///
-/// # Errors
-/// As [`run_session`].
-pub(crate) async fn run_session_once<R, W>(
-    cloud: &Cloud,
-    plan: &Plan,
-    local: &mut Endpoint<R, W>,
-    stop: impl Future<Output = ()>,
-    observer: &impl SessionObserver,
-) -> std::result::Result<SessionOutcome, SessionError>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let mut stop = stop.boxed_local().shared();
-    let (look_up, is_at_once) = plan.agent(cloud);
-    let agent = is_at_once.then(|| look_up.clone());
-    // The way to the gateway is made while the API is asked, if it is known from the last session.
-    let line = async {
-        let place = cloud.gateway.borrow().clone()?;
-        connect(place, &cloud.net).await.ok()
-    };
-    let mut line = std::pin::pin!(line.fuse());
-    let started = {
-        let started = beside(agent.as_ref(), start(cloud, plan, local, &mut stop));
-        let mut started = std::pin::pin!(started);
-        let mut early = None;
-        let session = loop {
-            tokio::select! {
-                session = &mut started => break session?,
-                made = &mut line => {
-                    debug!("connected to the gateway ahead of the session: {}", made.is_some());
-                    early = made;
+    let mut down = std::pin::pin!(match starter {
+        Some(_) => down.fuse(),
+        None => Fuse::terminated(),
+    });
+    let mut turn = plan.queue().map(|queue| queue.turn(may_wait()));
+    loop {
+        let mut stop = std::pin::pin!(
+            async {
+                tokio::select! {
+                    () = cancel.as_mut() => {}
+                    () = down.as_mut(), if !down.is_terminated() => {}
                 }
             }
+            .fuse()
+        );
+        if let Some(turn) = turn.as_mut().filter(|turn| turn.waits()) {
+            let was_read = local.reader.was_read();
+            tokio::select! {
+                turn = turn.wait() => turn?,
+                () = stop.as_mut() => {}
+                () = left(was_read, &mut local.writer) => return Ok(SessionOutcome::Stopped),
+            }
+        }
+        let told = |event: SessionEvent<'_>| {
+            if let Some(turn) = &turn {
+                turn.on_event(&event);
+            }
+            if opening.takes(&event) {
+                on_event(event);
+            }
         };
-        session.map(|session| (session, early))
-    };
-    let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
-    let line = async {
-        // What is half made is nearer than a new beginning.
-        match early {
-            None if !line.is_terminated() => line.await,
-            early => early,
-        }
-    };
-    observer.started(&session);
-    let closed = Notify::new();
-    let watch = Watch { observer, closed: &closed, ended: Cell::new(None) };
-    let hurry = stop.clone();
-    let outcome = async {
-        let session = (&session, look_up, is_at_once);
-        let outcome = dial_and_splice(cloud, plan, session, line, local, &mut stop, &watch).await;
-        // It is not told where there was nothing to close. A second notice changes nothing.
-        closed.notify_one();
-        outcome
-    };
-    let ended = async {
-        closed.notified().await;
-        let now = Instant::now();
-        let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
-        let since = watch.ended.get().unwrap_or(now).max(earliest);
-        let hurry = async {
-            hurry.await;
-            sleep(END_WITHIN).await;
+        let mut result = match stop.is_terminated() {
+            true => Ok(SessionOutcome::Stopped),
+            false => attempt(&found.cloud, plan, &mut local, stop.as_mut(), &told).await,
         };
+        let is_stopped = stop.is_terminated();
+        result = match (&mut turn, result) {
+            (Some(turn), Err(error)) if turn.is_refusal(&error) => {
+                if !is_stopped {
+                    turn.refuse(error, may_wait())?;
+                    continue;
+                }
+                Ok(SessionOutcome::Stopped)
+            }
+            (_, result) => result,
+        };
+        if let Err(error) = &mut result
+            && plan.diagnoses
+            && error.is_unexplained()
+        {
+            tokio::select! {
+                seen = diagnose_session(&found.cloud.client, &found.id) => error.explain(seen),
+                () = cancel.as_mut(), if !cancel.is_terminated() => {}
+                // Nobody is left who wants to know.
+                () = local.writer.closed() => {}
+            }
+        }
+        let has_failed_to_open = match &result {
+            _ if cancel.is_terminated() || opening.is_open.get() => false,
+            Ok(_) => opening.is_down.get(),
+            Err(error) => is_of_starting(error, up_by.get().is_some()),
+        };
+        let is_late = up_by.get().is_some_and(|by| Instant::now() >= by);
+        let Some(starter) = starter.filter(|_| has_failed_to_open && !is_late) else {
+            tell_idle_end(plan, found, &result);
+            return result;
+        };
+        opening.is_down.set(false);
+        down.set(Fuse::terminated());
         tokio::select! {
-            () = end(&cloud.client, &session, since + plan.end_within) => {}
-            () = hurry => debug!("the session may not be ended: the command was asked to stop"),
+            up = starter.bring_up(found, up_by) => up.map_err(SessionError::NotUp)?,
+            () = cancel.as_mut() => return Ok(SessionOutcome::Stopped),
+            () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
         }
-        observer.released();
-    };
-    let (outcome, ()) = tokio::join!(outcome, ended);
-    match outcome? {
-        SessionOutcome::Ended(Outcome { end: End::Failed(failure), .. }) => {
-            Err(failed(plan, &session, failure).into())
+        local.reader.rewind();
+        turn = plan.queue().map(|queue| queue.turn(may_wait()));
+    }
+}
+
+/// Waits until nobody is left to use the session.
+async fn left(was_read: bool, writer: &mut impl LocalWrite) {
+    match was_read {
+        true => writer.closed().await,
+        false => writer.left().await,
+    }
+}
+
+/// Tells why an idle session was not kept open.
+fn tell_idle_end(plan: &Plan, found: &Found, result: &Result<SessionOutcome, SessionError>) {
+    let idle = End::Remote(RemoteEnd::Idle);
+    if let (Ok(SessionOutcome::Ended(Outcome { end, .. })), Some((agents, _))) =
+        (result, &plan.agents)
+        && *end == idle
+    {
+        agents.warn_of_idle_end(&found.cloud, &found.id);
+    }
+}
+
+/// Whether one of the attempts has opened.
+#[derive(Default)]
+struct Opening {
+    is_open: Cell<bool>,
+    /// Whether the session is being ended, since its instance does not run.
+    is_down: Cell<bool>,
+}
+
+impl Opening {
+    /// Whether an event is one to be told. A session of an instance that does not run may open while it is
+    /// being ended: it is followed by another one all the same.
+    fn takes(&self, event: &SessionEvent<'_>) -> bool {
+        if matches!(event, SessionEvent::Ready) {
+            if self.is_down.get() {
+                return false;
+            }
+            self.is_open.set(true);
         }
-        outcome => Ok(outcome),
+        true
     }
 }
 
-/// Waits for something while the agent's version is looked up, which is not waited for.
-async fn beside<T>(agent: Option<&Shared<AgentLookUp<'_>>>, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    if let Some(agent) = agent {
-        tokio::select! {
-            biased;
-            done = work.as_mut() => return done,
-            _ = agent.clone() => {}
-        }
-    }
-    work.await
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFailure {
-    SessionFailure {
-        failure,
-        target: plan.target.clone(),
-        finding: None,
-        request_id: session.request_id.clone(),
-    }
-}
-
-/// An observer that also tells when it is time to end the session with the API.
-struct Watch<'a, O> {
-    observer: &'a O,
-    closed: &'a Notify,
-    /// When the session has ended, if it ever was one.
-    ended: Cell<Option<Instant>>,
-}
-
-impl<O: Observer> Observer for Watch<'_, O> {
-    fn next(&self) -> Option<&dyn Observer> {
-        Some(self.observer)
-    }
-
-    fn ended(&self) {
-        self.ended.set(Some(Instant::now()));
-        self.observer.ended();
-    }
-
-    fn closed(&self) {
-        self.observer.closed();
-        self.closed.notify_one();
-    }
-}
-
-/// Starts a session, or gives nothing when there is no use for it any more.
-async fn start<R, W: LocalWrite>(
-    cloud: &Cloud,
-    plan: &Plan,
-    local: &mut Endpoint<R, W>,
-    stop: impl Future<Output = ()>,
-) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
-    let (request, unwanted) = (plan.request(), Notify::new());
-    let call = cloud.client.start_terminal_session(&request, unwanted.notified());
-    let mut call = std::pin::pin!(call);
-    tokio::select! {
-        session = &mut call => return Ok(Some(session?)),
-        () = stop => {}
-        () = local.writer.closed() => {}
-    }
-    debug!("asked to end while the session was being started");
-    let deadline = Instant::now() + ANSWER_AND_END_WITHIN;
-    unwanted.notify_one();
-    if let Ok(Ok(session)) = timeout(ANSWER_WITHIN, call).await {
-        end(&cloud.client, &session, deadline).await;
-    }
-    Ok(None)
-}
-
-async fn dial_and_splice<R, W>(
-    cloud: &Cloud,
-    plan: &Plan,
-    (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
-    line: impl Future<Output = Option<GatewayTransport>>,
-    local: &mut Endpoint<R, W>,
-    mut stop: impl Future<Output = ()> + Unpin,
-    observer: &Watch<'_, impl SessionObserver>,
-) -> std::result::Result<SessionOutcome, NotDialled>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let dialled = async {
-        let (url, token) = (&session.websocket_url, &session.security_token);
-        dial(url, token, &cloud.net, line.await).await
-    };
-    let (socket, place) = tokio::select! {
-        dialled = beside(is_at_once.then_some(&agent), dialled) => {
-            let request_id = session.request_id.clone();
-            dialled.map_err(|error| NotDialled { error, request_id })?
-        }
-        () = &mut stop => return Ok(SessionOutcome::Stopped),
-        () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
-    };
-    debug!("connected to the gateway");
-    observer.observer.connected();
-    cloud.gateway.replace(Some(place));
-    let core = Session::new(Instant::now(), plan.config());
-    let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
-    let redial = move |channel_id: Bytes| -> Reconnect<'_> {
-        Box::pin(async move {
-            let redialled = redial(url, token, &channel_id, net).await;
-            redialled.map_err(|error| not_redialled(&error))
-        })
-    };
-    let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
-    let connection = GatewayConnection {
-        socket,
-        redial: &redial,
-        redactor,
-        agent: agent.boxed_local(),
-        agent_is_asked: is_at_once,
-    };
-    Ok(SessionOutcome::Ended(splice(connection, core, local, stop, observer).await))
-}
-
-/// A gateway that restarts may refuse for a while. What it forbids stays forbidden.
-fn not_redialled(error: &DialError) -> NotReconnected {
-    let is_final = match error {
-        DialError::Refused { status, .. } => matches!(status.as_u16(), 401 | 403 | 410),
-        DialError::Url(_) | DialError::TlsSetup(_) => true,
-        _ => false,
-    };
-    let detail = match error {
-        DialError::Connect { cause, .. } | DialError::Resolve { cause, .. } => format!(": {cause}"),
-        _ => String::new(),
-    };
-    NotReconnected { how: format!("{error}{detail}"), is_final }
-}
-
-/// Ends a session, as far as that is possible in a short time.
-async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
-    let ending = client.end_terminal_session(&session.session_id);
-    match timeout_at(deadline.into(), ending).await {
-        Ok(Ok(())) => debug!("the session is ended"),
-        Ok(Err(error)) => debug!("cannot end the session: {error}"),
-        Err(_) => debug!("the API did not answer in time whether the session is ended"),
+    #[test]
+    fn a_session_that_is_being_ended_does_not_count_as_open() {
+        let opening = Opening::default();
+        opening.is_down.set(true);
+        assert!(!opening.takes(&SessionEvent::Ready) && !opening.is_open.get());
+        opening.is_down.set(false);
+        assert!(opening.takes(&SessionEvent::Ready) && opening.is_open.get());
     }
 }

@@ -1,27 +1,19 @@
-//! `--start`: a session with an instance that may have to be started first.
+//! `--start`: an instance that does not run is started, and waited for.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::diagnose::not_running;
 use super::error::SessionError;
 use super::failure::Finding;
-use super::plan::Plan;
-use super::runner::{SessionObserver, SessionOutcome, run_session};
 use crate::app::{Result, UsageError};
 use crate::cli;
 use crate::cloud::{Client, InstanceState};
 use crate::explain::{ExitCode, Explain};
-use crate::gateway::driver::Observer;
-use crate::gateway::endpoint::{Endpoint, LocalWrite};
-use crate::gateway::rewind::Rewind;
 use crate::keys::command::Failed;
 use crate::target::finder::Found;
 
@@ -60,7 +52,11 @@ impl Starter {
 
     /// Starts an instance, and waits until its agent is there, until `deadline`, which the first call
     /// sets. A further call is for one that is up for all that is known, but did not answer.
-    async fn bring_up(&self, found: &Found, deadline: &Cell<Option<Instant>>) -> Result<()> {
+    pub(super) async fn bring_up(
+        &self,
+        found: &Found,
+        deadline: &Cell<Option<Instant>>,
+    ) -> Result<()> {
         let by = match deadline.get() {
             Some(by) => {
                 sleep(LONGEST_PAUSE).await;
@@ -70,88 +66,6 @@ impl Starter {
         };
         deadline.set(Some(by));
         come_up(self, &found.cloud.client, &found.id, by).await
-    }
-}
-
-/// Carries a session as [`run_session`] does. If it turns out that the instance does not run it is started
-/// first, where there is a starter; what was taken from the local side until then is not lost.
-///
-/// # Errors
-/// As [`run_session`], and when the instance cannot be started or does not come up in time.
-pub(crate) async fn run_session_with_start<R, W>(
-    starter: Option<&Starter>,
-    found: &Found,
-    plan: &Plan,
-    local: &mut Endpoint<R, W>,
-    stop: impl Future<Output = ()>,
-    observer: &impl SessionObserver,
-) -> Result<SessionOutcome>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let deadline = Cell::new(None);
-    run_session_with_start_by(starter, &deadline, found, plan, local, stop, observer).await
-}
-
-/// The same with an instance that [`do_started`] may have started, which has set `deadline` then.
-pub(crate) async fn run_session_with_start_by<R, W>(
-    starter: Option<&Starter>,
-    deadline: &Cell<Option<Instant>>,
-    found: &Found,
-    plan: &Plan,
-    local: &mut Endpoint<R, W>,
-    stop: impl Future<Output = ()>,
-    observer: &impl SessionObserver,
-) -> Result<SessionOutcome>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let Some(starter) = starter else {
-        return Ok(run_session(&found.cloud, plan, local, stop, observer).await?);
-    };
-    let (is_open, is_stopped) = (Cell::new(false), Cell::new(false));
-    let stop = async {
-        stop.await;
-        is_stopped.set(true);
-    };
-    let mut stop = std::pin::pin!(stop.fuse());
-    let reader = Rewind::new(&mut local.reader, &is_open);
-    let mut local = Endpoint::new(reader, &mut local.writer);
-    let client = &found.cloud.client;
-
-    let is_down = Cell::new(false);
-    let observer = Watch { observer, is_open: &is_open, is_down: &is_down };
-    let down = async {
-        seen_down(client, &found.id, &is_open).await;
-        is_down.set(true);
-    };
-    let until = async {
-        tokio::select! {
-            () = stop.as_mut() => {}
-            () = down => {}
-        }
-    };
-    let mut outcome = run_session(&found.cloud, plan, &mut local, until, &observer).await;
-    loop {
-        let again = match &outcome {
-            _ if is_stopped.get() || is_open.get() => false,
-            Ok(_) => is_down.get(),
-            Err(session_error) => is_of_starting(session_error, deadline.get().is_some()),
-        };
-        if !again || deadline.get().is_some_and(|by| Instant::now() >= by) {
-            return Ok(outcome?);
-        }
-        is_down.set(false);
-        tokio::select! {
-            up = starter.bring_up(found, deadline) => up?,
-            () = stop.as_mut() => return Ok(SessionOutcome::Stopped),
-            () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
-        }
-        local.reader.rewind();
-        outcome =
-            run_session(&found.cloud, &plan.again(), &mut local, stop.as_mut(), &observer).await;
     }
 }
 
@@ -199,7 +113,7 @@ pub(crate) async fn do_started<T>(
 }
 
 /// Whether a failure is that of an instance which is not up, or only just.
-fn is_of_starting(session_error: &SessionError, was_started: bool) -> bool {
+pub(super) fn is_of_starting(session_error: &SessionError, was_started: bool) -> bool {
     match session_error.finding() {
         Some(Finding::NotRunning { .. }) => true,
         // The agent is up before the services, and is said to be there when it is not any more.
@@ -210,7 +124,7 @@ fn is_of_starting(session_error: &SessionError, was_started: bool) -> bool {
 
 /// Waits until it is seen that an instance does not run which is waited for: its session does not
 /// open, or it does not do its work.
-async fn seen_down(client: &Client, instance: &str, is_up: &Cell<bool>) {
+pub(super) async fn seen_down(client: &Client, instance: &str, is_up: &Cell<bool>) {
     sleep(LOOK_AFTER).await;
     if !is_up.get() {
         debug!("nothing has come of it yet: is the instance running?");
@@ -349,53 +263,5 @@ impl Explain for NotUp {
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::Target
-    }
-}
-
-/// An observer that also sees whether the session has opened.
-struct Watch<'a, O> {
-    observer: &'a O,
-    is_open: &'a Cell<bool>,
-    /// Whether the session is being ended, since its instance does not run.
-    is_down: &'a Cell<bool>,
-}
-
-impl<O: Observer> Observer for Watch<'_, O> {
-    fn next(&self) -> Option<&dyn Observer> {
-        Some(self.observer)
-    }
-
-    fn ready(&self) {
-        if self.is_down.get() {
-            return;
-        }
-        self.is_open.set(true);
-        self.observer.ready();
-    }
-}
-
-impl<O: SessionObserver> SessionObserver for Watch<'_, O> {
-    fn next_session_observer(&self) -> Option<&dyn SessionObserver> {
-        Some(self.observer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A session of an instance that does not run may open while it is being ended. It is followed by
-    /// another one all the same.
-    #[test]
-    fn a_session_that_is_being_ended_does_not_count_as_open() {
-        struct Silent;
-        impl Observer for Silent {}
-        let (is_open, is_down) = (Cell::new(false), Cell::new(true));
-        let watch = Watch { observer: &Silent, is_open: &is_open, is_down: &is_down };
-        watch.ready();
-        assert!(!is_open.get());
-        is_down.set(false);
-        watch.ready();
-        assert!(is_open.get());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::event::Notice;
 use super::target::Target;
-use crate::gateway::driver::Notice;
 
 /// Something that the user should be told of a session that goes on, or has not failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

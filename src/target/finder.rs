@@ -40,6 +40,57 @@ pub(crate) struct Finder {
     cache: Cache,
 }
 
+/// What finds an instance, and finds another one in its place.
+pub(crate) trait Instances {
+    /// Finds the instance.
+    async fn find(&self) -> Result<Found>;
+
+    /// Looks the instance up again of which the API has said that there is none. `None` if nothing
+    /// else is found that it may be.
+    async fn again(&self, gone: &Found) -> Result<Option<Found>>;
+}
+
+impl Instances for Finder {
+    async fn find(&self) -> Result<Found> {
+        Self::find(self).await
+    }
+
+    async fn again(&self, gone: &Found) -> Result<Option<Found>> {
+        Self::again(self, gone).await
+    }
+}
+
+/// Works with an instance; and once more with another one, should the API not know the first. Both
+/// futures have the use of `context`; `cancelled` ends a look-up, and gives the result then.
+///
+/// # Errors
+/// Those of the look-ups and of the work.
+pub(crate) async fn with_instance<C, T>(
+    instances: &impl Instances,
+    context: &mut C,
+    cancelled: impl AsyncFn(&mut C) -> T,
+    work: impl AsyncFn(&mut C, &Found) -> Result<T>,
+) -> Result<T> {
+    let found = tokio::select! {
+        biased;
+        found = instances.find() => found?,
+        done = cancelled(context) => return Ok(done),
+    };
+    let error = match work(context, &found).await {
+        Err(error) if error.is_unknown_instance() => error,
+        done => return done,
+    };
+    let again = tokio::select! {
+        biased;
+        again = instances.again(&found) => again?,
+        done = cancelled(context) => return Ok(done),
+    };
+    match again {
+        Some(found) => work(context, &found).await,
+        None => Err(error),
+    }
+}
+
 impl Finder {
     /// Whether words can name an instance, before anything else is looked at.
     ///
@@ -106,18 +157,9 @@ impl Finder {
     ///
     /// # Errors
     /// As [`Self::find`], and those of the work.
-    pub(crate) async fn with<T>(
-        &self,
-        mut work: impl AsyncFnMut(&Found) -> Result<T>,
-    ) -> Result<T> {
-        let found = self.find().await?;
-        match work(&found).await {
-            Err(error) if error.is_unknown_instance() => match self.again(&found).await? {
-                Some(found) => work(&found).await,
-                None => Err(error),
-            },
-            done => done,
-        }
+    pub(crate) async fn with<T>(&self, work: impl AsyncFn(&Found) -> Result<T>) -> Result<T> {
+        let never = async |_: &mut ()| std::future::pending().await;
+        with_instance(self, &mut (), never, async |_, found| work(found).await).await
     }
 
     /// The same with credentials as they are now.

@@ -8,9 +8,10 @@ use tokio::io::AsyncRead;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{Driver, LocalError, Observer, Outcome};
+use super::{Driver, LocalError, Outcome};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::finish::{FinalDelivery, close};
+use crate::session::event::SessionEvent;
 use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
@@ -25,7 +26,7 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
-impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
+impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
     /// Closes the WebSocket while the local side takes what is left for it.
     pub(super) async fn finish(
         mut self,
@@ -47,14 +48,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
         let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
             if reason.kind() == ReasonKind::Notified);
         let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
-        let (halves, observer) = (&mut self.halves, self.observer);
+        let (halves, on_event) = (&mut self.halves, self.on_event);
         let close = async {
             if let Some((sink, stream)) = halves
                 && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
             {
                 debug!("the gateway did not answer the close in time");
             }
-            observer.closed();
+            on_event(SessionEvent::Closed);
         };
         let mut rest = FinalDelivery {
             writer: &mut self.local.writer,
@@ -62,7 +63,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             chunk: self.chunk,
             delivered: self.delivered,
         };
-        let told = |delivered| observer.carried(self.sent, delivered);
+        let sent = self.sent;
+        let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
         let deliver = async {
             if self.reader_gone {
                 return (Ok(()), true);

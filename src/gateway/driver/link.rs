@@ -9,15 +9,16 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
-use super::{Driver, Notice, Observer};
+use super::Driver;
 use crate::gateway::connection::NotReconnected;
 use crate::gateway::dial::Socket;
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::finish::plain;
+use crate::session::event::{Notice, SessionEvent};
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
-impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
+impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
     /// Drops a socket that is no good any more, and makes another one.
     pub(super) fn maintain_connection(&mut self, now: Instant) {
         if self.sleep.has_slept(now, SystemTime::now()) {
@@ -119,11 +120,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                 Event::Opened => debug!("the agent has joined"),
                 Event::Ready => {
                     debug!("local bytes flow");
-                    self.observer.ready();
+                    (self.on_event)(SessionEvent::Ready);
                 }
                 Event::Reached => {
                     debug!("the target is taken to be listening");
-                    self.observer.reached();
+                    (self.on_event)(SessionEvent::Reached);
                 }
                 Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
                 Event::Version(version) => debug!("the far side speaks {version}"),
@@ -131,10 +132,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                     debug!("Output {got} came where {expected} was due");
                     // SSH authenticates its bytes, and tells what is missing.
                     if !self.session.is_ssh() {
-                        self.observer.notice(Notice::OutputGap);
+                        (self.on_event)(SessionEvent::Notice(Notice::OutputGap));
                     }
                 }
-                Event::NoAnswer(after) => self.observer.notice(Notice::NoAnswer(after)),
+                Event::NoAnswer(after) => {
+                    (self.on_event)(SessionEvent::Notice(Notice::NoAnswer(after)))
+                }
                 Event::Skipped(what) => debug!("skipped {what}"),
                 Event::Disconnected(why) => {
                     info!("the connection to the gateway was lost ({why}): making another one");
@@ -162,7 +165,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
                         );
                     }
                     debug!("the session has ended: {end:?}");
-                    self.observer.ended();
+                    (self.on_event)(SessionEvent::Ended);
                 }
             }
         }

@@ -25,6 +25,7 @@ use super::endpoint::{Endpoint, LocalWrite};
 pub(crate) use super::finish::LocalError;
 use super::finish::{is_gone, plain};
 use super::sleep::SleepWatch;
+use crate::session::event::{OnEvent, SessionEvent};
 use session_manager_proto::generation::Generation;
 use session_manager_proto::session::{Disconnect, End, Session};
 
@@ -63,77 +64,6 @@ pub(crate) struct Outcome {
     pub local_error: Option<LocalError>,
 }
 
-/// Something in a session that its user should be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// The 1.01 sequence of Outputs has a gap: bytes of the target may be lost (PROTOCOL.md, 3). Only
-    /// in a stream that is not SSH, which authenticates its bytes; once a session.
-    OutputGap,
-    /// Nothing has come from the agent for so long after what was sent last; once a session.
-    NoAnswer(Duration),
-}
-
-/// Told what happens while a session is carried.
-pub(crate) trait Observer {
-    /// The observer that is told what this one does not take for itself.
-    fn next(&self) -> Option<&dyn Observer> {
-        None
-    }
-
-    /// Local bytes flow from now on.
-    fn ready(&self) {
-        if let Some(next) = self.next() {
-            next.ready();
-        }
-    }
-
-    /// The target is taken to be listening: it has spoken, or the agent has had the time to dial it.
-    /// Never before [`Self::ready`].
-    fn reached(&self) {
-        if let Some(next) = self.next() {
-            next.reached();
-        }
-    }
-
-    /// Something that the user should be told.
-    fn notice(&self, notice: Notice) {
-        if let Some(next) = self.next() {
-            next.notice(notice);
-        }
-    }
-
-    /// So many bytes have been carried in all, from the local side and to it.
-    fn carried(&self, sent: u64, delivered: u64) {
-        if let Some(next) = self.next() {
-            next.carried(sent, delivered);
-        }
-    }
-
-    /// Waits until another session needs the place of this one, which lingers after the local end of
-    /// file. Cancel-safe.
-    fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
-        match self.next() {
-            Some(next) => next.place_wanted(),
-            None => Box::pin(std::future::pending()),
-        }
-    }
-
-    /// The session has ended. What it still has to deliver is delivered.
-    fn ended(&self) {
-        if let Some(next) = self.next() {
-            next.ended();
-        }
-    }
-
-    /// The WebSocket is closed, which can be well before the local side has taken all its bytes:
-    /// time to end the session with the API.
-    fn closed(&self) {
-        if let Some(next) = self.next() {
-            next.closed();
-        }
-    }
-}
-
 /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
 /// is closed.
 ///
@@ -144,7 +74,7 @@ pub(crate) async fn splice<R, W>(
     session: Session,
     local: &mut Endpoint<R, W>,
     shutdown: impl Future<Output = ()>,
-    observer: &impl Observer,
+    on_event: OnEvent<'_>,
 ) -> Outcome
 where
     R: AsyncRead + Unpin,
@@ -160,7 +90,8 @@ where
         agent_is_asked: connection.agent_is_asked,
         session,
         local,
-        observer,
+        on_event,
+        wants_place: connection.place_wanted,
         outgoing: None,
         unflushed: false,
         place_wanted: None,
@@ -182,7 +113,7 @@ where
     driver.finish(shutdown).await
 }
 
-struct Driver<'a, 'w, R, W, O> {
+struct Driver<'a, 'w, R, W> {
     /// The socket, while there is one.
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
     redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
@@ -195,14 +126,15 @@ struct Driver<'a, 'w, R, W, O> {
     agent_is_asked: bool,
     session: Session,
     local: &'a mut Endpoint<R, W>,
-    observer: &'a O,
+    on_event: OnEvent<'a>,
+    wants_place: &'w dyn Fn() -> LocalBoxFuture<'w, ()>,
     /// A message that the socket has not taken.
     outgoing: Option<Message>,
     /// Whether the socket has taken messages that it has not written.
     unflushed: bool,
     /// Whether another session needs the place of this one; asked while it lingers, and all the time,
     /// so that the one that has been quiet for longest is the first to hear of it.
-    place_wanted: Option<LocalBoxFuture<'a, ()>>,
+    place_wanted: Option<LocalBoxFuture<'w, ()>>,
     /// Since when the socket has taken nothing although there was something for it.
     blocked: Option<Instant>,
     /// Why the socket takes nothing any more, and since when it was read without a word.
@@ -253,7 +185,7 @@ enum Wake {
     ReaderGone,
 }
 
-impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
+impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
     /// Until the session has ended and its last frame is written.
     async fn run(&mut self, mut shutdown: impl Future<Output = ()> + Unpin) {
         loop {
@@ -261,10 +193,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
             self.maintain_connection(now);
             self.session.handle_timeout(now);
             self.log_events();
-            let observer = self.observer;
             match self.session.may_yield_at() {
                 Some(at) if at <= now => {
-                    self.place_wanted.get_or_insert_with(|| observer.place_wanted());
+                    self.place_wanted.get_or_insert_with(self.wants_place);
                 }
                 _ => self.place_wanted = None,
             }
@@ -482,14 +413,19 @@ impl<R: AsyncRead + Unpin, W: LocalWrite, O: Observer> Driver<'_, '_, R, W, O> {
 
     fn take_local(&mut self, now: Instant, read: usize) {
         self.sent += read as u64;
-        self.observer.carried(self.sent, self.delivered);
+        self.tell_progress();
         self.session.handle_local(now, &self.buffer[..read]);
     }
 
     fn take_written(&mut self, written: usize) {
         self.chunk.advance(written);
         self.delivered += written as u64;
-        self.observer.carried(self.sent, self.delivered);
+        self.tell_progress();
+    }
+
+    fn tell_progress(&self) {
+        let (sent, delivered) = (self.sent, self.delivered);
+        (self.on_event)(SessionEvent::Progress { sent, delivered });
     }
 
     /// Takes what the local side has written already, without waiting.

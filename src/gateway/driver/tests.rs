@@ -60,8 +60,7 @@ impl LocalWrite for DuplexStream {
     }
 }
 
-struct Nobody;
-impl Observer for Nobody {}
+fn nobody(_: SessionEvent<'_>) {}
 
 /// A message of a server as it is on the wire: a frame of the stream in one of the WebSocket, unmasked.
 fn message(kind: FrameType, sequence: i64, payload: &[u8]) -> Vec<u8> {
@@ -94,7 +93,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
         Session::new(Instant::now(), config),
         &mut local,
         std::future::pending(),
-        &Nobody,
+        &nobody,
     );
     let read = async {
         noticed.notified().await;
@@ -182,7 +181,7 @@ async fn a_look_up_that_has_begun_comes_to_its_end() {
         GatewayConnection { agent: agent.boxed_local(), agent_is_asked: true, ..connection };
     let stop = tokio::time::sleep(Duration::from_secs(5));
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(connection, session, &mut local, stop, &Nobody);
+    let splice = splice(connection, session, &mut local, stop, &nobody);
     let others = async {
         let ssh = b"SSH-2.0-x\r\n";
         let output = frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), ssh);
@@ -207,6 +206,7 @@ fn plain(socket: Socket) -> GatewayConnection<'static> {
         redactor: Redactor::default(),
         agent: unknown(),
         agent_is_asked: false,
+        place_wanted: &|| std::future::pending().boxed_local(),
     }
 }
 
@@ -233,7 +233,7 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
         let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
         let connection = GatewayConnection { redactor, ..connection };
         let outcome =
-            splice(connection, session, &mut local, std::future::pending(), &Nobody).await;
+            splice(connection, session, &mut local, std::future::pending(), &nobody).await;
         let End::Failed(failure) = outcome.end else { panic!("{outcome:?}") };
         assert!(failure.to_string().ends_with("no more of …"), "{failure}");
     }
@@ -250,16 +250,10 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let connection = GatewayConnection {
-            socket,
-            redial: &not_yet,
-            redactor: Redactor::default(),
-            agent: unknown(),
-            agent_is_asked: false,
-        };
+        let connection = GatewayConnection { redial: &not_yet, ..plain(socket) };
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
-        splice(connection, session, &mut local, stop, &Nobody).await;
+        splice(connection, session, &mut local, stop, &nobody).await;
         let answer = gateway.next().await.unwrap().unwrap();
         assert_eq!(answer, Message::Close(Some(close)), "{version}, {code}");
     }
@@ -273,7 +267,7 @@ async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
-    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
         // It answers one ping, and the next ones are never read.
@@ -298,7 +292,7 @@ async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
     open(&mut gateway, Version::V1_01).await;
     let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(3590));
-    let outcome = splice(connection, session, &mut local, stop, &Nobody).await;
+    let outcome = splice(connection, session, &mut local, stop, &nobody).await;
     assert_eq!(outcome.end, End::Local);
 }
 
@@ -315,7 +309,7 @@ async fn an_upload_is_done_when_the_gateway_has_taken_it() {
         drop(stdin);
         let begin = clock();
         let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
-        let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
+        let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
         let play = async {
             let sequence = Sequence::Single(0);
             gateway.send(frame(Version::V1_01, FrameType::STATUS, sequence, &[3])).await.unwrap();
@@ -351,7 +345,7 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
     let stop = tokio::time::sleep(Duration::from_secs(3590));
-    let splice = splice(connection, session, &mut local, stop, &Nobody);
+    let splice = splice(connection, session, &mut local, stop, &nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
         let mut seen = (0, 0);
@@ -375,7 +369,7 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let mut local = Endpoint::new(reader, local);
     let begin = clock();
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
-    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let (sent, written) = (mpsc::unbounded_channel(), noise(MUCH));
     let (done, mut finished) = sent;
     let play = async {
@@ -446,15 +440,9 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = Endpoint::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let connection = GatewayConnection {
-        socket: first,
-        redial,
-        redactor: Redactor::default(),
-        agent: unknown(),
-        agent_is_asked: false,
-    };
+    let connection = GatewayConnection { redial, ..plain(first) };
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let output = |input, number, payload: &[u8]| {
         let sequence = Sequence::Pair { input, output: number };
         frame(Version::V1_02, FrameType::OUTPUT, sequence, payload)
@@ -509,14 +497,8 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let connection = GatewayConnection {
-            socket,
-            redial,
-            redactor: Redactor::default(),
-            agent: unknown(),
-            agent_is_asked: false,
-        };
-        let outcome = splice(connection, session, &mut local, stop, &Nobody).await;
+        let connection = GatewayConnection { redial, ..plain(socket) };
+        let outcome = splice(connection, session, &mut local, stop, &nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
             assert_eq!((outcome.end, took), (End::Local, 5));
@@ -534,15 +516,9 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = Endpoint::new(reader, local);
-    let connection = GatewayConnection {
-        socket,
-        redial: &never,
-        redactor: Redactor::default(),
-        agent: unknown(),
-        agent_is_asked: false,
-    };
+    let connection = GatewayConnection { redial: &never, ..plain(socket) };
     let session = Session::new(clock(), Config::new(1));
-    let splice = splice(connection, session, &mut local, std::future::pending(), &Nobody);
+    let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let written = noise(MUCH);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
