@@ -16,8 +16,9 @@ use crate::cli::{self, Global};
 use crate::credentials::home;
 use crate::explain::{ExitCode, Explain};
 use crate::gateway::driver::{LocalError, Outcome};
-use crate::gateway::endpoint::{self, Endpoint, LocalWrite};
+use crate::gateway::endpoint::{self, LocalWrite};
 use crate::gateway::gate::Gate;
+use crate::gateway::local::LocalSide;
 use crate::keys::known_hosts;
 use crate::keys::public_key::{self, PublicKey};
 use crate::keys::registration::{FRESH, Registration, check_user};
@@ -76,7 +77,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
 
     let (gate, writer) = Gate::new(local.writer);
     let tap = OutputTap::default();
-    let local = Endpoint::new(local.reader, writer.shown_to(tap.shown_to()));
+    let local = LocalSide::new(local.reader, writer.shown_to(tap.shown_to()));
     let starter = Starter::new(&args.start, tell);
     let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));
     let key = key.as_ref();
@@ -108,7 +109,7 @@ struct Run<'a, R, W> {
     gate: Gate,
     tap: OutputTap,
     signals: Signals,
-    local: Endpoint<R, W>,
+    local: LocalSide<R, W>,
     /// Whether there was a session.
     has_begun: Cell<bool>,
     /// Whether one was open.
@@ -132,7 +133,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         tokio::select! {
             biased;
             signal = self.signals.next() => Done::By(signal),
-            () = self.local.writer.closed() => Done::Normally,
+            () = self.local.closed() => Done::Normally,
         }
     }
 
@@ -234,13 +235,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 () = stop.as_mut() => {}
                 () = installed.notified() => is_opening.set(true),
                 // ssh is gone.
-                () = self.local.writer.closed() => return Ok(Done::Normally),
+                () = self.local.closed() => return Ok(Done::Normally),
             }
         }
         let outcome = match is_opening.get() {
             true => {
-                let (plan, up_by, may_wait) = (&plan, &up_by, &|| true);
-                let request = SessionRequest { found, plan, starter, up_by, may_wait };
+                let (plan, up_by) = (&plan, &up_by);
+                let request = SessionRequest { found, plan, starter, up_by };
                 let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
                 session::run(&request, &mut self.local, stop, &on_event).await
             }

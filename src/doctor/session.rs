@@ -11,7 +11,7 @@ use super::outcome::{CheckFailure, Outcome};
 use crate::cli;
 use crate::credentials::shell_word;
 use crate::explain::{ExitCode, printable};
-use crate::gateway::endpoint::Endpoint;
+use crate::gateway::local::LocalSide;
 use crate::session::error::SessionError;
 use crate::session::plan::Plan;
 use crate::session::target::Target;
@@ -44,17 +44,12 @@ impl DoctorContext<'_> {
             Err(error) => return Outcome::failed(&*error),
         };
         let ear = BannerCapture::default();
-        let mut local = Endpoint::new(SilentReader, ear.clone());
+        let mut local = LocalSide::new(SilentReader, ear.clone());
         let began = Instant::now();
         let stop = self.enough(&ear, (self.deadline - TO_END).min(began + OPEN_WITHIN));
         self.in_session.set(true);
-        let request = SessionRequest {
-            found,
-            plan: &plan,
-            starter: None,
-            up_by: &Cell::new(None),
-            may_wait: &|| false,
-        };
+        let (plan, starter, up_by) = (&plan, None, &Cell::new(None));
+        let request = SessionRequest { found, plan, starter, up_by };
         let outcome = run(&request, &mut local, stop, &|event| ear.on_event(event)).await;
         self.in_session.set(false);
         self.session_ended.notify_one();

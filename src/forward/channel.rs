@@ -2,17 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::context::{Context, Phase};
 use super::report::{Bytes, Number};
 use crate::app::Result;
-use crate::gateway::deferred::{DeferredHandle, DeferredIo, deferred};
-use crate::gateway::endpoint::Endpoint;
+use crate::gateway::local::LocalSide;
 use crate::gateway::socket::{ReadHalf, WriteHalf};
 use crate::session::SessionOutcome;
 use crate::session::event::{Notice, SessionEvent};
@@ -21,8 +21,8 @@ use crate::session::target::Target;
 use crate::session::warning::Warning;
 use session_manager_proto::session::End;
 
-/// The local side of a channel, which may come after it.
-pub(crate) type Local = Endpoint<DeferredIo<ReadHalf>, DeferredIo<WriteHalf>>;
+/// A local connection.
+pub(crate) type Halves = (ReadHalf, WriteHalf);
 
 /// How far a channel has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ pub(crate) enum Probed {
 /// How a channel went, and its local side, if it ever had one.
 pub(crate) struct Finished {
     pub(crate) result: Result<SessionOutcome>,
-    pub(crate) local: Local,
+    pub(crate) local: Option<Halves>,
     /// Whether the forward was stopped before it had come to an end of its own.
     pub(crate) stopped: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Finished {
 /// A channel whose local side has still to come. Dropping it ends its session.
 pub(crate) struct Channel {
     /// Nothing once no local side is to come any more.
-    attach: Option<DeferredHandle<ReadHalf, WriteHalf>>,
+    attach: Option<oneshot::Sender<Halves>>,
     state: Rc<State>,
     stage: watch::Receiver<Stage>,
     done: oneshot::Receiver<Finished>,
@@ -97,29 +97,13 @@ struct State {
 }
 
 impl Channel {
-    /// Begins to open a channel. `permit` is held until its session is ended.
-    pub(crate) fn open(context: &Rc<Context>, plan: &Plan, permit: OwnedSemaphorePermit) -> Self {
-        Self::begin(context, plan, permit, None)
-    }
-
-    /// The same for a probe, which is told whether the target was reached. A failure before is the
-    /// probe's, and not that of the connection that has the channel by then.
-    pub(crate) fn probe(
+    /// A channel, and the task that opens it and runs its session.
+    pub(crate) fn new(
         context: &Rc<Context>,
-        plan: &Plan,
-        permit: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<Result<Probed>>) {
-        let (probe, probed) = oneshot::channel();
-        (Self::begin(context, plan, permit, Some(probe)), probed)
-    }
-
-    fn begin(
-        context: &Rc<Context>,
-        plan: &Plan,
-        permit: OwnedSemaphorePermit,
+        plan: Plan,
         probe: Option<oneshot::Sender<Result<Probed>>>,
-    ) -> Self {
-        let (attach, local) = deferred();
+    ) -> (Self, impl Future<Output = ()> + 'static) {
+        let (attach, local) = oneshot::channel();
         let (sender, stage) = watch::channel(Stage::Opening);
         let state = Rc::new(State {
             stage: sender,
@@ -135,15 +119,16 @@ impl Channel {
         });
         let (finished, done) = oneshot::channel();
         let (wanted, unwanted) = oneshot::channel();
-        let task = run(Rc::clone(context), plan.clone(), local, Rc::clone(&state), unwanted);
+        let local = LocalSide::awaited(local);
+        let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
         let over = Rc::clone(&state);
-        context.spawn(permit, async move {
+        let task = async move {
             // Nobody may be left to hear of it.
-            let _ = finished.send(task.await);
+            let _ = finished.send(run.await);
             over.stage.send_replace(Stage::Over);
-        });
+        };
         let attach = Some(attach);
-        Self { attach, state, stage, done, wanted, since: Instant::now() }
+        (Self { attach, state, stage, done, wanted, since: Instant::now() }, task)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -180,13 +165,13 @@ impl Channel {
     /// Gives the channel its local side, or the local side back when the channel is over.
     pub(crate) fn attach(
         self,
-        (reader, writer): (ReadHalf, WriteHalf),
+        halves: Halves,
         connection: Number,
         counters: Rc<Cell<Bytes>>,
-    ) -> std::result::Result<Attached, (ReadHalf, WriteHalf)> {
+    ) -> std::result::Result<Attached, Halves> {
         let attach = if self.is_ending() { None } else { self.attach };
-        let Some(attach) = attach else { return Err((reader, writer)) };
-        attach.attach(reader, writer)?;
+        let Some(attach) = attach else { return Err(halves) };
+        attach.send(halves)?;
         self.state.connection.set(Some(connection));
         self.state.counters.replace(Some(counters));
         for notice in self.state.notices.take() {
@@ -230,7 +215,7 @@ impl Attached {
 async fn run(
     context: Rc<Context>,
     plan: Plan,
-    mut local: Local,
+    mut local: LocalSide<ReadHalf, WriteHalf>,
     state: Rc<State>,
     unwanted: oneshot::Receiver<Infallible>,
 ) -> Finished {
@@ -248,14 +233,13 @@ async fn run(
         }
     };
     let mut stop = std::pin::pin!(stop.fuse());
-    let (may_wait, on_event) =
-        (|| state.may_wait(), |event: SessionEvent<'_>| state.on_event(event));
-    let result = context.run_session(&plan, &mut local, stop.as_mut(), &may_wait, &on_event).await;
+    let on_event = |event: SessionEvent<'_>| state.on_event(event);
+    let result = context.run_session(&plan, &mut local, stop.as_mut(), &on_event).await;
     state.stage.send_replace(Stage::Ending);
     // A probe that fails stops the forward.
     let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
     let result = state.tell_probe(result);
-    Finished { result, local, stopped }
+    Finished { result, local: local.into_halves(), stopped }
 }
 
 impl State {
@@ -285,11 +269,6 @@ impl State {
 }
 
 impl State {
-    /// A channel that nobody uses yet is not worth a place in the queue.
-    fn may_wait(&self) -> bool {
-        self.connection.get().is_some() || self.probe.borrow().is_some()
-    }
-
     fn on_event(&self, event: SessionEvent<'_>) {
         match event {
             SessionEvent::Started(session) => {

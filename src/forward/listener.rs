@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::accept_error::AcceptError;
-use super::context::{Context, Phase};
+use super::context::Phase;
 use super::forwarding::Forwarding;
+use super::pool::Pool;
 use super::report::Event;
 use super::spec::Listen;
 use crate::app::Result;
@@ -127,10 +128,11 @@ impl Listener {
     /// one, on whichever forward it comes, and tells the exit code that it is worth.
     pub(crate) async fn accept(
         self,
-        context: &Rc<Context>,
+        pool: &Rc<Pool>,
         forwarding: &Rc<Forwarding>,
         once: bool,
     ) -> Option<ExitCode> {
+        let context = &pool.context;
         let mut connections: JoinSet<ExitCode> = JoinSet::new();
         let (mut taken, mut told) = (false, Vec::new());
         loop {
@@ -170,14 +172,14 @@ impl Listener {
                 address: forwarding.address(),
                 peer: &peer,
             });
-            let channel = forwarding.take();
+            let channel = forwarding.warm.take();
             if once {
                 taken = true;
                 context.advance(Phase::Taken);
             }
-            let (forwarding, context) = (Rc::clone(forwarding), Rc::clone(context));
+            let (forwarding, pool) = (Rc::clone(forwarding), Rc::clone(pool));
             connections.spawn_local(async move {
-                forwarding.connect(&context, number, halves, channel).await
+                forwarding.connect(&pool, number, halves, channel).await
             });
         }
         // Nobody can connect any more, and a socket's file goes.

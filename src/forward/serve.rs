@@ -12,6 +12,7 @@ use super::exec;
 use super::exec::Program;
 use super::forwarding::Forwarding;
 use super::listener::Listener;
+use super::pool::Pool;
 use super::report::{Event, Reporter};
 use super::request::{self, Request};
 use super::spec::Forward;
@@ -60,7 +61,8 @@ pub(crate) async fn serve(
         signal = signals.next() => return Ok(Done::By(signal)),
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
-    let context = Rc::new(Context::new(global, args, finder, found, reporter.clone(), queue));
+    let context = Context::new(global, args, finder, found, reporter.clone(), queue);
+    let pool = Rc::new(Pool::new(context));
     let mut forwardings = Vec::new();
     for (listener, plan) in listeners.into_iter().zip(plans) {
         let forwarding = Rc::new(Forwarding::new(plan, listener.addresses()));
@@ -74,7 +76,7 @@ pub(crate) async fn serve(
         if let Some(warning) = listener.warning() {
             reporter.note(&format!("warning: {warning}"));
         }
-        context.add(Rc::clone(&forwarding));
+        pool.add(Rc::clone(&forwarding.warm));
         forwardings.push((forwarding, listener));
     }
 
@@ -85,16 +87,16 @@ pub(crate) async fn serve(
         reporter.note(&hint);
     }
 
-    let ended = work(&context, args, forwardings, &mut signals).await;
+    let ended = work(&pool, args, forwardings, &mut signals).await;
     // Nobody waits for what is still open: it is told to end, and given the time for it.
-    context.advance(Phase::Closing);
-    context.sessions_ended(CLEAN_UP).await;
+    pool.context.advance(Phase::Closing);
+    pool.sessions_ended(CLEAN_UP).await;
     ended
 }
 
 /// From the probe to the end of what the command was started for, and of the connections.
 async fn work(
-    context: &Rc<Context>,
+    pool: &Rc<Pool>,
     args: &cli::Forward,
     forwardings: Vec<(Rc<Forwarding>, Listener)>,
     signals: &mut Signals,
@@ -106,28 +108,28 @@ async fn work(
     let mut probed = Vec::new();
     for (forwarding, listener) in forwardings {
         probed.push(Rc::clone(&forwarding));
-        let (context, once) = (Rc::clone(context), args.once);
-        accepting.spawn_local(async move { listener.accept(&context, &forwarding, once).await });
+        let (pool, once) = (Rc::clone(pool), args.once);
+        accepting.spawn_local(async move { listener.accept(&pool, &forwarding, once).await });
     }
     // No connection is taken before the probes are begun: the first is to have their session.
-    let ended = serve_lanes(context, args, probed, &addresses, &mut accepting, signals).await;
+    let ended = serve_forwards(pool, args, probed, &addresses, &mut accepting, signals).await;
     let grace = match &ended {
         Ok(_) if args.command.is_empty() => Duration::from_secs(args.grace),
         // The program is over, or nothing can be forwarded.
         _ => Duration::ZERO,
     };
     if let Ok(Done::By(signal)) = &ended
-        && let Some(text) = waiting(context.open_connections(), grace, *signal)
+        && let Some(text) = waiting(pool.context.open_connections(), grace, *signal)
     {
-        context.reporter.note(&text);
+        pool.context.reporter.note(&text);
     }
-    drain(context, grace, accepting, signals).await;
+    drain(pool, grace, accepting, signals).await;
     ended
 }
 
 /// The same until the connections have to come to their ends.
-async fn serve_lanes(
-    context: &Rc<Context>,
+async fn serve_forwards(
+    pool: &Rc<Pool>,
     args: &cli::Forward,
     forwardings: Vec<Rc<Forwarding>>,
     addresses: &[String],
@@ -136,10 +138,10 @@ async fn serve_lanes(
 ) -> Result<Done> {
     if !args.no_probe {
         let probes = futures_util::future::try_join_all(
-            forwardings.iter().map(|forwarding| forwarding.probe(context)),
+            forwardings.iter().map(|forwarding| forwarding.probe(pool)),
         );
         let waits =
-            || context.reporter.note("waiting for a session, to see that the target is there");
+            || pool.context.reporter.note("waiting for a session, to see that the target is there");
         let probes = telling(waits, probes);
         let mut probes = std::pin::pin!(probes);
         loop {
@@ -160,7 +162,7 @@ async fn serve_lanes(
         }
     }
     for forwarding in &forwardings {
-        context.reporter.tell(&Event::Listening {
+        pool.context.reporter.tell(&Event::Listening {
             address: forwarding.address(),
             addresses: &forwarding.addresses,
             instance: &forwarding.plan.target.instance,
@@ -169,16 +171,16 @@ async fn serve_lanes(
             remote_port: forwarding.plan.target.port,
         });
     }
-    context.reporter.hint("Press Ctrl-C to stop forwarding");
+    pool.context.reporter.hint("Press Ctrl-C to stop forwarding");
     let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
     for forwarding in forwardings {
-        let context = Rc::clone(context);
+        let pool = Rc::clone(pool);
         accepting.spawn_local(async move {
-            forwarding.keep_warm(&context, count, warm_for).await;
+            forwarding.keep_warm(&pool, count, warm_for).await;
             None
         });
     }
-    let live = context.reporter.clone();
+    let live = pool.context.reporter.clone();
     let mut program = Program::start(&args.command, addresses)?;
     let mut live = std::pin::pin!(live.keep_live());
     loop {
@@ -220,20 +222,15 @@ fn waiting(open: usize, grace: Duration, signal: Signal) -> Option<String> {
 }
 
 /// Lets open connections come to their ends for a while; a second signal cuts that short.
-async fn drain(
-    context: &Context,
-    grace: Duration,
-    mut accepting: Accepting,
-    signals: &mut Signals,
-) {
-    context.advance(Phase::Draining);
-    context.clear_lanes();
+async fn drain(pool: &Pool, grace: Duration, mut accepting: Accepting, signals: &mut Signals) {
+    pool.context.advance(Phase::Draining);
+    pool.clear();
     let drained = async { while accepting.join_next().await.is_some() {} };
     tokio::select! {
         _ = timeout(grace, drained) => {}
         _ = signals.next() => {}
     }
-    context.advance(Phase::Closing);
+    pool.context.advance(Phase::Closing);
     let closed = async { while accepting.join_next().await.is_some() {} };
     if timeout(CLEAN_UP, closed).await.is_err() {
         debug!("some connections could not be closed in time");

@@ -4,19 +4,17 @@
 //! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
 //! - [`connection`]: a connection to a gateway, and how to make it again.
 //! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
-//! - [`socket`]: a local connection as an endpoint; [`deferred`]: one that comes after its session;
+//! - [`local`]: an endpoint that may come after its session. [`socket`]: a local connection as an endpoint;
 //!   [`gate`]: one that takes nothing until it is told to.
 //! - [`redactor`]: what of the gateway's texts is not shown.
 
 pub(crate) mod connection;
-pub(crate) mod deferred;
 pub mod dial;
 pub(crate) mod driver;
 pub(crate) mod endpoint;
-mod finish;
 pub(crate) mod gate;
+pub(crate) mod local;
 pub(crate) mod redactor;
-pub(crate) mod rewind;
 mod sleep;
 pub(crate) mod socket;
 mod upgrade;

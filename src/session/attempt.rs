@@ -21,8 +21,9 @@ use crate::app::Cloud;
 use crate::cloud::{self, Client, TerminalSession};
 use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
 use crate::gateway::dial::{DialError, GatewayTransport, connect, dial, redial};
-use crate::gateway::driver::{Outcome, splice};
-use crate::gateway::endpoint::{Endpoint, LocalWrite};
+use crate::gateway::driver::{Driver, Outcome};
+use crate::gateway::endpoint::LocalWrite;
+use crate::gateway::local::LocalSide;
 use crate::gateway::redactor::Redactor;
 use session_manager_proto::session::{End, Failure, Session};
 
@@ -51,7 +52,7 @@ pub(crate) enum SessionOutcome {
 pub(super) async fn attempt<R, W>(
     cloud: &Cloud,
     plan: &Plan,
-    local: &mut Endpoint<R, W>,
+    local: &mut LocalSide<R, W>,
     stop: impl Future<Output = ()>,
     on_event: OnEvent<'_>,
 ) -> std::result::Result<SessionOutcome, SessionError>
@@ -106,7 +107,7 @@ where
     let hurry = stop.clone();
     let outcome = async {
         let session = (&session, look_up, is_at_once);
-        let outcome = dial_and_splice(cloud, plan, session, line, local, &mut stop, &watch).await;
+        let outcome = dial_and_run(cloud, plan, session, line, local, &mut stop, &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
         outcome
@@ -158,10 +159,10 @@ fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFa
 }
 
 /// Starts a session, or gives nothing when there is no use for it any more.
-async fn start<R, W: LocalWrite>(
+async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
     cloud: &Cloud,
     plan: &Plan,
-    local: &mut Endpoint<R, W>,
+    local: &mut LocalSide<R, W>,
     stop: impl Future<Output = ()>,
 ) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
     let (request, unwanted) = (plan.request(), Notify::new());
@@ -170,7 +171,7 @@ async fn start<R, W: LocalWrite>(
     tokio::select! {
         session = &mut call => return Ok(Some(session?)),
         () = stop => {}
-        () = local.writer.closed() => {}
+        () = local.closed() => {}
     }
     debug!("asked to end while the session was being started");
     let deadline = Instant::now() + ANSWER_AND_END_WITHIN;
@@ -181,12 +182,12 @@ async fn start<R, W: LocalWrite>(
     Ok(None)
 }
 
-async fn dial_and_splice<R, W>(
+async fn dial_and_run<R, W>(
     cloud: &Cloud,
     plan: &Plan,
     (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
     line: impl Future<Output = Option<GatewayTransport>>,
-    local: &mut Endpoint<R, W>,
+    local: &mut LocalSide<R, W>,
     mut stop: impl Future<Output = ()> + Unpin,
     on_event: OnEvent<'_>,
 ) -> std::result::Result<SessionOutcome, NotDialled>
@@ -204,7 +205,7 @@ where
             dialled.map_err(|error| NotDialled { error, request_id })?
         }
         () = &mut stop => return Ok(SessionOutcome::Stopped),
-        () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
+        () = local.closed() => return Ok(SessionOutcome::Stopped),
     };
     debug!("connected to the gateway");
     on_event(SessionEvent::Connected);
@@ -227,7 +228,8 @@ where
         agent_is_asked: is_at_once,
         place_wanted: &place_wanted,
     };
-    Ok(SessionOutcome::Ended(splice(connection, core, local, stop, on_event).await))
+    let driver = Driver::new(connection, core, on_event);
+    Ok(SessionOutcome::Ended(driver.run(local, stop).await))
 }
 
 /// A gateway that restarts may refuse for a while. What it forbids stays forbidden.

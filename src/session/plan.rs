@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) agents: Option<(Rc<AgentVersions>, Ask)>,
     pub(crate) end_within: Duration,
     queue: Option<Rc<Queue>>,
+    /// Whether it waits for a place before it has a local side.
+    pub(super) waits_unused: bool,
     /// Whether an instance whose session does not open is looked at.
     pub(crate) diagnoses: bool,
 }
@@ -82,6 +84,7 @@ impl Plan {
             agents: None,
             end_within: END_WITHIN,
             queue: None,
+            waits_unused: false,
             diagnoses: true,
         })
     }
@@ -113,6 +116,11 @@ impl Plan {
             Some(queue) => queue.place_wanted().boxed_local(),
             None => std::future::pending().boxed_local(),
         }
+    }
+
+    /// The same for a session that somebody waits for before it has a local side.
+    pub(crate) fn for_probe(&self) -> Self {
+        Self { waits_unused: true, ..self.clone() }
     }
 
     /// What is known of the instance's agent, and what is asked for.

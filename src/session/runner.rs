@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::rc::Rc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Fuse, FusedFuture as _};
@@ -15,8 +16,8 @@ use super::event::{OnEvent, SessionEvent};
 use super::plan::Plan;
 use super::start::{Starter, is_of_starting, seen_down};
 use crate::gateway::driver::Outcome;
-use crate::gateway::endpoint::{Endpoint, LocalWrite};
-use crate::gateway::rewind::Rewind;
+use crate::gateway::endpoint::LocalWrite;
+use crate::gateway::local::LocalSide;
 use crate::target::finder::Found;
 use session_manager_proto::session::{End, RemoteEnd};
 
@@ -29,8 +30,6 @@ pub(crate) struct SessionRequest<'a> {
     pub(crate) starter: Option<&'a Starter>,
     /// When the instance has to be up, once it was started.
     pub(crate) up_by: &'a Cell<Option<Instant>>,
-    /// Whether it waits for a place where a quota is full.
-    pub(crate) may_wait: &'a dyn Fn() -> bool,
 }
 
 /// Runs a session to its end. While a quota is full it waits for a place, if the plan has a queue;
@@ -44,7 +43,7 @@ pub(crate) struct SessionRequest<'a> {
 /// is looked at, for 3 seconds at most.
 pub(crate) async fn run<R, W>(
     request: &SessionRequest<'_>,
-    local: &mut Endpoint<R, W>,
+    local: &mut LocalSide<R, W>,
     cancel: impl Future<Output = ()>,
     on_event: OnEvent<'_>,
 ) -> Result<SessionOutcome, SessionError>
@@ -52,11 +51,10 @@ where
     R: AsyncRead + Unpin,
     W: LocalWrite,
 {
-    let SessionRequest { found, plan, starter, up_by, may_wait } = *request;
+    let SessionRequest { found, plan, starter, up_by } = *request;
     let mut cancel = std::pin::pin!(cancel.fuse());
-    let opening = Opening::default();
-    let reader = Rewind::new(&mut local.reader, &opening.is_open);
-    let mut local = Endpoint::new(reader, &mut local.writer);
+    local.rewind();
+    let opening = Opening { is_open: local.is_settled(), is_down: Cell::new(false) };
     // One that does not open is ended where it is seen that its instance does not run.
     let down = async {
         seen_down(&found.cloud.client, &found.id, &opening.is_open).await;
@@ -66,7 +64,9 @@ where
         Some(_) => down.fuse(),
         None => Fuse::terminated(),
     });
-    let mut turn = plan.queue().map(|queue| queue.turn(may_wait()));
+    // A session that nobody uses yet is not worth a place in the queue.
+    let may_wait = |local: &mut LocalSide<R, W>| plan.waits_unused || local.is_here();
+    let mut turn = plan.queue().map(|queue| queue.turn(may_wait(local)));
     loop {
         let mut stop = std::pin::pin!(
             async {
@@ -78,11 +78,10 @@ where
             .fuse()
         );
         if let Some(turn) = turn.as_mut().filter(|turn| turn.waits()) {
-            let was_read = local.reader.was_read();
             tokio::select! {
                 turn = turn.wait() => turn?,
                 () = stop.as_mut() => {}
-                () = left(was_read, &mut local.writer) => return Ok(SessionOutcome::Stopped),
+                () = local.left() => return Ok(SessionOutcome::Stopped),
             }
         }
         let told = |event: SessionEvent<'_>| {
@@ -95,13 +94,13 @@ where
         };
         let mut result = match stop.is_terminated() {
             true => Ok(SessionOutcome::Stopped),
-            false => attempt(&found.cloud, plan, &mut local, stop.as_mut(), &told).await,
+            false => attempt(&found.cloud, plan, local, stop.as_mut(), &told).await,
         };
         let is_stopped = stop.is_terminated();
         result = match (&mut turn, result) {
             (Some(turn), Err(error)) if turn.is_refusal(&error) => {
                 if !is_stopped {
-                    turn.refuse(error, may_wait())?;
+                    turn.refuse(error, may_wait(local))?;
                     continue;
                 }
                 Ok(SessionOutcome::Stopped)
@@ -116,7 +115,7 @@ where
                 seen = diagnose_session(&found.cloud.client, &found.id) => error.explain(seen),
                 () = cancel.as_mut(), if !cancel.is_terminated() => {}
                 // Nobody is left who wants to know.
-                () = local.writer.closed() => {}
+                () = local.closed() => {}
             }
         }
         let has_failed_to_open = match &result {
@@ -134,18 +133,10 @@ where
         tokio::select! {
             up = starter.bring_up(found, up_by) => up.map_err(SessionError::NotUp)?,
             () = cancel.as_mut() => return Ok(SessionOutcome::Stopped),
-            () = local.writer.closed() => return Ok(SessionOutcome::Stopped),
+            () = local.closed() => return Ok(SessionOutcome::Stopped),
         }
-        local.reader.rewind();
-        turn = plan.queue().map(|queue| queue.turn(may_wait()));
-    }
-}
-
-/// Waits until nobody is left to use the session.
-async fn left(was_read: bool, writer: &mut impl LocalWrite) {
-    match was_read {
-        true => writer.closed().await,
-        false => writer.left().await,
+        local.rewind();
+        turn = plan.queue().map(|queue| queue.turn(may_wait(local)));
     }
 }
 
@@ -163,7 +154,7 @@ fn tell_idle_end(plan: &Plan, found: &Found, result: &Result<SessionOutcome, Ses
 /// Whether one of the attempts has opened.
 #[derive(Default)]
 struct Opening {
-    is_open: Cell<bool>,
+    is_open: Rc<Cell<bool>>,
     /// Whether the session is being ended, since its instance does not run.
     is_down: Cell<bool>,
 }

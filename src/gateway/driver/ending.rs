@@ -1,18 +1,28 @@
 //! The end of a splice: whether what was sent has arrived, and what the local side still takes.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use futures_util::future::FusedFuture;
-use tokio::io::AsyncRead;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
-use super::{Driver, LocalError, Outcome};
+use super::Driver;
+use super::outcome::{LocalError, Outcome, is_gone};
+use crate::gateway::dial::Socket;
 use crate::gateway::endpoint::LocalWrite;
-use crate::gateway::finish::{FinalDelivery, close};
+use crate::gateway::local::LocalSide;
 use crate::session::event::SessionEvent;
-use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd};
+use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd, Session};
 use session_manager_proto::status::ReasonKind;
 
 /// How long the gateway may take to answer the WebSocket's close.
@@ -26,12 +36,17 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
-impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
+impl Driver<'_> {
     /// Closes the WebSocket while the local side takes what is left for it.
-    pub(super) async fn finish(
+    pub(super) async fn finish<R, W>(
         mut self,
+        local: &mut LocalSide<R, W>,
         mut shutdown: impl FusedFuture<Output = ()> + Unpin,
-    ) -> Outcome {
+    ) -> Outcome
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
         // By its own end of file: one that is asked to end or has gone does not care.
         let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
@@ -58,19 +73,17 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
             on_event(SessionEvent::Closed);
         };
         let mut rest = FinalDelivery {
-            writer: &mut self.local.writer,
             session: &mut self.session,
             chunk: self.chunk,
             delivered: self.delivered,
         };
         let sent = self.sent;
         let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
+        let writer = local.last_halves().map(|(_, writer)| writer);
         let deliver = async {
-            if self.reader_gone {
-                return (Ok(()), true);
-            }
+            let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
-                delivered = rest.deliver(DELIVER_WITHIN, complete, told), if !self.stopping => {
+                delivered = rest.deliver(writer, DELIVER_WITHIN, complete, told), if !self.stopping => {
                     let is_all = delivered.is_ok();
                     return (delivered, is_all);
                 }
@@ -78,7 +91,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                 else => {}
             }
             // Whoever asks for an early end does not wait for a reader that takes its time.
-            match timeout(DELIVER_AT_ONCE, rest.deliver(DELIVER_AT_ONCE, false, told)).await {
+            let delivered = rest.deliver(writer, DELIVER_AT_ONCE, false, told);
+            match timeout(DELIVER_AT_ONCE, delivered).await {
                 Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
                 Ok(delivered) => (delivered, false),
             }
@@ -114,5 +128,85 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
             self.halves = None;
         }
         false
+    }
+}
+
+/// Closes a WebSocket, or answers the far side's close. Whether all that was sent before has been read,
+/// as far as that can be told.
+async fn close(
+    sink: &mut SplitSink<Socket, Message>,
+    stream: &mut SplitStream<Socket>,
+    peer_closed: bool,
+) -> bool {
+    if peer_closed {
+        // The library has the answer ready. It refuses what else was on its way, and says so first.
+        if sink.flush().await.is_err() {
+            let _ = sink.flush().await;
+        }
+        return false;
+    }
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    if sink.send(Message::Close(Some(normal))).await.is_err() {
+        return false;
+    }
+    loop {
+        match stream.next().await {
+            Some(Ok(message)) if message.is_close() => return true,
+            Some(Ok(_)) => {}
+            // One that is closed with bytes unread is reset, so an end of file is as good.
+            None | Some(Err(WsError::ConnectionClosed)) => return true,
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return true;
+            }
+            Some(Err(WsError::Io(error))) => return error.kind() == io::ErrorKind::UnexpectedEof,
+            Some(Err(_)) => return false,
+        }
+    }
+}
+
+/// What the local side has not taken when a session has ended.
+struct FinalDelivery<'a> {
+    session: &'a mut Session,
+    chunk: Bytes,
+    delivered: u64,
+}
+
+impl FinalDelivery<'_> {
+    /// Waits for the local side to take it, as long as it takes something `within` that time, and
+    /// then tells it of the end, if the stream is complete.
+    async fn deliver(
+        &mut self,
+        writer: &mut impl LocalWrite,
+        within: Duration,
+        complete: bool,
+        told: impl Fn(u64),
+    ) -> Result<(), LocalError> {
+        loop {
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            let step = async {
+                if !self.chunk.is_empty() {
+                    writer.may_write().await;
+                    return writer.write(&self.chunk).await;
+                }
+                writer.flush().await?;
+                if complete {
+                    writer.shutdown().await?;
+                }
+                Ok(0)
+            };
+            match timeout(within, step).await {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(written)) => {
+                    self.chunk.advance(written);
+                    self.delivered += written as u64;
+                    told(self.delivered);
+                }
+                Ok(Err(error)) if is_gone(&error) => return Ok(()),
+                Ok(Err(error)) => return Err(LocalError::Write(error)),
+                Err(_) => return Err(LocalError::Stalled(within)),
+            }
+        }
     }
 }

@@ -4,7 +4,6 @@
 use std::time::{Instant, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
@@ -12,13 +11,11 @@ use tracing::{debug, info, warn};
 use super::Driver;
 use crate::gateway::connection::NotReconnected;
 use crate::gateway::dial::Socket;
-use crate::gateway::endpoint::LocalWrite;
-use crate::gateway::finish::plain;
 use crate::session::event::{Notice, SessionEvent};
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
-impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
+impl Driver<'_> {
     /// Drops a socket that is no good any more, and makes another one.
     pub(super) fn maintain_connection(&mut self, now: Instant) {
         if self.sleep.has_slept(now, SystemTime::now()) {
@@ -169,5 +166,13 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                 }
             }
         }
+    }
+}
+
+/// What the system says, without the library's words around it.
+pub(super) fn plain(error: WsError) -> String {
+    match error {
+        WsError::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }

@@ -5,6 +5,9 @@
 
 mod ending;
 mod link;
+mod outcome;
+
+pub(crate) use self::outcome::{LocalError, Outcome};
 
 use std::future::Future;
 use std::io;
@@ -19,15 +22,16 @@ use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
+use self::link::plain;
+use self::outcome::is_gone;
 use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
 use super::dial::Socket;
-use super::endpoint::{Endpoint, LocalWrite};
-pub(crate) use super::finish::LocalError;
-use super::finish::{is_gone, plain};
+use super::endpoint::LocalWrite;
+use super::local::LocalSide;
 use super::sleep::SleepWatch;
 use crate::session::event::{OnEvent, SessionEvent};
 use session_manager_proto::generation::Generation;
-use session_manager_proto::session::{Disconnect, End, Session};
+use session_manager_proto::session::{Disconnect, Session};
 
 /// How long what the local side has sent may take to go out once the session is to end.
 const FLUSH_WITHIN: Duration = Duration::from_millis(600);
@@ -41,79 +45,9 @@ const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 /// The most bytes that are read from the local side at once.
 const READ: usize = 16 * 1024;
 
-/// How a splice went.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// How the session ended.
-    pub end: End,
-    /// Whether the target has sent anything.
-    pub has_output: bool,
-    /// Bytes from the local side to the far side.
-    pub sent: u64,
-    /// Bytes from the far side that the local side has taken.
-    pub delivered: u64,
-    /// Whether anything came from the target after the end of file of the local side.
-    #[cfg(test)]
-    pub output_after_eof: bool,
-    /// Whether the session was ended, while it lingered, because another one needed its place.
-    pub yielded: bool,
-    /// Whether the connection has come to an end of its own, so that the local side may be closed
-    /// cleanly. Otherwise it is to be reset.
-    pub complete: bool,
-    /// What is wrong with the local side itself, beyond that nobody uses it any more.
-    pub local_error: Option<LocalError>,
-}
-
-/// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
-/// is closed.
-///
-/// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
-/// a second.
-pub(crate) async fn splice<R, W>(
-    connection: GatewayConnection<'_>,
-    session: Session,
-    local: &mut Endpoint<R, W>,
-    shutdown: impl Future<Output = ()>,
-    on_event: OnEvent<'_>,
-) -> Outcome
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
-    let mut driver = Driver {
-        halves: Some(connection.socket.split()),
-        redial: connection.redial,
-        redactor: connection.redactor,
-        redialling: None,
-        sleep: SleepWatch::new(clock(), SystemTime::now()),
-        agent: Some(connection.agent),
-        agent_is_asked: connection.agent_is_asked,
-        session,
-        local,
-        on_event,
-        wants_place: connection.place_wanted,
-        outgoing: None,
-        unflushed: false,
-        place_wanted: None,
-        blocked: None,
-        sink_broken: None,
-        peer_closed: false,
-        chunk: Bytes::new(),
-        unflushed_local: false,
-        buffer: vec![0; READ],
-        ended: None,
-        stopping: false,
-        reader_gone: false,
-        local_error: None,
-        sent: 0,
-        delivered: 0,
-    };
-    let mut shutdown = std::pin::pin!(shutdown.fuse());
-    driver.run(shutdown.as_mut()).await;
-    driver.finish(shutdown).await
-}
-
-struct Driver<'a, 'w, R, W> {
+/// Moves the bytes of one session. It goes on although there is no local side yet: such a session is kept
+/// ready for one.
+pub(crate) struct Driver<'w> {
     /// The socket, while there is one.
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
     redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
@@ -125,8 +59,7 @@ struct Driver<'a, 'w, R, W> {
     /// Whether it has begun.
     agent_is_asked: bool,
     session: Session,
-    local: &'a mut Endpoint<R, W>,
-    on_event: OnEvent<'a>,
+    on_event: OnEvent<'w>,
     wants_place: &'w dyn Fn() -> LocalBoxFuture<'w, ()>,
     /// A message that the socket has not taken.
     outgoing: Option<Message>,
@@ -179,15 +112,78 @@ enum Wake {
     Message(Option<Result<Message, WsError>>),
     Redialled(Box<Result<Socket, NotReconnected>>),
     Agent(Option<Generation>),
+    Attached,
     Read(io::Result<usize>),
     Written(io::Result<usize>),
     FlushedLocal(io::Result<()>),
     ReaderGone,
 }
 
-impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
+impl<'w> Driver<'w> {
+    /// A driver for a session that is not open yet.
+    pub(crate) fn new(
+        connection: GatewayConnection<'w>,
+        session: Session,
+        on_event: OnEvent<'w>,
+    ) -> Self {
+        Self {
+            halves: Some(connection.socket.split()),
+            redial: connection.redial,
+            redactor: connection.redactor,
+            redialling: None,
+            sleep: SleepWatch::new(clock(), SystemTime::now()),
+            agent: Some(connection.agent),
+            agent_is_asked: connection.agent_is_asked,
+            session,
+            on_event,
+            wants_place: connection.place_wanted,
+            outgoing: None,
+            unflushed: false,
+            place_wanted: None,
+            blocked: None,
+            sink_broken: None,
+            peer_closed: false,
+            chunk: Bytes::new(),
+            unflushed_local: false,
+            buffer: vec![0; READ],
+            ended: None,
+            stopping: false,
+            reader_gone: false,
+            local_error: None,
+            sent: 0,
+            delivered: 0,
+        }
+    }
+
+    /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
+    /// is closed. As long as there is no local side nothing is delivered, and the session keeps what it
+    /// may hold.
+    ///
+    /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
+    /// a second.
+    pub(crate) async fn run<R, W>(
+        mut self,
+        local: &mut LocalSide<R, W>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Outcome
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let mut shutdown = std::pin::pin!(shutdown.fuse());
+        self.until_ended(local, shutdown.as_mut()).await;
+        self.finish(local, shutdown).await
+    }
+
     /// Until the session has ended and its last frame is written.
-    async fn run(&mut self, mut shutdown: impl Future<Output = ()> + Unpin) {
+    async fn until_ended<R, W>(
+        &mut self,
+        local: &mut LocalSide<R, W>,
+        mut shutdown: impl Future<Output = ()> + Unpin,
+    ) where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
         loop {
             let now = clock();
             self.maintain_connection(now);
@@ -219,8 +215,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                 Some(since) => self.session.handle_socket_blocked(since),
                 None => self.session.handle_socket_drained(now),
             }
-            let found = self.wait(&mut shutdown).await;
-            self.handle(found);
+            let found = self.wait(local, &mut shutdown).await;
+            self.handle(local, found);
         }
     }
 
@@ -234,7 +230,15 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
         self.session.poll_transmit(now).map(Message::Binary)
     }
 
-    async fn wait(&mut self, shutdown: impl Future<Output = ()> + Unpin) -> Wake {
+    async fn wait<R, W>(
+        &mut self,
+        local: &mut LocalSide<R, W>,
+        shutdown: impl Future<Output = ()> + Unpin,
+    ) -> Wake
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
         let reads_far = self.session.wants_remote() && self.halves.is_some();
         if let Some(broken) = &mut self.sink_broken {
             // As long as the local side holds up the reading, nothing can be said to be missing.
@@ -288,18 +292,29 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                 None => std::future::pending().await,
             }
         };
-        let (writer, chunk) = (&mut self.local.writer, &self.chunk);
-        let unflushed_local = self.unflushed_local;
-        let write_local = async {
-            if !chunk.is_empty() {
-                writer.may_write().await;
-                return Wake::Written(writer.write(chunk).await);
+        let (chunk, buffer) = (&self.chunk, &mut self.buffer[..room]);
+        let (unflushed_local, reader_gone) = (self.unflushed_local, self.reader_gone);
+        let local = async {
+            let Some((reader, writer)) = local.halves() else {
+                local.arrived().await;
+                return Wake::Attached;
+            };
+            let write = async {
+                if !chunk.is_empty() {
+                    writer.may_write().await;
+                    return Wake::Written(writer.write(chunk).await);
+                }
+                if unflushed_local {
+                    return Wake::FlushedLocal(writer.flush().await);
+                }
+                writer.closed().await;
+                Wake::ReaderGone
+            };
+            tokio::select! {
+                found = write, if !reader_gone => found,
+                read = reader.read(buffer), if room > 0 => Wake::Read(read),
+                else => std::future::pending().await,
             }
-            if unflushed_local {
-                return Wake::FlushedLocal(writer.flush().await);
-            }
-            writer.closed().await;
-            Wake::ReaderGone
         };
         let place_wanted = &mut self.place_wanted;
         let place_wanted = async {
@@ -313,17 +328,18 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
             () = place_wanted => Wake::PlaceWanted,
             () = until(deadline) => Wake::Deadline,
             found = write_far, if (outgoing || self.unflushed) && can_write => found,
-            found = write_local, if !self.reader_gone => found,
             found = read_far, if reads_far => found,
             found = redialled => found,
             found = agent, if asks => found,
-            read = self.local.reader.read(&mut self.buffer[..room]), if room > 0 => {
-                Wake::Read(read)
-            }
+            found = local => found,
         }
     }
 
-    fn handle(&mut self, found: Wake) {
+    fn handle<R, W>(&mut self, local: &mut LocalSide<R, W>, found: Wake)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
         let now = clock();
         match found {
             Wake::Deadline => {
@@ -340,7 +356,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
             }
             Wake::Shutdown => {
                 debug!("asked to end");
-                self.read_what_is_there(now);
+                self.read_what_is_there(local, now);
                 self.stopping = true;
                 self.session.handle_shutdown(now, FLUSH_WITHIN);
             }
@@ -368,6 +384,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                     self.session.handle_agent(now, generation);
                 }
             }
+            Wake::Attached => debug!("the session has its local side"),
             Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
             Wake::Read(Ok(0)) => {
                 debug!("end of file from the local side");
@@ -376,7 +393,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
             Wake::Read(Ok(read)) => self.take_local(now, read),
             Wake::Read(Err(error)) if is_gone(&error) => {
                 debug!("the local side is gone: {error}");
-                self.handle_reader_gone(now);
+                self.handle_reader_gone(local, now);
             }
             Wake::Read(Err(error)) => {
                 debug!("cannot read from the local side: {error}");
@@ -393,11 +410,11 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
                 if !is_gone(&error) {
                     self.local_error.get_or_insert(LocalError::Write(error));
                 }
-                self.handle_reader_gone(now);
+                self.handle_reader_gone(local, now);
             }
             Wake::ReaderGone => {
                 debug!("nobody reads from the local side any more");
-                self.handle_reader_gone(now);
+                self.handle_reader_gone(local, now);
             }
         }
     }
@@ -429,10 +446,15 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
     }
 
     /// Takes what the local side has written already, without waiting.
-    fn read_what_is_there(&mut self, now: Instant) {
+    fn read_what_is_there<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let Some((reader, _)) = local.halves() else { return };
         loop {
             let room = self.session.local_room().min(READ);
-            let read = self.local.reader.read(&mut self.buffer[..room]);
+            let read = reader.read(&mut self.buffer[..room]);
             match read.now_or_never() {
                 Some(Ok(read)) if read > 0 => self.take_local(now, read),
                 _ => return,
@@ -440,8 +462,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Driver<'_, '_, R, W> {
         }
     }
 
-    fn handle_reader_gone(&mut self, now: Instant) {
-        self.read_what_is_there(now);
+    fn handle_reader_gone<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        self.read_what_is_there(local, now);
         self.reader_gone = true;
         self.chunk.clear();
         self.session.handle_local_gone(now, FLUSH_WITHIN);

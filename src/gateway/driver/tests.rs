@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use super::*;
 use crate::gateway::redactor::Redactor;
 use session_manager_proto::frame::{Frame, FrameType, Sequence, Version};
+use session_manager_proto::session::End;
 use session_manager_proto::session::{Config, Failure, Keepalive};
 
 /// More than all the queues on the way to the local side take.
@@ -62,6 +63,16 @@ impl LocalWrite for DuplexStream {
 
 fn nobody(_: SessionEvent<'_>) {}
 
+async fn splice<'a>(
+    connection: GatewayConnection<'a>,
+    session: Session,
+    local: &mut LocalSide<DuplexStream, DuplexStream>,
+    stop: impl Future<Output = ()>,
+    on_event: OnEvent<'a>,
+) -> Outcome {
+    Driver::new(connection, session, on_event).run(local, stop).await
+}
+
 /// A message of a server as it is on the wire: a frame of the stream in one of the WebSocket, unmasked.
 fn message(kind: FrameType, sequence: i64, payload: &[u8]) -> Vec<u8> {
     let message = frame(Version::V1_01, kind, Sequence::Single(sequence), payload).into_data();
@@ -86,7 +97,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     config.keepalive = Keepalive::Always(Duration::from_millis(10)); // this is how it is noticed
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let connection = plain(socket);
     let splice = splice(
         connection,
@@ -168,7 +179,7 @@ async fn a_look_up_that_has_begun_comes_to_its_end() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let lock = Arc::new(tokio::sync::Mutex::new(()));
     let held = Arc::clone(&lock).lock_owned().await;
     let agent = async move {
@@ -226,7 +237,7 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
         let (socket, mut gateway) = pair().await;
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
-        let mut local = Endpoint::new(reader, local);
+        let mut local = LocalSide::new(reader, local);
         open(&mut gateway, Version::V1_01).await;
         gateway.send(close()).await.unwrap();
         let redactor = Redactor::of("wss://h/session?sessionid=s-1", "token-0001");
@@ -246,7 +257,7 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         let (socket, mut gateway) = pair().await;
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
-        let mut local = Endpoint::new(reader, local);
+        let mut local = LocalSide::new(reader, local);
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
@@ -264,7 +275,7 @@ async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let begin = clock();
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
@@ -288,7 +299,7 @@ async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     open(&mut gateway, Version::V1_01).await;
     let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(3590));
@@ -304,7 +315,7 @@ async fn an_upload_is_done_when_the_gateway_has_taken_it() {
         let (socket, mut gateway) = pair().await;
         let (_out, local) = duplex(1024);
         let (mut stdin, reader) = duplex(64 * 1024);
-        let mut local = Endpoint::new(reader, local);
+        let mut local = LocalSide::new(reader, local);
         stdin.write_all(&[7; 20_000]).await.unwrap();
         drop(stdin);
         let begin = clock();
@@ -340,7 +351,7 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let begin = clock();
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
@@ -366,7 +377,7 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let (socket, mut gateway) = pair().await;
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let begin = clock();
     let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
@@ -437,7 +448,7 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let ((first, mut gateway), (second, mut other)) = (pair().await, pair().await);
     let (mut out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
     let connection = GatewayConnection { redial, ..plain(first) };
@@ -485,7 +496,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
         let (socket, mut gateway) = pair().await;
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
-        let mut local = Endpoint::new(reader, local);
+        let mut local = LocalSide::new(reader, local);
         let redial = redialled(Vec::new(), &Arc::default());
         let begin = clock();
         let session = Session::new(begin, Config::new(1));
@@ -515,7 +526,7 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (socket, mut gateway) = pair().await;
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
-    let mut local = Endpoint::new(reader, local);
+    let mut local = LocalSide::new(reader, local);
     let connection = GatewayConnection { redial: &never, ..plain(socket) };
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
