@@ -70,15 +70,11 @@ pub(crate) fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
 }
 
 #[cfg(not(unix))]
-pub use self::other::Stdin;
-#[cfg(not(unix))]
-pub use self::other::Stdout;
-#[cfg(unix)]
-pub(crate) use self::unix::Stdin;
-#[cfg(unix)]
-pub(crate) use self::unix::Stdout;
+pub(crate) use self::other::{Stdin, Stdout};
 #[cfg(unix)]
 pub(super) use self::unix::hung_up;
+#[cfg(unix)]
+pub(crate) use self::unix::{Stdin, Stdout};
 
 #[cfg(unix)]
 mod unix {
@@ -308,11 +304,11 @@ mod other {
 
     /// Bytes from the local side.
     #[derive(Debug)]
-    pub struct Stdin(tokio::io::Stdin);
+    pub(crate) struct Stdin(tokio::io::Stdin);
 
     /// Bytes to the local side.
     #[derive(Debug)]
-    pub struct Stdout(tokio::io::Stdout);
+    pub(crate) struct Stdout(tokio::io::Stdout);
 
     impl Stdin {
         pub(super) fn open() -> io::Result<Self> {

@@ -116,7 +116,7 @@ mod platform {
 
     /// Takes over the events that ask the process to end, from when it is made.
     #[derive(Debug)]
-    pub struct Signals {
+    pub(crate) struct Signals {
         close: CtrlClose,
         interrupt: CtrlC,
         terminate: CtrlBreak,
@@ -127,7 +127,7 @@ mod platform {
         ///
         /// # Errors
         /// When the system does not allow it.
-        pub fn new() -> io::Result<Self> {
+        pub(crate) fn new() -> io::Result<Self> {
             Ok(Self { close: ctrl_close()?, interrupt: ctrl_c()?, terminate: ctrl_break()? })
         }
 
@@ -135,12 +135,12 @@ mod platform {
         ///
         /// # Errors
         /// When the system does not allow it.
-        pub fn inherited() -> io::Result<Self> {
+        pub(crate) fn inherited() -> io::Result<Self> {
             Self::new()
         }
 
         /// Waits for the next one. Cancel-safe.
-        pub async fn next(&mut self) -> Signal {
+        pub(crate) async fn next(&mut self) -> Signal {
             tokio::select! {
                 _ = self.close.recv() => Signal::Hangup,
                 _ = self.interrupt.recv() => Signal::Interrupt,
@@ -150,7 +150,7 @@ mod platform {
     }
 
     /// Nothing is to be done here.
-    pub fn outlive_file_limits() {}
+    pub(crate) fn outlive_file_limits() {}
 }
 
 pub(crate) use platform::{Signals, outlive_file_limits};

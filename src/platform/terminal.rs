@@ -55,20 +55,20 @@ mod platform {
 #[cfg(windows)]
 mod platform {
     /// There is no such terminal.
-    pub struct Foreground(());
+    pub(crate) struct Foreground(());
 
     impl Foreground {
         /// None.
-        pub fn get() -> Option<Self> {
+        pub(crate) fn get() -> Option<Self> {
             None
         }
 
         /// Nothing is to be done here.
-        pub fn restore(&self) {}
+        pub(crate) fn restore(&self) {}
     }
 
     /// Nothing is to be done here: ssh gives its ProxyCommand no console.
-    pub fn leave() {}
+    pub(crate) fn leave() {}
 }
 
 pub(crate) use platform::{Foreground, leave};

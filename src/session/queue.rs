@@ -210,26 +210,20 @@ impl Turn<'_> {
         error.is_quota() || self.waits && error.is_throttled()
     }
 
-    /// Lets the session wait for a place, as an attempt has found none.
-    ///
-    /// # Errors
-    /// The refusal, where the session does not wait, or has waited for long enough.
-    pub(super) fn refuse(
-        &mut self,
-        error: SessionError,
-        may_wait: bool,
-    ) -> Result<(), SessionError> {
+    /// Lets the session wait for a place, as an attempt has found none. Gives the refusal back where the
+    /// session does not wait, or has waited for long enough.
+    pub(super) fn refuse(&mut self, error: SessionError, may_wait: bool) -> Option<SessionError> {
         if !may_wait || self.queue.within.is_zero() {
-            return Err(error);
+            return Some(error);
         }
         if Instant::now() >= self.deadline {
-            return Err(self.waited(error));
+            return Some(self.waited(error));
         }
         debug!("no place for the session: {error}");
         self.queue.tell();
         self.waits = true;
         self.refused = Some(error);
-        Ok(())
+        None
     }
 
     fn waited(&self, error: SessionError) -> SessionError {

@@ -99,11 +99,13 @@ where
         let is_stopped = stop.is_terminated();
         result = match (&mut turn, result) {
             (Some(turn), Err(error)) if turn.is_refusal(&error) => {
-                if !is_stopped {
-                    turn.refuse(error, may_wait(local))?;
+                if is_stopped {
+                    Ok(SessionOutcome::Stopped)
+                } else if let Some(error) = turn.refuse(error, may_wait(local)) {
+                    Err(error)
+                } else {
                     continue;
                 }
-                Ok(SessionOutcome::Stopped)
             }
             (_, result) => result,
         };

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info, warn};
 
 use super::Driver;
+use super::outcome::plain;
 use crate::gateway::connection::NotReconnected;
 use crate::gateway::dial::Socket;
 use crate::session::event::{Notice, SessionEvent};
@@ -166,13 +167,5 @@ impl Driver<'_> {
                 }
             }
         }
-    }
-}
-
-/// What the system says, without the library's words around it.
-pub(super) fn plain(error: WsError) -> String {
-    match error {
-        WsError::Io(error) => error.to_string(),
-        other => other.to_string(),
     }
 }

@@ -22,8 +22,7 @@ use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
-use self::link::plain;
-use self::outcome::is_gone;
+use self::outcome::{is_gone, plain};
 use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
 use super::dial::Socket;
 use super::endpoint::LocalWrite;

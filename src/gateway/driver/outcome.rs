@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use tokio_tungstenite::tungstenite::Error as WsError;
+
 use session_manager_proto::session::End;
 
 /// How a splice went.
@@ -46,4 +48,12 @@ pub(crate) enum LocalError {
 pub(super) fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+}
+
+/// What the system says, without the library's words around it.
+pub(super) fn plain(error: WsError) -> String {
+    match error {
+        WsError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }

@@ -13,8 +13,9 @@ use tokio::net::{TcpStream, tcp};
 use tokio::net::{UnixStream, unix};
 use tokio::time::timeout;
 
-use super::endpoint::{LocalWrite, hung_up};
+use super::endpoint::LocalWrite;
 #[cfg(unix)]
+use super::endpoint::hung_up;
 
 /// How long a connection that has been told of the end is read on, so that it is not reset before
 /// it has read its last bytes.
