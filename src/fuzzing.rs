@@ -12,10 +12,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::cloud::fuzzed::{Found, answer, assert_reported};
 use crate::explain::Explain;
+use crate::gateway::dial::{DialError, address};
 use crate::keys::host_key::{HostKeyWatch, is_plain_key};
-use crate::public_key::PublicKey;
-use crate::tunnel::dial::{DialError, address};
-use crate::tunnel::error::{Finding, NotDialled, SessionFailure, Target};
+use crate::keys::public_key::PublicKey;
+use crate::session::failure::{Finding, NotDialled, SessionFailure};
+use crate::session::target::Target;
 
 /// The bytes that an SSH server sends, in pieces: what is found is a host key. [`crate::keys::host_key`].
 pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {

@@ -3,57 +3,47 @@
 //! and stdout.
 //!
 //! ```text
-//!  OpenSSH ── stdin/stdout ──▶ endpoint ─▶ driver ─▶ session core ─▶ frames ─▶ gateway ─▶ agent ─▶ port
-//!                              cmd ─▶ cloud (signed API), with credentials, for a WebSocket URL
+//!  OpenSSH ── stdin/stdout ─┐
+//!  TCP / unix listener ─────┤→ local side → driver (one task, one select!) → session core → frames → gateway
+//!  command → target → session → OpenAPI client (signed, with credentials) → WebSocket URL
 //! ```
 //!
-//! A byte goes in one direction through each room once:
+//! A byte goes in one direction through each module once:
 //!
-//! - [`cli`]: the command line, types only.
-//! - [`run`]: a command, from the command line to the exit code.
-//! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
-//! - [`tunnel`]: the async half of a session: dial, splice.
-//! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
-//! - `session-manager-proto`, a crate of its own: the rules of the stream, as a pure machine. [`keys`]: the
-//!   host key that a server shows.
-//! - [`target`]: which instance is meant. [`terminal`]: that of the process. [`table`]: rows for people.
-//! - [`spec`]: what `forward` forwards where. [`public_key`]: SSH keys as users and instances give
-//!   them. [`cache`]: what is remembered from one run to the next.
-//! - [`prompt`]: questions on a terminal. [`replace`]: files of the user's that are changed.
-//! - [`explain`]: what a user is told when something failed. [`doctor`]: how its causes are looked for.
+//! - [`cli`]: the command line, types only. [`commands`]: from the command line to the exit code.
+//! - `app`: what every command needs. `target`: which instance is meant.
+//! - `session`: one session from its start to its end. `gateway`: dial, splice. The rules of the
+//!   stream are `session-manager-proto`'s, a crate of its own.
+//! - `forward`: listeners, sessions and connections of `forward`. `keys`: SSH keys. `doctor`: checks.
+//!   `openssh`: this machine's `ssh` and its configuration.
+//! - `cloud`: the signed API. `credentials`: where its keys come from.
+//! - `net`: a connection to a host, through a `proxy` if one is set for it. `tls`: whom to trust.
+//! - `platform`: signals, terminal, prompts, files, cache and log.
+//! - `explain`: what a user is told when something failed.
 //!
 //! The library exists for the binary and for its tests; its API may change with every version.
 
-pub mod cache;
+mod app;
 pub mod cli;
 pub mod cloud;
-mod cmd;
+pub mod commands;
 pub mod credentials;
-pub mod doctor;
-mod event_loop;
+mod doctor;
 pub mod explain;
+mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod keys;
-pub mod logging;
+pub mod gateway;
+mod keys;
 pub mod net;
 mod openssh;
-pub mod prompt;
+mod platform;
 pub mod proxy;
-pub mod public_key;
-pub mod replace;
 mod scrub;
-pub mod shutdown;
-pub mod spec;
-mod ssh_config;
-pub mod table;
-pub mod target;
-pub mod terminal;
+mod session;
+mod target;
 pub mod tls;
-pub mod tunnel;
-
-pub use cmd::run;
 
 /// How this program names itself to the API and to the gateway.
 pub const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));

@@ -1,9 +1,9 @@
-//! The `ecs-bridge` command: see the library for the map of the house.
+//! The `ecs-bridge` command: see the library for the map of the source.
 
 use std::process::ExitCode;
 
 use ecs_bridge::cli::Cli;
 
 fn main() -> ExitCode {
-    ecs_bridge::run(&Cli::from_process()).into()
+    ecs_bridge::commands::run(&Cli::from_process()).into()
 }

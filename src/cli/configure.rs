@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use secrecy::SecretString;
 
-use super::secret;
 use super::text::EXIT_CODES;
+use super::values::secret;
 
 pub(super) const CONFIGURE_ABOUT: &str = "Save credentials and region in a profile, in the file of the aliyun CLI.\n\nWithout a \
         subcommand it prompts for each value; secrets are not displayed, and Enter keeps the current \

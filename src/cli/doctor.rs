@@ -2,8 +2,10 @@
 
 use clap::{ArgGroup, Args, ValueHint};
 
+use super::look_up::LookUp;
+use super::session::ConnectionType;
 use super::text::{EXIT_CODES, TARGET};
-use super::{ConnectionType, LookUp, whole};
+use super::values::whole;
 
 pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\n\nRuns every check from the configuration to \
         the banner of the port, and prints one line each: ✓ passed, ✗ failed (with cause and fix), – \

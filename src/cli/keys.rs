@@ -2,8 +2,9 @@
 
 use clap::{Args, ValueHint};
 
+use super::look_up::LookUp;
 use super::text::{EXIT_CODES, TARGET};
-use super::{LookUp, whole};
+use super::values::whole;
 
 pub(super) const SEND_KEY_ABOUT: &str = "Let your SSH key log in to a Linux instance for the next 60 seconds.\n\nThe public key \
         is registered with the service; it is not stored on the instance. The service's key plug-in is \

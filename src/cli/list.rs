@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueHint};
 
-use super::LookUp;
+use super::look_up::LookUp;
 use super::text::EXIT_CODES;
 
 pub(super) const LIST_ABOUT: &str = "Show your instances, and whether Session Manager can reach them: ids, names, states, \

@@ -6,18 +6,18 @@ use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 
-use super::Cli;
-use super::help::{self, Length};
+use super::help_page::{self, Length};
+use super::root::Cli;
 use super::settle::refuse;
 use crate::explain::{ExitCode, Report};
-use crate::logging;
-use crate::public_key::{KeyError, is_private};
+use crate::keys::public_key::{KeyError, is_private};
+use crate::platform::logging;
 
 impl Cli {
     /// The command line of the process. A variable that is empty counts as one that is not set.
     pub fn from_process() -> Self {
         let is_long = std::env::args_os().any(|word| word == "--help");
-        let command = help::command(if is_long { Length::Long } else { Length::Short });
+        let command = help_page::command(if is_long { Length::Long } else { Length::Short });
         let command = unset_empty(command);
         // Words that are not understood are shown, and one of them may be a private key.
         let mut words = std::env::args_os().take_while(|word| word != "--");

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::whole;
+use super::values::whole;
 
 /// Options of sessions.
 #[derive(Args, Debug)]

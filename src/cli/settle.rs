@@ -6,9 +6,9 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::{Cli, Command};
+use super::root::{Cli, Command};
 use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
-use crate::logging;
+use crate::platform::logging;
 use crate::target::unquoted;
 
 /// The port where none is given.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ConnectionType;
+use super::session::ConnectionType;
 use super::text::EXIT_CODES;
 use crate::cloud::Region;
 

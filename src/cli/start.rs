@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::whole;
+use super::values::whole;
 
 /// Whether an instance that is stopped is to be started.
 #[derive(Args, Clone, Debug)]

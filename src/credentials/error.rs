@@ -232,7 +232,7 @@ pub enum Error {
     },
     /// The file cannot be changed.
     #[error(transparent)]
-    Unwritten(#[from] crate::replace::Error),
+    Unwritten(#[from] crate::platform::replace::Error),
     /// Somebody else has changed it while its user was asked.
     #[error("profile '{name}' of {} was changed meanwhile: nothing was written", path.display())]
     Changed {

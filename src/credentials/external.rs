@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::{Error, Source, shell_words};
-use crate::terminal::Foreground;
+use crate::platform::terminal::Foreground;
 
 /// How long the program may take.
 const WITHIN: Duration = Duration::from_secs(60);

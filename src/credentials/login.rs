@@ -21,7 +21,7 @@ use super::json::{self, InvalidResponse, RawCredentials};
 use super::profile::{Profile, ProfileFile};
 use super::{Credentials, Error, Source, store};
 use crate::net::Net;
-use crate::replace::{self, Destination};
+use crate::platform::replace::{self, Destination};
 
 /// The time for one answer.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use super::Error;
 use super::chain::{FILES, FOLDER, in_home};
 use super::edit::{Document, Entry};
 use super::env::Environment;
-use crate::replace::{self, Change, Destination, Mode};
+use crate::platform::replace::{self, Change, Destination, Mode};
 
 /// The profile that is meant where none is named, and none is current.
 const USUAL: &str = "default";

@@ -1,138 +1,20 @@
-//! What `doctor` finds: checks, each of which needs others, and what came of each.
+//! `ecs-bridge doctor`: all that a connection needs, checked one after the other.
 //!
-//! Nothing here knows what is checked. [`run_checks`] runs the checks, those side by side that do not need
-//! each other; [`show`] writes down what came of them.
+//! - [`outcome`]: what came of a check. [`check`]: the order of checks, those side by side that do not
+//!   need each other. [`report`]: what is printed of them.
+//! - [`context`]: the checks, and what they find out for each other; the other modules have one
+//!   area each.
 
-mod checks;
-pub mod show;
-
-pub use checks::{Check, run_checks};
-
-use crate::explain::{self, ExitCode, Explain, OpenFiles};
-
-/// What came of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is as it should be: what was found, in one line.
-    Passed(String),
-    /// It is not.
-    Failed(CheckFailure),
-    /// It was not looked at, for there is no need to, or no way.
-    Skipped {
-        /// Why not, in one line.
-        why: String,
-        /// The id of the failed check that it needs, if that is why.
-        because: Option<&'static str>,
-    },
-    /// It was looked at, and nothing could be told: why not.
-    Unknown(CheckFailure),
-}
-
-/// What is wrong, as all messages of this program have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckFailure {
-    /// What happened.
-    pub what: String,
-    /// Why.
-    pub why: Option<String>,
-    /// What to do next.
-    pub fix: Option<String>,
-    /// The `RequestId` of the API's answer.
-    pub request_id: Option<String>,
-    /// With what a command would end for it.
-    pub exit_code: ExitCode,
-}
-
-impl CheckFailure {
-    /// What an error has to say.
-    pub fn of(error: &dyn Explain) -> Self {
-        Self {
-            what: error.to_string(),
-            why: explain::why(error),
-            fix: explain::remedy(error),
-            request_id: error.request_id().map(str::to_owned),
-            exit_code: error.exit_code(),
-        }
-    }
-
-    /// Something that is told in one line.
-    pub fn plain(what: impl Into<String>, exit_code: ExitCode) -> Self {
-        Self { what: what.into(), why: None, fix: None, request_id: None, exit_code }
-    }
-
-    /// And why.
-    #[must_use]
-    pub fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
-        self
-    }
-
-    /// And what to do next.
-    #[must_use]
-    pub fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-}
-
-impl Outcome {
-    /// It is as it should be.
-    pub fn passed(found: impl Into<String>) -> Self {
-        Self::Passed(found.into())
-    }
-
-    /// There is no need to look at it.
-    pub fn skipped(why: impl Into<String>) -> Self {
-        Self::Skipped { why: why.into(), because: None }
-    }
-
-    /// An error has come of it.
-    pub fn failed(error: &dyn Explain) -> Self {
-        Self::Failed(CheckFailure::of(error))
-    }
-
-    /// The same, where a limit of open files is named before what it has made fail.
-    fn naming_limits(self) -> Self {
-        let named = |trouble: CheckFailure| {
-            let words = format!("{} {}", trouble.what, trouble.why.as_deref().unwrap_or_default());
-            match OpenFiles::of_words(&words) {
-                Some(files) => trouble.why(files.why()).fix(files.remedy()),
-                None => trouble,
-            }
-        };
-        match self {
-            Self::Failed(trouble) => Self::Failed(named(trouble)),
-            Self::Unknown(trouble) => Self::Unknown(named(trouble)),
-            other => other,
-        }
-    }
-
-    /// The id of the failed check for which a check that needs this one cannot be made.
-    fn blocking_check(&self, id: &'static str) -> Option<&'static str> {
-        match self {
-            Self::Failed(_) => Some(id),
-            Self::Skipped { because, .. } => *because,
-            Self::Passed(_) | Self::Unknown(_) => None,
-        }
-    }
-}
-
-/// A check that was made.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// What scripts know it by. It never changes.
-    pub id: &'static str,
-    /// What people call it.
-    pub title: &'static str,
-    /// What came of it.
-    pub outcome: Outcome,
-}
-
-/// The exit code that belongs to the first check that failed.
-pub fn exit_code(checked: &[Checked]) -> ExitCode {
-    let failed = checked.iter().find_map(|checked| match &checked.outcome {
-        Outcome::Failed(trouble) => Some(trouble.exit_code),
-        _ => None,
-    });
-    failed.unwrap_or(ExitCode::Ok)
-}
+mod access;
+mod banner;
+pub(crate) mod check;
+pub(crate) mod context;
+mod instance;
+mod keys;
+mod network;
+mod openssh;
+pub(crate) mod outcome;
+pub(crate) mod report;
+mod session;
+mod setup;
+mod through;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::printed;
+use super::printed::printed;
 
 /// How long the agent may take to answer.
 const WITHIN: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{SSH, printed};
+use super::printed::{SSH, printed};
 use crate::credentials::shell_words;
 use crate::explain::printable;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::printed;
+use super::printed::printed;
+use super::ssh_config::quote::{needs_quotes, proxy_word};
 use crate::explain::{OpenFiles, printable};
-use crate::ssh_config::quote::{needs_quotes, proxy_word};
 
 /// How long the shell may take: it may read its user's files first.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{SSH, printed};
+use super::printed::{SSH, printed};
 use crate::explain::printable;
 
 /// How long `ssh -V` may take.

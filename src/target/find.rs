@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Selector, Target};
+use crate::app::table::Table;
 use crate::cloud::{Client, Error, Instance, InstanceFilter, InstancePage, InstanceState, Region};
 use crate::explain::{ExitCode, Explain};
-use crate::table::Table;
 
 /// Pages that are looked through for one name.
 const MAX_PAGES: usize = 50;
@@ -38,7 +38,7 @@ impl Notes {
 
 /// Why a target leads nowhere.
 #[derive(Debug, thiserror::Error)]
-pub enum FindError {
+pub(crate) enum FindError {
     /// The API did not answer.
     #[error("{0}")]
     Call(Error),
@@ -166,7 +166,7 @@ fn listed(found: &[Instance]) -> Table {
 }
 
 /// A word for how an instance is: of managed ones, what their agents are like.
-pub fn status(instance: &Instance) -> String {
+pub(crate) fn status(instance: &Instance) -> String {
     let word = match &instance.state {
         Some(InstanceState::Pending) => "Pending",
         Some(InstanceState::Starting) => "Starting",
@@ -188,7 +188,7 @@ pub fn status(instance: &Instance) -> String {
 ///
 /// # Errors
 /// When there is none, or more than one; and when the API does not answer.
-pub async fn find(
+pub(crate) async fn find(
     target: &Target,
     home: &Client,
     others: &[Client],
@@ -352,7 +352,7 @@ async fn in_any_case(
 
 /// Patterns that together fit a name in any mixture of capitals. The first letter tells most of a
 /// fleet's names apart; none if there are no letters.
-pub fn patterns(name: &str) -> Vec<String> {
+pub(crate) fn patterns(name: &str) -> Vec<String> {
     let Some(first) = name.find(|c: char| c.is_ascii_alphabetic()) else { return Vec::new() };
     let (head, tail) = (&name[..first], &name[first + 1..]);
     let mut rest = String::new();
@@ -392,7 +392,7 @@ fn keep(mut instances: Vec<Instance>, fits: impl Fn(&Instance) -> bool) -> Vec<I
 }
 
 /// Each instance once.
-pub fn unique(mut instances: Vec<Instance>) -> Vec<Instance> {
+pub(crate) fn unique(mut instances: Vec<Instance>) -> Vec<Instance> {
     let mut seen = std::collections::HashSet::new();
     instances.retain(|instance| seen.insert((instance.region.clone(), instance.id.clone())));
     instances

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::is_id;
-use crate::cache::{Cache, DAY, Topic};
 use crate::cloud::Region;
+use crate::platform::cache::{Cache, DAY, Topic};
 
 /// How long a target is known.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -22,7 +22,7 @@ const MAX_LISTED: usize = 1 << 20;
 
 /// Where a target has led.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The target as it was given.
     pub input: String,
     /// The instance's id.
@@ -32,13 +32,13 @@ pub struct Remembered {
 }
 
 /// The topic of a target, for a cloud, an account and the regions to look in.
-pub fn topic(place: &[&str], input: &str) -> Topic {
+pub(crate) fn topic(place: &[&str], input: &str) -> Topic {
     let parts: Vec<_> = place.iter().copied().chain([input]).collect();
     Topic::new(LOOKED_UP, &parts)
 }
 
 /// The instance and the region that a target has led to less than an hour ago.
-pub fn recall(
+pub(crate) fn recall(
     cache: &Cache,
     topic: &Topic,
     input: &str,
@@ -51,7 +51,7 @@ pub fn recall(
 }
 
 /// The words of instances that were listed.
-pub fn keep_list(cache: &Cache, place: &[&str], mut input: Vec<String>, now: SystemTime) {
+pub(crate) fn keep_list(cache: &Cache, place: &[&str], mut input: Vec<String>, now: SystemTime) {
     let mut bytes = 0;
     input.retain(|input| {
         bytes += input.len() + 3;
@@ -62,7 +62,7 @@ pub fn keep_list(cache: &Cache, place: &[&str], mut input: Vec<String>, now: Sys
 
 /// The words for instances that were looked up or listed within a day and begin so, in order. Ids are
 /// among them once there is a beginning: they say little to people.
-pub fn beginning_with(cache: &Cache, prefix: &str, now: SystemTime) -> Vec<String> {
+pub(crate) fn beginning_with(cache: &Cache, prefix: &str, now: SystemTime) -> Vec<String> {
     let looked_up = cache.all::<Remembered>(LOOKED_UP, DAY, now).into_iter();
     let listed = cache.all::<Vec<String>>(LISTED, DAY, now).into_iter().flatten();
     let mut input: Vec<_> = looked_up

@@ -1,5 +1,5 @@
 //! Every command line of README and docs works. Each page has a world of its own, and its lines run in turn, as
-//! a reader types them. That each one is a command line which the program takes is tested beside `src/cli`.
+//! a reader types them. That each one is a command line which the program takes is tested in `src/cli/tests`.
 
 use std::collections::BTreeSet;
 use std::fs;

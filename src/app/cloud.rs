@@ -1,0 +1,183 @@
+//! What every command opens: the profile's credentials, region and endpoint, and a client of the API.
+
+use std::cell::RefCell;
+use std::env;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use tracing::{debug, info};
+
+use super::error::{Result, UsageError};
+use super::setting::{InvalidSetting, endpoint_option};
+use crate::cli::{Global, LookUp, Signature};
+use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
+use crate::credentials::{self, Provider, Query, Resolved, Setting, Source, home};
+use crate::explain::ExitCode;
+use crate::gateway::dial::GatewayAddr;
+use crate::net::Net;
+use crate::platform::cache::{Cache, Topic};
+use crate::proxy::Proxies;
+use crate::tls::Tls;
+
+/// The API, and connections as the API and the gateway both have them.
+#[derive(Clone)]
+pub(crate) struct Cloud {
+    pub(crate) client: Client,
+    pub(crate) net: Net,
+    /// Where the last gateway was. All of a region's sessions have the same one.
+    pub(crate) gateway: Rc<RefCell<Option<GatewayAddr>>>,
+    endpoints: Endpoints,
+}
+
+/// Where the APIs of regions are.
+#[derive(Clone)]
+pub(crate) struct Endpoints {
+    /// The one of all regions, if it was given by hand.
+    explicit: Option<Endpoint>,
+    kind: EndpointType,
+}
+
+impl Endpoints {
+    fn new(chosen: &Endpoint, region: &Region, kind: EndpointType) -> Self {
+        // An endpoint that is the region's own is wrong for another region.
+        let own = [EndpointType::Internet, EndpointType::Vpc];
+        let is_own = own.iter().any(|kind| Endpoint::for_region(region, *kind) == *chosen);
+        Self { explicit: (!is_own).then(|| chosen.clone()), kind }
+    }
+
+    pub(crate) fn of(&self, region: &Region) -> Endpoint {
+        self.explicit.clone().unwrap_or_else(|| Endpoint::for_region(region, self.kind))
+    }
+}
+
+impl Cloud {
+    /// Finds out how to come by credentials, and region and endpoint. Nothing is sent.
+    pub(crate) fn open(global: &Global) -> Result<Self> {
+        Self::of(global, || resolve(global, global.profile.as_deref()))
+    }
+
+    /// The same with credentials that are looked for otherwise.
+    pub(crate) fn of(
+        global: &Global,
+        resolve: impl FnOnce() -> std::result::Result<Resolved, credentials::Error>,
+    ) -> Result<Self> {
+        let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
+        let resolved = resolve()?;
+        let Some(region) = resolved.region else { return Err(no_region().into()) };
+        let region =
+            Region::parse(&region.value).map_err(|error| InvalidSetting::new(error, &region))?;
+        let kind = match &resolved.endpoint_type {
+            Some(kind) => {
+                EndpointType::parse(&kind.value).map_err(|e| InvalidSetting::new(e, kind))?
+            }
+            None => EndpointType::Internet,
+        };
+        let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+        let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
+        let explicit = flag.or(resolved.endpoint).unwrap_or_default();
+        let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
+            .map_err(|error| InvalidSetting::new(error, &explicit))?;
+        let endpoints = Endpoints::new(&endpoint, &region, kind);
+        let tls = Tls::new(global.ca_file.as_deref())?;
+        let net = Net { tls, proxies };
+        let signature = match global.signature_version {
+            Signature::V3 => SignatureVersion::V3,
+            Signature::V1 => SignatureVersion::V1,
+        };
+        info!("credentials are those of {}", resolved.credential_source);
+        let provider = Provider::of(resolved.credential_source, net.clone(), signature);
+        let mut config = Config::new(endpoint, region, provider, net.tls.clone());
+        config.proxies = net.proxies.clone();
+        config.signature = signature;
+        Ok(Self { client: Client::new(config)?, net, gateway: Rc::default(), endpoints })
+    }
+
+    /// The same in another region, where nothing is known of the gateway yet.
+    pub(crate) fn in_region(&self, region: &Region) -> Result<Self> {
+        if self.client.config().region == *region {
+            return Ok(self.clone());
+        }
+        let client = self.client.in_region(region.clone(), self.endpoints.of(region))?;
+        Ok(Self { client, gateway: Rc::default(), ..self.clone() })
+    }
+
+    /// What tells one account's instances of a region from others'.
+    pub(crate) fn place(&self) -> [String; 3] {
+        let config = self.client.config();
+        let account = config.credentials.credential_source().account();
+        [config.endpoint.to_string(), config.region.to_string(), account]
+    }
+
+    /// Something to remember of this cloud and region. Ids of other clouds may be alike.
+    pub(crate) fn topic(&self, kind: &str, parts: &[&str]) -> Topic {
+        let config = self.client.config();
+        let endpoint = config.endpoint.to_string();
+        let parts: Vec<_> =
+            [&endpoint, config.region.as_str()].into_iter().chain(parts.iter().copied()).collect();
+        Topic::new(kind, &parts)
+    }
+
+    /// The same with credentials from where they were, as it is now. The connections are shared, and
+    /// the credentials too, if nothing has changed there.
+    pub(crate) fn refreshed(&self, global: &Global) -> Result<Self> {
+        let config = self.client.config();
+        // A command that runs for days does not follow another `current` profile.
+        let (profile, ini_only) = match config.credentials.source() {
+            Source::Profile { name, .. } => (Some(name.as_str()), false),
+            Source::Section { name, .. } => (Some(name.as_str()), true),
+            _ => (global.profile.as_deref(), false),
+        };
+        let query = Query { ini_only, ..query(global, profile) };
+        let credential_source = match credentials::resolve(&query) {
+            Ok(resolved) => resolved.credential_source,
+            // Somebody may be in the middle of writing the file.
+            Err(error) if config.credentials.holds() => {
+                debug!("the credentials that there are are used on: {error}");
+                return Ok(self.clone());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if credential_source == *config.credentials.credential_source() {
+            return Ok(self.clone());
+        }
+        let provider = Provider::of(credential_source, self.net.clone(), config.signature);
+        Ok(Self { client: self.client.with_credentials(provider), ..self.clone() })
+    }
+}
+
+pub(crate) fn resolve(
+    global: &Global,
+    profile: Option<&str>,
+) -> std::result::Result<Resolved, credentials::Error> {
+    credentials::resolve(&query(global, profile))
+}
+
+pub(crate) fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {
+    Query {
+        profile,
+        region: global.region.as_deref(),
+        config: global.config.as_deref(),
+        env: &|name| env::var_os(name),
+        now: SystemTime::now(),
+        home: home(),
+        ini_only: false,
+    }
+}
+
+pub(crate) fn no_region() -> UsageError {
+    UsageError {
+        what: "no region is known".to_owned(),
+        remedy: "give --region (such as cn-hangzhou), set ALIBABA_CLOUD_REGION_ID, or put \
+                 region_id into the profile"
+            .to_owned(),
+        exit_code: ExitCode::Config,
+    }
+}
+
+/// The cache of resolved names, unless `--no-cache` is given.
+pub(crate) fn cache(look_up: &LookUp) -> Cache {
+    match look_up.no_cache {
+        true => Cache::none(),
+        false => Cache::of_user(&|name| env::var_os(name), home().as_deref()),
+    }
+}

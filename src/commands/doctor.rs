@@ -1,0 +1,98 @@
+//! `ecs-bridge doctor`: all that a connection needs, checked one after the other.
+
+use std::env;
+use std::io::IsTerminal as _;
+use std::time::SystemTime;
+
+use crate::app::{Done, Message, Result, print};
+use crate::cli::{self, Global};
+use crate::doctor::check::run_checks;
+use crate::doctor::context::DoctorContext;
+use crate::doctor::outcome::{CheckFailure, exit_code};
+use crate::doctor::report;
+use crate::explain::ExitCode;
+use crate::platform::cache::DAY;
+use crate::platform::logging::{self, Folder, LastFailure};
+use crate::platform::signals::Signals;
+use crate::target::finder::Finder;
+
+/// Runs the command. What is wrong with the setting-up is told by the checks.
+pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
+    if let Some(target) = &args.target {
+        Finder::check(target)?;
+    }
+    let mut signals =
+        Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
+    let context = DoctorContext::new(global, args);
+    let in_colour = in_colour();
+    let mut unwritten = None;
+    let mut tell = |text: &dyn std::fmt::Display| {
+        // Whoever has closed stdout wants no more of it.
+        if unwritten.is_none() {
+            unwritten = print(text).err();
+        }
+    };
+    let last_failure = last_failure(global);
+    if let Some(failure) = &last_failure
+        && !args.json
+    {
+        let trouble = CheckFailure {
+            what: failure.what.clone(),
+            why: failure.why.clone(),
+            fix: failure.fix.clone(),
+            request_id: failure.request_id.clone(),
+            // It is not shown.
+            exit_code: ExitCode::Failed,
+        };
+        tell(&report::last_failure(&failure.title(SystemTime::now()), &trouble, in_colour));
+    }
+    let checked = {
+        let checks = run_checks(context.checks(), context.deadline, |one| {
+            if !args.json {
+                tell(&report::lines(one, in_colour));
+            }
+        });
+        let mut checks = std::pin::pin!(checks);
+        tokio::select! {
+            checked = checks.as_mut() => checked,
+            signal = signals.next() => {
+                context.end_session(checks).await;
+                return Ok(Done::By(signal));
+            }
+        }
+    };
+    match args.json {
+        true => {
+            let mut document = report::json(&checked, args.target.as_deref());
+            document["last_failure"] = serde_json::json!(last_failure);
+            tell(&document);
+        }
+        false if !global.quiet => {
+            tell(&report::summary(&checked));
+            if args.target.is_none() {
+                tell(&"To check an instance and the way to it: ecs-bridge doctor INSTANCE");
+            }
+        }
+        false => {}
+    }
+    match unwritten {
+        Some(error) => Err(error),
+        None => Ok(Done::Code(exit_code(&checked) as u8)),
+    }
+}
+
+/// The last failure of any command, if it is younger than a day.
+fn last_failure(global: &Global) -> Option<LastFailure> {
+    if logging::is_off(global.no_log) {
+        return None;
+    }
+    let failure = LastFailure::read(&Folder::of_process()?)?;
+    failure.age(SystemTime::now()).is_some_and(|age| age < DAY).then_some(failure)
+}
+
+/// Colours are for terminals whose users do not mind.
+fn in_colour() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}

@@ -1,0 +1,134 @@
+//! `ecs-bridge known-hosts`: the host keys of an instance, asked over the control plane.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tracing::debug;
+
+use crate::app::{Cloud, Done, Result, UsageError, cache, print};
+use crate::cli::{self, Global};
+use crate::explain::ExitCode;
+use crate::gateway::endpoint::{self, LocalWrite as _};
+use crate::keys::host_key::is_plain_key;
+use crate::keys::known_hosts;
+use crate::keys::public_key::PublicKey;
+use crate::target::finder::{Finder, Found};
+
+/// Runs the command.
+pub(crate) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done> {
+    let (input, port) = split(args.target.as_deref().unwrap_or_default(), args.port)?;
+    Finder::check(input)?;
+    let name = host_name(input, port)?;
+    let cloud = Cloud::open(global)?;
+    let finder = Finder::new(&cloud, input, &args.look_up)?;
+    let keys = finder.with(async |found| keys(args, found).await).await?;
+    // Whoever is gone has no use for them.
+    for key in keys.iter().flatten() {
+        print(&format_args!("{name} {}", key.line()))?;
+    }
+    Ok(Done::Normally)
+}
+
+/// The keys of an instance, remembered or asked for. `None` if there is nobody left to ask for.
+async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<PublicKey>>> {
+    let (cache, topic) = (cache(&args.look_up), known_hosts::topic(&found.cloud, &found.id));
+    // ssh has no key to show before the server has sent one, and a certificate is none of these.
+    let is_plain = |key: &&str| STANDARD.decode(key).is_ok_and(|key| is_plain_key(&key));
+    let shown = args.key.as_deref().filter(is_plain);
+    let known = if args.refresh { None } else { known_hosts::remembered(&cache, &topic) };
+    let known = known.filter(|keys| {
+        let fits = shown.is_none_or(|shown| keys.iter().any(|key| key.base64() == shown));
+        if !fits {
+            debug!("the server's key is not among those remembered: the instance is asked again");
+        }
+        fits
+    });
+    if known.is_some() {
+        return Ok(known);
+    }
+    // ssh may be ended while it waits: then there is nobody to ask for.
+    let mut stdout = endpoint::stdout().ok();
+    let gone = async {
+        match &mut stdout {
+            Some(stdout) => stdout.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let keys = tokio::select! {
+        keys = known_hosts::ask(found) => keys?,
+        () = gone => return Ok(None),
+    };
+    // It blocks again once this is dropped.
+    drop(stdout);
+    let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
+    cache.put(&topic, &lines, SystemTime::now());
+    Ok(Some(keys))
+}
+
+/// What the lines are for, as ssh looks for it.
+///
+/// # Errors
+/// When it would be a pattern, or something else altogether.
+fn host_name(input: &str, port: u16) -> Result<String> {
+    let odd = |c: char| c.is_whitespace() || "*?!,#|@".contains(c);
+    if input.contains(odd) {
+        return Err(UsageError {
+            what: format!("{input:?} cannot be the name of a host in known_hosts"),
+            remedy: "give the instance's id, and put HostName before it in ssh_config".to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
+    Ok(match port {
+        22 => input.to_owned(),
+        port => format!("[{input}]:{port}"),
+    })
+}
+
+/// The instance and the port of `i-…` or, as known_hosts writes other ports than 22, `[i-…]:port`.
+fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
+    let Some((instance, of_name)) =
+        target.strip_prefix('[').and_then(|target| target.rsplit_once("]:"))
+    else {
+        return Ok((target, port.unwrap_or(22)));
+    };
+    match of_name.parse() {
+        Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {
+            Ok((instance, of_name))
+        }
+        _ => Err(UsageError {
+            what: format!("{target:?} has a port that is none, or another one than --port"),
+            remedy: "write [i-…]:port with a port from 1 to 65535, and leave --port out".to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_pattern_and_no_more_than_a_name() {
+        assert_eq!(host_name("web-1.cn-beijing.ecs", 22).ok().unwrap(), "web-1.cn-beijing.ecs");
+        assert_eq!(host_name("数据库", 2200).ok().unwrap(), "[数据库]:2200");
+        for input in ["*", "web-?", "!web", "a,b", "a b", "#a", "@revoked", "|1|a"] {
+            assert!(host_name(input, 22).is_err(), "{input}");
+        }
+    }
+
+    #[test]
+    fn names_are_taken_as_ssh_writes_them() {
+        assert_eq!(split("i-1", None).ok(), Some(("i-1", 22)));
+        assert_eq!(split("i-1", Some(2200)).ok(), Some(("i-1", 2200)));
+        assert_eq!(split("[i-1]:2200", None).ok(), Some(("i-1", 2200)));
+        assert_eq!(split("[i-1]:2200", Some(2200)).ok(), Some(("i-1", 2200)));
+        for (target, port) in
+            [("[i-1]:0", None), ("[i-1]:x", None), ("[i-1]:65536", None), ("[i-1]:22", Some(23))]
+        {
+            assert!(split(target, port).is_err(), "{target}");
+        }
+    }
+}

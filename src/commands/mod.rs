@@ -1,0 +1,69 @@
+//! One file a command: its arguments, what it calls, what it prints. Only `main` comes in here.
+
+mod cache;
+mod completions;
+mod configure;
+mod doctor;
+mod forward;
+mod help;
+mod known_hosts;
+mod list;
+mod log;
+mod man;
+mod policy;
+mod proxy;
+mod send_key;
+mod ssh_config;
+
+use crate::app::{Done, Message, Result, until_signal};
+use crate::cli::{Cli, Command};
+use crate::explain::{ExitCode, Report};
+use crate::platform::signals::outlive_file_limits;
+use crate::platform::{event_loop, logging};
+
+/// Runs a command and gives the exit code of the process. Failures are told on stderr.
+pub fn run(cli: &Cli) -> u8 {
+    let code = match start(cli) {
+        Ok(Done::Normally) => ExitCode::Ok as u8,
+        Ok(Done::By(signal)) => signal.exit_code(),
+        Ok(Done::Code(code)) => code,
+        Err(error) => {
+            let report = Report::new(&*error);
+            logging::tell(&report);
+            logging::failed(&report);
+            report.exit_code() as u8
+        }
+    };
+    logging::ended(code);
+    code
+}
+
+fn start(cli: &Cli) -> Result<Done> {
+    let global = &cli.global;
+    let runtime = event_loop::start()
+        .map_err(|error| Message(format!("cannot start the event loop: {error}")))?;
+    let done = runtime.block_on(async {
+        outlive_file_limits();
+        logging::init(cli)?;
+        match &cli.command {
+            Command::Proxy(args) => proxy::run(global, args).await,
+            Command::Forward(args) => forward::run(global, args).await,
+            Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
+            Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
+            Command::List(args) => until_signal(list::run(global, args)).await,
+            Command::Doctor(args) => doctor::run(global, args).await,
+            Command::Policy(args) => policy::run(args),
+            Command::Log(args) => until_signal(log::run(args)).await,
+            Command::Configure(args) => configure::run(global, args).await,
+            Command::Cache(args) => cache::run(global, args),
+            Command::SshConfig(args) => ssh_config::run(global, args).await,
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+            Command::Help(args) => help::run(args),
+            Command::CompleteTargets(args) => completions::run_for_script(args),
+        }
+    });
+    // A thread that still waits for the terminal or for a name look-up is not waited for.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,138 @@
+//! What ssh-config says beside what it writes: what this machine's ssh lacks, and what stands in the
+//! way of the configuration.
+
+use std::env;
+use std::path::Path;
+
+use super::note;
+use crate::app::resolve;
+use crate::cli::Global;
+use crate::credentials::{Error, Source, home};
+use crate::keys::public_key;
+use crate::openssh::ssh_config::blocks::{Blocks, HostKeys};
+use crate::openssh::ssh_config::clash::{Clash, Effect, clashes};
+use crate::openssh::{self, Ssh};
+
+/// Says what the installed ssh does not know of what was to be written.
+pub(crate) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
+    match ssh {
+        Ssh::Version { .. } => {}
+        Ssh::Missing => note(
+            global,
+            "there is no ssh in PATH: install OpenSSH's client, 8.5 or newer, to use what is \
+             written",
+        ),
+        _ => note(global, &format!("{ssh}; what is written is for OpenSSH")),
+    }
+    if blocks.send_key.is_some() && blocks.host_keys != HostKeys::ByCommand {
+        let without = match blocks.host_keys {
+            HostKeys::Guarded => "skips KnownHostsCommand",
+            _ => "would be stopped by KnownHostsCommand, which is left out",
+        };
+        let name = match ssh {
+            Ssh::Version { name, .. } => name.as_str(),
+            _ => "ssh, whose version is not known,",
+        };
+        note(
+            global,
+            &format!(
+                "{name} {without} (OpenSSH 8.5 and newer know it): host keys are not checked over \
+                 the control plane, and ssh asks at the first login; to have the keys of an \
+                 instance before that: ecs-bridge known-hosts INSTANCE.ecs >> ~/.ssh/known_hosts"
+            ),
+        );
+    }
+}
+
+/// Says that the user's shell cannot run what was written.
+pub(crate) async fn of_shell(global: &Global, blocks: &Blocks) {
+    let program = blocks.program.first().map_or("", String::as_str);
+    let shell = env::var_os("SHELL");
+    if let Some(problem) = openssh::check_shell(shell.as_deref(), program).await {
+        let openssh::ShellProblem { what, why, fix } = problem;
+        note(global, &format!("{what}: {why}\n  fix: {fix}"));
+    }
+}
+
+/// Says that there is no key to register, or that ssh has no private half of it.
+pub(crate) fn of_key(global: &Global, blocks: &Blocks) {
+    match &blocks.send_key {
+        Some(Some(key)) => {
+            let private = key.strip_suffix(".pub").filter(|private| !Path::new(private).is_file());
+            if let Some(private) = private {
+                note(
+                    global,
+                    &format!(
+                        "there is no private key {private}: ssh needs it, or an agent that has it"
+                    ),
+                );
+            }
+        }
+        Some(None) => {
+            if let Err(error) = public_key::load(None, home().as_deref()) {
+                let fix = crate::explain::Explain::remedy(&error).unwrap_or_default();
+                note(global, &format!("no login will work yet: {error}\n  fix: {fix}"));
+            }
+        }
+        None => {}
+    }
+}
+
+/// Says which lines of the user's configuration are for the same hosts.
+pub(crate) fn of_clashes(global: &Global, config: &Path, blocks: &Blocks) {
+    // It was read a moment ago; what cannot be read now is ssh's to tell.
+    let Ok(bytes) = std::fs::read(config) else { return };
+    let mut keywords = vec!["ProxyCommand"];
+    if blocks.send_key.is_some() {
+        let host_keys = ["KnownHostsCommand", "StrictHostKeyChecking"];
+        keywords.extend(&host_keys[..if blocks.host_keys == HostKeys::ByCommand { 2 } else { 0 }]);
+    }
+    let found = clashes(&String::from_utf8_lossy(&bytes), &keywords);
+    if found.is_empty() {
+        return;
+    }
+    let lines = found.iter().map(line).collect::<Vec<_>>().join("\n");
+    let path = config.display();
+    note(
+        global,
+        &format!(
+            "{path} has lines for the same hosts as ecs-bridge's part:\n{lines}\n  fix: remove these \
+             lines, or the part with ecs-bridge ssh-config --uninstall"
+        ),
+    );
+}
+
+fn line(clash: &Clash) -> String {
+    let effect = match clash.effect {
+        Effect::Wins => "comes first: ecs-bridge's own has no effect",
+        Effect::Loses => "has no effect: ecs-bridge's part comes first",
+        Effect::Holds => "holds beside ecs-bridge's part",
+    };
+    format!("  line {}: {} {effect}", clash.line, clash.text)
+}
+
+/// What there is to do next, and whether credentials will be there when ssh is run.
+pub(crate) fn next(global: &Global) -> &'static str {
+    const SSH: &str =
+        "next: ssh root@INSTANCE-ID or ssh root@NAME.ecs (ecs-bridge list shows them)";
+    match resolve(global, global.profile.as_deref()) {
+        Ok(resolved) => {
+            if let Source::Environment { .. } | Source::Variables { .. } =
+                resolved.credential_source.source()
+            {
+                note(
+                    global,
+                    &format!(
+                        "the credentials are those of {}: VS Code, cron and other shells do not \
+                         have them; ecs-bridge configure writes them into a profile",
+                        resolved.credential_source.source()
+                    ),
+                );
+            }
+            SSH
+        }
+        Err(Error::None { .. }) => "next: ecs-bridge configure, for there are no credentials yet",
+        // Each command tells what is wrong with them.
+        Err(_) => SSH,
+    }
+}

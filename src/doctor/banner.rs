@@ -1,0 +1,106 @@
+//! A local side that says nothing, and listens to the first words of the far side.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use crate::gateway::endpoint::LocalWrite;
+use crate::session::event::SessionEvent;
+
+/// As much as is listened to.
+const ENOUGH: usize = 4 * 1024;
+
+/// The half that says nothing.
+pub(crate) struct SilentReader;
+
+/// The half that listens.
+#[derive(Clone, Default)]
+pub(crate) struct BannerCapture(Rc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    words: RefCell<Vec<u8>>,
+    more: Notify,
+    is_ready: Cell<bool>,
+    ready: Notify,
+}
+
+impl AsyncRead for SilentReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl BannerCapture {
+    /// What was heard so far.
+    pub(crate) fn words(&self) -> Vec<u8> {
+        self.0.words.borrow().clone()
+    }
+
+    /// Whether the target was taken to be listening.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.is_ready.get() || !self.0.words.borrow().is_empty()
+    }
+
+    /// Waits until the target is taken to be listening.
+    pub(crate) async fn ready(&self) {
+        while !self.is_ready() {
+            self.0.ready.notified().await;
+        }
+    }
+
+    /// Waits until what was heard fits.
+    pub(crate) async fn hear(&self, fits: impl Fn(&[u8]) -> bool) {
+        while !fits(&self.0.words.borrow()) {
+            self.0.more.notified().await;
+        }
+    }
+}
+
+impl AsyncWrite for BannerCapture {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut words = self.0.words.borrow_mut();
+        let room = ENOUGH.saturating_sub(words.len()).min(bytes.len());
+        words.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        self.0.more.notify_waiters();
+        self.0.ready.notify_waiters();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl LocalWrite for BannerCapture {
+    async fn closed(&mut self) {
+        std::future::pending().await
+    }
+}
+
+impl BannerCapture {
+    /// Takes note of what happens in the session.
+    pub(super) fn on_event(&self, event: SessionEvent<'_>) {
+        if matches!(event, SessionEvent::Reached) {
+            self.0.is_ready.set(true);
+            self.0.ready.notify_waiters();
+        }
+    }
+}

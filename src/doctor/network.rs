@@ -1,0 +1,178 @@
+//! The way to the API: names, the proxy, a connection, TLS, something that answers, and the time there.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::context::{DoctorContext, not_known};
+use super::outcome::{CheckFailure, Outcome};
+use crate::app::Cloud;
+use crate::cloud::advice::{SET_CLOCK, apart};
+use crate::cloud::{Endpoint, NetworkError};
+use crate::explain::ExitCode;
+use crate::net::{self, Destination, encrypt};
+use crate::proxy::{Fault, FaultKind, Route, Scheme};
+
+/// How long a name server may take.
+const NAME_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection may take, as for calls.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How far the service lets clocks be apart.
+const TOLERANCE: Duration = Duration::from_secs(15 * 60);
+
+impl DoctorContext<'_> {
+    /// The host that has to be connected to has an address.
+    pub(crate) async fn dns(&self) -> Outcome {
+        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        let endpoint = &cloud.client.config().endpoint;
+        let mut names = Vec::new();
+        match route(cloud) {
+            Route::Direct => names.push((endpoint.host().to_owned(), endpoint.port(), None)),
+            Route::Through(proxy) => {
+                names.push((proxy.host().to_owned(), proxy.port(), Some(proxy.clone())));
+                if proxy.scheme() == Scheme::Socks5 {
+                    names.push((endpoint.host().to_owned(), endpoint.port(), None));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        for (host, port, proxy) in names {
+            match addresses(&host, port).await {
+                Ok(addresses) if addresses == host => found.push(format!("{host} is an address")),
+                Ok(addresses) => found.push(format!("{host} is {addresses}")),
+                Err(detail) => {
+                    let error = match proxy {
+                        Some(proxy) => NetworkError::Proxy(Fault::new(
+                            &proxy,
+                            endpoint.host(),
+                            endpoint.port(),
+                            FaultKind::Resolve(detail),
+                        )),
+                        None => NetworkError::Dns { host, detail },
+                    };
+                    return Outcome::failed(&error);
+                }
+            }
+        }
+        Outcome::passed(found.join("; "))
+    }
+
+    /// The proxy, if there is one, leads to the API.
+    pub(crate) async fn proxy(&self) -> Outcome {
+        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        match route(cloud) {
+            Route::Direct => Outcome::passed("none: the API is reached directly"),
+            Route::Through(proxy) => match reach(cloud).await {
+                Ok(_) => Outcome::passed(format!("{proxy} ({}) leads to the API", proxy.origin())),
+                Err(error) => Outcome::failed(&of(cloud, &error)),
+            },
+        }
+    }
+
+    /// There is a connection to the endpoint.
+    pub(crate) async fn connection(&self) -> Outcome {
+        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        let endpoint = &cloud.client.config().endpoint;
+        match route(cloud) {
+            Route::Through(_) => Outcome::passed(format!("{endpoint}, through the proxy")),
+            Route::Direct => match reach(cloud).await {
+                Ok(_) => Outcome::passed(format!("{endpoint} takes connections")),
+                Err(error) => Outcome::failed(&of(cloud, &error)),
+            },
+        }
+    }
+
+    /// The endpoint's certificate is good.
+    pub(crate) async fn tls(&self) -> Outcome {
+        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        let endpoint = &cloud.client.config().endpoint;
+        if !endpoint.uses_tls() {
+            return Outcome::skipped("not used on this machine itself: http://");
+        }
+        let io = match reach(cloud).await {
+            Ok(io) => io,
+            Err(error) => return Outcome::failed(&of(cloud, &error)),
+        };
+        match timeout(CONNECT_WITHIN, encrypt(io, endpoint.host(), &cloud.net.tls)).await {
+            Ok(Ok(_)) => Outcome::passed(format!("the certificate of {} is good", endpoint.host())),
+            Ok(Err(net::Error::TlsSetup(error))) => Outcome::failed(&error),
+            Ok(Err(error)) => Outcome::failed(&of(cloud, &error)),
+            Err(_) => Outcome::failed(&of(cloud, &net::Error::Timeout)),
+        }
+    }
+
+    /// It is the API that answers.
+    pub(crate) async fn endpoint(&self) -> Outcome {
+        let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        match cloud.client.check_reachable().await {
+            Ok(times) => {
+                // Nobody else sets it.
+                let _ = self.times.set(times);
+                Outcome::passed(format!("the API answers at {}", cloud.client.config().endpoint))
+            }
+            Err(error) => Outcome::failed(&error),
+        }
+    }
+
+    /// This machine's clock is near enough to the service's.
+    pub(crate) async fn clock(&self) -> Outcome {
+        let times = self.times.get().copied().flatten();
+        let Some((local, service)) = times.and_then(|times| Some((times.local, times.service?)))
+        else {
+            return not_known("the service's time");
+        };
+        let (by, word) = apart(local, service);
+        let shown = humantime::format_duration(by);
+        if by <= TOLERANCE {
+            return Outcome::passed(match by.is_zero() {
+                true => "as the service's".to_owned(),
+                false => format!("{shown} {word}; the service takes up to 15 min"),
+            });
+        }
+        let what = format!("this machine's clock is {shown} {word}");
+        let why = format!(
+            "it says {}, the service's {}, and no more than 15 min are taken",
+            humantime::format_rfc3339_seconds(local),
+            humantime::format_rfc3339_seconds(service)
+        );
+        let trouble = CheckFailure::plain(what, ExitCode::Credentials);
+        Outcome::Failed(trouble.why(why).fix(SET_CLOCK))
+    }
+}
+
+fn route(cloud: &Cloud) -> Route {
+    let endpoint = &cloud.client.config().endpoint;
+    cloud.net.proxies.route("the API", endpoint.host(), endpoint.port())
+}
+
+async fn reach(cloud: &Cloud) -> Result<Box<dyn net::Io>, net::Error> {
+    let endpoint: &Endpoint = &cloud.client.config().endpoint;
+    let to = Destination {
+        what: "the API",
+        host: endpoint.host(),
+        port: endpoint.port(),
+        loopback_only: !endpoint.uses_tls(),
+    };
+    cloud.net.reach(to, CONNECT_WITHIN).await
+}
+
+/// The error as a call would have it.
+fn of(cloud: &Cloud, error: &net::Error) -> NetworkError {
+    let endpoint = &cloud.client.config().endpoint;
+    NetworkError::of(error, endpoint.host(), &endpoint.to_string(), CONNECT_WITHIN)
+}
+
+/// The addresses of a host, at most three of them in words.
+async fn addresses(host: &str, port: u16) -> Result<String, String> {
+    let found = timeout(NAME_WITHIN, tokio::net::lookup_host((host, port))).await;
+    let found = found.map_err(|_| format!("no answer within {} s", NAME_WITHIN.as_secs()))?;
+    let found: Vec<_> = found
+        .map_err(|e| net::lookup_error(e).to_string())?
+        .map(|found| found.ip().to_string())
+        .collect();
+    match found.as_slice() {
+        [] => Err("it has no address".to_owned()),
+        [a, b, c, _, ..] => Ok(format!("{a}, {b}, {c}, …")),
+        few => Ok(few.join(", ")),
+    }
+}

@@ -1,0 +1,211 @@
+//! A session, opened and ended again, and what the port says in it.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::banner::{BannerCapture, SilentReader};
+use super::context::{DoctorContext, not_known, without_target};
+use super::outcome::{CheckFailure, Outcome};
+use crate::cli;
+use crate::credentials::shell_word;
+use crate::explain::{ExitCode, printable};
+use crate::gateway::local::LocalSide;
+use crate::session::error::SessionError;
+use crate::session::plan::Plan;
+use crate::session::target::Target;
+use crate::session::{SessionOutcome, SessionRequest, run};
+use crate::target::finder::Found;
+use session_manager_proto::session::End;
+
+/// How long a session may take to open.
+const OPEN_WITHIN: Duration = Duration::from_secs(18);
+/// How long an SSH server may take to speak, once its port is taken to be connected.
+const SPEAKS_WITHIN: Duration = Duration::from_secs(4);
+/// How long others are listened to, who may be waiting for us.
+const LISTEN_FOR: Duration = Duration::from_millis(500);
+/// How long a first word may take to become a whole one.
+const ONE_WORD: Duration = Duration::from_millis(500);
+/// What is left for ending the session before everything has to be over.
+const TO_END: Duration = Duration::from_secs(3);
+/// The port of SSH servers.
+const SSH: u16 = 22;
+
+impl DoctorContext<'_> {
+    /// A session opens.
+    pub(crate) async fn session(&self) -> Outcome {
+        if self.args.target.is_none() {
+            return without_target();
+        }
+        let Some(found) = self.found.get() else { return not_known("the instance") };
+        let plan = match self.plan(found) {
+            Ok(plan) => plan.for_listening(),
+            Err(error) => return Outcome::failed(&*error),
+        };
+        let ear = BannerCapture::default();
+        let mut local = LocalSide::new(SilentReader, ear.clone());
+        let began = Instant::now();
+        let stop = self.enough(&ear, (self.deadline - TO_END).min(began + OPEN_WITHIN));
+        self.in_session.set(true);
+        let (plan, starter, up_by) = (&plan, None, &Cell::new(None));
+        let request = SessionRequest { found, plan, starter, up_by };
+        let outcome = run(&request, &mut local, stop, &|event| ear.on_event(event)).await;
+        self.in_session.set(false);
+        self.session_ended.notify_one();
+        let opened = || {
+            let took = began.elapsed().as_millis();
+            Outcome::passed(format!("it opens, and was ended after {took} ms"))
+        };
+        let is_closed = |session_error: &SessionError| session_error.has_no_target();
+        match outcome {
+            Err(session_error) if is_closed(&session_error) => {
+                self.port.replace(Some(Outcome::failed(&session_error)));
+                opened()
+            }
+            Err(session_error) => Outcome::failed(&session_error),
+            Ok(SessionOutcome::Ended(outcome)) if matches!(outcome.end, End::Remote(_)) => {
+                self.port.replace(Some(self.said(&ear.words(), true)));
+                opened()
+            }
+            Ok(_) if ear.is_ready() => {
+                self.port.replace(Some(self.said(&ear.words(), false)));
+                opened()
+            }
+            Ok(_) => {
+                let waited = began.elapsed().as_secs();
+                let what = format!("the session did not open within {waited} s");
+                let trouble = CheckFailure::plain(what, ExitCode::Session);
+                Outcome::Failed(trouble.fix("try again; with -vv the log says how far it came"))
+            }
+        }
+    }
+
+    /// The port takes connections, and is what it is taken for.
+    pub(crate) async fn port(&self) -> Outcome {
+        if self.args.target.is_none() {
+            return without_target();
+        }
+        self.port.take().unwrap_or_else(|| not_known("what it says"))
+    }
+
+    fn plan(&self, found: &Found) -> crate::app::Result<Plan> {
+        let target = Target {
+            instance: found.id.clone(),
+            name: found.name.clone(),
+            remote_host: self.args.remote_host.clone(),
+            port: self.args.port,
+        };
+        let options = cli::Session {
+            connection_type: self.args.connection_type,
+            keepalive: None,
+            idle_timeout: 0,
+            ready_delay: 1.5,
+            linger: 1,
+            wait: 0,
+        };
+        Plan::new(target, &options)
+    }
+
+    /// Waits until enough was heard, or nothing more is to be hoped for.
+    async fn enough(&self, ear: &BannerCapture, open_by: Instant) {
+        let is_ssh = self.args.port == SSH;
+        let heard = async {
+            ear.hear(|words| !words.is_empty()).await;
+            tokio::select! {
+                () = ear.hear(|words| banner(words).is_some_and(|line| line.ends_whole)) => {}
+                () = sleep(ONE_WORD) => {}
+            }
+        };
+        let silent = async {
+            ear.ready().await;
+            sleep(if is_ssh { SPEAKS_WITHIN } else { LISTEN_FOR }).await;
+        };
+        tokio::select! {
+            () = heard => {}
+            () = silent => {}
+            () = sleep_until(open_by) => {}
+            () = self.stop.notified() => {}
+        }
+    }
+
+    /// What the words of a port mean.
+    fn said(&self, words: &[u8], has_closed: bool) -> Outcome {
+        let port = self.args.port;
+        if let Some(Banner { line, .. }) = banner(words) {
+            return Outcome::passed(format!("it says {line}"));
+        }
+        let first = first_line(words);
+        let fix = format!(
+            "see what listens there (on the instance: `ss -ltnp`), or name the port of its SSH \
+             server: `ecs-bridge doctor {} PORT`",
+            self.args.target.as_deref().map_or_else(|| "TARGET".to_owned(), shell_word)
+        );
+        let bad = |what: &str, why: String| {
+            let trouble = CheckFailure::plain(what, ExitCode::Target).why(why);
+            Outcome::Failed(trouble.fix(fix.clone()))
+        };
+        match (port == SSH, first.is_empty(), has_closed) {
+            (true, false, _) => {
+                let what = "what answers on port 22 is not an SSH server";
+                bad(what, format!("it says {first:?}"))
+            }
+            (_, true, true) => {
+                let what = format!("port {port} takes connections and closes them without a word");
+                bad(&what, "the service there may be overloaded, or keep strangers out".to_owned())
+            }
+            (true, true, false) => {
+                let what = "port 22 takes connections and says nothing";
+                bad(what, "an SSH server speaks first: it hangs, or it is none".to_owned())
+            }
+            (false, false, _) => {
+                Outcome::passed(format!("it takes connections, and says {first:?}"))
+            }
+            (false, true, false) => {
+                Outcome::passed("it takes connections, and waits to be spoken to")
+            }
+        }
+    }
+}
+
+/// The identification line of an SSH server.
+struct Banner {
+    line: String,
+    ends_whole: bool,
+}
+
+/// It may come behind other lines.
+fn banner(words: &[u8]) -> Option<Banner> {
+    let mut lines = words.split_inclusive(|byte| *byte == b'\n');
+    let line =
+        lines.find(|line| line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-"))?;
+    Some(Banner { line: first_line(line), ends_whole: line.ends_with(b"\n") })
+}
+
+/// The beginning of what was said, fit to be shown.
+fn first_line(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    printable(line.trim()).chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banners_are_found_behind_other_lines() {
+        let line = |words: &[u8]| banner(words).map(|banner| (banner.line, banner.ends_whole));
+        let found = |line: &str, whole| Some((line.to_owned(), whole));
+        assert_eq!(line(b"SSH-2.0-OpenSSH_9.6\r\n"), found("SSH-2.0-OpenSSH_9.6", true));
+        assert_eq!(line(b"hello\r\nSSH-2.0-x"), found("SSH-2.0-x", false));
+        assert_eq!(line(b"220 SSH-2.0- is spoken elsewhere\r\n"), None);
+        assert_eq!(line(b""), None);
+    }
+
+    #[test]
+    fn first_lines_are_fit_to_be_shown() {
+        assert_eq!(first_line(b"\r\n220\x1b[31m ftp\r\nmore"), "220 [31m ftp");
+        assert_eq!(first_line(&[b'x'; 500]).len(), 80);
+    }
+}

@@ -1,0 +1,311 @@
+//! One channel to the target: a session, opened for a connection or ahead of it.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::sync::{oneshot, watch};
+
+use super::context::{Context, Phase};
+use super::report::{Bytes, Number};
+use crate::app::Result;
+use crate::gateway::local::LocalSide;
+use crate::gateway::socket::{ReadHalf, WriteHalf};
+use crate::session::SessionOutcome;
+use crate::session::event::{Notice, SessionEvent};
+use crate::session::plan::Plan;
+use crate::session::target::Target;
+use crate::session::warning::Warning;
+use session_manager_proto::session::End;
+
+/// A local connection.
+pub(crate) type Halves = (ReadHalf, WriteHalf);
+
+/// How far a channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The session is being opened.
+    Opening,
+    /// Bytes of the local side flow.
+    Ready,
+    /// The target is taken to be listening.
+    Reached,
+    /// The session is over, or is being ended.
+    Ending,
+    /// It has finished.
+    Over,
+}
+
+/// What a probe has found out of a session that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// The target is taken to be listening.
+    Reached,
+    /// The session was given up before that could be told: its connection has gone.
+    Unknown,
+}
+
+/// How a channel went, and its local side, if it ever had one.
+pub(crate) struct Finished {
+    pub(crate) result: Result<SessionOutcome>,
+    pub(crate) local: Option<Halves>,
+    /// Whether the forward was stopped before it had come to an end of its own.
+    pub(crate) stopped: bool,
+}
+
+/// A channel whose local side has still to come. Dropping it ends its session.
+pub(crate) struct Channel {
+    /// Nothing once no local side is to come any more.
+    attach: Option<oneshot::Sender<Halves>>,
+    state: Rc<State>,
+    stage: watch::Receiver<Stage>,
+    done: oneshot::Receiver<Finished>,
+    /// Ends the session when dropped before a local side was attached.
+    wanted: oneshot::Sender<Infallible>,
+    /// When it was begun.
+    pub(crate) since: Instant,
+}
+
+/// A channel with its local side.
+pub(crate) struct Attached {
+    state: Rc<State>,
+    stage: watch::Receiver<Stage>,
+    done: oneshot::Receiver<Finished>,
+    _wanted: oneshot::Sender<Infallible>,
+}
+
+/// What a channel's task and its user both see.
+struct State {
+    stage: watch::Sender<Stage>,
+    /// Since when bytes of the local side flow, if they ever did.
+    ready: Cell<Option<Instant>>,
+    /// When the target was taken to be listening, if it ever was.
+    reached: Cell<Option<Instant>>,
+    /// The probe that waits for the target to be reached.
+    probe: RefCell<Option<oneshot::Sender<Result<Probed>>>>,
+    target: Target,
+    session: RefCell<Option<String>>,
+    counters: RefCell<Option<Rc<Cell<Bytes>>>>,
+    /// The connection that has the channel.
+    connection: Cell<Option<Number>>,
+    /// What is to be told of it once it has one.
+    notices: RefCell<Vec<Notice>>,
+    context: Rc<Context>,
+}
+
+impl Channel {
+    /// A channel, and the task that opens it and runs its session.
+    pub(crate) fn new(
+        context: &Rc<Context>,
+        plan: Plan,
+        probe: Option<oneshot::Sender<Result<Probed>>>,
+    ) -> (Self, impl Future<Output = ()> + 'static) {
+        let (attach, local) = oneshot::channel();
+        let (sender, stage) = watch::channel(Stage::Opening);
+        let state = Rc::new(State {
+            stage: sender,
+            ready: Cell::default(),
+            reached: Cell::default(),
+            probe: RefCell::new(probe),
+            target: plan.target.clone(),
+            session: RefCell::default(),
+            counters: RefCell::default(),
+            connection: Cell::default(),
+            notices: RefCell::default(),
+            context: Rc::clone(context),
+        });
+        let (finished, done) = oneshot::channel();
+        let (wanted, unwanted) = oneshot::channel();
+        let local = LocalSide::awaited(local);
+        let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
+        let over = Rc::clone(&state);
+        let task = async move {
+            // Nobody may be left to hear of it.
+            let _ = finished.send(run.await);
+            over.stage.send_replace(Stage::Over);
+        };
+        let attach = Some(attach);
+        (Self { attach, state, stage, done, wanted, since: Instant::now() }, task)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Whether a probe still waits for what it tells.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.state.probe.borrow().is_some()
+    }
+
+    /// How it went, once it is over. One that is ending gets no local side any more: what the target
+    /// has said has nobody to wait for.
+    pub(crate) fn outcome(&mut self) -> Option<Result<SessionOutcome>> {
+        if self.is_ending() {
+            self.attach = None;
+        }
+        self.done.try_recv().ok().map(|finished| finished.result)
+    }
+
+    /// Tells of the channel's stages.
+    pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
+        let mut stage = self.stage.clone();
+        stage.mark_unchanged();
+        stage
+    }
+
+    /// Waits until one of several channels has changed.
+    pub(crate) async fn changed(stages: &mut [watch::Receiver<Stage>]) {
+        let changes = stages.iter_mut().map(|stage| Box::pin(stage.changed()));
+        let _ = futures_util::future::select_all(changes).await;
+    }
+
+    /// Gives the channel its local side, or the local side back when the channel is over.
+    pub(crate) fn attach(
+        self,
+        halves: Halves,
+        connection: Number,
+        counters: Rc<Cell<Bytes>>,
+    ) -> std::result::Result<Attached, Halves> {
+        let attach = if self.is_ending() { None } else { self.attach };
+        let Some(attach) = attach else { return Err(halves) };
+        attach.send(halves)?;
+        self.state.connection.set(Some(connection));
+        self.state.counters.replace(Some(counters));
+        for notice in self.state.notices.take() {
+            self.state.tell(notice);
+        }
+        let Self { state, stage, done, wanted, .. } = self;
+        Ok(Attached { state, stage, done, _wanted: wanted })
+    }
+
+    /// For how long the target has been taken to be listening.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        let reached = self.state.reached.get();
+        reached.map(|reached| now.saturating_duration_since(reached)).unwrap_or_default()
+    }
+
+    /// Whether it cannot be used any more: the far side has ended the session, or it did not open.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stage() >= Stage::Ending
+    }
+}
+
+impl Attached {
+    /// Waits until bytes flow, and tells since when; or the channel ends without.
+    pub(crate) async fn opened(&mut self) -> Option<Instant> {
+        // Once it is over nobody is left to change it.
+        let _ = self.stage.wait_for(|stage| *stage != Stage::Opening).await;
+        self.state.ready.get()
+    }
+
+    /// Waits until the channel has finished. `None` if its task was ended.
+    pub(crate) async fn finished(self) -> Option<Finished> {
+        self.done.await.ok()
+    }
+
+    /// The id of its session, once it was started.
+    pub(crate) fn session(&self) -> String {
+        self.state.session.borrow().clone().unwrap_or_default()
+    }
+}
+
+async fn run(
+    context: Rc<Context>,
+    plan: Plan,
+    mut local: LocalSide<ReadHalf, WriteHalf>,
+    state: Rc<State>,
+    unwanted: oneshot::Receiver<Infallible>,
+) -> Finished {
+    let stopped = Cell::new(false);
+    let stop = async {
+        tokio::select! {
+            () = context.reached(Phase::Closing) => stopped.set(true),
+            () = async {
+                // The sender goes with the channel's user, who may have given it a local side.
+                let _ = unwanted.await;
+                if state.connection.get().is_some() {
+                    std::future::pending::<()>().await;
+                }
+            } => {}
+        }
+    };
+    let mut stop = std::pin::pin!(stop.fuse());
+    let on_event = |event: SessionEvent<'_>| state.on_event(event);
+    let result = context.run_session(&plan, &mut local, stop.as_mut(), &on_event).await;
+    state.stage.send_replace(Stage::Ending);
+    // A probe that fails stops the forward.
+    let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
+    let result = state.tell_probe(result);
+    Finished { result, local: local.into_halves(), stopped }
+}
+
+impl State {
+    /// Tells the probe how a session has ended before its target was reached. Its failure is not told
+    /// a second time.
+    fn tell_probe(&self, result: Result<SessionOutcome>) -> Result<SessionOutcome> {
+        let Some(probe) = self.probe.take() else { return result };
+        let probed = match &result {
+            Err(_) => {
+                let told = probe.send(result.map(|_| Probed::Reached));
+                // It waits no more, and the failure is still to be told.
+                return told.map_or_else(
+                    |back| back.map(|_| SessionOutcome::Stopped),
+                    |()| Ok(SessionOutcome::Stopped),
+                );
+            }
+            Ok(SessionOutcome::Ended(outcome))
+                if self.ready.get().is_some() || matches!(outcome.end, End::Remote(_)) =>
+            {
+                Probed::Reached
+            }
+            Ok(_) => Probed::Unknown,
+        };
+        let _ = probe.send(Ok(probed));
+        result
+    }
+}
+
+impl State {
+    fn on_event(&self, event: SessionEvent<'_>) {
+        match event {
+            SessionEvent::Started(session) => {
+                self.session.replace(Some(session.session_id.clone()));
+            }
+            SessionEvent::Ready => {
+                self.ready.set(Some(Instant::now()));
+                self.stage.send_replace(Stage::Ready);
+            }
+            SessionEvent::Reached => {
+                self.reached.set(Some(Instant::now()));
+                self.stage.send_replace(Stage::Reached);
+                if let Some(probe) = self.probe.take() {
+                    let _ = probe.send(Ok(Probed::Reached));
+                }
+            }
+            SessionEvent::Notice(notice) => self.tell(notice),
+            SessionEvent::Progress { sent, delivered: received } => {
+                if let Some(counters) = &*self.counters.borrow() {
+                    counters.set(Bytes { sent, received });
+                }
+            }
+            SessionEvent::Ended => {
+                self.stage.send_replace(Stage::Ending);
+            }
+            SessionEvent::Connected | SessionEvent::Closed | SessionEvent::Released => {}
+        }
+    }
+
+    /// Tells the connection's user, once there is one.
+    fn tell(&self, notice: Notice) {
+        match self.connection.get() {
+            Some(number) => {
+                let warning = Warning::of_notice(notice, &self.target);
+                self.context.reporter.warned(number, &warning);
+            }
+            None => self.notices.borrow_mut().push(notice),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One forward at work: its connections, and the channels that are kept ready for them.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::channel::{Attached, Channel, Finished, Halves, Probed};
+use super::context::{Context, Phase};
+use super::pool::Pool;
+use super::report::{Event, Number, Reason};
+use super::warm::{Pause, Warm};
+use crate::app::Result;
+use crate::explain::ExitCode;
+use crate::gateway::driver::Outcome;
+use crate::gateway::endpoint::LocalWrite as _;
+use crate::gateway::socket;
+use crate::session::SessionOutcome;
+use crate::session::plan::Plan;
+use crate::session::warning::Warning;
+use session_manager_proto::session::End;
+
+/// One forward at work.
+pub(crate) struct Forwarding {
+    pub(crate) plan: Plan,
+    /// Where it listens. The first address stands for the forward; ::1 may follow 127.0.0.1.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) warm: Rc<Warm>,
+}
+
+impl Forwarding {
+    pub(crate) fn new(plan: Plan, addresses: Vec<String>) -> Self {
+        let warm = Warm::new(addresses.first().map(String::as_str).unwrap_or_default());
+        Self { plan, addresses, warm: Rc::new(warm) }
+    }
+
+    /// The address that stands for the forward.
+    pub(crate) fn address(&self) -> &str {
+        self.addresses.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Finds out whether the target can be reached. The session is the first connection's, which may
+    /// take it before that is known.
+    ///
+    /// # Errors
+    /// When its session fails before the target was reached.
+    pub(crate) async fn probe(&self, pool: &Rc<Pool>) -> Result<()> {
+        loop {
+            let permit = pool.permit().await;
+            let (channel, probed) = pool.probe(&self.plan, permit);
+            self.warm.offer(channel);
+            match probed.await {
+                Ok(Ok(Probed::Reached)) => break,
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(Probed::Unknown)) if !pool.context.has_reached(Phase::Taken) => {
+                    debug!("the connection that had the probe's session has gone: probing again");
+                }
+                // All is about to end.
+                Ok(Ok(Probed::Unknown)) | Err(_) => std::future::pending().await,
+            }
+        }
+        // It may be the place that another forward's probe waits for.
+        if pool.is_crowded() {
+            self.warm.evict();
+        }
+        Ok(())
+    }
+
+    /// Carries one connection to its end, over a channel that it has taken already if there was one, and
+    /// tells of it. Gives the exit code that it is worth.
+    pub(crate) async fn connect(
+        &self,
+        pool: &Rc<Pool>,
+        number: Number,
+        halves: Halves,
+        channel: Option<Channel>,
+    ) -> ExitCode {
+        let (context, began) = (&pool.context, Instant::now());
+        let mut attached = match self.attach(pool, number, halves, channel).await {
+            Ok(attached) => attached,
+            Err(reason) => {
+                tell_closed(context, number, began, reason);
+                return ExitCode::Ok;
+            }
+        };
+        let _open = context.count_open();
+        if let Some(ready) = attached.opened().await {
+            let waited = ready.saturating_duration_since(began);
+            context.reporter.tell(&Event::Opened {
+                connection: number,
+                session: &attached.session(),
+                // A channel that was kept ready was so before there was a connection.
+                waited_ms: millis(waited),
+            });
+            context.connection_waited(waited);
+        }
+        let finished = attached.finished().await;
+        let Some(Finished { result, local: halves, stopped }) = finished else {
+            tell_closed(context, number, began, Reason::Stopped);
+            return ExitCode::Ok;
+        };
+        match result {
+            Err(error) => {
+                if let Some((reader, writer)) = halves {
+                    socket::reset(reader, writer);
+                }
+                context.reporter.failed(Some(number), &*error);
+                tell_closed(context, number, began, Reason::Failed);
+                error.exit_code()
+            }
+            Ok(carried) => {
+                let is_complete =
+                    matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
+                let reason = reason(&carried, stopped);
+                if reason == Reason::Local
+                    && !is_complete
+                    && let SessionOutcome::Ended(Outcome {
+                        sent: 1.., delivered: 0, yielded, ..
+                    }) = &carried
+                {
+                    let warning = Warning::of_silence(&self.plan.target, *yielded);
+                    context.reporter.warned(number, &warning);
+                }
+                tell_closed(context, number, began, reason);
+                match halves {
+                    Some((reader, writer)) if is_complete => socket::close(reader, writer).await,
+                    Some((reader, writer)) => socket::reset(reader, writer),
+                    None => {}
+                }
+                ExitCode::Ok
+            }
+        }
+    }
+
+    /// Finds a channel for a connection, unless the forward is stopped first, or a client leaves the
+    /// queue that has not said anything.
+    async fn attach(
+        &self,
+        pool: &Rc<Pool>,
+        number: Number,
+        mut halves: Halves,
+        mut taken: Option<Channel>,
+    ) -> std::result::Result<Attached, Reason> {
+        let context = &pool.context;
+        let counters = context.reporter.counters(number);
+        loop {
+            let channel = taken.take().or_else(|| self.warm.take());
+            let channel = channel.or_else(|| {
+                let is_draining = context.has_reached(Phase::Draining);
+                let permit = if is_draining { None } else { pool.free_permit() }?;
+                Some(pool.open(&self.plan, permit))
+            });
+            let channel = match channel {
+                Some(channel) => channel,
+                None => tokio::select! {
+                    biased;
+                    () = self.warm.offered.notified() => continue,
+                    () = context.reached(Phase::Draining) => {
+                        socket::reset(halves.0, halves.1);
+                        return Err(Reason::Stopped);
+                    }
+                    () = halves.1.left() => return Err(Reason::Local),
+                    permit = pool.permit_for_connection() => {
+                        pool.open(&self.plan, permit)
+                    }
+                },
+            };
+            match channel.attach(halves, number, Rc::clone(&counters)) {
+                Ok(attached) => return Ok(attached),
+                Err(back) => halves = back,
+            }
+        }
+    }
+
+    /// Keeps `count` channels ready until the forward is stopped or its only connection is there, each
+    /// for so long; and the one of the probe, which may be one of them, for no longer.
+    pub(crate) async fn keep_warm(&self, pool: &Rc<Pool>, count: usize, warm_for: Duration) {
+        let mut pause = Pause::default();
+        let open = || Some(pool.open(&self.plan, pool.spare_permit()?));
+        while !pool.context.has_reached(Phase::Taken) {
+            let next = self.warm.refill(open, count, warm_for, &mut pause);
+            let mut stages = self.warm.watch();
+            tokio::select! {
+                () = pool.context.reached(Phase::Taken) => break,
+                () = self.warm.changed.notified() => {}
+                () = pool.freed.notified() => {}
+                () = Channel::changed(&mut stages), if !stages.is_empty() => {}
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+        }
+        self.warm.clear();
+    }
+}
+
+fn tell_closed(context: &Context, number: Number, began: Instant, reason: Reason) {
+    let bytes = context.reporter.bytes(number);
+    context.reporter.tell(&Event::Closed {
+        connection: number,
+        sent: bytes.sent,
+        received: bytes.received,
+        duration_ms: millis(began.elapsed()),
+        reason,
+    });
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn reason(carried: &SessionOutcome, stopped: bool) -> Reason {
+    match carried {
+        SessionOutcome::Stopped if stopped => Reason::Stopped,
+        // Its client has gone before there was a session.
+        SessionOutcome::Stopped => Reason::Local,
+        SessionOutcome::Ended(outcome) => match &outcome.end {
+            End::Local if stopped => Reason::Stopped,
+            End::Local => Reason::Local,
+            End::Remote(_) => Reason::Target,
+            End::Failed(_) => Reason::Failed,
+        },
+    }
+}

@@ -1,0 +1,153 @@
+//! The pool of sessions: how many may be connected, those that are kept ready, and the tasks of all.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::channel::{Channel, Probed};
+use super::context::{Context, Counted};
+use super::warm::Warm;
+use crate::app::Result;
+use crate::session::plan::Plan;
+
+/// The pool of sessions.
+pub(crate) struct Pool {
+    pub(crate) context: Rc<Context>,
+    /// One for each session that may be connected.
+    permits: Arc<Semaphore>,
+    /// How many wait for a permit.
+    waiting: Cell<usize>,
+    waiting_told: Cell<bool>,
+    /// A permit has come free.
+    pub(crate) freed: Notify,
+    /// Every session's task. A session is ended before its task is.
+    tasks: RefCell<JoinSet<()>>,
+    /// The sessions that are kept ready, those of each forward.
+    warm: RefCell<Vec<Rc<Warm>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(context.max_connections)),
+            context: Rc::new(context),
+            waiting: Cell::new(0),
+            waiting_told: Cell::new(false),
+            freed: Notify::new(),
+            tasks: RefCell::default(),
+            warm: RefCell::default(),
+        }
+    }
+
+    /// Keeps sessions of one more forward.
+    pub(crate) fn add(&self, warm: Rc<Warm>) {
+        self.warm.borrow_mut().push(warm);
+    }
+
+    /// Begins to open a channel. The permit is held until its session is ended.
+    pub(crate) fn open(self: &Rc<Self>, plan: &Plan, permit: OwnedSemaphorePermit) -> Channel {
+        let (channel, task) = Channel::new(&self.context, plan.clone(), None);
+        self.spawn(permit, task);
+        channel
+    }
+
+    /// The same for a probe, which is told whether the target was reached. A failure before is the
+    /// probe's, and not that of the connection that has the channel by then.
+    pub(crate) fn probe(
+        self: &Rc<Self>,
+        plan: &Plan,
+        permit: OwnedSemaphorePermit,
+    ) -> (Channel, oneshot::Receiver<Result<Probed>>) {
+        let (probe, probed) = oneshot::channel();
+        let (channel, task) = Channel::new(&self.context, plan.for_probe(), Some(probe));
+        self.spawn(permit, task);
+        (channel, probed)
+    }
+
+    /// Runs a session's task, which holds the permit until its session is ended.
+    fn spawn(
+        self: &Rc<Self>,
+        permit: OwnedSemaphorePermit,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        let mut tasks = self.tasks.borrow_mut();
+        // Nobody else asks for those that have ended, and they would add up.
+        while tasks.try_join_next().is_some() {}
+        let pool = Rc::clone(self);
+        tasks.spawn_local(async move {
+            task.await;
+            drop(permit);
+            pool.freed.notify_waiters();
+        });
+    }
+
+    /// Waits for the sessions' tasks to end, for as long as that may take.
+    pub(crate) async fn sessions_ended(&self, within: Duration) {
+        let mut tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        if timeout(within, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            debug!("some sessions could not be ended in time");
+        }
+    }
+
+    /// Lets one more session be connected, if that is possible at once.
+    pub(crate) fn free_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Waits, in order, until one more session may be connected.
+    pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Some(permit) = self.free_permit() {
+            return permit;
+        }
+        let _waiting = Counted::begin(&self.waiting);
+        // A connection that is there goes before those that may come, and before those that linger.
+        let evicted = self.warm.borrow().iter().any(|warm| warm.evict());
+        let _wanted = (!evicted).then(|| self.context.queue.want_place());
+        match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The same for a connection; the first time that one has to wait is told.
+    pub(crate) async fn permit_for_connection(&self) -> OwnedSemaphorePermit {
+        let mut permit = std::pin::pin!(self.permit());
+        tokio::select! {
+            biased;
+            permit = permit.as_mut() => return permit,
+            () = std::future::ready(()) => {}
+        }
+        if !self.waiting_told.replace(true) {
+            self.context.reporter.note(&format!(
+                "as many sessions as --max-connections allows ({}) are connected: further \
+                 connections wait for their turn",
+                self.context.max_connections
+            ));
+        }
+        permit.await
+    }
+
+    /// A permit that nobody waits for.
+    pub(crate) fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let free = !self.is_crowded();
+        free.then(|| self.free_permit()).flatten()
+    }
+
+    /// Whether anybody waits for a permit.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    /// Ends the channels that are kept for connections, for every forward.
+    pub(crate) fn clear(&self) {
+        self.warm.borrow().iter().for_each(|warm| warm.clear());
+    }
+}

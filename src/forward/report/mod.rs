@@ -1,0 +1,390 @@
+//! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::lines::Lines;
+use crate::explain::{self, Explain, OpenFiles, Report, printable};
+use crate::platform::logging;
+use crate::session::warning::Warning;
+
+/// How often connections are counted that failed for want of open files.
+const COUNTED_EVERY: Duration = Duration::from_secs(10);
+
+/// The number of a connection, from 1.
+pub(crate) type Number = u64;
+
+/// The bytes of a connection, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// From the local side to the far side.
+    pub(crate) sent: u64,
+    /// From the far side to the local side.
+    pub(crate) received: u64,
+}
+
+/// Something to tell. With `--json` it is one line, as docs/forwarding.md and forward.schema.json say.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Event<'a> {
+    /// A forward listens, and its target can be reached.
+    Listening {
+        address: &'a str,
+        /// All of them, with the one above.
+        addresses: &'a [String],
+        instance: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+        remote_host: Option<&'a str>,
+        remote_port: u16,
+    },
+    /// A connection came.
+    Accepted { connection: Number, address: &'a str, peer: &'a str },
+    /// Its session is there.
+    Opened { connection: Number, session: &'a str, waited_ms: u64 },
+    /// It is over. Every connection that was accepted comes to this.
+    Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
+    /// Something is amiss with it, and it goes on or has come to its end.
+    Warning { connection: Number, message: &'a str, fix: &'a str },
+    /// It failed, or the command did.
+    Error {
+        connection: Option<Number>,
+        message: &'a str,
+        why: Option<String>,
+        fix: Option<String>,
+        request_id: Option<&'a str>,
+    },
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reason {
+    /// The local side closed it.
+    Local,
+    /// The target did.
+    Target,
+    /// The forward was stopped.
+    Stopped,
+    /// It failed, as an error tells.
+    Failed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "the local client closed the connection",
+            Self::Target => "the target closed the connection",
+            Self::Stopped => "the forward was stopped",
+            Self::Failed => "it failed",
+        })
+    }
+}
+
+/// An event with its time.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+enum Style {
+    People {
+        live: Option<Live>,
+    },
+    Quiet,
+    /// Events on stdout; stderr has what is not one.
+    Json {
+        lines: Lines,
+        quiet: bool,
+    },
+}
+
+/// Tells what happens. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Reporter(Rc<Shared>);
+
+struct Shared {
+    style: Style,
+    open: RefCell<BTreeMap<Number, Rc<Cell<Bytes>>>>,
+    /// The bytes of the connections that are over.
+    done: Cell<Bytes>,
+    refused: Refused,
+}
+
+/// Connections that failed for want of open files: the first is told, the others are counted.
+#[derive(Default)]
+struct Refused {
+    count: Cell<u64>,
+    /// How many of them people know of, and since when.
+    told: Cell<u64>,
+    told_at: Cell<Option<Instant>>,
+    /// The last that was only counted.
+    last: Cell<Option<Number>>,
+}
+
+impl Reporter {
+    /// A `program` that runs beside it has the terminal for itself: no line there is written over.
+    pub(crate) fn new(json: bool, quiet: bool, program: bool) -> Self {
+        let style = match (json, quiet) {
+            (true, quiet) => Style::Json { lines: Lines::to_stdout(), quiet },
+            (_, true) => Style::Quiet,
+            _ => {
+                let is_live = !program && io::stderr().is_terminal();
+                Style::People { live: is_live.then(Live::new) }
+            }
+        };
+        Self(Rc::new(Shared {
+            style,
+            open: RefCell::default(),
+            done: Cell::default(),
+            refused: Refused::default(),
+        }))
+    }
+
+    /// The counters of a connection, which its task keeps up to date.
+    pub(crate) fn counters(&self, connection: Number) -> Rc<Cell<Bytes>> {
+        let counters = Rc::new(Cell::default());
+        self.0.open.borrow_mut().insert(connection, Rc::clone(&counters));
+        counters
+    }
+
+    /// The bytes of a connection so far.
+    pub(crate) fn bytes(&self, connection: Number) -> Bytes {
+        self.0.open.borrow().get(&connection).map(|counters| counters.get()).unwrap_or_default()
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        if let Event::Closed { connection, .. } = event
+            && let Some(counters) = self.0.open.borrow_mut().remove(connection)
+        {
+            self.0.done.set(sum([self.0.done.get(), counters.get()]));
+        }
+        let for_people = for_people(event);
+        if let Some(line) = &for_people {
+            logging::done(line);
+        }
+        match &self.0.style {
+            Style::Json { lines, .. } => {
+                let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+                if let Ok(line) = serde_json::to_string(&Line { time, event }) {
+                    lines.tell(line);
+                }
+            }
+            Style::Quiet => {}
+            Style::People { .. } if self.is_only_counted(event) => {}
+            Style::People { .. } => {
+                if let Some(line) = for_people {
+                    self.line(&line);
+                }
+            }
+        }
+    }
+
+    /// Tells of a failure, for one connection or for none.
+    pub(crate) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
+        let message = printable(&error.to_string());
+        logging::failed(&Report::new(error));
+        self.tell(&Event::Error {
+            connection,
+            message: &message,
+            why: explain::why(error).map(|why| printable(&why)),
+            fix: explain::remedy(error).map(|fix| printable(&fix)),
+            request_id: error.request_id(),
+        });
+        match &self.0.style {
+            Style::Json { .. } => {}
+            // A failure is told even to those who want to hear nothing else.
+            Style::Quiet | Style::People { .. } => {
+                if let (Some(number), Some(_)) = (connection, OpenFiles::of(error))
+                    && self.count_refused(number)
+                {
+                    return;
+                }
+                let of = connection.map(|number| format!("connection {number}: "));
+                let report = Report::new(error).to_string();
+                self.line(&report.replacen(
+                    "error: ",
+                    &format!("error: {}", of.unwrap_or_default()),
+                    1,
+                ));
+            }
+        }
+    }
+
+    /// Counts a connection that failed for want of open files. Whether that is all.
+    fn count_refused(&self, number: Number) -> bool {
+        let Refused { count, told, told_at, last } = &self.0.refused;
+        count.set(count.get() + 1);
+        if told_at.get().is_none() {
+            told.set(1);
+            told_at.set(Some(Instant::now()));
+            return false;
+        }
+        last.set(Some(number));
+        if told_at.get().is_some_and(|at| at.elapsed() >= COUNTED_EVERY) {
+            self.tell_refused();
+        }
+        true
+    }
+
+    fn tell_refused(&self) {
+        let Refused { count, told, told_at, .. } = &self.0.refused;
+        if count.get() > told.replace(count.get()) {
+            told_at.set(Some(Instant::now()));
+            let count = count.get();
+            self.line(&format!(
+                "{count} connections failed so far for want of open files (`ulimit -n`)"
+            ));
+        }
+    }
+
+    /// Whether an event is the end of a connection that was only counted.
+    fn is_only_counted(&self, event: &Event<'_>) -> bool {
+        let last = self.0.refused.last.get();
+        matches!(event, Event::Closed { connection, .. } if last == Some(*connection))
+    }
+
+    /// Warns of something about one connection.
+    pub(crate) fn warned(&self, connection: Number, warning: &Warning) {
+        let Warning { message, fix } = warning;
+        let message = printable(message);
+        self.tell(&Event::Warning { connection, message: &message, fix });
+        let text = format!("connection {connection}: {message}\n  fix: {fix}");
+        logging::warned(&text);
+        self.note(&format!("warning: {text}"));
+    }
+
+    /// Tells people something that is not an event, or not only.
+    pub(crate) fn note(&self, text: &str) {
+        match self.0.style {
+            Style::Quiet | Style::Json { quiet: true, .. } => {}
+            Style::People { .. } | Style::Json { quiet: false, .. } => self.line(text),
+        }
+    }
+
+    /// Tells somebody at a terminal what to do next.
+    pub(crate) fn hint(&self, text: &str) {
+        if let Style::People { live: Some(_) } = self.0.style {
+            self.line(text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.0.style {
+            Style::People { live: Some(live) } => live.bar.suspend(|| logging::tell(&text)),
+            _ => logging::tell(&text),
+        }
+    }
+
+    /// Keeps the live line up to date, if there is one. Never returns.
+    pub(crate) async fn keep_live(&self) {
+        let Style::People { live: Some(live) } = &self.0.style else {
+            return std::future::pending().await;
+        };
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let (mut before, mut at) = (Bytes::default(), Instant::now());
+        loop {
+            ticks.tick().await;
+            let open = self.0.open.borrow();
+            let now = sum(open.values().map(|counters| counters.get()).chain([self.0.done.get()]));
+            let seconds = at.elapsed().as_secs_f64().max(0.001);
+            let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+            live.show(open.len(), rate(now.sent, before.sent), rate(now.received, before.received));
+            (before, at) = (now, Instant::now());
+        }
+    }
+
+    /// Takes the live line away, and waits for the last events to be written.
+    pub(crate) fn finish(&self) {
+        self.tell_refused();
+        match &self.0.style {
+            Style::People { live: Some(live) } => live.bar.finish_and_clear(),
+            Style::Json { lines, .. } => lines.finish(),
+            Style::People { live: None } | Style::Quiet => {}
+        }
+    }
+}
+
+fn sum(bytes: impl IntoIterator<Item = Bytes>) -> Bytes {
+    bytes.into_iter().fold(Bytes::default(), |all, one| Bytes {
+        sent: all.sent + one.sent,
+        received: all.received + one.received,
+    })
+}
+
+/// A line for people, or nothing where an error message of its own follows.
+fn for_people(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Listening { address, addresses, instance, name, remote_host, remote_port } => {
+            let instance = match name {
+                Some(name) => &format!("{} ({instance})", printable(name)),
+                None => *instance,
+            };
+            let through = remote_host.map(|host| format!(" → {host}"));
+            let through = through.unwrap_or_default();
+            let also = addresses.iter().filter(|other| other != address);
+            let also: String = also.map(|other| format!("\n  also on {other}")).collect();
+            Some(format!("Forwarding {address} → {instance}{through}:{remote_port}{also}"))
+        }
+        Event::Accepted { .. } | Event::Warning { .. } | Event::Error { .. } => None,
+        Event::Opened { connection, waited_ms, .. } => {
+            Some(format!("connection {connection}: opened after {}", seconds(*waited_ms)))
+        }
+        Event::Closed { connection, sent, received, duration_ms, reason } => Some(format!(
+            "connection {connection}: closed after {}, {} sent, {} received: {reason}",
+            seconds(*duration_ms),
+            size(*sent as f64),
+            size(*received as f64),
+        )),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1} s", ms as f64 / 1000.0)
+}
+
+fn size(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 1e3 => format!("{bytes:.0} B"),
+        bytes if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+/// The line on a terminal that is written over again and again.
+struct Live {
+    bar: ProgressBar,
+}
+
+impl Live {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(
+            ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()),
+        );
+        Self { bar }
+    }
+
+    fn show(&self, open: usize, sent: f64, received: f64) {
+        let s = if open == 1 { "" } else { "s" };
+        self.bar.set_message(format!(
+            "{open} open connection{s}, ↑ {}/s, ↓ {}/s",
+            size(sent),
+            size(received)
+        ));
+        self.bar.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The way to a gateway, and how to make it again.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::dial::Socket;
+use super::redactor::Redactor;
+use session_manager_proto::generation::Generation;
+
+/// A way to a gateway: the socket that there is, and how to get another one for the same session.
+pub(crate) struct GatewayConnection<'a> {
+    /// The socket of a session that was just upgraded.
+    pub socket: Socket,
+    /// Makes another one, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
+    pub redial: &'a dyn Fn(Bytes) -> Reconnect<'a>,
+    /// What of the gateway's texts is not shown.
+    pub redactor: Redactor,
+    /// Tells the generation of the instance's agent, if it can be known.
+    pub agent: AgentLookUp<'a>,
+    /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
+    /// has begun is polled to its end: others may wait for the same answer.
+    pub agent_is_asked: bool,
+    /// Waits until another session needs the place of this one; called while it lingers after the local
+    /// end of file. Cancel-safe.
+    pub place_wanted: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
+}
+
+/// A look-up of the agent's generation.
+pub(crate) type AgentLookUp<'a> = LocalBoxFuture<'a, Option<Generation>>;
+
+/// A socket that is being made.
+pub(crate) type Reconnect<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotReconnected>> + 'a>>;
+
+/// Why there is no other socket.
+#[derive(Debug)]
+pub(crate) struct NotReconnected {
+    /// What went wrong.
+    pub how: String,
+    /// Whether another attempt cannot succeed.
+    pub is_final: bool,
+}

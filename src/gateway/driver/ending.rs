@@ -1,0 +1,212 @@
+//! The end of a splice: whether what was sent has arrived, and what the local side still takes.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use futures_util::future::FusedFuture;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tracing::debug;
+
+use super::Driver;
+use super::outcome::{LocalError, Outcome, is_gone};
+use crate::gateway::dial::Socket;
+use crate::gateway::endpoint::LocalWrite;
+use crate::gateway::local::LocalSide;
+use crate::session::event::SessionEvent;
+use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd, Session};
+use session_manager_proto::status::ReasonKind;
+
+/// How long the gateway may take to answer the WebSocket's close.
+const CLOSE_WITHIN: Duration = Duration::from_millis(400);
+/// The same where that answer alone tells that what was sent has arrived.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+/// An answer that comes within this time comes from a gateway that had read all before.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// How long the local side may take nothing at all of what is left for it after the end.
+const DELIVER_WITHIN: Duration = Duration::from_secs(120);
+/// The same once the process is to end.
+const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
+
+impl Driver<'_> {
+    /// Closes the WebSocket while the local side takes what is left for it.
+    pub(super) async fn finish<R, W>(
+        mut self,
+        local: &mut LocalSide<R, W>,
+        mut shutdown: impl FusedFuture<Output = ()> + Unpin,
+    ) -> Outcome
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let mut end = self.session.end().cloned().unwrap_or(End::Local);
+        // By its own end of file: one that is asked to end or has gone does not care.
+        let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
+        if is_of_eof && self.session.arrived() == Arrived::Unknown {
+            self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
+            if self.halves.is_some() && !self.stopping {
+                let bytes = self.session.not_arrived();
+                end = End::Failed(Failure::NotArrived { bytes });
+            }
+        }
+        let failed = matches!(end, End::Failed(_));
+        let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
+        // A session that was ended from elsewhere is no end of the target's.
+        let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
+            if reason.kind() == ReasonKind::Notified);
+        let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
+        let (halves, on_event) = (&mut self.halves, self.on_event);
+        let close = async {
+            if let Some((sink, stream)) = halves
+                && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
+            {
+                debug!("the gateway did not answer the close in time");
+            }
+            on_event(SessionEvent::Closed);
+        };
+        let mut rest = FinalDelivery {
+            session: &mut self.session,
+            chunk: self.chunk,
+            delivered: self.delivered,
+        };
+        let sent = self.sent;
+        let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
+        let writer = local.last_halves().map(|(_, writer)| writer);
+        let deliver = async {
+            let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
+            tokio::select! {
+                delivered = rest.deliver(writer, DELIVER_WITHIN, complete, told), if !self.stopping => {
+                    let is_all = delivered.is_ok();
+                    return (delivered, is_all);
+                }
+                () = shutdown, if !self.stopping => {}
+                else => {}
+            }
+            // Whoever asks for an early end does not wait for a reader that takes its time.
+            let delivered = rest.deliver(writer, DELIVER_AT_ONCE, false, told);
+            match timeout(DELIVER_AT_ONCE, delivered).await {
+                Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
+                Ok(delivered) => (delivered, false),
+            }
+        };
+        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
+        let delivered_bytes = rest.delivered;
+        Outcome {
+            end,
+            has_output: self.session.has_output(),
+            sent: self.sent,
+            delivered: delivered_bytes,
+            #[cfg(test)]
+            output_after_eof: self.session.has_output_after_eof(),
+            yielded: self.session.has_yielded(),
+            complete: complete && is_all,
+            local_error: self.local_error.or(delivered.err()),
+        }
+    }
+
+    /// Closes the WebSocket of a gateway that answers no pings, and waits for its answer: only that
+    /// tells that what was sent has been read (RFC 6455, 5.5.1). One that comes late was not read while
+    /// it was quiet, and may not have got any further: the close of its WebSocket ends the stream. The
+    /// socket is gone once all has arrived. Whether an early end was asked for meanwhile.
+    async fn wait_for_arrival(&mut self, shutdown: impl Future<Output = ()>) -> bool {
+        let Some((sink, stream)) = &mut self.halves else { return false };
+        debug!("waiting for the gateway to take what was sent");
+        let began = Instant::now();
+        let answered = tokio::select! {
+            answered = timeout(ARRIVES_WITHIN, close(sink, stream, self.peer_closed)) => answered,
+            () = shutdown => return true,
+        };
+        if answered.unwrap_or(false) && began.elapsed() < AT_ONCE {
+            self.halves = None;
+        }
+        false
+    }
+}
+
+/// Closes a WebSocket, or answers the far side's close. Whether all that was sent before has been read,
+/// as far as that can be told.
+async fn close(
+    sink: &mut SplitSink<Socket, Message>,
+    stream: &mut SplitStream<Socket>,
+    peer_closed: bool,
+) -> bool {
+    if peer_closed {
+        // The library has the answer ready. It refuses what else was on its way, and says so first.
+        if sink.flush().await.is_err() {
+            let _ = sink.flush().await;
+        }
+        return false;
+    }
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    if sink.send(Message::Close(Some(normal))).await.is_err() {
+        return false;
+    }
+    loop {
+        match stream.next().await {
+            Some(Ok(message)) if message.is_close() => return true,
+            Some(Ok(_)) => {}
+            // One that is closed with bytes unread is reset, so an end of file is as good.
+            None | Some(Err(WsError::ConnectionClosed)) => return true,
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return true;
+            }
+            Some(Err(WsError::Io(error))) => return error.kind() == io::ErrorKind::UnexpectedEof,
+            Some(Err(_)) => return false,
+        }
+    }
+}
+
+/// What the local side has not taken when a session has ended.
+struct FinalDelivery<'a> {
+    session: &'a mut Session,
+    chunk: Bytes,
+    delivered: u64,
+}
+
+impl FinalDelivery<'_> {
+    /// Waits for the local side to take it, as long as it takes something `within` that time, and
+    /// then tells it of the end, if the stream is complete.
+    async fn deliver(
+        &mut self,
+        writer: &mut impl LocalWrite,
+        within: Duration,
+        complete: bool,
+        told: impl Fn(u64),
+    ) -> Result<(), LocalError> {
+        loop {
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            let step = async {
+                if !self.chunk.is_empty() {
+                    writer.may_write().await;
+                    return writer.write(&self.chunk).await;
+                }
+                writer.flush().await?;
+                if complete {
+                    writer.shutdown().await?;
+                }
+                Ok(0)
+            };
+            match timeout(within, step).await {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(written)) => {
+                    self.chunk.advance(written);
+                    self.delivered += written as u64;
+                    told(self.delivered);
+                }
+                Ok(Err(error)) if is_gone(&error) => return Ok(()),
+                Ok(Err(error)) => return Err(LocalError::Write(error)),
+                Err(_) => return Err(LocalError::Stalled(within)),
+            }
+        }
+    }
+}

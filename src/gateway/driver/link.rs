@@ -1,0 +1,171 @@
+//! The socket under a splice: what comes from it; that it is dropped when it is no good any more and made
+//! again; and what is logged of a session.
+
+use std::time::{Instant, SystemTime};
+
+use futures_util::{FutureExt, StreamExt};
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tracing::{debug, info, warn};
+
+use super::Driver;
+use super::outcome::plain;
+use crate::gateway::connection::NotReconnected;
+use crate::gateway::dial::Socket;
+use crate::session::event::{Notice, SessionEvent};
+use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
+use session_manager_proto::status::ReasonKind;
+
+impl Driver<'_> {
+    /// Drops a socket that is no good any more, and makes another one.
+    pub(super) fn maintain_connection(&mut self, now: Instant) {
+        if self.sleep.has_slept(now, SystemTime::now()) {
+            debug!("this machine has slept");
+            self.session.handle_slept(now);
+        }
+        if !self.session.is_connected() {
+            if let Some((_, stream)) = self.halves.as_mut().filter(|_| self.peer_closed) {
+                // The library answers a close with the next read. It fits into the system's buffer,
+                // or nobody reads it.
+                let _ = stream.next().now_or_never();
+            }
+            // What was on its way is kept where it can be sent again.
+            self.halves = None;
+            self.outgoing = None;
+            self.unflushed = false;
+            self.blocked = None;
+            self.sink_broken = None;
+            self.peer_closed = false;
+        }
+        if self.session.end().is_some() {
+            self.redialling = None;
+        } else if let Some(channel) = self.session.poll_reconnect(now) {
+            debug!("making another connection to the gateway");
+            self.redialling = Some((self.redial)(channel));
+        }
+    }
+
+    pub(super) fn handle_redialled(
+        &mut self,
+        now: Instant,
+        redialled: Result<Socket, NotReconnected>,
+    ) {
+        self.redialling = None;
+        match redialled {
+            Ok(socket) => {
+                self.halves = Some(socket.split());
+                self.session.handle_reconnected(now);
+            }
+            Err(NotReconnected { how, is_final }) => {
+                debug!("no connection to the gateway: {how}");
+                self.session.handle_not_reconnected(now, how, is_final);
+            }
+        }
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Instant,
+        message: Option<Result<Message, WsError>>,
+    ) {
+        if let Some(broken) = &mut self.sink_broken {
+            broken.quiet_since = None;
+        }
+        match message {
+            Some(Ok(Message::Binary(frame))) => {
+                // Its texts may repeat what is secret about the session.
+                let redact = |text: &str| self.redactor.in_text(text);
+                self.session.handle_frame_redacted(now, frame, redact);
+            }
+            Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
+            Some(Ok(Message::Close(frame))) => {
+                self.peer_closed = true;
+                let (code, text) = match frame {
+                    Some(frame) => (Some(frame.code.into()), self.redactor.in_text(&frame.reason)),
+                    None => (None, String::new()),
+                };
+                self.session.handle_disconnect(now, Disconnect::Closed { code, text });
+            }
+            Some(Ok(Message::Pong(payload))) => self.session.handle_pong(now, &payload),
+            Some(Ok(_)) => self.session.handle_activity(now),
+            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { size, .. }))) => {
+                self.session
+                    .handle_violation(&format!("a message of {size} bytes, longer than any frame"));
+            }
+            Some(Err(WsError::Capacity(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(WsError::Utf8(_))) => {
+                self.session.handle_violation("a text message that is no UTF-8");
+            }
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
+                let how = "it was cut without a close frame".to_owned();
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
+            }
+            Some(Err(WsError::Protocol(error))) => {
+                self.session.handle_violation(&error.to_string());
+            }
+            Some(Err(error)) => {
+                self.session.handle_disconnect(now, Disconnect::Broken(plain(error)));
+            }
+        }
+    }
+
+    pub(super) fn log_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Progress(progress) => debug!("the session is {progress:?}"),
+                Event::Opened => debug!("the agent has joined"),
+                Event::Ready => {
+                    debug!("local bytes flow");
+                    (self.on_event)(SessionEvent::Ready);
+                }
+                Event::Reached => {
+                    debug!("the target is taken to be listening");
+                    (self.on_event)(SessionEvent::Reached);
+                }
+                Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
+                Event::Version(version) => debug!("the far side speaks {version}"),
+                Event::Gap { expected, got } => {
+                    debug!("Output {got} came where {expected} was due");
+                    // SSH authenticates its bytes, and tells what is missing.
+                    if !self.session.is_ssh() {
+                        (self.on_event)(SessionEvent::Notice(Notice::OutputGap));
+                    }
+                }
+                Event::NoAnswer(after) => {
+                    (self.on_event)(SessionEvent::Notice(Notice::NoAnswer(after)))
+                }
+                Event::Skipped(what) => debug!("skipped {what}"),
+                Event::Disconnected(why) => {
+                    info!("the connection to the gateway was lost ({why}): making another one");
+                }
+                Event::Reconnected => info!("connected to the gateway again: the stream goes on"),
+                Event::Missing { expected, got } => {
+                    debug!("Output {got} came where {expected} was due: asked for again");
+                }
+                Event::HeldUp(deferred) => debug!("what was sent was held up for {deferred:.1?}"),
+                Event::Unanswered => debug!("the gateway answers no pings any more"),
+                Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
+                Event::Ended(end) => {
+                    if end == End::Remote(RemoteEnd::Redialled) {
+                        info!(
+                            "the server closed the connection, and the agent dialled it again: \
+                             this is the end of the stream"
+                        );
+                    }
+                    if let End::Remote(RemoteEnd::Status(reason)) = &end
+                        && reason.kind() == ReasonKind::Notified
+                    {
+                        warn!(
+                            "the session was ended from elsewhere: the console, the API, or an \
+                             administrator ({reason})"
+                        );
+                    }
+                    debug!("the session has ended: {end:?}");
+                    (self.on_event)(SessionEvent::Ended);
+                }
+            }
+        }
+    }
+}

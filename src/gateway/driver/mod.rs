@@ -1,0 +1,495 @@
+//! One task that moves bytes between the WebSocket, the session core and the local side.
+//!
+//! The branches of the one `select!` only wait; what they found is handled after it has returned,
+//! so that the order of events is decided in one place and nothing is lost to a cancelled branch.
+
+mod ending;
+mod link;
+mod outcome;
+
+pub(crate) use self::outcome::{LocalError, Outcome};
+
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Buf, Bytes};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep_until;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tracing::debug;
+
+use self::outcome::{is_gone, plain};
+use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
+use super::dial::Socket;
+use super::endpoint::LocalWrite;
+use super::local::LocalSide;
+use super::sleep::SleepWatch;
+use crate::session::event::{OnEvent, SessionEvent};
+use session_manager_proto::generation::Generation;
+use session_manager_proto::session::{Disconnect, Session};
+
+/// How long what the local side has sent may take to go out once the session is to end.
+const FLUSH_WITHIN: Duration = Duration::from_millis(600);
+/// How long the last frames may take to be written after that.
+const WRITE_WITHIN: Duration = Duration::from_millis(200);
+/// How long the socket may take nothing before what it holds is taken to have been held up.
+const HELD_UP: Duration = Duration::from_millis(250);
+/// How long to look for a last word of the far side once it takes nothing more.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
+
+/// The most bytes that are read from the local side at once.
+const READ: usize = 16 * 1024;
+
+/// Moves the bytes of one session. It goes on although there is no local side yet: such a session is kept
+/// ready for one.
+pub(crate) struct Driver<'w> {
+    /// The socket, while there is one.
+    halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
+    redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
+    redactor: super::redactor::Redactor,
+    redialling: Option<Reconnect<'w>>,
+    sleep: SleepWatch,
+    /// The look-up of the agent's generation, until it has answered.
+    agent: Option<AgentLookUp<'w>>,
+    /// Whether it has begun.
+    agent_is_asked: bool,
+    session: Session,
+    on_event: OnEvent<'w>,
+    wants_place: &'w dyn Fn() -> LocalBoxFuture<'w, ()>,
+    /// A message that the socket has not taken.
+    outgoing: Option<Message>,
+    /// Whether the socket has taken messages that it has not written.
+    unflushed: bool,
+    /// Whether another session needs the place of this one; asked while it lingers, and all the time,
+    /// so that the one that has been quiet for longest is the first to hear of it.
+    place_wanted: Option<LocalBoxFuture<'w, ()>>,
+    /// Since when the socket has taken nothing although there was something for it.
+    blocked: Option<Instant>,
+    /// Why the socket takes nothing any more, and since when it was read without a word.
+    sink_broken: Option<BrokenSink>,
+    /// Whether the far side has closed the WebSocket.
+    peer_closed: bool,
+    /// Bytes that the session gave and the local side has not taken.
+    chunk: Bytes,
+    /// Whether the local side has taken bytes that it has not written.
+    unflushed_local: bool,
+    buffer: Vec<u8>,
+    /// Since when the session has ended.
+    ended: Option<Instant>,
+    /// Whether the process is to end.
+    stopping: bool,
+    /// Whether nobody takes what is delivered.
+    reader_gone: bool,
+    local_error: Option<LocalError>,
+    sent: u64,
+    delivered: u64,
+}
+
+/// A socket that can only be read.
+struct BrokenSink {
+    how: String,
+    quiet_since: Option<Instant>,
+}
+
+impl BrokenSink {
+    fn deadline(&self) -> Option<Instant> {
+        self.quiet_since.map(|since| since + LAST_WORD_WITHIN)
+    }
+}
+
+/// What one wait has found.
+enum Wake {
+    Deadline,
+    PlaceWanted,
+    Shutdown,
+    Room(Result<(), WsError>),
+    Flushed(Result<(), WsError>),
+    Message(Option<Result<Message, WsError>>),
+    Redialled(Box<Result<Socket, NotReconnected>>),
+    Agent(Option<Generation>),
+    Attached,
+    Read(io::Result<usize>),
+    Written(io::Result<usize>),
+    FlushedLocal(io::Result<()>),
+    ReaderGone,
+}
+
+impl<'w> Driver<'w> {
+    /// A driver for a session that is not open yet.
+    pub(crate) fn new(
+        connection: GatewayConnection<'w>,
+        session: Session,
+        on_event: OnEvent<'w>,
+    ) -> Self {
+        Self {
+            halves: Some(connection.socket.split()),
+            redial: connection.redial,
+            redactor: connection.redactor,
+            redialling: None,
+            sleep: SleepWatch::new(clock(), SystemTime::now()),
+            agent: Some(connection.agent),
+            agent_is_asked: connection.agent_is_asked,
+            session,
+            on_event,
+            wants_place: connection.place_wanted,
+            outgoing: None,
+            unflushed: false,
+            place_wanted: None,
+            blocked: None,
+            sink_broken: None,
+            peer_closed: false,
+            chunk: Bytes::new(),
+            unflushed_local: false,
+            buffer: vec![0; READ],
+            ended: None,
+            stopping: false,
+            reader_gone: false,
+            local_error: None,
+            sent: 0,
+            delivered: 0,
+        }
+    }
+
+    /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
+    /// is closed. As long as there is no local side nothing is delivered, and the session keeps what it
+    /// may hold.
+    ///
+    /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
+    /// a second.
+    pub(crate) async fn run<R, W>(
+        mut self,
+        local: &mut LocalSide<R, W>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Outcome
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let mut shutdown = std::pin::pin!(shutdown.fuse());
+        self.until_ended(local, shutdown.as_mut()).await;
+        self.finish(local, shutdown).await
+    }
+
+    /// Until the session has ended and its last frame is written.
+    async fn until_ended<R, W>(
+        &mut self,
+        local: &mut LocalSide<R, W>,
+        mut shutdown: impl Future<Output = ()> + Unpin,
+    ) where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        loop {
+            let now = clock();
+            self.maintain_connection(now);
+            self.session.handle_timeout(now);
+            self.log_events();
+            match self.session.may_yield_at() {
+                Some(at) if at <= now => {
+                    self.place_wanted.get_or_insert_with(self.wants_place);
+                }
+                _ => self.place_wanted = None,
+            }
+            if self.outgoing.is_none() && self.halves.is_some() {
+                self.outgoing = self.next_message(now);
+            }
+            if self.chunk.is_empty() {
+                self.chunk = self.session.poll_deliver().unwrap_or_default();
+            }
+            if self.session.end().is_some() {
+                let since = *self.ended.get_or_insert(now);
+                let writing = self.outgoing.is_some() || self.unflushed;
+                let waited = now.saturating_duration_since(since);
+                if !writing || self.sink_broken.is_some() || waited >= WRITE_WITHIN {
+                    return;
+                }
+            }
+            let writing = self.outgoing.is_some() || self.unflushed;
+            self.blocked = writing.then(|| self.blocked.unwrap_or(now));
+            match self.blocked {
+                Some(since) => self.session.handle_socket_blocked(since),
+                None => self.session.handle_socket_drained(now),
+            }
+            let found = self.wait(local, &mut shutdown).await;
+            self.handle(local, found);
+        }
+    }
+
+    fn next_message(&mut self, now: Instant) -> Option<Message> {
+        if let Some(ping) = self.session.poll_ping(now) {
+            return Some(Message::Ping(ping));
+        }
+        if self.session.poll_pong(now) {
+            return Some(Message::Pong(Bytes::new()));
+        }
+        self.session.poll_transmit(now).map(Message::Binary)
+    }
+
+    async fn wait<R, W>(
+        &mut self,
+        local: &mut LocalSide<R, W>,
+        shutdown: impl Future<Output = ()> + Unpin,
+    ) -> Wake
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let reads_far = self.session.wants_remote() && self.halves.is_some();
+        if let Some(broken) = &mut self.sink_broken {
+            // As long as the local side holds up the reading, nothing can be said to be missing.
+            broken.quiet_since = reads_far.then(|| broken.quiet_since.unwrap_or_else(clock));
+        }
+        let can_write = self.sink_broken.is_none();
+        let broken = self.sink_broken.as_ref().and_then(BrokenSink::deadline);
+        let ended = self.ended.map(|since| since + WRITE_WITHIN);
+        let can_transmit = self.outgoing.is_none() && self.halves.is_some();
+        let is_alive = self.ended.is_none() && self.halves.is_some();
+        let look = is_alive.then(|| self.sleep.deadline());
+        let ping = if can_transmit { self.session.poll_ping_timeout(clock()) } else { None };
+        let may_yield = self.session.may_yield_at().filter(|_| self.place_wanted.is_none());
+        let timeout = self.session.poll_timeout(can_transmit);
+        let deadlines = [timeout, may_yield, ping, broken, ended, look];
+        let deadline = deadlines.into_iter().flatten().min();
+        let room = self.session.local_room().min(READ);
+        let outgoing = self.outgoing.is_some();
+        let (sink, stream) = match &mut self.halves {
+            Some((sink, stream)) => (Some(sink), Some(stream)),
+            None => (None, None),
+        };
+        let write_far = async {
+            match (sink, outgoing) {
+                (Some(sink), true) => {
+                    Wake::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await)
+                }
+                (Some(sink), false) => Wake::Flushed(sink.flush().await),
+                (None, _) => std::future::pending().await,
+            }
+        };
+        let read_far = async {
+            match stream {
+                Some(stream) => Wake::Message(stream.next().await),
+                None => std::future::pending().await,
+            }
+        };
+        let redialling = &mut self.redialling;
+        let redialled = async {
+            match redialling {
+                Some(socket) => Wake::Redialled(Box::new(socket.await)),
+                None => std::future::pending().await,
+            }
+        };
+        self.agent_is_asked |= self.session.wants_agent();
+        let asks = self.agent_is_asked;
+        let look_up = &mut self.agent;
+        let agent = async {
+            match look_up {
+                Some(agent) => Wake::Agent(agent.await),
+                None => std::future::pending().await,
+            }
+        };
+        let (chunk, buffer) = (&self.chunk, &mut self.buffer[..room]);
+        let (unflushed_local, reader_gone) = (self.unflushed_local, self.reader_gone);
+        let local = async {
+            let Some((reader, writer)) = local.halves() else {
+                local.arrived().await;
+                return Wake::Attached;
+            };
+            let write = async {
+                if !chunk.is_empty() {
+                    writer.may_write().await;
+                    return Wake::Written(writer.write(chunk).await);
+                }
+                if unflushed_local {
+                    return Wake::FlushedLocal(writer.flush().await);
+                }
+                writer.closed().await;
+                Wake::ReaderGone
+            };
+            tokio::select! {
+                found = write, if !reader_gone => found,
+                read = reader.read(buffer), if room > 0 => Wake::Read(read),
+                else => std::future::pending().await,
+            }
+        };
+        let place_wanted = &mut self.place_wanted;
+        let place_wanted = async {
+            match place_wanted {
+                Some(wanted) => wanted.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown => Wake::Shutdown,
+            () = place_wanted => Wake::PlaceWanted,
+            () = until(deadline) => Wake::Deadline,
+            found = write_far, if (outgoing || self.unflushed) && can_write => found,
+            found = read_far, if reads_far => found,
+            found = redialled => found,
+            found = agent, if asks => found,
+            found = local => found,
+        }
+    }
+
+    fn handle<R, W>(&mut self, local: &mut LocalSide<R, W>, found: Wake)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let now = clock();
+        match found {
+            Wake::Deadline => {
+                if let Some(broken) = &self.sink_broken
+                    && broken.deadline().is_some_and(|deadline| deadline <= now)
+                {
+                    self.session.handle_disconnect(now, Disconnect::Broken(broken.how.clone()));
+                }
+            }
+            Wake::PlaceWanted => {
+                debug!("another session needs the place of this one, which lingers");
+                self.place_wanted = None;
+                self.session.handle_yield(now);
+            }
+            Wake::Shutdown => {
+                debug!("asked to end");
+                self.read_what_is_there(local, now);
+                self.stopping = true;
+                self.session.handle_shutdown(now, FLUSH_WITHIN);
+            }
+            Wake::Room(Ok(())) => {
+                self.handle_unblocked(now);
+                if let (Some(message), Some((sink, _))) = (self.outgoing.take(), &mut self.halves) {
+                    self.unflushed = true;
+                    if let Err(error) = sink.start_send_unpin(message) {
+                        self.handle_broken_sink(error);
+                    }
+                }
+            }
+            Wake::Flushed(Ok(())) => {
+                self.handle_unblocked(now);
+                self.unflushed = false;
+            }
+            Wake::Room(Err(error)) | Wake::Flushed(Err(error)) => {
+                self.handle_broken_sink(error);
+            }
+            Wake::Message(message) => self.handle_message(now, message),
+            Wake::Agent(generation) => {
+                self.agent = None;
+                if let Some(generation) = generation {
+                    debug!("the agent is of generation {generation}");
+                    self.session.handle_agent(now, generation);
+                }
+            }
+            Wake::Attached => debug!("the session has its local side"),
+            Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
+            Wake::Read(Ok(0)) => {
+                debug!("end of file from the local side");
+                self.session.handle_local_eof(now);
+            }
+            Wake::Read(Ok(read)) => self.take_local(now, read),
+            Wake::Read(Err(error)) if is_gone(&error) => {
+                debug!("the local side is gone: {error}");
+                self.handle_reader_gone(local, now);
+            }
+            Wake::Read(Err(error)) => {
+                debug!("cannot read from the local side: {error}");
+                self.local_error.get_or_insert(LocalError::Read(error));
+                self.session.handle_local_eof(now);
+            }
+            Wake::Written(Ok(written)) => {
+                self.take_written(written);
+                self.unflushed_local = true;
+            }
+            Wake::FlushedLocal(Ok(())) => self.unflushed_local = false,
+            Wake::Written(Err(error)) | Wake::FlushedLocal(Err(error)) => {
+                debug!("cannot write to the local side: {error}");
+                if !is_gone(&error) {
+                    self.local_error.get_or_insert(LocalError::Write(error));
+                }
+                self.handle_reader_gone(local, now);
+            }
+            Wake::ReaderGone => {
+                debug!("nobody reads from the local side any more");
+                self.handle_reader_gone(local, now);
+            }
+        }
+    }
+
+    /// The socket has taken something, after a while or at once.
+    fn handle_unblocked(&mut self, now: Instant) {
+        let since = self.blocked.take();
+        if since.is_some_and(|since| now.saturating_duration_since(since) >= HELD_UP) {
+            debug!("the way to the gateway was held up");
+            self.session.handle_socket_unblocked(now);
+        }
+    }
+
+    fn take_local(&mut self, now: Instant, read: usize) {
+        self.sent += read as u64;
+        self.tell_progress();
+        self.session.handle_local(now, &self.buffer[..read]);
+    }
+
+    fn take_written(&mut self, written: usize) {
+        self.chunk.advance(written);
+        self.delivered += written as u64;
+        self.tell_progress();
+    }
+
+    fn tell_progress(&self) {
+        let (sent, delivered) = (self.sent, self.delivered);
+        (self.on_event)(SessionEvent::Progress { sent, delivered });
+    }
+
+    /// Takes what the local side has written already, without waiting.
+    fn read_what_is_there<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let Some((reader, _)) = local.halves() else { return };
+        loop {
+            let room = self.session.local_room().min(READ);
+            let read = reader.read(&mut self.buffer[..room]);
+            match read.now_or_never() {
+                Some(Ok(read)) if read > 0 => self.take_local(now, read),
+                _ => return,
+            }
+        }
+    }
+
+    fn handle_reader_gone<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        self.read_what_is_there(local, now);
+        self.reader_gone = true;
+        self.chunk.clear();
+        self.session.handle_local_gone(now, FLUSH_WITHIN);
+    }
+
+    /// The far side may have said why before it stopped taking frames: that is read first.
+    fn handle_broken_sink(&mut self, error: WsError) {
+        debug!("cannot write to the gateway: {error}");
+        self.sink_broken.get_or_insert(BrokenSink { how: plain(error), quiet_since: None });
+    }
+}
+
+/// The time, as the runtime has it: tests can let it pass.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

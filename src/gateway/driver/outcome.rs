@@ -1,0 +1,59 @@
+//! How a session went, and what can be wrong with its local side.
+
+use std::io;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::Error as WsError;
+
+use session_manager_proto::session::End;
+
+/// How a splice went.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// How the session ended.
+    pub end: End,
+    /// Whether the target has sent anything.
+    pub has_output: bool,
+    /// Bytes from the local side to the far side.
+    pub sent: u64,
+    /// Bytes from the far side that the local side has taken.
+    pub delivered: u64,
+    /// Whether anything came from the target after the end of file of the local side.
+    #[cfg(test)]
+    pub output_after_eof: bool,
+    /// Whether the session was ended, while it lingered, because another one needed its place.
+    pub yielded: bool,
+    /// Whether the connection has come to an end of its own, so that the local side may be closed
+    /// cleanly. Otherwise it is to be reset.
+    pub complete: bool,
+    /// What is wrong with the local side itself, beyond that nobody uses it any more.
+    pub local_error: Option<LocalError>,
+}
+
+/// What can be wrong with a local side.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LocalError {
+    /// It cannot be read.
+    #[error("cannot read from the local side: {0}")]
+    Read(#[source] io::Error),
+    /// It cannot be written to; what was left for it is lost.
+    #[error("cannot write to the local side: {0}")]
+    Write(#[source] io::Error),
+    /// It has taken nothing for too long; what was left for it is lost.
+    #[error("the local side has taken nothing for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+/// Whether the local side has gone, which is no error of its own.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+}
+
+/// What the system says, without the library's words around it.
+pub(super) fn plain(error: WsError) -> String {
+    match error {
+        WsError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,358 @@
+//! The local side of a session.
+
+use std::future::Future;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The half that local bytes are delivered to.
+pub(crate) trait LocalWrite: AsyncWrite + Unpin {
+    /// Waits until whoever reads from this half has gone, as far as the platform can tell without
+    /// writing. Cancel-safe.
+    fn closed(&mut self) -> impl Future<Output = ()>;
+
+    /// The same for a half whose other direction has not been read: waits, too, for an end of file
+    /// that comes before any byte, where the two directions are of one connection. Cancel-safe.
+    fn left(&mut self) -> impl Future<Output = ()> {
+        self.closed()
+    }
+
+    /// Waits until bytes may be delivered, or whoever reads from this half has gone. Cancel-safe.
+    fn may_write(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+}
+
+impl<W: LocalWrite> LocalWrite for &mut W {
+    async fn closed(&mut self) {
+        W::closed(self).await;
+    }
+
+    async fn left(&mut self) {
+        W::left(self).await;
+    }
+
+    async fn may_write(&mut self) {
+        W::may_write(self).await;
+    }
+}
+
+/// A local side, as the driver takes it.
+#[derive(Debug)]
+pub(crate) struct Endpoint<R, W> {
+    /// Where local bytes come from.
+    pub reader: R,
+    /// Where the far side's bytes go.
+    pub writer: W,
+}
+
+impl<R: AsyncRead + Unpin, W: LocalWrite> Endpoint<R, W> {
+    /// Joins two halves.
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        Self { reader, writer }
+    }
+}
+
+/// The process's own stdout.
+///
+/// # Errors
+/// When the descriptor is closed, or cannot be handed to the event loop.
+pub(crate) fn stdout() -> io::Result<Stdout> {
+    Stdout::open()
+}
+
+/// The process's own stdin and stdout.
+///
+/// # Errors
+/// When a descriptor is closed, or cannot be handed to the event loop.
+pub(crate) fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
+    Ok(Endpoint::new(Stdin::open()?, Stdout::open()?))
+}
+
+#[cfg(not(unix))]
+pub(crate) use self::other::{Stdin, Stdout};
+#[cfg(unix)]
+pub(super) use self::unix::hung_up;
+#[cfg(unix)]
+pub(crate) use self::unix::{Stdin, Stdout};
+
+#[cfg(unix)]
+mod unix {
+    //! Pipes and sockets are read and written without blocking, so that a reader that goes away is
+    //! noticed at once; terminals and files, which the event loop cannot wait for, by a thread.
+
+    use std::fs::File;
+    use std::io::{self, IsTerminal as _};
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::os::unix::fs::FileTypeExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use rustix::io::Errno;
+    use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+    use tokio::net::UnixStream;
+    use tokio::net::unix::pipe;
+
+    use super::LocalWrite;
+
+    /// How soon a socket is seen to be shut down in both directions, and a terminal to be gone.
+    const HUNG_UP_WITHIN: Duration = Duration::from_millis(500);
+
+    /// Bytes from the local side. Pipes and sockets block again once it is dropped, as whoever
+    /// shares them expects.
+    #[derive(Debug)]
+    pub(crate) struct Stdin {
+        kind: Kind<pipe::Receiver, tokio::io::Stdin>,
+        is_terminal: bool,
+        _blocking: Blocking,
+    }
+
+    /// Bytes to the local side. Pipes and sockets block again once it is dropped.
+    #[derive(Debug)]
+    pub(crate) struct Stdout {
+        kind: Kind<pipe::Sender, tokio::io::Stdout>,
+        is_terminal: bool,
+        _blocking: Blocking,
+    }
+
+    #[derive(Debug)]
+    enum Kind<P, T> {
+        Pipe(P),
+        Socket(UnixStream),
+        Thread(T),
+    }
+
+    /// Makes a descriptor block again when dropped, if it did before: the flag belongs to the open
+    /// file, which other processes may share.
+    #[derive(Debug)]
+    struct Blocking(Option<OwnedFd>);
+
+    impl Blocking {
+        fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+            let blocks = !fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
+            Ok(Self(if blocks { Some(fd.try_clone_to_owned()?) } else { None }))
+        }
+    }
+
+    impl Drop for Blocking {
+        fn drop(&mut self) {
+            if let Some(fd) = &self.0
+                && let Ok(flags) = fcntl_getfl(fd)
+                && flags.contains(OFlags::NONBLOCK)
+            {
+                let _ = fcntl_setfl(fd, flags - OFlags::NONBLOCK);
+            }
+        }
+    }
+
+    impl<P, T> Kind<P, T> {
+        fn open(
+            fd: BorrowedFd<'_>,
+            pipe: impl FnOnce(File) -> io::Result<P>,
+            thread: impl FnOnce() -> T,
+        ) -> io::Result<Self> {
+            let file = File::from(fd.try_clone_to_owned()?);
+            let kind = file.metadata()?.file_type();
+            if kind.is_fifo() {
+                return pipe(file).map(Self::Pipe);
+            }
+            if kind.is_socket() {
+                let socket = std::os::unix::net::UnixStream::from(OwnedFd::from(file));
+                socket.set_nonblocking(true)?;
+                return UnixStream::from_std(socket).map(Self::Socket);
+            }
+            Ok(Self::Thread(thread()))
+        }
+    }
+
+    impl Stdin {
+        pub(super) fn open() -> io::Result<Self> {
+            let stdin = io::stdin();
+            let _blocking = Blocking::of(stdin.as_fd())?;
+            let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
+            Ok(Self { kind, is_terminal: stdin.is_terminal(), _blocking })
+        }
+    }
+
+    impl Stdout {
+        pub(super) fn open() -> io::Result<Self> {
+            let stdout = io::stdout();
+            let _blocking = Blocking::of(stdout.as_fd())?;
+            let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
+            Ok(Self { kind, is_terminal: stdout.is_terminal(), _blocking })
+        }
+    }
+
+    impl AsyncRead for Stdin {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_read(cx, buf),
+                Kind::Socket(io) => Pin::new(io).poll_read(cx, buf),
+                Kind::Thread(io) => {
+                    let read = Pin::new(io).poll_read(cx, buf);
+                    read.map_err(|error| gone_if(self.is_terminal, error))
+                }
+            }
+        }
+    }
+
+    /// An error of a terminal that has gone, which the system calls one of its hardware.
+    fn gone_if(is_terminal: bool, error: io::Error) -> io::Error {
+        match Errno::from_io_error(&error) {
+            Some(Errno::IO) if is_terminal => io::ErrorKind::BrokenPipe.into(),
+            _ => error,
+        }
+    }
+
+    impl AsyncWrite for Stdout {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_write(cx, bytes),
+                Kind::Socket(io) => Pin::new(io).poll_write(cx, bytes),
+                Kind::Thread(io) => {
+                    let written = Pin::new(io).poll_write(cx, bytes);
+                    written.map_err(|error| gone_if(self.is_terminal, error))
+                }
+            }
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_flush(cx),
+                Kind::Socket(io) => Pin::new(io).poll_flush(cx),
+                Kind::Thread(io) => Pin::new(io).poll_flush(cx),
+            }
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io).poll_shutdown(cx),
+                Kind::Socket(io) => Pin::new(io).poll_shutdown(cx),
+                Kind::Thread(io) => Pin::new(io).poll_shutdown(cx),
+            }
+        }
+    }
+
+    /// Waits until both directions of a socket are shut down. The event loop tells of that along
+    /// with readiness to be written, which is nothing to wait for: so it is asked now and then.
+    pub(in crate::gateway) async fn hung_up(socket: impl AsRef<UnixStream>) -> io::Result<Ready> {
+        let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
+        loop {
+            let error = socket.as_ref().ready(Interest::ERROR);
+            tokio::select! {
+                ready = error => return ready,
+                _ = ticks.tick() => {
+                    let ready = socket.as_ref().ready(Interest::WRITABLE).now_or_never();
+                    if let Some(Ok(ready)) = ready
+                        && ready.is_write_closed()
+                    {
+                        return Ok(ready);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until stdout is no terminal any more. Whose own terminal goes is told by a signal, and
+    /// nobody else is told.
+    async fn terminal_gone() -> io::Result<Ready> {
+        let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
+        while io::stdout().is_terminal() {
+            ticks.tick().await;
+        }
+        Ok(Ready::ERROR)
+    }
+
+    impl LocalWrite for Stdout {
+        async fn closed(&mut self) {
+            let closed = match &self.kind {
+                Kind::Pipe(io) => io.ready(Interest::ERROR).await,
+                Kind::Socket(io) => hung_up(io).await,
+                Kind::Thread(_) if self.is_terminal => terminal_gone().await,
+                Kind::Thread(_) => std::future::pending().await,
+            };
+            // An error of the event loop says nothing about the reader: the next write will.
+            if closed.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    //! Where pipes cannot be waited for, a thread reads and writes them.
+
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::LocalWrite;
+
+    /// Bytes from the local side.
+    #[derive(Debug)]
+    pub(crate) struct Stdin(tokio::io::Stdin);
+
+    /// Bytes to the local side.
+    #[derive(Debug)]
+    pub(crate) struct Stdout(tokio::io::Stdout);
+
+    impl Stdin {
+        pub(super) fn open() -> io::Result<Self> {
+            Ok(Self(tokio::io::stdin()))
+        }
+    }
+
+    impl Stdout {
+        pub(super) fn open() -> io::Result<Self> {
+            Ok(Self(tokio::io::stdout()))
+        }
+    }
+
+    impl AsyncRead for Stdin {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Stdout {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl LocalWrite for Stdout {
+        async fn closed(&mut self) {
+            std::future::pending().await
+        }
+    }
+}

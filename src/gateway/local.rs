@@ -1,0 +1,246 @@
+//! The local side of a session: it may come after the session, and what was read of it can be read once
+//! more, for a session may take bytes and come to nothing.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::endpoint::LocalWrite;
+
+/// The local side of a session.
+#[derive(Debug)]
+pub(crate) struct LocalSide<R, W> {
+    state: State<R, W>,
+    /// Whether what was read has been used.
+    is_settled: Rc<Cell<bool>>,
+}
+
+#[derive(Debug)]
+enum State<R, W> {
+    /// It may come.
+    Awaited(oneshot::Receiver<(R, W)>),
+    Here(Rewind<R>, W),
+    /// It will never come.
+    Gone,
+}
+
+impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
+    /// A local side that is there.
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        let is_settled = Rc::default();
+        let reader = Rewind::new(reader, Rc::clone(&is_settled));
+        Self { state: State::Here(reader, writer), is_settled }
+    }
+
+    /// A local side that comes later.
+    pub(crate) fn awaited(receiver: oneshot::Receiver<(R, W)>) -> Self {
+        Self { state: State::Awaited(receiver), is_settled: Rc::default() }
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_here(&mut self) -> bool {
+        if let State::Awaited(receiver) = &mut self.state
+            && let Ok(halves) = receiver.try_recv()
+        {
+            self.attach(halves);
+        }
+        matches!(self.state, State::Here(..))
+    }
+
+    fn attach(&mut self, (reader, writer): (R, W)) {
+        self.state = State::Here(Rewind::new(reader, Rc::clone(&self.is_settled)), writer);
+    }
+
+    /// Waits until it is there, for ever if it never comes. Cancel-safe.
+    pub(crate) async fn arrived(&mut self) -> (&mut Rewind<R>, &mut W) {
+        if let State::Awaited(receiver) = &mut self.state {
+            match receiver.await {
+                Ok(halves) => self.attach(halves),
+                Err(_) => self.state = State::Gone,
+            }
+        }
+        match self.halves() {
+            Some(halves) => halves,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Both halves, if they are there.
+    pub(crate) fn halves(&mut self) -> Option<(&mut Rewind<R>, &mut W)> {
+        match &mut self.state {
+            State::Here(reader, writer) => Some((reader, writer)),
+            State::Awaited(_) | State::Gone => None,
+        }
+    }
+
+    /// Both halves for what is left to be done. If they are not there they come no more.
+    pub(crate) fn last_halves(&mut self) -> Option<(&mut Rewind<R>, &mut W)> {
+        if !self.is_here() {
+            self.state = State::Gone;
+        }
+        self.halves()
+    }
+
+    /// Waits until nobody is left who reads from it, as far as the platform can tell. Cancel-safe.
+    pub(crate) async fn closed(&mut self) {
+        self.arrived().await.1.closed().await;
+    }
+
+    /// The same; one that was not read waits, too, for an end of file that comes before any byte, see
+    /// [`LocalWrite::left`]. Cancel-safe.
+    pub(crate) async fn left(&mut self) {
+        let (reader, writer) = self.arrived().await;
+        match reader.was_read {
+            true => writer.closed().await,
+            false => writer.left().await,
+        }
+    }
+
+    /// Whether what was read has been used: it is kept no longer then.
+    pub(crate) fn is_settled(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.is_settled)
+    }
+
+    /// What was read is read once more.
+    pub(crate) fn rewind(&mut self) {
+        if let Some((reader, _)) = self.halves() {
+            reader.rewind();
+        }
+    }
+
+    /// Both halves, if they ever came.
+    pub(crate) fn into_halves(mut self) -> Option<(R, W)> {
+        self.is_here();
+        match self.state {
+            State::Here(reader, writer) => Some((reader.reader, writer)),
+            State::Awaited(_) | State::Gone => None,
+        }
+    }
+}
+
+/// Remembers what is read until it is settled that it has been used. A session takes no more than it
+/// may hold before it is open, so that this is bounded.
+#[derive(Debug)]
+pub(crate) struct Rewind<R> {
+    reader: R,
+    is_settled: Rc<Cell<bool>>,
+    kept: BytesMut,
+    /// What of it is to be read again.
+    again: BytesMut,
+    /// Whether anything was read, an end of file included.
+    was_read: bool,
+}
+
+impl<R: AsyncRead + Unpin> Rewind<R> {
+    fn new(reader: R, is_settled: Rc<Cell<bool>>) -> Self {
+        Self { reader, is_settled, kept: BytesMut::new(), again: BytesMut::new(), was_read: false }
+    }
+
+    fn rewind(&mut self) {
+        self.again = self.kept.clone();
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Rewind<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.again.is_empty() {
+            let count = this.again.len().min(buf.remaining());
+            buf.put_slice(this.again.get(..count).unwrap_or_default());
+            this.again.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        if this.is_settled.get() {
+            this.kept = BytesMut::new();
+            return Pin::new(&mut this.reader).poll_read(cx, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.reader).poll_read(cx, buf))?;
+        this.was_read = true;
+        this.kept.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_before_it_was_settled_is_read_again() {
+        let settled = Rc::new(Cell::new(false));
+        let mut reader = Rewind::new(&b"abcdefgh"[..], Rc::clone(&settled));
+        let mut two = [0; 2];
+        reader.read_exact(&mut two).await.unwrap();
+        reader.read_exact(&mut two).await.unwrap();
+        reader.rewind();
+        reader.read_exact(&mut two).await.unwrap();
+        assert_eq!(&two, b"ab");
+        // Again, in the middle of reading again.
+        reader.rewind();
+        let mut six = [0; 6];
+        reader.read_exact(&mut six).await.unwrap();
+        assert_eq!(&six, b"abcdef");
+        settled.set(true);
+        reader.read_exact(&mut two).await.unwrap();
+        assert_eq!(&two, b"gh");
+        reader.rewind();
+        assert_eq!(reader.read(&mut two).await.unwrap(), 0, "it is kept no longer");
+    }
+
+    type Halves = (&'static [u8], DuplexStream);
+
+    #[tokio::test]
+    async fn it_is_waited_for_and_then_is_what_came() {
+        let (attach, receiver) = oneshot::channel::<Halves>();
+        let mut local = LocalSide::awaited(receiver);
+        assert!(local.halves().is_none() && !local.is_here());
+        assert!(futures_util::poll!(std::pin::pin!(local.arrived())).is_pending());
+        let (mut far, writer) = duplex(64);
+        attach.send((b"abc", writer)).unwrap();
+        let mut buffer = [0; 3];
+        let (reader, writer) = local.arrived().await;
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"abc");
+        writer.write_all(b"xyz").await.unwrap();
+        far.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"xyz");
+        assert!(local.into_halves().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_that_never_comes_has_no_halves() {
+        let (attach, receiver) = oneshot::channel::<Halves>();
+        let mut local = LocalSide::awaited(receiver);
+        drop(attach);
+        assert!(futures_util::poll!(std::pin::pin!(local.arrived())).is_pending());
+        assert!(local.last_halves().is_none() && local.into_halves().is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_came_is_there_though_nobody_has_looked() {
+        let (attach, receiver) = oneshot::channel::<Halves>();
+        attach.send((b"abc", duplex(64).0)).unwrap();
+        assert_eq!(LocalSide::awaited(receiver).into_halves().unwrap().0, b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_local_side_without_a_taker_is_given_back() {
+        let (attach, receiver) = oneshot::channel::<Halves>();
+        let mut local = LocalSide::awaited(receiver);
+        assert!(local.last_halves().is_none());
+        assert_eq!(attach.send((b"abc", duplex(64).0)).unwrap_err().0, b"abc");
+    }
+}

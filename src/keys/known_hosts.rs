@@ -1,0 +1,115 @@
+//! The host keys of an instance: asked over the control plane, and cached.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::command::{Step, TIMEOUT, done, run_while_agent_online};
+use super::host_key::HostKeyWatch;
+use super::public_key::PublicKey;
+use crate::app::{Cloud, Result};
+use crate::explain::{ExitCode, Explain, printable};
+use crate::platform::cache::{Cache, DAY, Topic};
+use crate::target::finder::Found;
+
+/// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
+/// configured with: from the private ones, for a .pub file may be stale, or else from the files.
+const SCRIPT: &str = r##"#!/bin/sh
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+settings() {
+    sshd -T -C user=root,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22 2>/dev/null ||
+        sshd -T 2>/dev/null
+}
+keys=$(settings | sed -n 's/^hostkey //p')
+# sshd tells nothing where the folder is missing that only its running service makes.
+[ -n "$keys" ] || keys=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null |
+    sed -n 's/^[[:blank:]]*[Hh][Oo][Ss][Tt][Kk][Ee][Yy][[:blank:]=]\{1,\}"\{0,1\}\([^"#]*[^"#[:blank:]]\).*$/\1/p')
+[ -n "$keys" ] || keys=$(ls /etc/ssh/ssh_host_*_key 2>/dev/null)
+printf '%s\n' "$keys" | while IFS= read -r key; do
+    case $key in
+        '') ;;
+        *.pub) cat "$key" ;;
+        *) ssh-keygen -y -f "$key" </dev/null 2>/dev/null || cat "$key.pub" ;;
+    esac
+done
+exit 0
+"##;
+
+/// Where the host keys of an instance are cached.
+pub(crate) fn topic(cloud: &Cloud, instance: &str) -> Topic {
+    cloud.topic("host-keys", &[instance])
+}
+
+/// The cached host keys.
+pub(crate) fn remembered(cache: &Cache, topic: &Topic) -> Option<Vec<PublicKey>> {
+    let (lines, _) = cache.get::<Vec<String>>(topic, DAY, SystemTime::now())?;
+    Some(PublicKey::host_keys(&lines.join("\n"))).filter(|keys| !keys.is_empty())
+}
+
+/// Looks at what an SSH server of an instance says, and forgets the host keys that are remembered
+/// if it shows another one: ssh asks for them once the server has shown it, and gets those that the
+/// instance has now.
+pub(crate) fn watch(
+    found: &Found,
+    cache: Cache,
+    remote_host: Option<&str>,
+) -> impl FnMut(&[u8]) + use<> {
+    let topic = topic(&found.cloud, &found.id);
+    // Another host's keys are its own.
+    let mut watch = remote_host.is_none().then(HostKeyWatch::default);
+    move |bytes| {
+        let Some(key) = watch.as_mut().and_then(|watch| watch.look(bytes)) else { return };
+        let key = STANDARD.encode(key);
+        let known = remembered(&cache, &topic);
+        if known.is_some_and(|keys| keys.iter().all(|known| known.base64() != key)) {
+            debug!("the server shows another host key than those remembered: they are forgotten");
+            cache.forget(&topic);
+        }
+    }
+}
+
+/// Asks an instance for the host keys that its sshd is configured with.
+///
+/// # Errors
+/// When the command cannot be run there, or prints no key.
+pub(crate) async fn ask(found: &Found) -> Result<Vec<PublicKey>> {
+    let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
+    let run = client.run_command(instance, SCRIPT, TIMEOUT);
+    let work = done(client, instance, Step::HostKeys, began, run);
+    let (result, _) = run_while_agent_online(client, instance, Step::HostKeys, false, work).await?;
+    let keys = PublicKey::host_keys(&result.output);
+    if keys.is_empty() {
+        let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
+        return Err(NoHostKeys { instance: found.to_string(), said }.into());
+    }
+    Ok(keys)
+}
+
+/// The instance was asked, and told none.
+#[derive(Debug, thiserror::Error)]
+#[error("{instance} has no host keys that its sshd is configured with")]
+struct NoHostKeys {
+    instance: String,
+    said: String,
+}
+
+impl Explain for NoHostKeys {
+    fn why(&self) -> Option<String> {
+        let said = self.said.chars().take(300).collect::<String>();
+        Some(match said.as_str() {
+            "" => "there is no sshd in it, or none that is configured".to_owned(),
+            said => format!("it said: {said}"),
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some("look at the instance: sshd -T | grep hostkey, and ls -l /etc/ssh".to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Target
+    }
+}

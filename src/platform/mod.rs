@@ -1,0 +1,10 @@
+//! What differs between Unix and Windows, side by side: signals, the terminal, prompts, files that
+//! are replaced, the folders of caches and logs.
+
+pub(crate) mod cache;
+pub(crate) mod event_loop;
+pub(crate) mod logging;
+pub(crate) mod prompt;
+pub(crate) mod replace;
+pub(crate) mod signals;
+pub(crate) mod terminal;

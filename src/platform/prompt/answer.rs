@@ -1,0 +1,51 @@
+//! What comes of a question.
+
+use std::io;
+
+use secrecy::zeroize::Zeroizing;
+
+use crate::explain::{ExitCode, Explain};
+use crate::platform::signals::Signal;
+
+/// The longest answer, in bytes. Security tokens are the longest that there are.
+pub(super) const LONGEST: usize = 16 * 1024;
+
+/// What was answered: secrets are wiped once they are not needed.
+pub(crate) type Answer = Zeroizing<String>;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A signal asked to end: Ctrl-C, or the terminal has gone.
+    By(Signal),
+    /// Ctrl-D.
+    Closed,
+    /// It is longer than any answer.
+    TooLong,
+}
+
+/// Nobody can be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum NoTerminal {
+    /// Input or output is something else.
+    #[error("{0} is not a terminal, and there are questions to be answered")]
+    Not(&'static str),
+    /// It cannot be used.
+    #[error("the terminal cannot be used: {0}")]
+    Unusable(#[source] io::Error),
+}
+
+impl Explain for NoTerminal {
+    fn remedy(&self) -> Option<String> {
+        Some(
+            "without a terminal, use: ecs-bridge configure set --profile NAME --mode MODE … \
+             (secrets on stdin, with -)"
+                .to_owned(),
+        )
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+}

@@ -1,0 +1,74 @@
+//! The terminal that the process belongs to (its controlling terminal).
+
+#[cfg(unix)]
+mod platform {
+    use std::fs::File;
+    use std::io::{IsTerminal as _, stdin, stdout};
+
+    use rustix::process::{getpgrp, setsid};
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+    use tracing::debug;
+
+    /// Leaves the terminal and the process group of whoever started the process, unless stdin or stdout is
+    /// a terminal: Ctrl-C and a closed window are for ssh then, and not for its ProxyCommand, which other
+    /// terminals may need (ControlMaster).
+    pub(crate) fn leave() {
+        if stdin().is_terminal() || stdout().is_terminal() {
+            return;
+        }
+        match setsid() {
+            Ok(_) => debug!("in a session of its own"),
+            // The leader of a process group may not; it has its group to itself.
+            Err(error) => debug!("in the session of whoever started it: {error}"),
+        }
+    }
+
+    /// The terminal in whose foreground the process is.
+    pub(crate) struct Foreground {
+        terminal: File,
+        attributes: Termios,
+    }
+
+    impl Foreground {
+        /// `None` where there is no terminal, or somebody else has it.
+        pub(crate) fn get() -> Option<Self> {
+            let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+            if tcgetpgrp(&terminal).ok()? != getpgrp() {
+                return None;
+            }
+            let attributes = tcgetattr(&terminal).ok()?;
+            Some(Self { terminal, attributes })
+        }
+
+        /// Puts the terminal back to how it was: whoever read a password from it may have been ended.
+        pub(crate) fn restore(&self) {
+            // Whoever is not in the foreground any more would be stopped (SIGTTOU).
+            if tcgetpgrp(&self.terminal).ok() != Some(getpgrp()) {
+                return;
+            }
+            // It may have gone.
+            let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.attributes);
+        }
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    /// There is no such terminal.
+    pub(crate) struct Foreground(());
+
+    impl Foreground {
+        /// None.
+        pub(crate) fn get() -> Option<Self> {
+            None
+        }
+
+        /// Nothing is to be done here.
+        pub(crate) fn restore(&self) {}
+    }
+
+    /// Nothing is to be done here: ssh gives its ProxyCommand no console.
+    pub(crate) fn leave() {}
+}
+
+pub(crate) use platform::{Foreground, leave};

@@ -1,0 +1,257 @@
+//! One attempt at a session: from StartTerminalSession to EndTerminalSession, without a retry.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{FusedFuture, Shared};
+use secrecy::ExposeSecret as _;
+use tokio::io::AsyncRead;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout, timeout_at};
+use tracing::debug;
+
+use super::error::SessionError;
+use super::event::{OnEvent, SessionEvent};
+use super::failure::{NotDialled, SessionFailure};
+use super::plan::{END_WITHIN, Plan};
+use crate::app::Cloud;
+use crate::cloud::{self, Client, TerminalSession};
+use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
+use crate::gateway::dial::{DialError, GatewayTransport, connect, dial, redial};
+use crate::gateway::driver::{Driver, Outcome};
+use crate::gateway::endpoint::LocalWrite;
+use crate::gateway::local::LocalSide;
+use crate::gateway::redactor::Redactor;
+use session_manager_proto::session::{End, Failure, Session};
+
+/// How long to wait for a call that may have started a session, so that it can be ended.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
+/// How long both of these may take together.
+const ANSWER_AND_END_WITHIN: Duration = Duration::from_millis(1900);
+/// How long the close of a WebSocket may take, at most, before that call.
+const CLOSED_WITHIN: Duration = Duration::from_millis(600);
+/// How a session that did not fail went.
+#[derive(Debug)]
+pub(crate) enum SessionOutcome {
+    /// It was open, and has ended.
+    Ended(Outcome),
+    /// It was stopped before it was open, or nobody was left to use it.
+    Stopped,
+}
+
+/// Starts a session, carries bytes between it and the local side, and ends it, however that comes
+/// about, while the local side may still be taking what came last.
+///
+/// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
+///
+/// # Errors
+/// When no session can be started or dialled, and when it fails.
+pub(super) async fn attempt<R, W>(
+    cloud: &Cloud,
+    plan: &Plan,
+    local: &mut LocalSide<R, W>,
+    stop: impl Future<Output = ()>,
+    on_event: OnEvent<'_>,
+) -> std::result::Result<SessionOutcome, SessionError>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let mut stop = stop.boxed_local().shared();
+    let (look_up, is_at_once) = plan.agent(cloud);
+    let agent = is_at_once.then(|| look_up.clone());
+    // The way to the gateway is made while the API is asked, if it is known from the last session.
+    let line = async {
+        let place = cloud.gateway.borrow().clone()?;
+        connect(place, &cloud.net).await.ok()
+    };
+    let mut line = std::pin::pin!(line.fuse());
+    let started = {
+        let started = beside(agent.as_ref(), start(cloud, plan, local, &mut stop));
+        let mut started = std::pin::pin!(started);
+        let mut early = None;
+        let session = loop {
+            tokio::select! {
+                session = &mut started => break session?,
+                made = &mut line => {
+                    debug!("connected to the gateway ahead of the session: {}", made.is_some());
+                    early = made;
+                }
+            }
+        };
+        session.map(|session| (session, early))
+    };
+    let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
+    let line = async {
+        // What is half made is nearer than a new beginning.
+        match early {
+            None if !line.is_terminated() => line.await,
+            early => early,
+        }
+    };
+    on_event(SessionEvent::Started(&session));
+    let (closed, ended_at) = (Notify::new(), Cell::new(None));
+    let watch = |event: SessionEvent<'_>| {
+        let is_closed = matches!(event, SessionEvent::Closed);
+        if matches!(event, SessionEvent::Ended) {
+            ended_at.set(Some(Instant::now()));
+        }
+        on_event(event);
+        if is_closed {
+            closed.notify_one();
+        }
+    };
+    let hurry = stop.clone();
+    let outcome = async {
+        let session = (&session, look_up, is_at_once);
+        let outcome = dial_and_run(cloud, plan, session, line, local, &mut stop, &watch).await;
+        // It is not told where there was nothing to close. A second notice changes nothing.
+        closed.notify_one();
+        outcome
+    };
+    let ended = async {
+        closed.notified().await;
+        let now = Instant::now();
+        let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
+        let since = ended_at.get().unwrap_or(now).max(earliest);
+        let hurry = async {
+            hurry.await;
+            sleep(END_WITHIN).await;
+        };
+        tokio::select! {
+            () = end(&cloud.client, &session, since + plan.end_within) => {}
+            () = hurry => debug!("the session may not be ended: the command was asked to stop"),
+        }
+        on_event(SessionEvent::Released);
+    };
+    let (outcome, ()) = tokio::join!(outcome, ended);
+    match outcome? {
+        SessionOutcome::Ended(Outcome { end: End::Failed(failure), .. }) => {
+            Err(failed(plan, &session, failure).into())
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+/// Waits for something while the agent's version is looked up, which is not waited for.
+async fn beside<T>(agent: Option<&Shared<AgentLookUp<'_>>>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Some(agent) = agent {
+        tokio::select! {
+            biased;
+            done = work.as_mut() => return done,
+            _ = agent.clone() => {}
+        }
+    }
+    work.await
+}
+
+fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFailure {
+    SessionFailure {
+        failure,
+        target: plan.target.clone(),
+        finding: None,
+        request_id: session.request_id.clone(),
+    }
+}
+
+/// Starts a session, or gives nothing when there is no use for it any more.
+async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
+    cloud: &Cloud,
+    plan: &Plan,
+    local: &mut LocalSide<R, W>,
+    stop: impl Future<Output = ()>,
+) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
+    let (request, unwanted) = (plan.request(), Notify::new());
+    let call = cloud.client.start_terminal_session(&request, unwanted.notified());
+    let mut call = std::pin::pin!(call);
+    tokio::select! {
+        session = &mut call => return Ok(Some(session?)),
+        () = stop => {}
+        () = local.closed() => {}
+    }
+    debug!("asked to end while the session was being started");
+    let deadline = Instant::now() + ANSWER_AND_END_WITHIN;
+    unwanted.notify_one();
+    if let Ok(Ok(session)) = timeout(ANSWER_WITHIN, call).await {
+        end(&cloud.client, &session, deadline).await;
+    }
+    Ok(None)
+}
+
+async fn dial_and_run<R, W>(
+    cloud: &Cloud,
+    plan: &Plan,
+    (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
+    line: impl Future<Output = Option<GatewayTransport>>,
+    local: &mut LocalSide<R, W>,
+    mut stop: impl Future<Output = ()> + Unpin,
+    on_event: OnEvent<'_>,
+) -> std::result::Result<SessionOutcome, NotDialled>
+where
+    R: AsyncRead + Unpin,
+    W: LocalWrite,
+{
+    let dialled = async {
+        let (url, token) = (&session.websocket_url, &session.security_token);
+        dial(url, token, &cloud.net, line.await).await
+    };
+    let (socket, place) = tokio::select! {
+        dialled = beside(is_at_once.then_some(&agent), dialled) => {
+            let request_id = session.request_id.clone();
+            dialled.map_err(|error| NotDialled { error, request_id })?
+        }
+        () = &mut stop => return Ok(SessionOutcome::Stopped),
+        () = local.closed() => return Ok(SessionOutcome::Stopped),
+    };
+    debug!("connected to the gateway");
+    on_event(SessionEvent::Connected);
+    cloud.gateway.replace(Some(place));
+    let core = Session::new(Instant::now(), plan.config());
+    let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
+    let redial = move |channel_id: Bytes| -> Reconnect<'_> {
+        Box::pin(async move {
+            let redialled = redial(url, token, &channel_id, net).await;
+            redialled.map_err(|error| not_redialled(&error))
+        })
+    };
+    let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
+    let place_wanted = || plan.place_wanted();
+    let connection = GatewayConnection {
+        socket,
+        redial: &redial,
+        redactor,
+        agent: agent.boxed_local(),
+        agent_is_asked: is_at_once,
+        place_wanted: &place_wanted,
+    };
+    let driver = Driver::new(connection, core, on_event);
+    Ok(SessionOutcome::Ended(driver.run(local, stop).await))
+}
+
+/// A gateway that restarts may refuse for a while. What it forbids stays forbidden.
+fn not_redialled(error: &DialError) -> NotReconnected {
+    let is_final = match error {
+        DialError::Refused { status, .. } => matches!(status.as_u16(), 401 | 403 | 410),
+        DialError::Url(_) | DialError::TlsSetup(_) => true,
+        _ => false,
+    };
+    let detail = match error {
+        DialError::Connect { cause, .. } | DialError::Resolve { cause, .. } => format!(": {cause}"),
+        _ => String::new(),
+    };
+    NotReconnected { how: format!("{error}{detail}"), is_final }
+}
+
+/// Ends a session, as far as that is possible in a short time.
+async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
+    let ending = client.end_terminal_session(&session.session_id);
+    match timeout_at(deadline.into(), ending).await {
+        Ok(Ok(())) => debug!("the session is ended"),
+        Ok(Err(error)) => debug!("cannot end the session: {error}"),
+        Err(_) => debug!("the API did not answer in time whether the session is ended"),
+    }
+}

@@ -1,0 +1,185 @@
+//! What sessions of one kind are to be like: the command line's options, and what each command adds.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
+
+use super::agent::AgentVersions;
+use super::queue::{Queue, random};
+use super::target::Target;
+use crate::app::{Cloud, Result, UsageError};
+use crate::cli;
+use crate::cloud::{ConnectionType, StartTerminalSession};
+use crate::explain::ExitCode;
+use crate::gateway::connection::AgentLookUp;
+use crate::target::finder::Found;
+use session_manager_proto::session::{Config, Keepalive};
+
+/// The port on which the far side is known to speak first.
+const SSH: u16 = 22;
+/// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
+/// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
+/// given back without it too, only later. An ssh that has ended waits for this.
+pub(crate) const END_WITHIN: Duration = Duration::from_millis(1300);
+/// The same where nobody waits for it, until the command is asked to stop.
+const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
+/// After how much silence of this side a keepalive is sent, unless something else is asked for.
+const KEEPALIVE: Duration = Duration::from_secs(50);
+
+/// What sessions of one kind are to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) target: Target,
+    connection_type: Option<ConnectionType>,
+    /// Whether the far side is known to speak first.
+    server_first: bool,
+    ready_delay: Duration,
+    keepalive: Keepalive,
+    idle_timeout: Option<Duration>,
+    linger: Duration,
+    pub(crate) agents: Option<(Rc<AgentVersions>, Ask)>,
+    pub(crate) end_within: Duration,
+    queue: Option<Rc<Queue>>,
+    /// Whether it waits for a place before it has a local side.
+    pub(super) waits_unused: bool,
+    /// Whether an instance whose session does not open is looked at.
+    pub(crate) diagnoses: bool,
+}
+
+/// When the version of the instance's agent is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Beside the call that starts the session.
+    AtOnce,
+    /// Once the stream is known not to be SSH's, for which it changes nothing.
+    IfNotSsh,
+}
+
+impl Plan {
+    /// A plan from the command line.
+    ///
+    /// # Errors
+    /// When the host is not a host.
+    pub(crate) fn new(target: Target, options: &cli::Session) -> Result<Self> {
+        check(&target)?;
+        let server_first = target.port == SSH;
+        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
+        Ok(Self {
+            target,
+            connection_type: options.connection_type.map(|kind| match kind {
+                cli::ConnectionType::Internet => ConnectionType::Internet,
+                cli::ConnectionType::Intranet => ConnectionType::Intranet,
+            }),
+            server_first,
+            ready_delay: Duration::from_secs_f64(options.ready_delay),
+            keepalive: match options.keepalive.map(seconds) {
+                None => Keepalive::ByAgent(KEEPALIVE),
+                Some(None) => Keepalive::Never,
+                Some(Some(after)) => Keepalive::Always(after),
+            },
+            idle_timeout: seconds(options.idle_timeout),
+            linger: Duration::from_secs(options.linger),
+            agents: None,
+            end_within: END_WITHIN,
+            queue: None,
+            waits_unused: false,
+            diagnoses: true,
+        })
+    }
+
+    /// The same for sessions whose EndTerminalSession nobody waits for.
+    pub(crate) fn unawaited(self) -> Self {
+        Self { end_within: END_WITHIN_UNAWAITED, ..self }
+    }
+
+    /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
+    /// nothing.
+    pub(crate) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
+        let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
+        Self { agents, ..self }
+    }
+
+    /// The same for sessions that wait for a place where a quota is full.
+    pub(crate) fn queued(self, queue: &Rc<Queue>) -> Self {
+        Self { queue: Some(Rc::clone(queue)), ..self }
+    }
+
+    pub(crate) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref()
+    }
+
+    /// Waits until another session needs the place of one that lingers. Cancel-safe.
+    pub(crate) fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+        match &self.queue {
+            Some(queue) => queue.place_wanted().boxed_local(),
+            None => std::future::pending().boxed_local(),
+        }
+    }
+
+    /// The same for a session that somebody waits for before it has a local side.
+    pub(crate) fn for_probe(&self) -> Self {
+        Self { waits_unused: true, ..self.clone() }
+    }
+
+    /// What is known of the instance's agent, and what is asked for.
+    pub(crate) fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
+        match &self.agents {
+            Some((agents, ask)) => {
+                (agents.look_up(cloud, &self.target.instance), *ask == Ask::AtOnce)
+            }
+            None => (std::future::pending().boxed_local().shared(), false),
+        }
+    }
+
+    /// The same for the instance that was found.
+    pub(crate) fn to(&self, found: &Found) -> Self {
+        let (instance, name) = (found.id.clone(), found.name.clone());
+        Self { target: Target { instance, name, ..self.target.clone() }, ..self.clone() }
+    }
+
+    /// The same for a session in which nothing is to be said: a target that should speak first and
+    /// does not is told like any other. Whoever listens has looked at the instance already.
+    pub(crate) fn for_listening(&self) -> Self {
+        Self { server_first: false, diagnoses: false, ..self.clone() }
+    }
+
+    pub(crate) fn request(&self) -> StartTerminalSession {
+        let mut request = StartTerminalSession::to_port(&self.target.instance, self.target.port);
+        request.target_server = self.target.remote_host.clone();
+        request.connection_type = self.connection_type;
+        request
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        Config {
+            server_first: self.server_first,
+            ready_delay: self.ready_delay,
+            keepalive: self.keepalive,
+            idle_timeout: self.idle_timeout,
+            linger: self.linger,
+            random: random(),
+            ..Config::new(unix_ms)
+        }
+    }
+}
+
+fn check(target: &Target) -> Result<()> {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if let Some(host) = &target.remote_host
+        && (host.is_empty() || host.len() > 128 || host.contains(odd))
+    {
+        return Err(UsageError {
+            what: format!("{host:?} is not a host"),
+            remedy: "give --remote-host a name or an address of at most 128 characters, as the \
+                     instance would use it"
+                .to_owned(),
+            exit_code: ExitCode::Usage,
+        }
+        .into());
+    }
+    Ok(())
+}

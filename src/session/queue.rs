@@ -1,0 +1,259 @@
+//! The queue of this process for a place where a quota of sessions is full.
+//!
+//! Nothing tells when another process ends a session, so the first in the queue asks again, with
+//! growing pauses. The end of a session of this process is seen, and acted on at once.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, info};
+
+use super::error::SessionError;
+use super::event::SessionEvent;
+
+/// For how long after its end a session may still be counted.
+const COUNTED_FOR: Duration = Duration::from_secs(5);
+/// How long after the API has ended a session its place is taken to be free.
+const FREE_AFTER: Duration = Duration::from_millis(100);
+/// The first pause before another try; each is followed by one twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Where sessions wait for a place while a quota is full.
+pub(crate) struct Queue {
+    /// How long a session waits at most.
+    within: Duration,
+    tell: Box<dyn Fn(&str)>,
+    told: Cell<bool>,
+    /// Whether a session had to wait.
+    was_full: Cell<bool>,
+    /// Held by the first in the queue, until its session is connected or it gives up. The mutex
+    /// serves the others in order.
+    first: Mutex<()>,
+    /// How many sessions of this process are being ended.
+    ending: Cell<usize>,
+    /// When one was ended last.
+    ended_at: Cell<Option<Instant>>,
+    ended: Notify,
+    /// A permit for each that waits, for the sessions that linger to take.
+    wanted: Semaphore,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// `wait` is in seconds; with 0 nothing waits. `tell` prints a line for people.
+    pub(crate) fn new(wait: u64, tell: impl Fn(&str) + 'static) -> Self {
+        Self {
+            within: Duration::from_secs(wait),
+            tell: Box::new(tell),
+            told: Cell::new(false),
+            was_full: Cell::new(false),
+            first: Mutex::default(),
+            ending: Cell::new(0),
+            ended_at: Cell::new(None),
+            ended: Notify::new(),
+            wanted: Semaphore::new(0),
+        }
+    }
+
+    /// Whether sessions wait already.
+    fn is_occupied(&self) -> bool {
+        self.first.try_lock().is_err()
+    }
+
+    /// Asks one session that lingers to end, for as long as what it gives is held.
+    pub(crate) fn want_place(&self) -> PlaceWanted<'_> {
+        self.wanted.add_permits(1);
+        PlaceWanted(self)
+    }
+
+    /// Waits, in order, until the place of a session that lingers is wanted.
+    pub(crate) async fn place_wanted(&self) {
+        match self.wanted.acquire().await {
+            Ok(permit) => permit.forget(),
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether a session had to wait so far.
+    pub(crate) fn was_full(&self) -> bool {
+        self.was_full.get()
+    }
+
+    /// Whether the service may still count a session that this process has ended.
+    fn counts_ended(&self) -> bool {
+        let lately = self.ended_at.get().is_some_and(|at| at.elapsed() < COUNTED_FOR);
+        lately || self.ending.get() > 0
+    }
+
+    /// The turn of a session that is to be started. `may_wait` tells whether it waits for a place.
+    pub(super) fn turn(&self, may_wait: bool) -> Turn<'_> {
+        let began = Instant::now();
+        Turn {
+            queue: self,
+            first: Cell::new(None),
+            pause: Pause(FIRST_PAUSE),
+            began,
+            deadline: began + self.within,
+            refused: None,
+            place_wanted: None,
+            // Those that wait already go first.
+            waits: may_wait && !self.within.is_zero() && self.is_occupied(),
+            is_closed: Cell::new(false),
+        }
+    }
+
+    /// Prints once that sessions wait. A place that is about to come free is not worth a line.
+    fn tell(&self) {
+        self.was_full.set(true);
+        if !self.counts_ended() && !self.told.replace(true) {
+            (self.tell)(&format!(
+                "the session quota is full (20 connected sessions for an instance, 100 active ones \
+                 in a region): waiting up to {} s (--wait) for a place",
+                self.within.as_secs()
+            ));
+        }
+    }
+}
+
+/// One that waits for a place. Dropped, it asks for none any more.
+pub(crate) struct PlaceWanted<'a>(&'a Queue);
+
+impl Drop for PlaceWanted<'_> {
+    fn drop(&mut self) {
+        // None is left where a session has ended for it.
+        self.0.wanted.forget_permits(1);
+    }
+}
+
+/// Growing pauses, each shortened at random so that processes do not ask at the same moment.
+struct Pause(Duration);
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        let part = random() as f64 / u64::MAX as f64;
+        pause.mul_f64(0.5 + part / 2.0)
+    }
+}
+
+/// The turn of one session. Nothing is read from its local side before it has a place.
+pub(super) struct Turn<'q> {
+    queue: &'q Queue,
+    /// Held while it is the first in the queue.
+    first: Cell<Option<MutexGuard<'q, ()>>>,
+    pause: Pause,
+    began: Instant,
+    deadline: Instant,
+    /// Why it waits.
+    refused: Option<SessionError>,
+    place_wanted: Option<PlaceWanted<'q>>,
+    waits: bool,
+    /// Whether the session was connected, and is closed now.
+    is_closed: Cell<bool>,
+}
+
+impl Turn<'_> {
+    /// Whether it has to wait before the session is tried.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Waits until the session may be tried.
+    ///
+    /// # Errors
+    /// When no place has come free in time: [`SessionError::Waited`].
+    pub(super) async fn wait(&mut self) -> Result<(), SessionError> {
+        let queue = self.queue;
+        self.place_wanted.get_or_insert_with(|| queue.want_place());
+        let is_late = timeout_at(self.deadline, self.next()).await.is_err();
+        let gives_up = is_late && self.first.take().is_none();
+        match self.refused.take_if(|_| gives_up) {
+            Some(error) => Err(self.waited(error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn next(&mut self) {
+        let queue = self.queue;
+        let held = self.first.take().or_else(|| queue.first.try_lock().ok());
+        if held.is_none() {
+            // The one before has found a place or has given up: that is news.
+            let held = queue.first.lock().await;
+            return self.first.set(Some(held));
+        }
+        self.first.set(held);
+        let ended = async {
+            queue.ended.notified().await;
+            sleep(FREE_AFTER).await;
+        };
+        tokio::select! {
+            () = sleep(self.pause.next()) => {}
+            () = ended => {}
+        }
+    }
+
+    /// Whether an attempt has failed for want of a place.
+    pub(super) fn is_refusal(&self, error: &SessionError) -> bool {
+        // One that waits may be told to ask less often.
+        error.is_quota() || self.waits && error.is_throttled()
+    }
+
+    /// Lets the session wait for a place, as an attempt has found none. Gives the refusal back where the
+    /// session does not wait, or has waited for long enough.
+    pub(super) fn refuse(&mut self, error: SessionError, may_wait: bool) -> Option<SessionError> {
+        if !may_wait || self.queue.within.is_zero() {
+            return Some(error);
+        }
+        if Instant::now() >= self.deadline {
+            return Some(self.waited(error));
+        }
+        debug!("no place for the session: {error}");
+        self.queue.tell();
+        self.waits = true;
+        self.refused = Some(error);
+        None
+    }
+
+    fn waited(&self, error: SessionError) -> SessionError {
+        SessionError::Waited { error: Box::new(error), waited: self.began.elapsed() }
+    }
+
+    /// Tells the queue how the session comes on.
+    pub(super) fn on_event(&self, event: &SessionEvent<'_>) {
+        let queue = self.queue;
+        match event {
+            SessionEvent::Connected if self.first.take().is_some() => {
+                info!("a place for the session has come free");
+            }
+            SessionEvent::Closed if !self.is_closed.replace(true) => {
+                queue.ending.set(queue.ending.get() + 1);
+            }
+            // One that was never connected has taken no place.
+            SessionEvent::Released if self.is_closed.take() => {
+                queue.ending.set(queue.ending.get().saturating_sub(1));
+                queue.ended_at.set(Some(Instant::now()));
+                queue.ended.notify_one();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A seed, or a jitter. Without randomness there is no jitter, and nothing else is wrong.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}

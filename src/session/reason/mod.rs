@@ -1,0 +1,194 @@
+//! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
+
+use super::target::Target;
+use crate::cloud::UPDATE_AGENT;
+use session_manager_proto::session::Failure;
+use session_manager_proto::status::{Reason, ReasonKind};
+
+pub(crate) const AGENT: &str = "check that the instance runs and that its Cloud Assistant agent is online \
+    (ECS console > Cloud Assistant > ECS Instances); on the instance: `systemctl restart \
+    aliyun.service`";
+
+pub(crate) const START: &str = "start the instance (ECS console, or `aliyun ecs StartInstance`), and connect \
+    again once it has booted";
+
+const SHELL: &str = "report it with `-vv` output: ecs-bridge asked for a port";
+
+pub(crate) fn again() -> Option<String> {
+    Some("connect again; with -vv the log says more".to_owned())
+}
+
+/// Whether the instance, its agent or the target is what a session cannot be had with.
+pub(crate) fn is_of_target(reason: ReasonKind) -> bool {
+    use ReasonKind as Kind;
+    matches!(
+        reason,
+        Kind::NoTarget
+            | Kind::DeliveryTimeout
+            | Kind::InstanceNotExists
+            | Kind::InstanceNotRunning
+            | Kind::AgentNeedUpgrade
+            | Kind::AgentNotOnline
+    )
+}
+
+/// Why the far side says that it ended or refused the session.
+pub(super) fn reason(failure: &Failure) -> Option<ReasonKind> {
+    match failure {
+        Failure::Ended(reason) => Some(reason.kind()),
+        Failure::Aborted(text) if !text.is_empty() => Some(Reason::parse(text.as_bytes()).kind()),
+        _ => None,
+    }
+}
+
+/// The service's word for it, if it is one of its codes: what else it says stands in `why`.
+pub(super) fn code(failure: &Failure) -> Option<String> {
+    let reason = match failure {
+        Failure::Ended(reason) => reason.clone(),
+        Failure::Aborted(text) => Reason::parse(text.as_bytes()),
+        _ => return None,
+    };
+    (reason.kind() != ReasonKind::Other).then(|| reason.word().to_owned())
+}
+
+/// The agent could not connect to the target.
+fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Option<String>) {
+    let port = target.port;
+    let is_unknown = failure.to_string().contains("no such host");
+    let (cause, remedy) = match &target.remote_host {
+        None => (
+            format!("nothing listens on {target}"),
+            "check that the service runs and listens there (on the instance: `ss -ltn`), and \
+             that the port is right"
+                .to_owned(),
+        ),
+        Some(host) if is_unknown => (
+            format!("the instance {} knows no host {host}", target.instance_name()),
+            format!("check the name (on the instance: `getent hosts {host}`), or give an address"),
+        ),
+        Some(host) => (
+            format!("nothing listens on {host}:{port}, seen from {}", target.instance_name()),
+            "check that the service runs and listens there, that the instance may reach it \
+             (security groups), and that host and port are right"
+                .to_owned(),
+        ),
+    };
+    (Some(cause), Some(remedy))
+}
+
+/// The cause and the fix of each reason of PROTOCOL.md, 3.
+pub(super) fn explain(
+    reason: ReasonKind,
+    failure: &Failure,
+    target: &Target,
+) -> (Option<String>, Option<String>) {
+    use ReasonKind as Kind;
+    let (cause, remedy) = match reason {
+        Kind::NoTarget => return explain_no_target(failure, target),
+        Kind::Other => return (None, again()),
+        Kind::Exit => {
+            ("the session was ended before it was open: by the API, or by the gateway", AGENT)
+        }
+        Kind::TargetClosed => (
+            "the target closed the connection before the session was open",
+            "check that the service runs and accepts connections from the instance itself, \
+             then connect again",
+        ),
+        Kind::Notified => (
+            "the session was ended from elsewhere: the console, the API, or an administrator",
+            "connect again if that was not intended",
+        ),
+        Kind::IdleTimeout => (
+            "the service ends a session after 3 minutes without a frame from this side",
+            "connect again; leave --keepalive on (50 s)",
+        ),
+        Kind::Timeout => (
+            "a time limit of the service was reached: 3 minutes without a frame from this \
+             side, or 3 hours in all",
+            "connect again; leave --keepalive on (50 s)",
+        ),
+        Kind::SessionTimeout => ("the service ends every session after 3 hours", "connect again"),
+        Kind::AgentTimeout => ("the Cloud Assistant agent did not answer in time", AGENT),
+        Kind::DeliveryTimeout => (
+            "the order to join the session did not reach the Cloud Assistant agent: it is \
+             offline",
+            AGENT,
+        ),
+        Kind::AgentNotOnline => ("the Cloud Assistant agent of the instance is not online", AGENT),
+        Kind::AgentNotJoined => ("the Cloud Assistant agent could not join the session", AGENT),
+        Kind::AgentSocketClosed => {
+            ("the Cloud Assistant agent's connection to the gateway was closed", AGENT)
+        }
+        Kind::InstanceNotExists => (
+            "there is no such instance in the region",
+            "check the instance's id and the region: `ecs-bridge list` shows the instances",
+        ),
+        Kind::InstanceNotRunning => ("the instance is not running", START),
+        Kind::AgentNeedUpgrade => {
+            ("the instance's Cloud Assistant agent is too old for sessions", UPDATE_AGENT)
+        }
+        Kind::MessageFormatInvalid => (
+            "the instance's Cloud Assistant agent and the gateway do not understand each other",
+            UPDATE_AGENT,
+        ),
+        Kind::ClientClosed => (
+            "for the gateway this side has closed its connection: another client may have \
+             used the session, or something in between cut the connection",
+            "connect again",
+        ),
+        Kind::GatewayUnreachable => (
+            "the Cloud Assistant agent cannot resolve or reach the gateway's domain",
+            "let the instance reach 100.100.0.0/16 on TCP port 443, and its name server on \
+             UDP port 53 (security group, firewall and /etc/resolv.conf of the instance)",
+        ),
+        Kind::DuplicateSession => ("another client uses the same session", "connect again"),
+        Kind::FlowExceedLimit => (
+            "the gateway counted more bytes than its rate limit allows",
+            "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
+             that it was told",
+        ),
+        Kind::AgentConnectionLost => {
+            ("the instance's agent and the gateway lost each other", "connect again")
+        }
+        Kind::DataNotProcessed => (
+            "the instance's agent or the gateway could not process the stream's data",
+            "connect again, and report it with the RequestId if it comes back",
+        ),
+        Kind::TargetBroke => (
+            "the agent's connection to the target broke",
+            "check on the instance that the service still runs, then connect again",
+        ),
+        Kind::UnknownError => (
+            "the agent or the gateway failed, and does not know why",
+            "connect again; if it comes back, restart the agent on the instance \
+             (`systemctl restart aliyun.service`) and report it with the RequestId",
+        ),
+        Kind::ShellUser => (
+            "the service took this for a shell session, and the shell's user cannot be used",
+            SHELL,
+        ),
+        Kind::ShellHome => (
+            "the service took this for a shell session, and the home directory of the shell's \
+             user cannot be used",
+            SHELL,
+        ),
+        Kind::ShellCommand => (
+            "the service took this for a shell session, and the shell or its command cannot \
+             be run",
+            SHELL,
+        ),
+        Kind::ShellTerminal => (
+            "the service took this for a shell session, and the agent cannot open a terminal",
+            SHELL,
+        ),
+        Kind::KeyExchange => (
+            "the agent was told to encrypt a shell session, and waited in vain for a key: \
+             ecs-bridge does not implement that encryption, and never asks for it",
+            SHELL,
+        ),
+    };
+    (Some(cause.to_owned()), Some(remedy.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

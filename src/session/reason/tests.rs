@@ -1,0 +1,122 @@
+//! Tests of `reason`.
+
+use super::*;
+use crate::explain::{ExitCode, Explain as _};
+use crate::session::failure::SessionFailure;
+
+fn failed(failure: Failure) -> SessionFailure {
+    let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
+    let target = Target { instance, name, remote_host, port: 22 };
+    SessionFailure { failure, target, finding: None, request_id: None }
+}
+
+fn ended(reason: &str) -> SessionFailure {
+    failed(Failure::Ended(Reason::parse(reason.as_bytes())))
+}
+
+/// PROTOCOL.md, 3: the reason, a part of its cause, a part of its fix, and whether instance and
+/// agent are looked at.
+#[test]
+fn every_reason_has_a_cause_and_a_fix() {
+    let agent = "Cloud Assistant agent is online";
+    for (reason, cause, fix, is_looked_into) in [
+        ("Exit", "before it was open", agent, true),
+        ("Ok", "before it was open", agent, true),
+        ("Notified", "ended from elsewhere", "connect again", false),
+        ("ReadFromTargetPortFailed", "the target closed", "accepts connections", true),
+        ("Read_port_failed", "the target closed", "accepts connections", true),
+        ("IdleTimeout", "3 minutes", "--keepalive", false),
+        ("Timeout", "time limit of the service", "--keepalive", false),
+        ("SessionTimeout", "3 hours", "connect again", false),
+        ("AgentTimeout", "did not answer in time", agent, true),
+        ("InitChannelFailed", "could not join", agent, true),
+        ("OpenChannelFailed", "could not join", agent, true),
+        ("ServerDomainUnavailable", "resolve or reach", "100.100.0.0/16", false),
+        ("SessionIdDuplicate", "another client", "connect again", false),
+        ("SessionIdDuplicated", "another client", "connect again", false),
+        ("OpenPtyFailed", "cannot open a terminal", "asked for a port", false),
+        ("OpenTargetPortFailed", "nothing listens on", "ss -ltn", false),
+        ("Open_port_failed", "nothing listens on", "ss -ltn", false),
+        ("ReopenTargetPortFailed", "nothing listens on", "ss -ltn", false),
+        ("UserNotExists", "the shell's user", "asked for a port", false),
+        ("ObtainUserIdentityFailed", "the shell's user", "asked for a port", false),
+        ("ObtainUserInfoFailed", "the shell's user", "asked for a port", false),
+        ("ShellCommandNotFound", "the shell or its command", "asked for a port", false),
+        ("ShellCommandPermissionDenied", "the shell or its command", "asked for a port", false),
+        ("HomeDirNotFound", "home directory", "asked for a port", false),
+        ("HomeDirPermissionDenied", "home directory", "asked for a port", false),
+        ("MalformedCommandLine", "the shell or its command", "asked for a port", false),
+        ("PasswordNameNotFound", "the shell's user", "asked for a port", false),
+        ("KeyExchangeFailed", "encrypt a shell session", "asked for a port", false),
+        ("WinptyLoadFailed", "cannot open a terminal", "asked for a port", false),
+        ("WinptyPermissionDenied", "cannot open a terminal", "asked for a port", false),
+        ("DeliveryTimeout", "it is offline", agent, true),
+        ("InstanceNotExists", "no such instance", "ecs-bridge list", true),
+        ("InstanceNotRunning", "not running", "start the instance", true),
+        ("AgentNeedUpgrade", "too old", "update", true),
+        ("AgentNotOnline", "not online", agent, true),
+        ("MessageFormatInvalid", "do not understand each other", "update", true),
+        ("AgentSocketClosed", "was closed", agent, true),
+        ("ClientClosed", "this side has closed", "connect again", true),
+        ("FlowExceedLimit", "rate limit", "-vv", false),
+        ("ProcessDataError", "could not process", "RequestId", false),
+        ("ProcessStdoutDataError", "could not process", "RequestId", false),
+        ("SendingDataFailed", "lost each other", "connect again", false),
+        ("IO_port_failed", "connection to the target broke", "still runs", false),
+        ("ReadFromWebsocketFailed", "lost each other", "connect again", false),
+        ("UnknownError", "does not know why", "systemctl restart", false),
+    ] {
+        for text in [reason.to_owned(), format!("{}: x", reason.to_lowercase())] {
+            let error = ended(&text);
+            assert!(error.to_string().contains(cause), "{text}: {error}");
+            assert!(error.to_string().contains("port 22 of i-1"), "{text}: {error}");
+            assert!(error.remedy().unwrap().contains(fix), "{text}: {:?}", error.remedy());
+            assert_eq!(error.did_not_open(), is_looked_into, "{text}");
+            let word = text.split(':').next().unwrap();
+            assert!(error.to_string().ends_with(&format!(" ({word})")), "{error}");
+            assert!(error.why().unwrap().contains(&text), "{text}: {:?}", error.why());
+            // The same words where the session was refused with it.
+            let refused = failed(Failure::Aborted(text));
+            assert_eq!(refused.to_string(), error.to_string());
+            assert_eq!(refused.remedy(), error.remedy());
+        }
+    }
+}
+
+#[test]
+fn a_reason_that_is_not_known_is_shown_as_it_came() {
+    let error = ended("Bad\u{1b}[31m luck_in 2031\r\n");
+    assert_eq!(
+        error.to_string(),
+        "the far side ended the session: Bad[31m luck_in 2031 (port 22 of i-1)"
+    );
+    assert_eq!((error.why(), error.remedy()), (None, again()));
+    assert!(!error.did_not_open());
+    let refused = failed(Failure::Aborted("no agent".to_owned()));
+    assert!(refused.why().unwrap().contains("gave up") && refused.did_not_open());
+    let refused = failed(Failure::Aborted(String::new()));
+    assert!(refused.why().unwrap().contains("gave up") && refused.did_not_open());
+}
+
+#[test]
+fn reasons_of_the_instance_have_the_target_s_exit_code() {
+    for (reason, code) in [
+        ("Open_port_failed", ExitCode::Target),
+        ("OpenTargetPortFailed: refused", ExitCode::Target),
+        ("ReopenTargetPortFailed", ExitCode::Target),
+        ("DeliveryTimeout", ExitCode::Target),
+        ("InstanceNotExists", ExitCode::Target),
+        ("InstanceNotRunning", ExitCode::Target),
+        ("AgentNeedUpgrade", ExitCode::Target),
+        ("AgentNotOnline", ExitCode::Target),
+        ("AgentSocketClosed", ExitCode::Session),
+        ("AgentTimeout", ExitCode::Session),
+        ("IO_port_failed", ExitCode::Session),
+        ("what", ExitCode::Session),
+    ] {
+        assert_eq!(ended(reason).exit_code(), code, "{reason}");
+    }
+    assert!(ended("Open_port_failed").has_no_target());
+    let refused = failed(Failure::Aborted("Open_port_failed: x".to_owned()));
+    assert!(refused.has_no_target() && !refused.did_not_open());
+}

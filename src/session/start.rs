@@ -1,0 +1,267 @@
+//! `--start`: an instance that does not run is started, and waited for.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use super::diagnose::not_running;
+use super::error::SessionError;
+use super::failure::Finding;
+use crate::app::{Result, UsageError};
+use crate::cli;
+use crate::cloud::{Client, InstanceState};
+use crate::explain::{ExitCode, Explain};
+use crate::keys::command::Failed;
+use crate::target::finder::Found;
+
+/// A session that is not open by then is taken to need a look at its instance. One that goes well is
+/// open before, so that nothing is asked for in vain.
+const LOOK_AFTER: Duration = Duration::from_secs(3);
+/// The first pause between two questions, each of which is followed by a longer one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// How an instance is started, and who is told of it.
+pub(crate) struct Starter {
+    within: Duration,
+    tell: Box<dyn Fn(&str)>,
+    told: RefCell<String>,
+}
+
+impl Starter {
+    /// `None` if no instance is to be started.
+    pub(crate) fn new(args: &cli::Start, tell: impl Fn(&str) + 'static) -> Option<Self> {
+        args.start.then(|| Self {
+            within: Duration::from_secs(args.start_timeout),
+            tell: Box::new(tell),
+            told: RefCell::default(),
+        })
+    }
+
+    /// Tells how far it is; several connections wait for the same.
+    fn tell(&self, text: String) {
+        if *self.told.borrow() != text {
+            (self.tell)(&text);
+            self.told.replace(text);
+        }
+    }
+
+    /// Starts an instance, and waits until its agent is there, until `deadline`, which the first call
+    /// sets. A further call is for one that is up for all that is known, but did not answer.
+    pub(super) async fn bring_up(
+        &self,
+        found: &Found,
+        deadline: &Cell<Option<Instant>>,
+    ) -> Result<()> {
+        let by = match deadline.get() {
+            Some(by) => {
+                sleep(LONGEST_PAUSE).await;
+                by
+            }
+            None => Instant::now() + self.within,
+        };
+        deadline.set(Some(by));
+        come_up(self, &found.cloud.client, &found.id, by).await
+    }
+}
+
+/// Does work in an instance. If it turns out that the instance does not run it is started first,
+/// where there is a starter, and the work is done once its agent is there. `is_up` is for the work to
+/// tell that the instance runs; `deadline` is set to when it has to be up, if it is started.
+///
+/// # Errors
+/// As the work, and when the instance cannot be started or does not come up in time.
+pub(crate) async fn do_started<T>(
+    starter: Option<&Starter>,
+    deadline: &Cell<Option<Instant>>,
+    found: &Found,
+    is_up: &Cell<bool>,
+    work: impl AsyncFn() -> std::result::Result<T, Failed>,
+) -> Result<T> {
+    let Some(starter) = starter else { return Ok(work().await?) };
+    let client = &found.cloud.client;
+    tokio::select! {
+        biased;
+        done = work() => match done {
+            // One that runs is not started: its agent is away, and that is to be told.
+            Err(error) if error.is_of_starting() && !is_up.get() => {
+                if !is_down(client, &found.id).await {
+                    return Err(error.into());
+                }
+            }
+            done => return Ok(done?),
+        },
+        () = seen_down(client, &found.id, is_up) => {}
+    }
+    loop {
+        starter.bring_up(found, deadline).await?;
+        match work().await {
+            // The agent is said to be there when it is not any more, or not quite.
+            Err(error)
+                if error.is_of_starting()
+                    && deadline.get().is_some_and(|by| Instant::now() < by) =>
+            {
+                debug!("once more: {error}");
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Whether a failure is that of an instance which is not up, or only just.
+pub(super) fn is_of_starting(session_error: &SessionError, was_started: bool) -> bool {
+    match session_error.finding() {
+        Some(Finding::NotRunning { .. }) => true,
+        // The agent is up before the services, and is said to be there when it is not any more.
+        Some(Finding::AgentOffline) => was_started,
+        _ => was_started && session_error.has_no_target(),
+    }
+}
+
+/// Waits until it is seen that an instance does not run which is waited for: its session does not
+/// open, or it does not do its work.
+pub(super) async fn seen_down(client: &Client, instance: &str, is_up: &Cell<bool>) {
+    sleep(LOOK_AFTER).await;
+    if !is_up.get() {
+        debug!("nothing has come of it yet: is the instance running?");
+        let is_down = is_down(client, instance).await;
+        // It may have come up while the answer was on its way: then the answer is out of date.
+        match is_up.get() {
+            true => debug!("the instance has come up meanwhile"),
+            false if is_down => return,
+            false => {}
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether an instance is known not to run.
+async fn is_down(client: &Client, instance: &str) -> bool {
+    match client.instance_status(instance).await {
+        Ok(status) => status.is_some_and(|status| not_running(&status.state).is_some()),
+        Err(error) => {
+            debug!("cannot look at the instance: {error}");
+            false
+        }
+    }
+}
+
+/// Starts an instance, and waits until its agent is there.
+async fn come_up(
+    starter: &Starter,
+    client: &Client,
+    instance: &str,
+    deadline: Instant,
+) -> Result<()> {
+    let label = client.label(instance);
+    let lacks = Cell::new("it does not run");
+    let up = async {
+        let began = Instant::now();
+        let mut pause = Pause::default();
+        let mut is_started = false;
+        loop {
+            let status = client.instance_status(instance).await?;
+            let Some(status) = status else { return Err(gone(&label).into()) };
+            match status.state {
+                InstanceState::Running => break,
+                // It may have been started by somebody else a moment ago, which is as good.
+                InstanceState::Stopped if !is_started => {
+                    is_started = client.start_instance(instance).await?;
+                    starter.tell(format!("{label} is stopped: it is started"));
+                }
+                InstanceState::Stopping => {
+                    lacks.set("it is still being stopped");
+                    starter.tell(format!("{label} is being stopped: it is started after that"));
+                }
+                _ => {
+                    lacks.set("it is still starting");
+                    if !is_started {
+                        starter.tell(format!("{label} is starting"));
+                    }
+                }
+            }
+            pause.wait().await;
+        }
+        lacks.set("its Cloud Assistant agent is not online yet");
+        let mut pause = Pause::default();
+        loop {
+            let agent = client.agent_status(instance).await?;
+            if agent.is_some_and(|agent| agent.online == Some(true)) {
+                break;
+            }
+            starter.tell(format!("{label} runs: its agent is waited for"));
+            pause.wait().await;
+        }
+        let took = began.elapsed().as_secs();
+        starter.tell(format!("{label} is up, its agent too, after {took} s"));
+        Ok(())
+    };
+    match timeout_at(deadline, up).await {
+        Ok(up) => up,
+        Err(_) => {
+            Err(NotUp { label: label.clone(), within: starter.within, lacks: lacks.get() }.into())
+        }
+    }
+}
+
+fn gone(label: &str) -> UsageError {
+    UsageError {
+        what: format!("{label} is gone: the service does not know it any more"),
+        remedy: "see `ecs-bridge list`".to_owned(),
+        exit_code: ExitCode::Target,
+    }
+}
+
+/// Ever longer pauses.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// An instance that was started and did not come up.
+#[derive(Debug)]
+struct NotUp {
+    label: String,
+    within: Duration,
+    lacks: &'static str,
+}
+
+impl fmt::Display for NotUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not come up within {} s", self.label, self.within.as_secs())
+    }
+}
+
+impl std::error::Error for NotUp {}
+
+impl Explain for NotUp {
+    fn why(&self) -> Option<String> {
+        Some(self.lacks.to_owned())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(
+            "look at it in the ECS console; where it needs longer, raise --start-timeout, or \
+             connect again in a while"
+                .to_owned(),
+        )
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Target
+    }
+}

@@ -1,0 +1,91 @@
+//! Warnings about one session, in the same words for every command.
+
+use std::fmt;
+
+use super::event::Notice;
+use super::target::Target;
+
+/// Something that the user should be told of a session that goes on, or has not failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Warning {
+    /// What happened.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) fix: &'static str,
+}
+
+impl Warning {
+    /// What a session has noticed.
+    pub(crate) fn of_notice(notice: Notice, target: &Target) -> Self {
+        match notice {
+            Notice::OutputGap => Self {
+                message: format!(
+                    "bytes of {target} may be missing: the agent's sequence of Outputs has a gap"
+                ),
+                fix: "check what was received, and connect again; if it comes again, look at the \
+                      network between here and the gateway, and at the version of the agent",
+            },
+            Notice::NoAnswer(after) => Self {
+                message: format!(
+                    "nothing has come from {target} for {} s since something was sent to it",
+                    after.as_secs()
+                ),
+                fix: "the agent may be gone although the gateway is there: --idle-timeout ends a \
+                      session without traffic, and ssh's ServerAliveInterval notices a server that \
+                      does not answer",
+            },
+        }
+    }
+
+    /// The end of file came from the local side, and nothing from the target after it. `yielded` says
+    /// that the session was ended before `--linger` for another one that needed its place.
+    pub(crate) fn of_silence(target: &Target, yielded: bool) -> Self {
+        if yielded {
+            return Self {
+                message: format!(
+                    "{target} had not answered what was sent when a waiting connection needed this \
+                     one's session"
+                ),
+                fix: "open fewer connections at once, or raise --max-connections where the service's \
+                      quota (20 sessions for an instance) leaves room",
+            };
+        }
+        Self {
+            message: format!("{target} did not answer what was sent within --linger"),
+            fix: "raise --linger where the target needs longer; one that waits for an end of file \
+                  never answers: it cannot be passed on",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  fix: {}", self.message, self.fix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_notice_names_its_target_and_what_to_do() {
+        let target = Target { instance: "i-1".into(), name: None, remote_host: None, port: 5432 };
+        let no_answer = Warning::of_notice(Notice::NoAnswer(Duration::from_secs(60)), &target);
+        assert_eq!(
+            no_answer.message,
+            "nothing has come from port 5432 of i-1 for 60 s since something was sent to it"
+        );
+        for option in ["--idle-timeout", "ServerAliveInterval"] {
+            assert!(no_answer.fix.contains(option));
+        }
+        let gap = Warning::of_notice(Notice::OutputGap, &target);
+        assert!(gap.message.contains("port 5432 of i-1"), "{gap}");
+        let silence = |yielded| Warning::of_silence(&target, yielded).to_string();
+        assert!(silence(false).contains("within --linger\n  fix: raise --linger"));
+        assert!(silence(true).contains("a waiting connection needed this one's session"));
+        assert!(!silence(true).contains("--linger"));
+    }
+}
