@@ -21,11 +21,11 @@ mod end;
 mod event;
 mod flow;
 mod framing;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
 mod inbound;
 mod keepalive;
 mod link;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 mod opening;
 mod outbound;
 mod phase;
