@@ -12,7 +12,7 @@ use crate::status::{Reason, Status};
 /// Plays a script of everything that can happen to a [`Session`](crate::session::Session), in any order.
 /// Returns what the local side was given, piece by piece.
 pub fn session(script: &[u8]) -> Vec<Bytes> {
-    crate::session::fuzzed::session(script)
+    crate::session::model::session(script)
 }
 
 /// Any bytes as one message: what is taken for a frame is what the message says, and is written

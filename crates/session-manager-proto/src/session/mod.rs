@@ -21,11 +21,11 @@ mod end;
 mod event;
 mod flow;
 mod framing;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
 mod inbound;
 mod keepalive;
 mod link;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 mod opening;
 mod outbound;
 mod phase;
@@ -307,7 +307,7 @@ impl Session {
             return self.finish(End::Remote(RemoteEnd::Idle), false);
         }
         if !is_resumable || why.is_final() || self.phase.flush_by().is_some() {
-            return self.finish_without_socket(why, None);
+            return self.finish_without_socket(now, why, None);
         }
         self.emit(Event::Disconnected(why.clone()));
         self.link.handle_disconnect(now, why);
@@ -334,7 +334,7 @@ impl Session {
     /// No WebSocket could be made: `is_final` says that none ever can.
     pub fn handle_not_reconnected(&mut self, now: Instant, how: String, is_final: bool) {
         if self.link.handle_not_reconnected(now, how) && is_final {
-            self.give_up();
+            self.give_up(now);
         }
     }
 

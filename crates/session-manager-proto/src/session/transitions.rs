@@ -212,7 +212,7 @@ impl Session {
                 }
             }
             Timer::PendingEnd => self.handle_pending_end_timeout(now),
-            Timer::GiveUp => self.give_up(),
+            Timer::GiveUp => self.give_up(now),
             Timer::PeerAck => self.outbound.handle_no_peer_ack(),
             Timer::Flush => {
                 self.outbound.clear();
@@ -333,16 +333,23 @@ impl Session {
     }
 
     /// No other socket was made in time, or none ever can be.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self, now: Instant) {
         if let Some(outage) = self.link.outage().cloned() {
             let last = outage.last_error.unwrap_or_else(|| outage.why.to_string());
-            self.finish_without_socket(outage.why, Some(last));
+            self.finish_without_socket(now, outage.why, Some(last));
         }
     }
 
     /// Nothing brings the stream back; `last` is how the last try failed, if there was one.
-    pub(super) fn finish_without_socket(&mut self, why: Disconnect, last: Option<String>) {
-        let is_normal = why.is_normal() && self.has_begun();
+    pub(super) fn finish_without_socket(
+        &mut self,
+        now: Instant,
+        why: Disconnect,
+        last: Option<String>,
+    ) {
+        // Before the Sync on a new socket is answered, nobody knows what the old one has lost.
+        let may_be_cut = self.link.awaits_sync_answer(now);
+        let is_normal = why.is_normal() && self.has_begun() && !may_be_cut;
         let was_to_end = is_normal || self.phase.pending_end().is_some();
         let end = match (self.inbound.lost_output(), last) {
             (Some(failure), _) if was_to_end => End::Failed(failure),

@@ -2,14 +2,12 @@
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
 mod agents;
-mod arrival_model;
 mod arriving;
 mod harness;
 mod model;
 mod orders;
-mod outage_model;
+mod pace;
 mod resuming;
-mod resuming_model;
 mod stream;
 mod tail;
 mod yielding;

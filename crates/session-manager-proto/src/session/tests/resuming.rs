@@ -325,3 +325,23 @@ fn an_older_far_side_cannot_be_found_again() {
     assert_eq!(session.end(), Some(&End::Failed(Failure::Disconnected(cut()))));
     assert_eq!(session.poll_reconnect(now + SECOND), None);
 }
+
+#[test]
+fn a_normal_close_before_the_sync_is_answered_is_no_clean_end() {
+    for is_answered in [false, true] {
+        let mut test = Test::open();
+        test.session.handle_disconnect(test.now, cut());
+        test.reconnects_after();
+        test.session.handle_reconnected(test.now);
+        if is_answered {
+            test.output_at(0, 2, b"two");
+        }
+        // What the first socket has lost may have been the end of a download.
+        test.session.handle_disconnect(test.now, closed(1000));
+        let expected = match is_answered {
+            true => End::Remote(RemoteEnd::WebSocket),
+            false => End::Failed(Failure::Disconnected(closed(1000))),
+        };
+        assert_eq!(test.session.end(), Some(&expected));
+    }
+}

@@ -2,12 +2,11 @@
 
 use super::super::inbound::DELIVER_PIECES;
 use super::super::opening::NO_STATUS_GRACE;
-use super::super::*;
-use super::{Run, SECOND};
+use super::*;
 use crate::frame::MAX_PAYLOAD;
 use crate::replay::{REPLAY_CAP, REPLAY_FRAMES};
 
-impl Run<'_> {
+impl Model {
     /// What is delivered is what has come, in order and once.
     pub(super) fn deliver(&mut self, most: usize) {
         for _ in 0..most {
@@ -16,25 +15,32 @@ impl Run<'_> {
             let end = self.delivered + bytes.len();
             assert_eq!(self.answered.get(self.delivered..end), Some(&bytes[..]), "not what came");
             self.delivered = end;
-            self.pieces.push(bytes);
+            self.check_connection();
+            match self.peer {
+                Some(_) => self.answered.forget_before(end),
+                None => self.pieces.push(bytes),
+            }
         }
         // The beginning of what may be a second identification line is kept back.
-        let kept = self.answered.len() - self.delivered;
+        let kept = self.answered.end() - self.delivered;
         let is_all = self.session.inbound.is_empty() && !self.gone;
         assert!(self.session.phase.is_ended() || !is_all || kept < 8, "{kept} bytes are held up");
     }
 
     /// What is sent is what was written, in frames of the right shape, while there is a socket.
-    pub(super) fn transmit(&mut self, most: usize) {
+    /// Returns the last frame of at most so many.
+    pub(super) fn transmit(&mut self, most: usize) -> Option<Frame> {
         self.events();
+        let mut last = None;
         for count in 0..most {
             assert!(count < REPLAY_FRAMES + LOCAL_CAP, "it never stops sending");
             let ended = self.session.phase.is_ended();
             let may_send = ended || self.session.is_connected();
-            let Some(message) = self.session.poll_transmit(self.now) else { return };
+            let is_downloading = self.session.inbound.is_downloading();
+            let Some(message) = self.session.poll_transmit(self.now) else { break };
             assert!(may_send && !self.closed, "sent to nobody");
             let frame = Frame::decode(message).expect("a frame");
-            assert!(frame.created_ms >= self.config.unix_ms && frame.instance_id.is_empty());
+            assert!(frame.created_ms >= self.config().unix_ms && frame.instance_id.is_empty());
             let sequence = if self.resumable {
                 assert_eq!(frame.channel_id, self.channel_id);
                 let Sequence::Pair { input, output } = frame.sequence else { panic!("{frame:?}") };
@@ -50,6 +56,8 @@ impl Run<'_> {
             match frame.kind {
                 FrameType::INPUT => {
                     assert!(!ended && self.ready, "Input before its time, or after");
+                    let may_redial = self.redials_unasked() && !is_downloading;
+                    assert!(!may_redial || !frame.payload.is_empty(), "an agent may redial");
                     self.input(sequence, &frame.payload);
                 }
                 FrameType::RESIZE => {
@@ -68,7 +76,24 @@ impl Run<'_> {
                 kind => panic!("a frame of type {kind:?}"),
             }
             self.events();
+            last = Some(frame);
         }
+        last
+    }
+
+    /// Nothing of a second connection is delivered where it can be told: in a stream of SSH, and where
+    /// a keepalive has brought the greeting.
+    fn check_connection(&self) {
+        let Some(first) = self.peer.as_ref().and_then(|peer| peer.first_answered) else { return };
+        let is_told = self.session.is_ssh();
+        assert!(!is_told || self.delivered <= first, "bytes of a second connection");
+    }
+
+    /// Whether the agent is known to dial a target again for an empty Input, and is not to get one.
+    fn redials_unasked(&self) -> bool {
+        let redials = self.agent.is_some_and(Generation::redials);
+        let is_forced = matches!(self.config().keepalive, Keepalive::Always(_));
+        redials && !is_forced && !self.resumable && !self.session.is_ssh()
     }
 
     /// Input is sent in order, and again only as it was.
@@ -77,35 +102,44 @@ impl Run<'_> {
         let again = sequence <= self.inputs.len();
         if again {
             let was = &self.inputs[sequence.checked_sub(1).expect("numbers begin at 1")];
-            assert_eq!(&self.written[was.clone()], payload, "not what it was");
+            assert_eq!(self.written.get(was.clone()), Some(payload), "not what it was");
         } else {
             assert_eq!(sequence, self.inputs.len() + 1, "a number is left out");
-            let end = self.arrived + payload.len();
-            assert_eq!(self.written.get(self.arrived..end), Some(payload), "not what was written");
+            let end = self.sent + payload.len();
+            assert_eq!(self.written.get(self.sent..end), Some(payload), "not what was written");
             assert!(
                 self.resumable || !self.local_eof || !payload.is_empty(),
                 "an agent may redial"
             );
-            self.inputs.push(self.arrived..end);
-            self.arrived = end;
+            self.inputs.push(self.sent..end);
+            self.sent = end;
         }
         if !payload.is_empty() {
-            self.sent.push((self.now, payload.len(), again));
-            self.check_pace();
+            self.check_pace(payload.len(), again);
         }
     }
 
     /// No second since the limit last changed has carried more than the limit; but a frame that is
     /// sent again cannot be made shorter.
-    fn check_pace(&self) {
+    fn check_pace(&mut self, len: usize, again: bool) {
         let second_ago = self.now.checked_sub(SECOND).unwrap_or(self.now);
         let since = self.limit_since.max(second_ago);
-        let window = self.sent.iter().rev().take_while(|(at, ..)| *at > since);
-        let (mut bytes, mut frames) = (0, 0);
-        window.for_each(|(_, len, _)| (bytes, frames) = (bytes + len, frames + 1));
-        let is_whole = frames == 1 && self.sent.last().is_some_and(|(.., again)| *again);
+        while let Some((_, old, _)) = self.second.front().filter(|(at, ..)| *at <= since) {
+            self.second_bytes -= old;
+            self.second.pop_front();
+        }
+        if self.now > since {
+            self.second.push_back((self.now, len, again));
+            self.second_bytes += len;
+        }
+        let is_whole = self.second.len() == 1 && again;
         let allowed = usize::try_from(self.limit / 8).unwrap_or(usize::MAX).max(1);
-        assert!(is_whole || bytes <= allowed, "{bytes} bytes at {} bit/s", self.limit);
+        assert!(
+            is_whole || self.second_bytes <= allowed,
+            "{} bytes at {} bit/s",
+            self.second_bytes,
+            self.limit
+        );
     }
 
     /// Each is told once, and nothing after the end.
@@ -116,10 +150,10 @@ impl Run<'_> {
             match event {
                 Event::Ready => {
                     let holds = self.agent.is_some_and(Generation::holds_early_input);
-                    let delay = if holds { Duration::ZERO } else { self.config.ready_delay };
+                    let delay = if holds { Duration::ZERO } else { self.config().ready_delay };
                     let told = self.opened.map(|at| at + delay);
                     let unacked_output_bytes =
-                        self.start + self.config.ready_delay + NO_STATUS_GRACE;
+                        self.start + self.config().ready_delay + NO_STATUS_GRACE;
                     let told = told.or((!self.progress).then_some(unacked_output_bytes));
                     let is_time = told.is_some_and(|told| told <= self.now);
                     assert!(!self.ready && (self.session.has_output() || is_time), "too soon");
@@ -142,7 +176,7 @@ impl Run<'_> {
         }
         let nobody_waits = self.local_eof || !session.is_connected();
         assert!(!nobody_waits || due.is_some(), "it hangs: {session:?}");
-        let is_heeded = match self.config.keepalive {
+        let is_heeded = match self.config().keepalive {
             Keepalive::Always(after) => Some(after),
             Keepalive::ByAgent(after) => {
                 let redials = matches!(self.agent, Some(Generation::A | Generation::B));
@@ -162,9 +196,16 @@ impl Run<'_> {
         }
     }
 
+    fn config(&self) -> &Config {
+        &self.setup.config
+    }
+
     /// What holds at any time.
     pub(super) fn check(&mut self) {
         self.events();
+        if let (None, Some(end)) = (&self.end, self.session.end().cloned()) {
+            self.check_end(&end);
+        }
         let session = &self.session;
         assert!(session.outbound.queued() <= LOCAL_CAP && session.local_room() <= LOCAL_CAP);
         assert!(session.outbound.replay().bytes() <= REPLAY_CAP);
@@ -179,5 +220,78 @@ impl Run<'_> {
             assert_eq!((session.poll_timeout(true), session.poll_timeout(false)), (None, None));
             self.end = session.end().cloned();
         }
+    }
+
+    /// An end has a cause, and a clean one has lost nothing.
+    fn check_end(&self, end: &End) {
+        let Some(peer) = &self.peer else { return };
+        assert!(self.is_justified(peer, end), "no cause: {end:?}, {:?}", peer.agent);
+        let is_cut_short = self.is_shut_down || self.has_yielded;
+        match end {
+            End::Local if !is_cut_short => {
+                let session = &self.session;
+                let is_sent = session.outbound.queued() == 0 && self.sent == self.written.end();
+                assert!(is_sent, "it was not even sent");
+                let has_target = peer.first_answered.is_none() && peer.target != Target::Closed;
+                match session.arrived() {
+                    Arrived::Yes if has_target && !self.lost[0] => {
+                        assert_eq!(peer.arrived, self.written.end(), "it has not arrived");
+                    }
+                    Arrived::Yes => {}
+                    Arrived::Unknown => assert!(!session.flow.has_answered()),
+                    Arrived::NotYet => panic!("it has not arrived: {session:?}"),
+                }
+            }
+            End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket) => {
+                assert!(self.highest <= self.received, "Outputs are known to be missing");
+                // What was lost last shows nowhere, unless it was lost with its socket.
+                if !self.lost[1] && !self.is_unanswered() {
+                    assert_eq!(self.answered.end(), peer.answered, "output was lost");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what was lost with a socket may not have come over another: the answer to the Sync on a new
+    /// socket is waited for, but not for long.
+    fn is_unanswered(&self) -> bool {
+        self.was_cut && self.stalled_until.is_some_and(|until| self.now <= until + 6 * SECOND)
+    }
+
+    /// Whether something has happened that an end can come from.
+    fn is_justified(&self, peer: &Peer, end: &End) -> bool {
+        let was_redialled = peer.first_answered.is_some();
+        let can_resume = self.resumable && !self.is_shut_down;
+        match end {
+            End::Local => self.local_eof,
+            End::Remote(RemoteEnd::Redialled) | End::Failed(Failure::Redialled) => was_redialled,
+            End::Remote(RemoteEnd::Idle) => self.redials_unasked(),
+            End::Remote(_) | End::Failed(Failure::Ended(_)) => peer.is_over(),
+            End::Failed(Failure::Frozen) => self.was_disturbed && !can_resume,
+            // A gateway that closes normally may do so before it has sent again what was lost.
+            End::Failed(Failure::Disconnected(Disconnect::Closed { code: Some(1000), .. })) => {
+                peer.is_over() && (self.was_disturbed || !self.session.has_begun())
+            }
+            End::Failed(Failure::Disconnected(_)) => self.was_disturbed && !can_resume,
+            End::Failed(Failure::NotResumed { .. }) => self.was_disturbed,
+            // Not what has come, and not what may still come.
+            End::Failed(Failure::Lost { .. }) => {
+                (peer.is_over() || self.was_disturbed) && self.received < peer.outputs
+            }
+            End::Failed(Failure::NotArrived { bytes }) => self.local_eof && *bytes > 0,
+            End::Failed(Failure::NotOpened { .. }) => self.was_disturbed && self.opened.is_none(),
+            End::Failed(_) => false,
+        }
+    }
+
+    /// Whether each side has got all that the other has written.
+    pub(super) fn is_quiet(&self) -> bool {
+        let Some(peer) = &self.peer else { return true };
+        let has_target = !matches!(peer.target, Target::Closed | Target::Second);
+        // The beginning of what may be a second identification line is kept back.
+        let kept = if self.session.is_ssh() { 7 } else { 0 };
+        (!has_target || peer.arrived == self.written.end())
+            && peer.answered.saturating_sub(self.delivered) <= kept
     }
 }
