@@ -122,7 +122,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         let cancelled = async |run: &mut Self| Ok(run.cancelled().await);
         let work = async |run: &mut Self, found: &Found| match run.run_session(found).await {
             Err(error) if error.is_unknown_instance() && !run.has_begun.get() => Err(error),
-            // What a session has taken from the local side is gone.
+            // The API knew the instance when a session was started.
             done => Ok(done),
         };
         with_instance(finder, self, cancelled, work).await?

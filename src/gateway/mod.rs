@@ -1,12 +1,12 @@
 //! A WebSocket to the gateway, spliced to a local endpoint.
 //!
-//! - [`dial`]: TCP, TLS and the upgrade.
-//! - [`driver`]: one task that moves bytes between socket, session core and local endpoint.
-//! - [`connection`]: a connection to a gateway, and how to make it again.
-//! - [`endpoint`]: what the local side is: stdin and stdout, or a connection.
-//! - [`local`]: an endpoint that may come after its session. [`socket`]: a local connection as an endpoint;
-//!   [`gate`]: one that takes nothing until it is told to.
-//! - [`redactor`]: what of the gateway's texts is not shown.
+//! - `dial`: TCP, TLS and the upgrade.
+//! - `driver`: one task that moves bytes between socket, session core and local endpoint.
+//! - `connection`: a connection to a gateway, and how to make it again.
+//! - `endpoint`: what the local side is: stdin and stdout, or a connection.
+//! - `local`: an endpoint that may come after its session. `socket`: a local connection as an endpoint;
+//!   `gate`: one that takes nothing until it is told to.
+//! - `redactor`: what of the gateway's texts is not shown.
 
 pub(crate) mod connection;
 pub mod dial;
