@@ -206,7 +206,7 @@ impl From<[u8; 6]> for Setup {
         let all = [Generation::A, Generation::B, Generation::C, Generation::D];
         let resumable = kind & 4 != 0;
         let agent = Agent {
-            generation: all[usize::from(kind % 4)],
+            generation: all[if resumable { 3 } else { usize::from(kind % 4) }],
             resumable,
             statuses: flags & 3 != 0,
             pongs: flags & 12 != 0,

@@ -31,7 +31,7 @@ fn at_once(step: Step) -> Step {
 /// A stream of 1.02 that is open, with a gateway that loses frames.
 fn resumable(mut setup: Setup) -> Model {
     let agent = setup.agent.as_mut().unwrap();
-    (agent.resumable, agent.loses) = (true, true);
+    (agent.generation, agent.resumable, agent.loses) = (Generation::D, true, true);
     (agent.joins, agent.dials) = (Duration::ZERO, Duration::ZERO);
     // An agent ends a session that is silent.
     setup.config.keepalive = Keepalive::ByAgent(50 * SECOND);
