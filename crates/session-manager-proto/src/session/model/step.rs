@@ -157,7 +157,7 @@ impl Step {
             23..=28 => Self::Arrive(Ways::Down, 1 + count % 60),
             29..=32 => Self::Deliver(1 + count % 40),
             33..=40 => Self::Tick(ms(1_500)),
-            41..=42 => Self::Tick(MS * (400 + u32::from(argument))),
+            41..=42 => Self::Tick(MS * (400 + 2 * u32::from(argument))),
             43 => Self::Jump(ms(60_000)),
             44 => Self::Stall(ways, ms(1_000)),
             45 => Self::Stall(ways, ms(60_000) * 3 / 2),

@@ -156,14 +156,9 @@ fn another_socket_is_another_way() {
 fn what_waits_to_be_sent_again_is_no_quiet() {
     let mut test = Test::open();
     test.copy(2 * SECOND);
-    while test.session.outbound.queued() > 0 {
-        test.wait(SECOND / 5);
-        test.sent();
-    }
+    test.drain();
     test.session.handle_local_eof(test.now);
-    test.session.handle_disconnect(test.now, cut());
-    test.reconnects_after();
-    test.session.handle_reconnected(test.now);
+    test.reconnect();
     test.ping();
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     for _ in 0..30 {
