@@ -200,10 +200,12 @@ impl Probes {
         Some(self.last.map_or(now, |last| last + pause))
     }
 
-    /// Whether one that is due may wait no longer for what else can be sent at once.
+    /// Whether one that is due may wait no longer for what else can be sent at once. The first one tells
+    /// how long the way is, and waits for a few frames only, whatever the limit.
     pub(crate) fn is_overdue(&self, sending: Sending) -> bool {
         let frames = OVERDUE_FRAMES * MAX_PAYLOAD as u64;
-        sending.position - self.asked > (sending.second / OVERDUE_SHARE).max(frames)
+        let share = if self.number == 0 { 0 } else { sending.second / OVERDUE_SHARE };
+        sending.position - self.asked > share.max(frames)
     }
 
     /// The payload of a ping that is sent now, behind `position` bytes.

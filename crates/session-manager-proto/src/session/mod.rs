@@ -165,6 +165,10 @@ impl Session {
     /// The generation of the instance's agent is known from now on.
     pub fn handle_agent(&mut self, now: Instant, generation: Generation) {
         self.agent = Some(generation);
+        if !self.keepalive().may_send(&self.inbound) {
+            // One is due that was harmless as far as was known.
+            self.outbound.set_keepalive_due(false);
+        }
         // What was waited for may have been due a while ago.
         self.handle_timeout(now);
     }

@@ -224,6 +224,9 @@ impl Model {
 
     /// An end has a cause, and a clean one has lost nothing.
     fn check_end(&self, end: &End) {
+        if let End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket) = end {
+            assert_eq!(self.highest, self.received, "Outputs are known to be missing");
+        }
         let Some(peer) = &self.peer else { return };
         assert!(self.is_justified(peer, end), "no cause: {end:?}, {:?}", peer.agent);
         let is_cut_short = self.is_shut_down || self.has_yielded;
@@ -243,7 +246,6 @@ impl Model {
                 }
             }
             End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket) => {
-                assert!(self.highest <= self.received, "Outputs are known to be missing");
                 // What was lost last shows nowhere, unless it was lost with its socket.
                 if !self.lost[1] && !self.is_unanswered() {
                     assert_eq!(self.answered.end(), peer.answered, "output was lost");
@@ -281,6 +283,11 @@ impl Model {
             }
             End::Failed(Failure::NotArrived { bytes }) => self.local_eof && *bytes > 0,
             End::Failed(Failure::NotOpened { .. }) => self.was_disturbed && self.opened.is_none(),
+            // What was to be sent again is kept, but not without end.
+            End::Failed(Failure::LostInput(_)) => {
+                let kept = self.session.outbound.replay().bytes();
+                self.was_disturbed && kept + MAX_PAYLOAD > REPLAY_CAP
+            }
             End::Failed(_) => false,
         }
     }

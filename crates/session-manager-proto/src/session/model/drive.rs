@@ -28,6 +28,10 @@ impl Model {
             Gateway::Accepts => {
                 self.session.handle_reconnected(self.now);
                 self.ping = None;
+                if self.peer.is_none() && self.session.phase.pending_end().is_none() {
+                    // All is requested again.
+                    self.highest = self.received;
+                }
                 self.last_frame = self.now;
                 self.peer.iter_mut().for_each(Peer::forget_request);
             }

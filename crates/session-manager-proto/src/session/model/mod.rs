@@ -321,9 +321,14 @@ impl Model {
             (FrameType::OUTPUT, Sequence::Single(_)) => self.answered.write(&frame.payload),
             (FrameType::OUTPUT, Sequence::Pair { output, .. }) => {
                 let end = self.session.end();
-                self.highest = self.highest.max(output);
                 let refused = matches!(end, Some(End::Failed(Failure::NeverSent { .. })));
-                if !refused && output == self.received.wrapping_add(1) {
+                // The greater half of all distances is behind.
+                let ahead = output.wrapping_sub(self.received.wrapping_add(1));
+                if !refused && ahead < u32::MAX / 2 {
+                    let known = self.highest.wrapping_sub(self.received);
+                    self.highest = if ahead < known { self.highest } else { output };
+                }
+                if !refused && ahead == 0 {
                     self.received = output;
                     self.answered.write(&frame.payload);
                 }

@@ -157,7 +157,7 @@ impl Step {
             23..=28 => Self::Arrive(Ways::Down, 1 + count % 60),
             29..=32 => Self::Deliver(1 + count % 40),
             33..=40 => Self::Tick(ms(1_500)),
-            41..=42 => Self::Tick(MS * (400 + u32::from(argument))),
+            41..=42 => Self::Tick(MS * (400 + 2 * u32::from(argument))),
             43 => Self::Jump(ms(60_000)),
             44 => Self::Stall(ways, ms(1_000)),
             45 => Self::Stall(ways, ms(60_000) * 3 / 2),
@@ -206,7 +206,7 @@ impl From<[u8; 6]> for Setup {
         let all = [Generation::A, Generation::B, Generation::C, Generation::D];
         let resumable = kind & 4 != 0;
         let agent = Agent {
-            generation: all[usize::from(kind % 4)],
+            generation: all[if resumable { 3 } else { usize::from(kind % 4) }],
             resumable,
             statuses: flags & 3 != 0,
             pongs: flags & 12 != 0,

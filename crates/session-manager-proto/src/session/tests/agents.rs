@@ -366,3 +366,15 @@ fn a_strict_agent_sees_no_gap_where_the_version_changes() {
     let numbers: Vec<_> = again.iter().map(|frame| frame.sequence).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5].map(|number| pair(number, 1)));
 }
+
+#[test]
+fn a_keepalive_that_is_due_is_not_sent_to_an_agent_that_turns_out_to_redial() {
+    for (agent, frames) in [(Generation::A, 0), (Generation::B, 0), (Generation::D, 1)] {
+        let mut test = greeted(None, Keepalive::ByAgent(50 * SECOND));
+        test.now += 50 * SECOND;
+        test.session.handle_timeout(test.now);
+        // The socket has taken nothing yet.
+        test.session.handle_agent(test.now, agent);
+        assert_eq!(test.sent().len(), frames, "{agent:?}");
+    }
+}

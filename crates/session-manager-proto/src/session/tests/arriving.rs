@@ -98,6 +98,20 @@ fn a_far_side_that_has_never_answered_is_not_waited_for() {
 }
 
 #[test]
+fn the_first_ping_follows_a_few_frames_whatever_the_limit() {
+    let mut test = Test::open();
+    test.status(&[7, 4, 0, 0, 0]);
+    test.wait(SECOND);
+    test.local(&[7; LOCAL_CAP]);
+    let mut frames = 0;
+    while test.session.poll_ping(test.now).is_none() {
+        assert!(test.session.poll_transmit(test.now).is_some());
+        frames += 1;
+    }
+    assert_eq!(frames, 6, "five frames, and one that shows that there is more");
+}
+
+#[test]
 fn a_far_side_that_answers_no_more_is_waited_for_half_a_minute() {
     let mut test = Test::answering();
     test.until_it_waits();
@@ -156,14 +170,9 @@ fn another_socket_is_another_way() {
 fn what_waits_to_be_sent_again_is_no_quiet() {
     let mut test = Test::open();
     test.copy(2 * SECOND);
-    while test.session.outbound.queued() > 0 {
-        test.wait(SECOND / 5);
-        test.sent();
-    }
+    test.drain();
     test.session.handle_local_eof(test.now);
-    test.session.handle_disconnect(test.now, cut());
-    test.reconnects_after();
-    test.session.handle_reconnected(test.now);
+    test.reconnect();
     test.ping();
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     for _ in 0..30 {

@@ -205,6 +205,21 @@ impl Test {
         sent
     }
 
+    /// Lets time pass until all that the local side has written is sent.
+    pub(super) fn drain(&mut self) {
+        while self.session.outbound.queued() > 0 {
+            self.wait(SECOND / 5);
+            self.sent();
+        }
+    }
+
+    /// The socket breaks, and there is another one as soon as it is asked for.
+    pub(super) fn reconnect(&mut self) {
+        self.session.handle_disconnect(self.now, cut());
+        self.reconnects_after();
+        self.session.handle_reconnected(self.now);
+    }
+
     /// Lets time pass until another socket is asked for.
     pub(super) fn reconnects_after(&mut self) -> Duration {
         let at = self.session.poll_timeout(true).unwrap();

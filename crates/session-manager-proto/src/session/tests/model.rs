@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::model::{Data, Model, Offsets, Setup, Step};
+use crate::session::model::{Agent, Data, Model, Offsets, Setup, Step};
 
 fn setup() -> impl Strategy<Value = Setup> {
     any::<[u8; 6]>().prop_map(Setup::from)
@@ -28,10 +28,10 @@ fn at_once(step: Step) -> Step {
     }
 }
 
-/// A stream of 1.02 that is open, with a gateway that loses frames.
-fn resumable(mut setup: Setup) -> Model {
+/// A stream of 1.02 that is open, with a gateway that may lose frames.
+fn resumable(mut setup: Setup, loses: bool) -> Model {
     let agent = setup.agent.as_mut().unwrap();
-    (agent.resumable, agent.loses) = (true, true);
+    (agent.generation, agent.resumable, agent.loses) = (Generation::D, true, loses);
     (agent.joins, agent.dials) = (Duration::ZERO, Duration::ZERO);
     // An agent ends a session that is silent.
     setup.config.keepalive = Keepalive::ByAgent(50 * SECOND);
@@ -50,9 +50,15 @@ proptest! {
     #[test]
     fn each_side_gets_what_the_other_has_written_or_the_end_is_an_error(
         setup in setup(),
+        is_agent_known: bool,
         steps in proptest::collection::vec(step(), 1..100),
     ) {
-        play(setup, &steps).settle();
+        let mut model = Model::new(setup);
+        if is_agent_known {
+            model.apply(&Step::Agent(Generation::D));
+        }
+        steps.iter().for_each(|step| model.apply(step));
+        model.settle();
     }
 }
 
@@ -64,7 +70,7 @@ proptest! {
         setup in setup(),
         steps in proptest::collection::vec(lasting(), 1..200),
     ) {
-        let mut model = resumable(setup);
+        let mut model = resumable(setup, true);
         for step in &steps {
             model.apply(step);
             prop_assert_eq!(model.session.end(), None);
@@ -78,17 +84,25 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn the_end_is_not_taken_for_one_before_all_has_come(
         setup in setup(),
+        loses: bool,
         steps in proptest::collection::vec(lasting(), 1..60),
+        end in 0usize..4,
         last in proptest::collection::vec(lasting().prop_map(at_once), 0..60),
     ) {
-        let mut model = resumable(setup);
-        let steps = steps.iter().chain([&Step::Exit]).chain(&last);
-        steps.for_each(|step| model.apply(step));
+        let mut model = resumable(setup, loses);
+        let lost = Step::Disconnect(cut());
+        let end = [
+            vec![Step::Exit],
+            vec![Step::TargetCloses],
+            vec![Step::LocalEof],
+            vec![Step::Local(Data::Pattern(1000)), lost, Step::LocalEof],
+        ][end].clone();
+        steps.iter().chain(&end).chain(&last).for_each(|step| model.apply(step));
         model.settle();
     }
 }
@@ -111,4 +125,20 @@ fn what_went_wrong_before_does_not_again() {
     // A keepalive is due, and then the local side ends.
     let steps = [Step::Jump(50 * SECOND), Step::LocalEof, Step::Transmit(1), opened(), Step::Turn];
     play(alone(false), &steps).settle();
+}
+
+#[test]
+fn input_that_was_lost_with_its_socket_is_sent_again_before_the_end() {
+    let setup = Setup::new(Agent::new(true));
+    let cut = Step::Disconnect(cut());
+    let steps = [
+        Step::Answer(1),
+        Step::Tick(2 * SECOND),
+        Step::Local(Data::Pattern(10)),
+        cut,
+        Step::LocalEof,
+    ];
+    let mut model = play(setup, &steps);
+    model.settle();
+    assert_eq!(model.session.end(), Some(&End::Local));
 }

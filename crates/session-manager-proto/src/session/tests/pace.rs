@@ -156,7 +156,13 @@ fn run(limit: u32, delay: u32, steps: &[Step]) -> Model {
     model.apply(&Step::Source(Source::Copies));
     steps.iter().for_each(|step| model.apply(step));
     model.run(50 * SECOND, Source::Nothing);
+    assert_eq!(model.got(), model.written());
     model
+}
+
+/// How a way is: its limit, and its delay in milliseconds.
+fn way() -> impl Strategy<Value = (u32, u32)> {
+    (prop_oneof![Just(204_800u32), 20_000u32..4_000_000], 0u32..400)
 }
 
 proptest! {
@@ -164,25 +170,21 @@ proptest! {
 
     #[test]
     fn no_second_carries_more_than_the_limit_however_the_way_stalls(
-        limit in prop_oneof![Just(204_800u32), 20_000u32..4_000_000],
-        delay in 0u32..400,
+        (limit, delay) in way(),
         steps in proptest::collection::vec(step(200), 1..18),
     ) {
         let model = run(limit, delay, &steps);
         prop_assert!(model.heaviest() <= model.second(), "{} bytes", model.heaviest());
-        prop_assert_eq!(model.got(), model.written());
     }
 
     /// What comes late by less than the time between two pings cannot be seen.
     #[test]
     fn short_stalls_make_it_little_more(
-        limit in prop_oneof![Just(204_800u32), 20_000u32..4_000_000],
-        delay in 0u32..400,
+        (limit, delay) in way(),
         steps in proptest::collection::vec(step(1), 1..18),
     ) {
         let model = run(limit, delay, &steps);
         let most = model.second() + model.second() / 8;
         prop_assert!(model.heaviest() <= most, "{} bytes", model.heaviest());
-        prop_assert_eq!(model.got(), model.written());
     }
 }

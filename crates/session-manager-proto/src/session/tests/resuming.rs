@@ -330,9 +330,7 @@ fn an_older_far_side_cannot_be_found_again() {
 fn a_normal_close_before_the_sync_is_answered_is_no_clean_end() {
     for is_answered in [false, true] {
         let mut test = Test::open();
-        test.session.handle_disconnect(test.now, cut());
-        test.reconnects_after();
-        test.session.handle_reconnected(test.now);
+        test.reconnect();
         if is_answered {
             test.output_at(0, 2, b"two");
         }

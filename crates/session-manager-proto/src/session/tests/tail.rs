@@ -180,9 +180,7 @@ fn the_rest_may_come_over_another_socket() {
     assert_eq!(test.session.end(), Some(&exit()), "nobody has to say so again");
 
     let mut test = Test::over();
-    test.session.handle_disconnect(test.now, cut());
-    test.reconnects_after();
-    test.session.handle_reconnected(test.now);
+    test.reconnect();
     test.sent();
     test.wait(2 * SECOND);
     assert_eq!(test.session.end(), Some(&lost(2, 3)));
@@ -231,14 +229,9 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
         test.sent();
         test.wait(SECOND);
     }
-    while test.session.outbound.queued() > 0 {
-        test.wait(SECOND / 5);
-        test.sent();
-    }
+    test.drain();
     test.session.handle_local_eof(test.now);
-    test.session.handle_disconnect(test.now, cut());
-    test.reconnects_after();
-    test.session.handle_reconnected(test.now);
+    test.reconnect();
     test.sent();
     let mut again = 0;
     let begin = test.now;
