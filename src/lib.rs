@@ -13,7 +13,8 @@
 //! - [`run`]: a command, from the command line to the exit code.
 //! - [`cloud`]: the signed API. [`credentials`]: where the keys come from. [`tls`]: whom to trust.
 //! - [`tunnel`]: the async half of a session: dial, splice.
-//! - [`net`]: a connection to a host, by way of a [`proxy`] if one holds for it.
+//! - `http`: requests and answers, by reqwest. [`net`]: a connection to the gateway. Both go through a
+//!   [`proxy`] if one holds for the host.
 //! - `session-manager-proto`, a crate of its own: the rules of the stream, as a pure machine. [`keys`]: the
 //!   host key that a server shows.
 //! - [`target`]: which instance is meant. [`terminal`]: that of the process. [`table`]: rows for people.
@@ -35,6 +36,7 @@ pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod http;
 pub mod keys;
 pub mod logging;
 pub mod net;

@@ -222,6 +222,15 @@ impl Tls {
     }
 }
 
+/// A configuration for a client that uses no TLS: it trusts no certificate.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Setup)?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 impl Inner {
     /// The variables that stand in place of the system's certificates.
     fn variables(&self) -> Vec<(&'static str, OsString)> {

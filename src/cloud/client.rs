@@ -12,13 +12,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::{Context, Error};
 use super::network::{NetworkError, seconds};
-use super::pool::Http;
 use super::sign::{Params, SignatureVersion};
 use super::transport::{self, Attempt, Problem};
 use super::{Endpoint, Kind, Region};
 use crate::credentials::{self, Credentials, Provider};
-use crate::proxy::Proxies;
-use crate::tls::Tls;
+use crate::http::Http;
 
 /// The longest pause between two tries that this program chooses by itself.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -35,10 +33,8 @@ pub struct Config {
     pub credentials: Provider,
     /// Which signature is made; V3 unless changed.
     pub signature: SignatureVersion,
-    /// The certificates to trust.
-    pub tls: Tls,
-    /// Which proxy leads to the API; none unless changed.
-    pub proxies: Proxies,
+    /// What sends them.
+    pub http: Http,
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
     /// The time for the answer of one try to begin, once there is a connection: 5 s. After that the
@@ -62,15 +58,14 @@ impl Config {
         endpoint: Endpoint,
         region: Region,
         credentials: impl Into<Provider>,
-        tls: Tls,
+        http: Http,
     ) -> Self {
         Self {
             endpoint,
             region,
             credentials: credentials.into(),
             signature: SignatureVersion::default(),
-            tls,
-            proxies: Proxies::none(),
+            http,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(15),
@@ -101,7 +96,6 @@ pub struct Named {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<Config>,
-    http: Http,
 }
 
 /// One call of the API, the same in all its tries.
@@ -128,11 +122,11 @@ impl Client {
     /// # Errors
     /// Where the endpoint is `https://` and TLS cannot be set up, see [`crate::tls::Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        match transport::build(&config) {
-            Ok(http) => Ok(Self { config: Arc::new(config), http }),
+        match config.http.prepare(config.endpoint.uses_tls()) {
+            Ok(()) => Ok(Self { config: Arc::new(config) }),
             Err(problem) => {
                 let context = Context::of(&config, "the API", None, None);
-                Err(Error::new(problem, context, None, 0))
+                Err(Error::new(Problem::Tls(problem), context, None, 0))
             }
         }
     }
@@ -151,7 +145,7 @@ impl Client {
     #[must_use]
     pub fn with_credentials(&self, credentials: Provider) -> Self {
         let config = Config { credentials, ..(*self.config).clone() };
-        Self { config: Arc::new(config), http: self.http.clone() }
+        Self { config: Arc::new(config) }
     }
 
     /// The same client for another region, at its endpoint.
@@ -159,19 +153,14 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn in_region(&self, region: Region, endpoint: Endpoint) -> Result<Self, Error> {
-        let is_same_endpoint = endpoint == self.config.endpoint;
-        let config = Config { region, endpoint, ..(*self.config).clone() };
-        match is_same_endpoint {
-            true => Ok(Self { config: Arc::new(config), http: self.http.clone() }),
-            false => Self::new(config),
-        }
+        Self::new(Config { region, endpoint, ..(*self.config).clone() })
     }
 
     /// The same client, whose messages call an instance by its name as well.
     #[must_use]
     pub fn naming(&self, named: Named) -> Self {
         let config = Config { named: Some(named), ..(*self.config).clone() };
-        Self { config: Arc::new(config), http: self.http.clone() }
+        Self { config: Arc::new(config) }
     }
 
     /// Makes a call with the credentials that hold now; if the service finds that they do not, once
@@ -333,7 +322,7 @@ impl Client {
         late: Arc<Notify>,
     ) -> (u32, Result<Answer, transport::Failure>) {
         let attempt = Attempt { number, nonce: &nonce, credentials, late: &late };
-        (number, transport::once(&self.http, &self.config, call, attempt).await)
+        (number, transport::once(&self.config, call, attempt).await)
     }
 
     /// The pause after so many tries if there may be another one, or what is to be said of why not.

@@ -9,7 +9,10 @@ use super::super::scripted::*;
 use super::*;
 use crate::cloud::{ConnectionType, InstanceState, Kind, StartTerminalSession, sign};
 use crate::explain::{ExitCode, Explain as _};
-use crate::tls::Fault;
+use crate::http::Http;
+use crate::net::Net;
+use crate::proxy::Proxies;
+use crate::tls::{Fault, Tls};
 
 #[tokio::test]
 async fn a_v3_call_goes_on_the_wire_as_it_was_signed() {
@@ -233,7 +236,7 @@ async fn a_refused_connection_and_a_name_that_does_not_resolve() {
     assert_eq!(error.tries(), 4);
 
     let mut config = config("https://no-such-host.invalid");
-    config.tls =
+    config.http =
         trusting(&rcgen::generate_simple_self_signed(vec!["x".into()]).unwrap().cert.pem());
     let error = start(&Client::new(config).unwrap()).await.unwrap_err();
     assert!(matches!(error.network(), Some(NetworkError::Dns { .. })), "{error:?}");
@@ -321,11 +324,11 @@ async fn a_server_s_own_certificate_is_trusted_where_it_was_given() {
     let authority = || rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let (server, pem) = https_as("localhost", authority()).await;
     let mut config = config(&format!("https://localhost:{}", server.port));
-    config.tls = trusting(&pem);
+    config.http = trusting(&pem);
     start(&Client::new(config.clone()).unwrap()).await.unwrap();
 
     let (_, stranger) = https_as("localhost", authority()).await;
-    config.tls = trusting(&stranger);
+    config.http = trusting(&stranger);
     let error = start(&Client::new(config).unwrap()).await.unwrap_err();
     assert_eq!(fault(&error), &Fault::SelfSigned);
     assert!(shown(&error).contains("not trusted") && shown(&error).contains("--ca-file"));
@@ -343,18 +346,18 @@ async fn certificates_are_checked() {
     let (server, pem) = https("localhost").await;
     let endpoint = format!("https://localhost:{}", server.port);
     let mut config = config(&endpoint);
-    config.tls = trusting(&pem);
+    config.http = trusting(&pem);
     start(&Client::new(config.clone()).unwrap()).await.unwrap();
 
     let (_, stranger) = https("localhost").await;
-    config.tls = trusting(&stranger);
+    config.http = trusting(&stranger);
     let error = start(&Client::new(config.clone()).unwrap()).await.unwrap_err();
     assert_eq!((fault(&error), error.tries()), (&Fault::NotTrusted, 1));
     assert!(error.remedy().unwrap().contains("--ca-file"));
 
     let (server, pem) = https("other.example.com").await;
     config.endpoint = Endpoint::parse(&format!("https://localhost:{}", server.port)).unwrap();
-    config.tls = trusting(&pem);
+    config.http = trusting(&pem);
     let error = start(&Client::new(config.clone()).unwrap()).await.unwrap_err();
     assert_eq!(
         fault(&error),
@@ -379,7 +382,7 @@ async fn raw(bytes: &'static [u8]) -> u16 {
 #[tokio::test]
 async fn a_port_that_does_not_speak_tls_and_one_that_says_nothing() {
     let mut config = config(&format!("https://localhost:{}", raw(b"HTTP/1.1 400 x\r\n\r\n").await));
-    config.tls = trusting(&https("x").await.1);
+    config.http = trusting(&https("x").await.1);
     let error = start(&Client::new(config.clone()).unwrap()).await.unwrap_err();
     assert_eq!(fault(&error), &Fault::NotTls);
 
@@ -457,8 +460,9 @@ fn pauses_double_and_stay_within_their_bounds() {
 fn an_unencrypted_endpoint_needs_no_certificates() {
     let mut config = config("http://127.0.0.1:1");
     // Nothing is read of it before TLS is used.
-    config.tls = Tls::new(None).unwrap();
+    let tls = Tls::new(None).unwrap();
+    config.http = Http::new(Net { tls: tls.clone(), proxies: Proxies::none() });
     assert!(Client::new(config.clone()).is_ok());
-    assert!(format!("{:?}", config.tls).contains("built: false"));
+    assert!(format!("{tls:?}").contains("built: false"));
     assert!(Tls::new(Some(Path::new("/no/such/file"))).is_err());
 }

@@ -21,9 +21,10 @@ mod fleet;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod invocation;
+#[cfg(test)]
+mod kept_tests;
 mod network;
 pub(crate) mod policy;
-mod pool;
 mod probe;
 pub(crate) mod regions;
 #[cfg(test)]
@@ -32,7 +33,6 @@ pub mod sign;
 mod sts;
 mod switches;
 mod transport;
-mod wire;
 
 pub use answer::AnswerError;
 pub use check_reachable::ClockReading;

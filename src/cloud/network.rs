@@ -1,12 +1,12 @@
 //! Why a call did not reach the API, or its answer did not come back.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::explain::{ExitCode, Explain};
+use crate::http;
 use crate::net::{self, innermost};
 use crate::proxy;
-use crate::tls::{Fault, chain};
+use crate::tls::Fault;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,16 +90,17 @@ pub enum NetworkError {
 impl NetworkError {
     /// Sorts an error that came before the answer's headers were complete.
     pub(super) fn before_answer(
-        error: &(dyn StdError + 'static),
+        error: &http::Error,
         host: &str,
         endpoint: &str,
         connect: Duration,
     ) -> Self {
-        let endpoint = endpoint.to_owned();
-        let Some(reason) = chain(error).find_map(|link| link.downcast_ref::<net::Error>()) else {
-            return Self::Closed { endpoint, detail: innermost(error) };
-        };
-        Self::of(reason, host, &endpoint, connect)
+        match error {
+            http::Error::Connect(reason) => Self::of(reason, host, endpoint, connect),
+            http::Error::Closed(detail) => {
+                Self::Closed { endpoint: endpoint.to_owned(), detail: detail.clone() }
+            }
+        }
     }
 
     /// An error of a connection that was made for the API.
@@ -121,7 +122,7 @@ impl NetworkError {
     }
 
     /// An error in the middle of the answer's body.
-    pub(super) fn in_answer(error: &hyper::Error, endpoint: &str) -> Self {
+    pub(super) fn in_answer(error: &reqwest::Error, endpoint: &str) -> Self {
         Self::Cut { endpoint: endpoint.to_owned(), detail: innermost(error) }
     }
 

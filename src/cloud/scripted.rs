@@ -10,6 +10,9 @@ use tokio::net::TcpListener;
 use super::{Client, Config, Endpoint, Error, Region, StartTerminalSession, TerminalSession};
 use crate::credentials::{Credentials, Source};
 use crate::explain::Report;
+use crate::http::Http;
+use crate::net::Net;
+use crate::proxy::Proxies;
 use crate::tls::Tls;
 
 pub(super) const SECRET: &str = "hush-secret+/=";
@@ -120,7 +123,7 @@ pub(super) fn config(endpoint: &str) -> Config {
         Endpoint::parse(endpoint).unwrap(),
         Region::parse("cn-test").unwrap(),
         credentials,
-        Tls::new(None).unwrap(),
+        http(Tls::new(None).unwrap()),
     );
     config.backoff = Duration::from_millis(2);
     config
@@ -151,10 +154,14 @@ pub(super) fn query(request: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {request}")).1.to_owned()
 }
 
-pub(super) fn trusting(pem: &str) -> Tls {
+fn http(tls: Tls) -> Http {
+    Http::new(Net { tls, proxies: Proxies::none() })
+}
+
+pub(super) fn trusting(pem: &str) -> Http {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
-    Tls::new(Some(file.path())).unwrap()
+    http(Tls::new(Some(file.path())).unwrap())
 }
 
 /// An HTTPS server for the given name, and the certificate that it shows.

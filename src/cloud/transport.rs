@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
 };
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Body as _;
+use reqwest::{Method, Url};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -15,10 +14,9 @@ use tokio::sync::Notify;
 use super::answer::{self, AnswerError, Bad, Raw, Refusal, Scrub};
 use super::client::{Call, Config};
 use super::network::NetworkError;
-use super::pool::Http;
 use super::sign::{self, Key, Request, SignatureVersion, Stamp};
-use super::wire::Connector;
 use crate::credentials::{self, Credentials};
+use crate::http::Terms;
 use crate::tls;
 
 /// The most that is read of an answer, in bytes.
@@ -46,15 +44,6 @@ pub(super) enum Problem {
 /// A problem, and the `RequestId` of the answer if there was one.
 pub(super) type Failure = (Problem, Option<String>);
 
-/// The HTTP client for an endpoint. It follows no redirect: that would carry the signature to another
-/// host.
-pub(super) fn build(config: &Config) -> Result<Http, Problem> {
-    if config.endpoint.uses_tls() || config.proxies.needs_tls() {
-        config.tls.client_config().map_err(Problem::Tls)?;
-    }
-    Ok(Http::new(Connector::new(config)))
-}
-
 /// One try of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
@@ -70,7 +59,6 @@ pub(super) struct Attempt<'a> {
 
 /// Sends a call once. Dropping the future ends everything.
 pub(super) async fn once(
-    http: &Http,
     config: &Config,
     call: &Call,
     attempt: Attempt<'_>,
@@ -100,12 +88,13 @@ pub(super) async fn once(
     let url = format!("{}/?{}", config.endpoint, signed.query);
     let length = form.as_ref().map_or(0, String::len);
     let is_form = form.is_some();
-    let mut sent = http::Request::post(url.as_str())
-        .body(Full::from(form.unwrap_or_default()))
+    let url = Url::parse(&url)
         .map_err(|e| (Problem::Setup(format!("the call does not fit a URL: {e}")), None))?;
-    if sent.uri().query() != Some(&signed.query) {
+    if url.query() != Some(&signed.query) {
         return Err((Problem::Setup("the signed query does not fit a URL".to_owned()), None));
     }
+    let mut sent = reqwest::Request::new(Method::POST, url);
+    *sent.body_mut() = form.map(Into::into);
     let headers = sent.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     // Without a word about it, any encoding would be welcome.
@@ -125,10 +114,13 @@ pub(super) async fn once(
     }
 
     let endpoint = config.endpoint.to_string();
-    let answer = http.request(sent, config.answer_timeout, late).await;
-    let mut response = answer.map_err(|e| {
-        let (host, within) = (config.endpoint.host(), config.connect_timeout);
-        (Problem::Network(NetworkError::before_answer(&e, host, &endpoint, within)), None)
+    let connect_within = config.connect_timeout;
+    let late = Some((config.answer_timeout, late));
+    let terms = Terms { what: "the API", connect_within, late };
+    let mut response = config.http.send(sent, terms).await.map_err(|error| {
+        let host = config.endpoint.host();
+        let problem = NetworkError::before_answer(&error, host, &endpoint, connect_within);
+        (Problem::Network(problem), None)
     })?;
 
     let parameter = call.secret.and_then(|name| call.params.get(name)).map(String::as_str);
@@ -138,19 +130,15 @@ pub(super) async fn once(
     raw.request_id = raw.request_id.map(|id| scrub.text(&id));
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
     let too_large = || Problem::Answer(AnswerError::TooLarge { limit: MAX_ANSWER });
-    let body = response.body_mut();
-    if body.size_hint().lower() > MAX_ANSWER as u64 {
+    if response.content_length() > Some(MAX_ANSWER as u64) {
         return Err(fail(too_large(), &raw));
     }
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|e| fail(Problem::Network(NetworkError::in_answer(&e, &endpoint)), &raw))?;
-        // What is no data is a trailer, which nobody asked for.
-        let Some(bytes) = frame.data_ref() else { continue };
+    let cut = |error: reqwest::Error| Problem::Network(NetworkError::in_answer(&error, &endpoint));
+    while let Some(bytes) = response.chunk().await.map_err(|error| fail(cut(error), &raw))? {
         if raw.body.len() + bytes.len() > MAX_ANSWER {
             return Err(fail(too_large(), &raw));
         }
-        raw.body.extend_from_slice(bytes);
+        raw.body.extend_from_slice(&bytes);
     }
 
     let (result, request_id) = answer::read(&raw, &scrub);

@@ -42,6 +42,7 @@ use crate::cloud::{
 };
 use crate::credentials::{self, Provider, Query, Resolved, Setting, Source, home};
 use crate::explain::{ExitCode, Explain, Report, Unwritten};
+use crate::http::Http;
 use crate::net::Net;
 use crate::proxy::Proxies;
 use crate::shutdown::{Signal, Signals, outlive_file_limits};
@@ -219,9 +220,9 @@ impl Cloud {
             Signature::V1 => SignatureVersion::V1,
         };
         info!("credentials are those of {}", resolved.credential_source);
-        let provider = Provider::of(resolved.credential_source, net.clone(), signature);
-        let mut config = Config::new(endpoint, region, provider, net.tls.clone());
-        config.proxies = net.proxies.clone();
+        let http = Http::new(net.clone());
+        let provider = Provider::of(resolved.credential_source, http.clone(), signature);
+        let mut config = Config::new(endpoint, region, provider, http);
         config.signature = signature;
         Ok(Self { client: Client::new(config)?, net, gateway: Rc::default(), endpoints })
     }
@@ -274,7 +275,7 @@ impl Cloud {
         if credential_source == *config.credentials.credential_source() {
             return Ok(self.clone());
         }
-        let provider = Provider::of(credential_source, self.net.clone(), config.signature);
+        let provider = Provider::of(credential_source, config.http.clone(), config.signature);
         Ok(Self { client: self.client.with_credentials(provider), ..self.clone() })
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Instance {
 impl Instance {
     /// Asks the metadata service, and where it has no credentials, the credentials URI.
     async fn ask(&self, context: &FetchContext) -> Result<CachedCredentials, Error> {
-        let problem = match self.metadata.ask_briefly(&Source::Instance, &context.net).await {
+        let problem = match self.metadata.ask_briefly(&Source::Instance, &context.http).await {
             Ok(cached) => return Ok(cached),
             Err(Error::Metadata { at, problem, .. }) => {
                 format!("the metadata service at {at}: {problem}")
@@ -60,7 +60,7 @@ impl Instance {
         };
         tracing::debug!("no credentials from {problem}");
         if let Some((address, source)) = &self.uri {
-            return uri::ask(address, source, &context.net).await;
+            return uri::ask(address, source, &context.http).await;
         }
         let rest = [problem, NO_URI.to_owned()];
         let looked_at = self.looked_at.iter().cloned().chain(rest).collect();
@@ -187,11 +187,11 @@ impl CredentialSource {
         let mut source = &self.source;
         let based = match &self.kind {
             SourceKind::Fixed(cached) => fixed(cached, source),
-            SourceKind::Uri(address) => uri::ask(address, source, &context.net).await,
-            SourceKind::Metadata(metadata) => metadata.ask(source, &context.net).await,
+            SourceKind::Uri(address) => uri::ask(address, source, &context.http).await,
+            SourceKind::Metadata(metadata) => metadata.ask(source, &context.http).await,
             SourceKind::Oidc(oidc) => oidc::exchange(oidc, source, context).await,
             SourceKind::External(program) => program.ask(source, context).await,
-            SourceKind::Login(login) => login.keys(source, &context.net, refused).await,
+            SourceKind::Login(login) => login.keys(source, &context.http, refused).await,
             SourceKind::Instance(instance) => instance.ask(context).await,
         };
         let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {

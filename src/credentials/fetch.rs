@@ -5,20 +5,22 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT};
 use http::{HeaderName, Method, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use crate::explain::Explain;
-use crate::net::{self, Destination, Io, Net, encrypt, innermost};
-use crate::proxy::{Proxies, authority, is_loopback};
+use crate::http::{self as client, Http, Terms};
+use crate::net::{self, innermost};
+use crate::proxy::{authority, is_loopback};
 
 /// The most that is read of an answer, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
+
+/// The time for a connection, where the whole has more: so there is some left to ask a proxy that is
+/// silent why.
+const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
 /// Where to ask. Shown by scheme, host and port alone: the rest may hold a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -181,26 +183,22 @@ impl Problem {
     }
 }
 
-impl From<net::Error> for Problem {
-    fn from(error: net::Error) -> Self {
+impl From<client::Error> for Problem {
+    fn from(error: client::Error) -> Self {
         match error {
-            net::Error::Proxy(fault) => Self::Proxy(fault),
-            net::Error::Tls(fault) => Self::Tls(fault),
-            other => Self::Connect(other.to_string()),
+            client::Error::Connect(net::Error::Proxy(fault)) => Self::Proxy(fault),
+            client::Error::Connect(net::Error::Tls(fault)) => Self::Tls(fault),
+            client::Error::Connect(other) => Self::Connect(other.to_string()),
+            client::Error::Closed(detail) => Self::Broken(detail),
         }
     }
 }
 
-/// The same connections without any proxy.
-pub(super) fn directly(net: &Net) -> Net {
-    Net { tls: net.tls.clone(), proxies: Proxies::none() }
-}
-
 /// Asks once.
-pub(super) async fn fetch(net: &Net, ask: Request<'_>) -> Result<Response, Problem> {
+pub(super) async fn fetch(http: &Http, ask: Request<'_>) -> Result<Response, Problem> {
     let deadline = Instant::now() + ask.within;
     let late = || Problem::Timeout(ask.within);
-    match timeout_at(deadline, exchange(net, &ask)).await {
+    match timeout_at(deadline, exchange(http, &ask)).await {
         // The connection has the same time, and its own words for it.
         Ok(Err(Problem::Connect(_))) if deadline <= Instant::now() => Err(late()),
         Ok(got) => got,
@@ -208,66 +206,41 @@ pub(super) async fn fetch(net: &Net, ask: Request<'_>) -> Result<Response, Probl
     }
 }
 
-async fn exchange(net: &Net, ask: &Request<'_>) -> Result<Response, Problem> {
-    let Address { tls, host, port, target } = ask.address;
-    let to = Destination { what: ask.what, host, port: *port, loopback_only: false };
-    let mut io: Box<dyn Io> = net.reach(to, ask.within).await?;
-    if *tls {
-        io = Box::new(encrypt(io, host, &net.tls).await?);
-    }
-
-    let request = |problem: http::Error| Problem::Request(problem.to_string());
-    let mut sent = http::Request::builder()
-        .method(ask.method.clone())
-        .uri(target.as_str())
-        .header(HOST, ask.address.authority())
-        .header(ACCEPT, "*/*")
-        .header(USER_AGENT, crate::USER_AGENT);
+async fn exchange(http: &Http, ask: &Request<'_>) -> Result<Response, Problem> {
+    let url = format!("{}{}", ask.address, ask.address.target);
+    let url = Url::parse(&url).map_err(|error| Problem::Request(error.to_string()))?;
+    let mut sent = reqwest::Request::new(ask.method.clone(), url);
+    let headers = sent.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
     if let Some((name, value)) = ask.header {
-        let mut value = HeaderValue::from_str(value).map_err(|e| request(e.into()))?;
+        let mut value =
+            HeaderValue::from_str(value).map_err(|e| Problem::Request(e.to_string()))?;
         value.set_sensitive(true);
-        sent = sent.header(HeaderName::from_static(name), value);
+        headers.insert(HeaderName::from_static(name), value);
     }
-    let body = match &ask.body {
-        Some(body) => {
-            sent = sent.header(CONTENT_TYPE, body.kind);
-            body.bytes.clone()
-        }
-        None => Bytes::new(),
-    };
-    let sent = sent.body(Full::new(body)).map_err(request)?;
+    if let Some(body) = &ask.body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.kind));
+        *sent.body_mut() = Some(body.bytes.clone().into());
+    }
 
-    let broken = |error: hyper::Error| Problem::Broken(innermost(&error));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
-    let answer = async {
-        let response = sender.send_request(sent).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        let location = response.headers().get(LOCATION);
-        let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = read(response.into_body()).await?;
-        Ok(Response { status, location, body })
-    };
-    // The connection is driven for as long as the answer takes; its own end says nothing.
-    let driven = async {
-        let _ = connection.await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        got = answer => got,
-        () = driven => unreachable!("it never ends"),
-    }
+    let connect_within = ask.within.min(CONNECT_WITHIN);
+    let terms = Terms { what: ask.what, connect_within, late: None };
+    let response = http.send(sent, terms).await?;
+    let status = response.status().as_u16();
+    let location = response.headers().get(LOCATION);
+    let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Response { status, location, body: read(response).await? })
 }
 
-async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
+async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Problem> {
+    let broken = |error: reqwest::Error| Problem::Broken(innermost(&error));
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::Broken(innermost(&error)))?;
-        // What is no data is a trailer, which nobody asked for.
-        let Some(data) = frame.data_ref() else { continue };
+    while let Some(data) = answer.chunk().await.map_err(broken)? {
         if bytes.len() + data.len() > MAX_BODY {
             return Err(Problem::TooLarge(MAX_BODY));
         }
-        bytes.extend_from_slice(data);
+        bytes.extend_from_slice(&data);
     }
     Ok(bytes)
 }

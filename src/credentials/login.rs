@@ -20,7 +20,7 @@ use super::fetch::{self, Address, Body, Request, Response, fetch};
 use super::json::{self, InvalidResponse, RawCredentials};
 use super::profile::{Profile, ProfileFile};
 use super::{Credentials, Error, Source, store};
-use crate::net::Net;
+use crate::http::Http;
 use crate::replace::{self, Destination};
 
 /// The time for one answer.
@@ -144,7 +144,7 @@ impl Login {
     pub(super) async fn keys(
         &self,
         source: &Source,
-        net: &Net,
+        http: &Http,
         refused: Option<&Credentials>,
     ) -> Result<CachedCredentials, Error> {
         let kept = |fields: &Map<String, Value>| {
@@ -165,7 +165,7 @@ impl Login {
             debug!("another process has renewed the credentials of {source}");
             return Ok(cached);
         }
-        match self.renew(&mut fields, source, net).await {
+        match self.renew(&mut fields, source, http).await {
             Ok(parts) => parts.cached(source),
             Err(problem) => {
                 let at = self.base().to_string();
@@ -227,14 +227,14 @@ impl Login {
         &self,
         fields: &mut Map<String, Value>,
         source: &Source,
-        net: &Net,
+        http: &Http,
     ) -> Result<RawCredentials, Problem> {
         info!("the credentials of {source} are renewed at {}", self.base());
         let tokens = self.tokens();
         let now = SystemTime::now();
         let refresh = tokens.refresh(fields, now);
         let found = match tokens.access(fields, now) {
-            Some(token) => match self.exchange(&token, net).await {
+            Some(token) => match self.exchange(&token, http).await {
                 Err(Problem::Ended(_)) if refresh.is_some() => None,
                 exchanged => Some(exchanged?),
             },
@@ -243,8 +243,8 @@ impl Login {
         let parts = match (found, refresh) {
             (Some(parts), _) => parts,
             (None, Some(refresh)) => {
-                let token = self.refreshed(fields, &refresh, net).await?;
-                self.exchange(&token, net).await?
+                let token = self.refreshed(fields, &refresh, http).await?;
+                self.exchange(&token, http).await?
             }
             (None, None) => return Err(Problem::Gone),
         };
@@ -254,7 +254,7 @@ impl Login {
     }
 
     /// Exchanges an access token for keys.
-    async fn exchange(&self, token: &SecretString, net: &Net) -> Result<RawCredentials, Problem> {
+    async fn exchange(&self, token: &SecretString, http: &Http) -> Result<RawCredentials, Problem> {
         let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
         let (path, body) = match &self.service {
             Service::CloudSso { account, access_config, .. } => {
@@ -268,7 +268,7 @@ impl Login {
                 ("/v1/exchange", Body { kind: "application/json", bytes: "{}".into() })
             }
         };
-        let got = self.ask(path, Some(&bearer), body, net).await?;
+        let got = self.ask(path, Some(&bearer), body, http).await?;
         let fields = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
         let nested = match &self.service {
             Service::CloudSso { .. } => {
@@ -288,7 +288,7 @@ impl Login {
         &self,
         fields: &mut Map<String, Value>,
         refresh: &SecretString,
-        net: &Net,
+        http: &Http,
     ) -> Result<SecretString, Problem> {
         let Service::OAuth { client_id, .. } = &self.service else { return Err(Problem::Gone) };
         let encoded = percent_encoding::utf8_percent_encode(
@@ -298,7 +298,7 @@ impl Login {
         let form =
             format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
         let body = Body { kind: "application/x-www-form-urlencoded", bytes: form.into() };
-        let got = self.ask("/v1/token", None, body, net).await?;
+        let got = self.ask("/v1/token", None, body, http).await?;
         let answer = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
         let access =
             json::text(&answer, "access_token").ok_or(InvalidResponse::Missing("access_token"))?;
@@ -319,14 +319,14 @@ impl Login {
         path: &str,
         bearer: Option<&SecretString>,
         body: Body,
-        net: &Net,
+        http: &Http,
     ) -> Result<Response, Problem> {
         let address = self.base().join(path);
         let header = bearer.map(|bearer| ("authorization", bearer.expose_secret()));
         let what = "the login service";
         let (method, body) = (Method::POST, Some(body));
         let got =
-            fetch(net, Request { what, method, address: &address, header, body, within: WITHIN });
+            fetch(http, Request { what, method, address: &address, header, body, within: WITHIN });
         let got = got.await?;
         match got.status {
             200 => Ok(got),

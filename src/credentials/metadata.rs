@@ -10,10 +10,10 @@ use std::time::Duration;
 use http::Method;
 
 use super::cached::CachedCredentials;
-use super::fetch::{self, Address, Request, Response, directly, fetch};
+use super::fetch::{self, Address, Request, Response, fetch};
 use super::json::{self, InvalidResponse, RawCredentials};
 use super::{Error, Source};
-use crate::net::Net;
+use crate::http::Http;
 
 /// Where it is on every instance.
 pub(super) const BASE: &str = "http://100.100.100.200";
@@ -70,13 +70,17 @@ pub enum Problem {
 
 impl Metadata {
     /// Asks for the keys of the role.
-    pub(super) async fn ask(&self, source: &Source, net: &Net) -> Result<CachedCredentials, Error> {
+    pub(super) async fn ask(
+        &self,
+        source: &Source,
+        http: &Http,
+    ) -> Result<CachedCredentials, Error> {
         let failed = |problem| Error::Metadata {
             source_of_it: source.clone(),
             at: self.base.to_string(),
             problem: Box::new(problem),
         };
-        let parts = self.parts(&directly(net)).await.map_err(failed)?;
+        let parts = self.parts(&http.directly()).await.map_err(failed)?;
         parts.cached(source)
     }
 
@@ -85,7 +89,7 @@ impl Metadata {
     pub(super) async fn ask_briefly(
         &self,
         source: &Source,
-        net: &Net,
+        http: &Http,
     ) -> Result<CachedCredentials, Error> {
         let late = |_| {
             Err(Error::Metadata {
@@ -94,16 +98,16 @@ impl Metadata {
                 problem: Box::new(Problem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
             })
         };
-        tokio::time::timeout(WITHIN, self.ask(source, net)).await.unwrap_or_else(late)
+        tokio::time::timeout(WITHIN, self.ask(source, http)).await.unwrap_or_else(late)
     }
 
-    async fn parts(&self, net: &Net) -> Result<RawCredentials, Problem> {
-        let token = self.token(net).await?;
+    async fn parts(&self, http: &Http) -> Result<RawCredentials, Problem> {
+        let token = self.token(http).await?;
         let role = match &self.role {
             Some(role) => role.clone(),
-            None => self.attached(net, token.as_deref()).await?,
+            None => self.attached(http, token.as_deref()).await?,
         };
-        let got = self.get(net, &format!("{ROLES}{role}"), token.as_deref()).await?;
+        let got = self.get(http, &format!("{ROLES}{role}"), token.as_deref()).await?;
         match got.status {
             200 => {}
             404 => return Err(Problem::NoRole(Some(role))),
@@ -113,8 +117,8 @@ impl Metadata {
     }
 
     /// A token for the questions that follow; none where the service does not know of tokens.
-    async fn token(&self, net: &Net) -> Result<Option<String>, Problem> {
-        let got = self.ask_for(net, Method::PUT, TOKEN, Some(TTL_HEADER)).await?;
+    async fn token(&self, http: &Http) -> Result<Option<String>, Problem> {
+        let got = self.ask_for(http, Method::PUT, TOKEN, Some(TTL_HEADER)).await?;
         match got.status {
             200 => {
                 let token = String::from_utf8_lossy(&got.body).trim().to_owned();
@@ -132,8 +136,8 @@ impl Metadata {
     }
 
     /// The name of the role that is attached to the instance.
-    async fn attached(&self, net: &Net, token: Option<&str>) -> Result<String, Problem> {
-        let got = self.get(net, ROLES, token).await?;
+    async fn attached(&self, http: &Http, token: Option<&str>) -> Result<String, Problem> {
+        let got = self.get(http, ROLES, token).await?;
         match got.status {
             200 => {}
             404 => return Err(Problem::NoRole(None)),
@@ -147,13 +151,13 @@ impl Metadata {
         }
     }
 
-    async fn get(&self, net: &Net, path: &str, token: Option<&str>) -> Result<Response, Problem> {
-        self.ask_for(net, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
+    async fn get(&self, http: &Http, path: &str, token: Option<&str>) -> Result<Response, Problem> {
+        self.ask_for(http, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
     }
 
     async fn ask_for(
         &self,
-        net: &Net,
+        http: &Http,
         method: Method,
         path: &str,
         header: Option<(&'static str, &str)>,
@@ -161,7 +165,7 @@ impl Metadata {
         let address = self.base.join(path);
         let what = "the metadata service";
         let ask = Request { what, method, address: &address, header, body: None, within: WITHIN };
-        Ok(fetch(net, ask).await?)
+        Ok(fetch(http, ask).await?)
     }
 }
 

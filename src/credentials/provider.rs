@@ -15,7 +15,7 @@ use super::cached::CachedCredentials;
 use super::credential_source::CredentialSource;
 use super::{Credentials, Error, Source};
 use crate::cloud::SignatureVersion;
-use crate::net::Net;
+use crate::http::Http;
 
 /// After a renewal that brought nothing new, how long the old ones are used before the next one.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// What sources are asked with.
 #[derive(Clone, Debug)]
 pub(super) struct FetchContext {
-    pub(super) net: Net,
+    pub(super) http: Http,
     pub(super) signature: SignatureVersion,
 }
 
@@ -65,8 +65,12 @@ type Renewal = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 
 impl Provider {
     /// Follows a recipe, with connections as the API's, and STS called with this signature.
-    pub fn of(credential_source: CredentialSource, net: Net, signature: SignatureVersion) -> Self {
-        Self::new(credential_source, FetchContext { net, signature })
+    pub fn of(
+        credential_source: CredentialSource,
+        http: Http,
+        signature: SignatureVersion,
+    ) -> Self {
+        Self::new(credential_source, FetchContext { http, signature })
     }
 
     pub(super) fn new(credential_source: CredentialSource, context: FetchContext) -> Self {

@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 
 use super::super::fetch::Address;
 use super::*;
+use crate::http::Http;
+use crate::net::Net;
 use crate::proxy::Proxies;
 use crate::tls::Tls;
 
@@ -60,8 +62,8 @@ impl Server {
         let names = vec!["X_CREDENTIALS_URI".to_owned()];
         let source = Source::Variables { mode: "CredentialsURI", names };
         let address = Address::parse(&format!("http://127.0.0.1:{}/", self.port)).unwrap();
-        let net = Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() };
-        Provider::of(CredentialSource::uri(address, source), net, SignatureVersion::V3)
+        let http = Http::new(Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() });
+        Provider::of(CredentialSource::uri(address, source), http, SignatureVersion::V3)
     }
 
     /// A provider that has credentials which end in so many seconds, and are due.
@@ -208,8 +210,8 @@ async fn what_stands_as_it_is_has_no_others() {
     assert_eq!(provider.renew(&keys("a")).await.unwrap(), None);
     let over = Some(SystemTime::now() - Duration::from_secs(1));
     let credential_source = CredentialSource::fixed(CachedCredentials::fixed(keys("a"), over));
-    let net = Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() };
-    let provider = Provider::of(credential_source, net, SignatureVersion::V3);
+    let http = Http::new(Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() });
+    let provider = Provider::of(credential_source, http, SignatureVersion::V3);
     assert!(matches!(*provider.get().await.unwrap_err(), Error::Expired { .. }));
     assert!(!format!("{provider:?}").contains("hush"));
 }

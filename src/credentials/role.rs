@@ -52,8 +52,7 @@ pub(super) fn config(
 ) -> Config {
     // STS takes no RegionId.
     let region = Region::central();
-    let mut config = Config::new(sts.clone(), region, credentials, context.net.tls.clone());
-    config.proxies = context.net.proxies.clone();
+    let mut config = Config::new(sts.clone(), region, credentials, context.http.clone());
     config.signature = context.signature;
     config
 }

@@ -9,7 +9,7 @@ use super::cached::CachedCredentials;
 use super::fetch::{self, Address, Request, fetch};
 use super::json::{self, InvalidResponse, RawCredentials};
 use super::{Error, Source};
-use crate::net::Net;
+use crate::http::Http;
 use crate::proxy::is_loopback;
 
 /// The time for one answer.
@@ -43,7 +43,7 @@ pub enum Problem {
 pub(super) async fn ask(
     address: &Address,
     source: &Source,
-    net: &Net,
+    http: &Http,
 ) -> Result<CachedCredentials, Error> {
     if !address.uses_tls() && !is_loopback(&address.host) {
         info!("{address}, the credentials URI of {source}, is not encrypted");
@@ -53,15 +53,15 @@ pub(super) async fn ask(
         at: address.to_string(),
         problem: Box::new(problem),
     };
-    let parts = parts(address, net).await.map_err(failed)?;
+    let parts = parts(address, http).await.map_err(failed)?;
     parts.cached(source)
 }
 
-async fn parts(address: &Address, net: &Net) -> Result<RawCredentials, Problem> {
-    Ok(json::answered(&body(address, net).await?)?)
+async fn parts(address: &Address, http: &Http) -> Result<RawCredentials, Problem> {
+    Ok(json::answered(&body(address, http).await?)?)
 }
 
-async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {
+async fn body(address: &Address, http: &Http) -> Result<Vec<u8>, Problem> {
     let mut at = address.clone();
     for _ in 0..=MAX_REDIRECTS {
         let what = "the credentials URI";
@@ -73,7 +73,7 @@ async fn body(address: &Address, net: &Net) -> Result<Vec<u8>, Problem> {
             body: None,
             within: WITHIN,
         };
-        let got = fetch(net, ask).await?;
+        let got = fetch(http, ask).await?;
         match (got.status, got.location) {
             (200, _) => return Ok(got.body),
             (301 | 302 | 303 | 307 | 308, Some(location)) => {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
@@ -128,6 +129,16 @@ impl Proxy {
     /// The setting that names it.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Its URL as HTTP clients take it, with the login. Never to be shown.
+    pub(crate) fn url_with_login(&self) -> String {
+        let encode = |secret: &SecretString| {
+            utf8_percent_encode(secret.expose_secret(), NON_ALPHANUMERIC).to_string()
+        };
+        let login = self.login.as_ref().map(|login| (encode(&login.user), encode(&login.password)));
+        let login = login.map(|(user, password)| format!("{user}:{password}@")).unwrap_or_default();
+        format!("{}://{login}{}", self.scheme.as_str(), authority(&self.host, self.port))
     }
 
     fn is_explicit(&self) -> bool {
@@ -296,6 +307,13 @@ impl Proxies {
             }
         }
         route
+    }
+
+    /// How a URL is reached. The user is not told.
+    pub(crate) fn route_of(&self, url: &reqwest::Url) -> Route {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.decide(host, url.port_or_known_default().unwrap_or_default()).0
     }
 
     fn decide(&self, host: &str, port: u16) -> (Route, Reason) {

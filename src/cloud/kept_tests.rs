@@ -1,15 +1,18 @@
+//! Which of the kept connections a call uses.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
-use super::super::client::Call;
-use super::super::scripted::{config, header, query, start};
-use super::super::sign::Params;
-use super::super::{Client, Error, TerminalSession};
-use super::*;
+use super::client::Call;
+use super::scripted::{config, header, query, start};
+use super::sign::Params;
+use super::{Client, Error, TerminalSession};
 
 const SESSION: &str = r#"{"SessionId":"s-1","SecurityToken":"t","WebSocketUrl":"wss://h"}"#;
 const AGAIN: &str = r#"{"Code":"IdempotentProcessing","Message":"m"}"#;
@@ -267,17 +270,11 @@ async fn a_call_that_is_given_up_without_an_answer_leaves_no_connection() {
 #[tokio::test]
 async fn after_a_sleep_of_the_machine_no_kept_connection_is_used() {
     let server = Server::new(1).await;
-    let http = Http::new(Connector::new(&config(&server.endpoint())));
-    let request = async || {
-        let request = Request::post(server.endpoint()).body(Full::default()).unwrap();
-        let within = Duration::from_secs(5);
-        let answer = http.request(request, within, &Notify::new()).await.unwrap();
-        http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
-    };
-    request().await;
-    request().await;
-    http.kept.lock().unwrap().used -= IDLE_TIMEOUT;
-    request().await;
-    request().await;
+    let client = server.client();
+    start(&client).await.unwrap();
+    start(&client).await.unwrap();
+    client.config().http.sleep();
+    start(&client).await.unwrap();
+    start(&client).await.unwrap();
     assert_eq!(server.connections(), [0, 0, 1, 1]);
 }
