@@ -41,6 +41,7 @@ pub mod keys;
 pub mod logging;
 pub mod net;
 mod openssh;
+mod policy;
 pub mod prompt;
 pub mod proxy;
 pub mod public_key;

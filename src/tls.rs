@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use crate::explain::{ExitCode, Explain, OpenFiles};
+use crate::explain::OpenFiles;
 
 mod fault;
 mod given;
@@ -70,51 +70,6 @@ pub enum Error {
     /// rustls refused the configuration.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[source] rustls::Error),
-}
-
-impl Explain for Error {
-    fn why(&self) -> Option<String> {
-        match self {
-            Self::NoRoots { variables } if variables.is_empty() => {
-                Some("the usual places, /etc/ssl/certs among them, hold none".into())
-            }
-            Self::NoRoots { variables } => {
-                let set = variables
-                    .iter()
-                    .map(|(name, value)| format!("{name} is set to '{}'", value.display()));
-                Some(format!(
-                    "{}: this replaces the system's certificates, and no certificate can be read \
-                     there",
-                    set.collect::<Vec<_>>().join(", ")
-                ))
-            }
-            _ => None,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::UnreadableRoots(_) => "give a PEM file with --ca-file".into(),
-            Self::Unreadable { .. } => "correct the path, or its permissions".into(),
-            Self::Unusable { .. } => {
-                "give a PEM file: one or more blocks that begin with -----BEGIN CERTIFICATE-----"
-                    .into()
-            }
-            Self::NoRoots { variables } if variables.is_empty() => {
-                "install the package ca-certificates, or give a PEM file with --ca-file".into()
-            }
-            Self::NoRoots { variables } => {
-                let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
-                let names = names.join(" and ");
-                format!("correct or unset {names}, or give a PEM file with --ca-file")
-            }
-            Self::Setup(_) => "report this, with the output of -vv".into(),
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
-    }
 }
 
 /// The TLS configuration, built when it is first needed. Cloning shares it.
@@ -312,6 +267,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::{ExitCode, Explain as _};
 
     fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
         rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap()

@@ -71,18 +71,19 @@ pub enum AnswerError {
 
 /// What the API says when it refuses a call.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: String,
-    /// Cleaned: see [`Scrub`].
-    pub(super) message: String,
+pub struct Refusal {
+    /// Its code.
+    pub code: String,
+    /// Its message, without secrets.
+    pub message: String,
     /// The action that the account lacks, if the answer says.
-    pub(super) denied_action: Option<String>,
+    pub denied_action: Option<String>,
     /// The answer's `Date` header.
-    pub(super) service_time: Option<SystemTime>,
+    pub service_time: Option<SystemTime>,
     /// This machine's clock when the answer came.
-    pub(super) local_time: SystemTime,
+    pub local_time: SystemTime,
     /// How long the service asks to wait.
-    pub(super) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 /// One HTTP answer, as it came.

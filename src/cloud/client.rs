@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::error::{Context, Error};
+use super::error::{CallContext, Error};
 use super::network::{NetworkError, seconds};
 use super::sign::{Params, SignatureVersion};
 use super::transport::{self, Attempt, Problem};
@@ -125,7 +125,7 @@ impl Client {
         match config.http.prepare(config.endpoint.uses_tls()) {
             Ok(()) => Ok(Self { config: Arc::new(config) }),
             Err(problem) => {
-                let context = Context::of(&config, "the API", None, None);
+                let context = CallContext::of(&config, "the API", None, None);
                 Err(Error::new(Problem::Tls(problem), context, None, 0))
             }
         }
@@ -224,7 +224,7 @@ impl Client {
         action: &'static str,
         subject: &Option<String>,
     ) -> Error {
-        let context = Context::of(&self.config, action, subject.clone(), None);
+        let context = CallContext::of(&self.config, action, subject.clone(), None);
         Error::new(Problem::Credentials(problem), context, None, 0)
     }
 
@@ -388,7 +388,7 @@ impl Client {
         tries: u32,
     ) -> Error {
         let subject = call.subject.clone();
-        let context = Context::of(&self.config, call.action, subject, credentials);
+        let context = CallContext::of(&self.config, call.action, subject, credentials);
         Error::new(failure.0, context, failure.1, tries)
     }
 }

@@ -3,9 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::regions;
-use crate::explain::{ExitCode, Explain};
-
 /// Regions whose API lives at `ecs-cn-hangzhou.aliyuncs.com`.
 const AT_HANGZHOU: [&str; 4] =
     ["cn-hangzhou", "cn-shanghai-finance-1", "cn-shenzhen-finance-1", "cn-fujian"];
@@ -35,54 +32,6 @@ pub enum EndpointError {
     /// The endpoint is `http://` and not on this machine.
     #[error("the endpoint '{0}' is not encrypted")]
     Plaintext(String),
-}
-
-impl Explain for EndpointError {
-    fn why(&self) -> Option<String> {
-        Some(match self {
-            Self::Region(_) => {
-                "a region id is made of lower-case letters, digits and hyphens".into()
-            }
-            Self::Type(_) => "an endpoint type is 'internet' (or empty) or 'vpc'".into(),
-            Self::Malformed { .. } => {
-                "an endpoint is a host name, with https:// before it and a port behind it if need be"
-                    .into()
-            }
-            Self::Plaintext(_) => {
-                "http:// would show the session's token to everyone on the way; it is allowed for \
-                 this machine's own addresses only"
-                    .into()
-            }
-        })
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::Region(name) => {
-                let lower = name.trim().to_ascii_lowercase();
-                if let Some(id) = regions::meant_by(name) {
-                    format!("write it as {id}")
-                } else if lower != *name && Region::parse(&lower).is_ok() {
-                    format!("write it as {lower}")
-                } else {
-                    "give one such as cn-hangzhou or ap-southeast-1 with --region, \
-                     ALIBABA_CLOUD_REGION_ID or the profile's region_id"
-                        .into()
-                }
-            }
-            Self::Type(_) => "correct endpoint_type in the profile".into(),
-            Self::Malformed { .. } => {
-                "leave the endpoint out (the region's own is used), or give one such as \
-                 ecs.cn-beijing.aliyuncs.com"
-                    .into()
-            }
-            Self::Plaintext(_) => "write https://, or leave the scheme out".into(),
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
-    }
 }
 
 /// A region's id, such as `cn-hangzhou`: checked for its form, since it becomes part of a host name.
@@ -413,12 +362,6 @@ mod tests {
             assert!(Region::parse(name).is_err(), "{name}");
         }
         assert_eq!(Region::parse(" us-west-1\n").unwrap().as_str(), "us-west-1");
-        let error = Region::parse("CN-Hangzhou").unwrap_err();
-        assert_eq!(error.remedy().unwrap(), "write it as cn-hangzhou");
-        let error = Region::parse("Hangzhou").unwrap_err();
-        assert_eq!(error.remedy().unwrap(), "write it as cn-hangzhou");
-        let error = Region::parse("CN-Private-1").unwrap_err();
-        assert_eq!(error.remedy().unwrap(), "write it as cn-private-1");
         assert!(EndpointType::parse("VPC").is_ok_and(|kind| kind == EndpointType::Vpc));
         assert!(EndpointType::parse("intranet").is_err());
     }

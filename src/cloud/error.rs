@@ -1,12 +1,9 @@
-//! Why a call failed. The words for it are in `advice`.
+//! Why a call failed.
 
-use super::advice::{self, Advice};
-use super::answer::Refusal;
 use super::check_reachable::ClockReading;
 use super::client::Config;
 use super::transport::Problem;
 use crate::credentials::{Credentials, Source};
-use crate::explain::{ExitCode, Explain};
 
 /// What kind of failure it was: for callers that act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -196,48 +193,58 @@ impl Kind {
         )
     }
 
-    pub(super) fn exit_code(self) -> ExitCode {
+    /// What is wrong, in the words of a sentence: `the access key is not known`.
+    pub fn reason(self) -> &'static str {
         match self {
-            kind if kind.is_credentials() => ExitCode::Credentials,
-            Self::ClockWrong
-            | Self::TimestampFormat
-            | Self::RoleNotFound
-            | Self::OidcTokenRefused
-            | Self::RoleSettingInvalid => ExitCode::Credentials,
-            Self::PermissionMissing | Self::RiskControl => ExitCode::Permission,
-            Self::SessionManagerDisabled
-            | Self::SessionQuota
-            | Self::PortForwardingNotSupported
-            | Self::InstanceNotFound
-            | Self::InstanceNotRunning
-            | Self::TooManyInstances
-            | Self::CommandLineInvalid
-            | Self::UserNameInvalid
-            | Self::PasswordNameInvalid
-            | Self::TargetServerInvalid
-            | Self::PortInvalid
-            | Self::ConnectionTypeInvalid
-            | Self::SecurityGroupDenied
-            | Self::RegionNotFound
-            | Self::RegionNotSupported
-            | Self::OperationForbidden => ExitCode::Target,
-            Self::Throttled
-            | Self::ServiceUnavailable
-            | Self::DispatchFailed
-            | Self::NonceUsed
-            | Self::StillProcessing
-            | Self::Network
-            | Self::Answer => ExitCode::Network,
-            Self::Tls | Self::NoCredentials => ExitCode::Config,
-            Self::Input => ExitCode::Usage,
-            _ => ExitCode::Failed,
+            Self::AccessKeyUnknown => "the access key is not known",
+            Self::AccessKeyInactive => "the access key is disabled",
+            Self::SecretWrong => "the signature does not match",
+            Self::SignatureIncomplete => "the signature is incomplete",
+            Self::TokenExpired => "the security token has expired",
+            Self::TokenMalformed => "the security token is not valid",
+            Self::TokenMismatch => "the security token is not of this access key",
+            Self::TokenMissing => "the security token is missing",
+            Self::ClockWrong | Self::TimestampFormat => "the time of the request is wrong",
+            Self::PermissionMissing => "a permission is missing",
+            Self::RiskControl => "the account is under risk control",
+            Self::SessionManagerDisabled => "Session Manager is switched off for this account",
+            Self::SessionQuota => "there are too many sessions",
+            Self::PortForwardingNotSupported => "the instance does not support port forwarding",
+            Self::InstanceNotFound => "there is no such instance",
+            Self::InstanceNotRunning => "the instance does not run",
+            Self::TooManyInstances => "too many instances in one call",
+            Self::TargetServerInvalid => "the remote host is not accepted",
+            Self::PortInvalid => "the port is not accepted",
+            Self::CommandLineInvalid => "the command is not accepted",
+            Self::UserNameInvalid => "the user name is not accepted",
+            Self::PasswordNameInvalid => "the name of the password is not accepted",
+            Self::ConnectionTypeInvalid => "the connection type is not accepted",
+            Self::SecurityGroupDenied => "a security group forbids it",
+            Self::RegionNotFound => "there is no such region",
+            Self::RegionNotSupported => "the region does not offer this",
+            Self::OperationForbidden => "the operation is forbidden",
+            Self::Throttled => "too many calls",
+            Self::ServiceUnavailable => "the service is not available",
+            Self::DispatchFailed => "the service could not hand the session on to the instance",
+            Self::NonceUsed => "the request was seen before",
+            Self::StillProcessing => "the first try is still being worked on",
+            Self::RoleNotFound => "there is no such role or identity provider",
+            Self::OidcTokenRefused => "the OIDC token is not taken",
+            Self::RoleSettingInvalid => "a setting of the role is not taken",
+            Self::OtherCode => "the service gave a code that this program does not know",
+            Self::NoCredentials => "there are no credentials",
+            Self::Network => "there is no answer",
+            Self::Answer => "the answer is not the API's",
+            Self::Tls => "TLS cannot be set up",
+            Self::Input => "the call makes no sense",
+            Self::Setup => "the call cannot be sent",
         }
     }
 }
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.advice().what)]
+#[error("{}", self.what())]
 pub struct Error {
     // Boxed: it travels in every Result.
     inner: Box<Inner>,
@@ -246,26 +253,32 @@ pub struct Error {
 #[derive(Debug)]
 struct Inner {
     problem: Problem,
-    context: Context,
+    context: CallContext,
     request_id: Option<String>,
     tries: u32,
     note: Option<String>,
 }
 
-/// What the words of an error need to know of the call.
+/// The call that failed.
 #[derive(Debug)]
-pub(super) struct Context {
-    pub(super) action: &'static str,
-    pub(super) subject: Option<String>,
-    pub(super) endpoint: String,
-    pub(super) region: String,
-    /// As far as it is known with which the call was signed.
-    pub(super) access_key_id: Option<String>,
-    pub(super) has_token: bool,
-    pub(super) source: Source,
+pub struct CallContext {
+    /// Its action, such as `StartTerminalSession`.
+    pub action: &'static str,
+    /// What it is about: an instance, a session, a role.
+    pub subject: Option<String>,
+    /// The endpoint that was called.
+    pub endpoint: String,
+    /// The region that was called.
+    pub region: String,
+    /// The key that signed it, as far as there was one.
+    pub access_key_id: Option<String>,
+    /// Whether it had a security token.
+    pub has_token: bool,
+    /// Where the credentials are from.
+    pub source: Source,
 }
 
-impl Context {
+impl CallContext {
     pub(super) fn of(
         config: &Config,
         action: &'static str,
@@ -285,9 +298,9 @@ impl Context {
 }
 
 impl Error {
-    pub(super) fn new(
+    pub(crate) fn new(
         problem: Problem,
-        context: Context,
+        context: CallContext,
         request_id: Option<String>,
         tries: u32,
     ) -> Self {
@@ -298,6 +311,21 @@ impl Error {
     pub(super) fn with_note(mut self, note: String) -> Self {
         self.inner.note = Some(note);
         self
+    }
+
+    fn what(&self) -> String {
+        let action = self.inner.context.action;
+        match &self.inner.problem {
+            Problem::Refused(refusal) => {
+                format!("{action} was refused: {} ({})", self.kind().reason(), refusal.code)
+            }
+            Problem::Answer(problem) => format!("{action}: {problem}"),
+            Problem::Network(problem) => format!("{action}: {problem}"),
+            Problem::Input(problem) | Problem::Setup(problem) => format!("{action}: {problem}"),
+            // They have nothing to do with the call.
+            Problem::Credentials(problem) => problem.to_string(),
+            Problem::Tls(problem) => problem.to_string(),
+        }
     }
 
     /// What kind of failure it was.
@@ -344,109 +372,23 @@ impl Error {
         self.inner.tries
     }
 
-    fn advice(&self) -> Advice {
-        let context = &self.inner.context;
-        match &self.inner.problem {
-            Problem::Refused(refusal) => advice::refused(self.kind(), refusal, context),
-            Problem::Answer(problem) => advice::answer(problem, context),
-            Problem::Network(problem) => advice::network(problem, context),
-            Problem::Credentials(problem) => advice::credentials_missing(problem),
-            Problem::Tls(problem) => advice::tls(problem),
-            Problem::Input(text) => advice::input(text, context),
-            Problem::Setup(text) => advice::setup(text, context),
-        }
-    }
-}
-
-impl Explain for Error {
-    fn why(&self) -> Option<String> {
-        let mut parts = Vec::new();
-        parts.extend(self.advice().why);
-        if let Problem::Refused(Refusal { message, .. }) = &self.inner.problem
-            && !message.is_empty()
-        {
-            parts.push(format!("the service says: {message}"));
-        }
-        if self.inner.tries > 1 {
-            parts.push(format!("tried {} times", self.inner.tries));
-        }
-        parts.extend(self.inner.note.clone());
-        (!parts.is_empty()).then(|| parts.join("; "))
+    /// What went wrong.
+    pub fn problem(&self) -> &Problem {
+        &self.inner.problem
     }
 
-    fn remedy(&self) -> Option<String> {
-        self.advice().fix
+    /// The call that failed.
+    pub fn context(&self) -> &CallContext {
+        &self.inner.context
     }
 
-    fn request_id(&self) -> Option<&str> {
-        match &self.inner.problem {
-            Problem::Credentials(problem) => problem.request_id(),
-            _ => self.inner.request_id.as_deref(),
-        }
+    /// The `RequestId` of the API's answer, which support asks for.
+    pub fn request_id(&self) -> Option<&str> {
+        self.inner.request_id.as_deref()
     }
 
-    fn exit_code(&self) -> ExitCode {
-        match &self.inner.problem {
-            Problem::Credentials(problem) => problem.exit_code(),
-            Problem::Tls(problem) => problem.exit_code(),
-            _ => self.kind().exit_code(),
-        }
-    }
-
-    fn is_unknown_instance(&self) -> bool {
-        self.kind() == Kind::InstanceNotFound
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_of_the_table_has_its_kind() {
-        use Kind::*;
-        for (code, kind, exit) in [
-            ("InvalidAccessKeyId.NotFound", AccessKeyUnknown, 4),
-            ("InvalidAccessKeyId.Inactive", AccessKeyInactive, 4),
-            ("SignatureDoesNotMatch", SecretWrong, 4),
-            ("IncompleteSignature", SignatureIncomplete, 4),
-            ("InvalidSecurityToken.Expired", TokenExpired, 4),
-            ("InvalidSecurityToken.Malformed", TokenMalformed, 4),
-            ("InvalidSecurityToken.MismatchWithAccessKey", TokenMismatch, 4),
-            ("MissingSecurityToken", TokenMissing, 4),
-            ("InvalidTimeStamp.Expired", ClockWrong, 4),
-            ("InvalidTimeStamp.Format", TimestampFormat, 4),
-            ("Forbidden.RAM", PermissionMissing, 5),
-            ("NoPermission", PermissionMissing, 5),
-            ("Forbidden.RiskControl", RiskControl, 5),
-            ("UserBehavior.SessionManagerDisabled", SessionManagerDisabled, 6),
-            ("SessionCount.ExceedLimit", SessionQuota, 6),
-            ("PortForwarding.NotSupported", PortForwardingNotSupported, 6),
-            ("InvalidInstance.NotFound", InstanceNotFound, 6),
-            ("InstanceIds.ExceedLimit", TooManyInstances, 6),
-            ("InvalidTargetServer.TooLong", TargetServerInvalid, 6),
-            ("PortNumber.Invalid", PortInvalid, 6),
-            ("InvalidParameter.ConnectionType", ConnectionTypeInvalid, 6),
-            ("InvalidOperation.SecurityGroupRuleDenied", SecurityGroupDenied, 6),
-            ("InvalidRegionId.NotFound", RegionNotFound, 6),
-            ("RegionId.ApiNotSupported", RegionNotSupported, 6),
-            ("Operation.Forbidden", OperationForbidden, 6),
-            ("Throttling", Throttled, 7),
-            ("Throttling.User", Throttled, 7),
-            ("ServiceUnavailable", ServiceUnavailable, 7),
-            ("InternalError", ServiceUnavailable, 7),
-            ("InternalErrorTimeout", ServiceUnavailable, 7),
-            ("SignatureNonceUsed", NonceUsed, 7),
-            ("IdempotentProcessing", StillProcessing, 7),
-            ("EntityNotExist.Role", RoleNotFound, 4),
-            ("AuthenticationFail.OIDCToken.Expired", OidcTokenRefused, 4),
-            ("InvalidParameter.RoleSessionName", RoleSettingInvalid, 4),
-            ("ThrottlingElse", OtherCode, 1),
-            ("", OtherCode, 1),
-        ] {
-            assert_eq!(Kind::of_code(code), kind, "{code}");
-            assert_eq!(kind.exit_code() as u8, exit, "{code}");
-            assert_eq!(kind.is_transient(), exit == 7, "{code}");
-        }
+    /// Why no other try was made.
+    pub fn note(&self) -> Option<&str> {
+        self.inner.note.as_deref()
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::answer::{self, Bad, Raw, Scrub};
 use super::command::{self, Invocation, InvocationResult, InvocationStatus};
 use super::ecs::{self, TerminalSession};
-use super::error::{Context, Error};
+use super::error::{CallContext, Error};
 use super::invocation::InvocationError;
 use super::sign::encode;
 use super::transport::Problem;
@@ -105,8 +105,8 @@ fn headers(text: &[u8]) -> (HeaderMap, &[u8]) {
     (headers, rest)
 }
 
-fn context(action: &'static str) -> Context {
-    Context {
+fn context(action: &'static str) -> CallContext {
+    CallContext {
         action,
         subject: Some("i-1".to_owned()),
         endpoint: "https://ecs.cn-test.aliyuncs.com".to_owned(),

@@ -8,9 +8,7 @@ use tracing::debug;
 
 use super::client::Client;
 use super::command::{Invocation, InvocationResult, InvocationStatus};
-use super::ecs::UPDATE_AGENT;
 use super::error::{Error, Kind};
-use crate::explain::{ExitCode, Explain, printable};
 
 /// The shortest time between two questions.
 const SOONEST: Duration = Duration::from_millis(200);
@@ -19,9 +17,6 @@ const LATEST: Duration = Duration::from_secs(2);
 /// Which part of the time that has passed is waited for until the next question: so much later at
 /// most is an end heard of.
 const PART: u32 = 5;
-/// How much of a command's output an error shows, in characters from the end.
-const SHOWN: usize = 400;
-
 /// Why a command in an instance did not do its work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -146,9 +141,21 @@ impl fmt::Display for Seen<'_> {
     }
 }
 
-/// What to do about an agent that does not answer.
-const AGENT: &str = "look at the instance's Cloud Assistant agent: installed, running, up to date, and allowed to reach \
-                     the service (outbound TCP 443); in the instance: systemctl status aliyun.service";
+/// Codes that say all that there is to find out.
+const CLEAR_CODES: [&str; 12] = [
+    "InstanceNotRunning",
+    "InstanceNotExists",
+    "InstanceReleased",
+    "ClientNotRunning",
+    "ClientNotOnline",
+    "ClientNotResponse",
+    "ClientNetworkBlocked",
+    "ClientNeedUpgrade",
+    "DeliveryTimeout",
+    "ExecutionTimeout",
+    "AccountNotExists",
+    "SecurityGroupRuleDenied",
+];
 
 impl InvocationError {
     /// Whether the command may not have come to the instance, since that or its agent was not up.
@@ -181,129 +188,11 @@ impl InvocationError {
             Self::Call(error) => error.kind().is_of_instance(),
             // A command that has run has failed for a reason of its own, such as the system's kind.
             Self::Ended { result, .. } => {
-                words(result).is_none() || result.error_code.as_deref() == Some("ExitCodeNonzero")
+                let code = result.error_code.as_deref();
+                code.is_none_or(|code| !CLEAR_CODES.contains(&code))
             }
             Self::Late { .. } => true,
         }
-    }
-}
-
-/// Why and what to do, by `ErrorCode`.
-fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
-    Some(match result.error_code.as_deref()? {
-        "InstanceNotRunning" | "InstanceNotExists" | "InstanceReleased" => (
-            "the instance does not run",
-            "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once it \
-             has booted",
-        ),
-        "ClientNotRunning" => ("the instance's Cloud Assistant agent does not run", AGENT),
-        "ClientNotOnline" | "ClientNotResponse" => {
-            ("the instance's Cloud Assistant agent is not online", AGENT)
-        }
-        "ClientNetworkBlocked" => {
-            ("the instance's Cloud Assistant agent cannot reach the service", AGENT)
-        }
-        "ClientNeedUpgrade" => ("the instance's Cloud Assistant agent is too old", UPDATE_AGENT),
-        "DeliveryTimeout" => (
-            "the service could not hand the command to the instance's Cloud Assistant agent in time",
-            AGENT,
-        ),
-        "ExecutionTimeout" => (
-            "the command took too long in the instance, and was ended there",
-            "try again; look whether the instance is short of CPU, memory or disk",
-        ),
-        "ExitCodeNonzero" => (
-            "the command ran in the instance and failed",
-            "try again; what the command said is also in the ECS console, under Cloud Assistant",
-        ),
-        "AccountNotExists" => (
-            "the instance has no such user",
-            "give another user: --user-name with send-key, the user of ssh otherwise",
-        ),
-        "SecurityGroupRuleDenied" => (
-            "a rule of the instance's security groups stands against it",
-            "let the instance reach the service in its security group's rules: outbound TCP 443 to \
-             100.100.0.0/16, and UDP 53",
-        ),
-        _ => return None,
-    })
-}
-
-impl Explain for InvocationError {
-    fn why(&self) -> Option<String> {
-        match self {
-            Self::Call(error) => error.why(),
-            Self::Ended { result, .. } => {
-                let mut parts = Vec::new();
-                parts.extend(words(result).map(|(why, _)| why.to_owned()));
-                parts.extend(
-                    result
-                        .error_info
-                        .as_ref()
-                        .map(|info| format!("the service says: {}", tail(info))),
-                );
-                parts.extend(
-                    result
-                        .exit_code
-                        .filter(|code| *code != 0)
-                        .map(|code| format!("the command ended with exit code {code}")),
-                );
-                if !result.output.trim().is_empty() {
-                    parts.push(format!("it said: {}", tail(&result.output)));
-                }
-                (!parts.is_empty()).then(|| parts.join("; "))
-            }
-            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
-                Some("the service may speak of something newer than this program".to_owned())
-            }
-            Self::Late { .. } => {
-                Some("the instance or its Cloud Assistant agent may be busy, or away".to_owned())
-            }
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Call(error) => error.remedy(),
-            Self::Ended { result, .. } => Some(match words(result) {
-                Some((_, fix)) => fix.to_owned(),
-                None => "try again; what the command said is also in the ECS console, under Cloud \
-                         Assistant"
-                    .to_owned(),
-            }),
-            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
-                Some("try again, and look for a newer ecs-bridge".to_owned())
-            }
-            Self::Late { .. } => Some(format!("try again; {AGENT}")),
-        }
-    }
-
-    fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Call(error) => error.request_id(),
-            Self::Ended { request_id, .. } | Self::Late { request_id, .. } => request_id.as_deref(),
-        }
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Call(error) => error.exit_code(),
-            Self::Ended { .. } | Self::Late { .. } => ExitCode::Target,
-        }
-    }
-
-    fn is_unknown_instance(&self) -> bool {
-        matches!(self, Self::Call(error) if error.is_unknown_instance())
-    }
-}
-
-/// The end of somebody else's text, on one line.
-fn tail(text: &str) -> String {
-    let text = printable(text);
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().rev().nth(SHOWN) {
-        Some((at, _)) => format!("…{}", &text[at..]),
-        None => text,
     }
 }
 

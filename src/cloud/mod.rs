@@ -4,12 +4,11 @@
 //! ```text
 //! ecs, fleet, command, sts (typed calls) → client (credentials, deadline, retry) → transport (one try) → sign
 //!                                             ↓
-//!                              error: kind → what, why, fix (advice)
+//!                              error: what happened, as data (explain has the advice)
 //! ```
 //! Nothing here writes to a terminal, and no secret, token, signature or WebSocket URL is part of
 //! any `Debug`, message or log line.
 
-pub(crate) mod advice;
 mod answer;
 mod check_reachable;
 mod client;
@@ -24,7 +23,6 @@ mod invocation;
 #[cfg(test)]
 mod kept_tests;
 mod network;
-pub(crate) mod policy;
 mod probe;
 pub(crate) mod regions;
 #[cfg(test)]
@@ -34,7 +32,7 @@ mod sts;
 mod switches;
 mod transport;
 
-pub use answer::AnswerError;
+pub use answer::{AnswerError, Refusal};
 pub use check_reachable::ClockReading;
 pub use client::{Client, Config, Named};
 pub use command::{Invocation, InvocationResult, InvocationStatus};
@@ -44,10 +42,11 @@ pub use ecs::{
     TerminalSession,
 };
 pub use endpoint::{Endpoint, EndpointError, EndpointType, Region};
-pub use error::{Error, Kind};
+pub use error::{CallContext, Error, Kind};
 pub use fleet::{Instance, InstanceFilter, InstancePage};
 pub use invocation::InvocationError;
 pub use network::NetworkError;
 pub use probe::Verdict;
 pub use sign::SignatureVersion;
 pub use sts::{AssumeRole, AssumeRoleWithOidc, RoleSession};
+pub use transport::Problem;

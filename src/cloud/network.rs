@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::explain::{ExitCode, Explain};
 use crate::http;
 use crate::net::{self, innermost};
 use crate::proxy;
@@ -139,63 +138,6 @@ impl NetworkError {
             Self::Proxy(fault) => fault.is_worth_a_retry(),
             Self::Tls { .. } | Self::AnswerTimeout { .. } => false,
         }
-    }
-}
-
-impl Explain for NetworkError {
-    fn why(&self) -> Option<String> {
-        match self {
-            Self::Dns { detail, .. } => Some(format!("the resolver says: {detail}")),
-            Self::Refused { .. } => Some("nothing listens there, or a firewall refuses".into()),
-            Self::ConnectTimeout { .. } => {
-                Some("the host does not answer, or a firewall on the way drops what is sent".into())
-            }
-            Self::TlsTimeout { .. } => {
-                Some("the connection was made, and nothing there speaks TLS, or not in time".into())
-            }
-            Self::AnswerTimeout { .. } => {
-                Some("the connection was made, and then nothing came back in time".into())
-            }
-            Self::Tls { fault, .. } => fault.why(),
-            Self::Proxy(fault) => fault.why(),
-            Self::Closed { detail, .. } | Self::Cut { detail, .. } => Some(detail.clone()),
-            Self::Connect { .. } => None,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Dns { .. } => Some(
-                "check the region and the endpoint for a slip, and this machine's DNS; inside a \
-                 VPC without internet set the profile's endpoint_type to vpc"
-                    .into(),
-            ),
-            Self::Refused { .. } => Some(
-                "check the endpoint and its port (--endpoint, ALIBABA_CLOUD_ENDPOINT, the \
-                 profile's endpoint)"
-                    .into(),
-            ),
-            Self::ConnectTimeout { .. } | Self::Connect { .. } => Some(
-                "check that this machine may reach the endpoint (curl -v the address), or name a \
-                 proxy that may with --proxy; inside a VPC without internet set the profile's \
-                 endpoint_type to vpc"
-                    .into(),
-            ),
-            Self::TlsTimeout { .. } => Some(
-                "check the endpoint's port, and look for a firewall or proxy between here and there"
-                    .into(),
-            ),
-            Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => Some(
-                "try again; if it stays so, look for a firewall or proxy between here and there"
-                    .into(),
-            ),
-            Self::Tls { fault, .. } => fault.remedy(),
-            Self::Proxy(fault) => fault.remedy(),
-        }
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Network
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) const MAX_ANSWER: usize = 1 << 20;
 
 /// Why one try failed.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub enum Problem {
     /// The API says no.
     Refused(Refusal),
     /// What came is not the API's answer.

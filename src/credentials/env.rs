@@ -140,7 +140,10 @@ mod tests {
         let found = found.unwrap().unwrap();
         assert_eq!(found.access_key_id(), "first");
         assert_eq!(found.security_token().unwrap().expose_secret(), "t");
-        assert!(found.source().renewal().contains("ALIBABA_CLOUD_SECURITY_TOKEN"));
+        assert!(
+            crate::explain::source::renewal(found.source())
+                .contains("ALIBABA_CLOUD_SECURITY_TOKEN")
+        );
     }
 
     #[test]

@@ -26,11 +26,6 @@ const INTERRUPT: Duration = Duration::from_secs(1);
 /// The most that it may print, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// What the program may print.
-pub(super) const ACCEPTED: &str = "it has to print one JSON object and nothing else: a profile of any \
-    mode but External, with mode (AK or StsToken), access_key_id, access_key_secret and sts_token, or \
-    with the fields of another mode; expiration, if it is there, says until when to use it";
-
 /// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,31 +69,6 @@ pub enum Problem {
         /// What is wrong with it; never its content.
         problem: String,
     },
-}
-
-impl Problem {
-    /// What to do about it.
-    pub(super) fn remedy(&self) -> String {
-        match self {
-            Self::NotACommand => "correct process_command in the profile: it is split into words \
-                                  as a shell would, and no shell runs it"
-                .to_owned(),
-            Self::Start { .. } => "correct process_command in the profile: a program that is in \
-                                   PATH, or an absolute path; no shell runs it"
-                .to_owned(),
-            Self::Failed { .. } => {
-                "run process_command by hand; what it says is on stderr, above".to_owned()
-            }
-            Self::Timeout { .. } => {
-                "run process_command by hand; it may wait for an answer: it can ask on the \
-                                     terminal (/dev/tty) where there is one, and it has no stdin"
-                    .to_owned()
-            }
-            Self::TooMuch { .. } | Self::Unusable { .. } => {
-                format!("run process_command by hand: {ACCEPTED}")
-            }
-        }
-    }
 }
 
 /// Splits a command into its words.

@@ -10,7 +10,6 @@ use http::{HeaderName, Method, Uri};
 use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
-use crate::explain::Explain;
 use crate::http::{self as client, Http, Terms};
 use crate::net::{self, innermost};
 use crate::proxy::{authority, is_loopback};
@@ -170,17 +169,6 @@ pub enum Problem {
     /// The request cannot be made.
     #[error("it cannot be asked: {0}")]
     Request(String),
-}
-
-impl Problem {
-    /// What to do about the way there, if that is what is wrong.
-    pub(super) fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Proxy(fault) => fault.remedy(),
-            Self::Tls(fault) => fault.remedy(),
-            _ => None,
-        }
-    }
 }
 
 impl From<client::Error> for Problem {

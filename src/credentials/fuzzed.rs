@@ -11,6 +11,7 @@ use super::chain::resolve_from;
 use super::profile::ProfileFile;
 use super::{Error, Query, Resolved, Source};
 use crate::explain::Report;
+use crate::explain::source::{add_token, renewal};
 
 /// What secrets of the corpus begin with.
 const MARK: &str = "hush";
@@ -53,8 +54,8 @@ pub(crate) fn config(input: &[u8]) {
             assert_chosen(resolved, &query, &[first, second]);
             format!(
                 "{resolved:?} {} {}",
-                resolved.credential_source.source().renewal(),
-                resolved.credential_source.source().add_token()
+                renewal(resolved.credential_source.source()),
+                add_token(resolved.credential_source.source())
             )
         }
         Err(error) => {

@@ -43,7 +43,7 @@ pub(crate) mod store;
 mod uri;
 
 pub use chain::resolve;
-pub(crate) use chain::{in_home, problems, resolve_as_if};
+pub(crate) use chain::{in_home, listed, problems, resolve_as_if};
 pub use credential_source::CredentialSource;
 pub use error::Error;
 pub use external::Problem as ExternalProblem;
@@ -202,6 +202,16 @@ pub struct Setting {
     pub value: String,
     /// A flag, a variable, or a field of a profile, in words.
     pub origin: String,
+}
+
+/// The names of the modes that are supported, in a profile or in what a program prints.
+pub(crate) fn modes(is_answer: bool) -> String {
+    mode::Mode::names(is_answer)
+}
+
+/// The types of sections that are supported.
+pub(crate) fn section_types() -> String {
+    ini::TYPES.map(|(name, _)| name).join(", ")
 }
 
 /// An access key id as it may be shown.

@@ -1,9 +1,9 @@
-//! Where credentials come from, in words, and what to do about them there.
+//! Where credentials come from, in words.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{ini, shell_word};
+use super::ini;
 
 /// Where credentials came from. `Display` says it in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,73 +65,9 @@ impl Source {
         }
     }
 
-    /// How to renew the credentials where they are: a sentence without a final period.
-    pub fn renewal(&self) -> String {
-        match self {
-            Self::Profile { name, mode, .. } => {
-                let name = shell_word(name);
-                match mode.as_str() {
-                    // Its mode is not asked for again: signing in is all that there is to do.
-                    "CloudSSO" => format!("sign in again with: aliyun configure --profile {name}"),
-                    "OAuth" => {
-                        format!(
-                            "sign in again with: aliyun configure --mode OAuth --profile {name}"
-                        )
-                    }
-                    _ => format!(
-                        "renew the profile with: ecs-bridge configure --mode {} --profile {name}",
-                        shell_word(mode)
-                    ),
-                }
-            }
-            Self::Section { name, file, .. } => {
-                format!("correct section [{name}] of {}", file.display())
-            }
-            Self::Answer { of, .. } => match &**of {
-                Self::Profile { name, .. } => {
-                    format!("correct what process_command of profile {} prints", shell_word(name))
-                }
-                _ => "correct what process_command prints".to_owned(),
-            },
-            Self::Instance => "use a profile (--profile)".to_owned(),
-            Self::Environment { variable, temporary } => {
-                let prefix = variable.trim_end_matches("ACCESS_KEY_ID");
-                let mut names = format!("{variable}, {prefix}ACCESS_KEY_SECRET");
-                if *temporary {
-                    names.push_str(&format!(" and {prefix}SECURITY_TOKEN"));
-                }
-                format!("set {names} anew, or unset them to use a profile")
-            }
-            Self::Variables { names, .. } => {
-                format!("correct {}, or name a profile with --profile", names.join(", "))
-            }
-        }
-    }
-
-    /// How to give temporary credentials the security token that they lack: a sentence without a
-    /// final period.
-    pub fn add_token(&self) -> String {
-        match self {
-            Self::Profile { name, .. } => format!(
-                "make it a profile of temporary credentials with: ecs-bridge configure --mode \
-                 StsToken --profile {}",
-                shell_word(name)
-            ),
-            Self::Environment { variable, .. } => {
-                format!("set {}SECURITY_TOKEN too", variable.trim_end_matches("ACCESS_KEY_ID"))
-            }
-            Self::Section { name, file, .. } => format!(
-                "put the keys into a profile with: ecs-bridge configure --mode StsToken; section \
-                 [{name}] of {} cannot hold a token",
-                file.display()
-            ),
-            Self::Answer { .. } | Self::Instance | Self::Variables { .. } => self.renewal(),
-        }
-    }
-
     /// What a setting of it is called there: a field of the profile, or the variable that stands in
     /// its place.
-    pub(super) fn setting(&self, field: &'static str) -> String {
+    pub fn setting(&self, field: &'static str) -> String {
         if let Self::Section { .. } = self {
             return ini::section_field(field).to_owned();
         }
@@ -192,17 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn each_says_how_to_renew_it() {
-        for (mode, fix) in [
-            ("AK", "renew the profile with: ecs-bridge configure --mode AK --profile 'a b'"),
-            ("CloudSSO", "sign in again with: aliyun configure --profile 'a b'"),
-            ("OAuth", "sign in again with: aliyun configure --mode OAuth --profile 'a b'"),
-        ] {
-            assert_eq!(profile(mode).renewal(), fix);
-        }
+    fn settings_have_the_names_that_they_have_there() {
         let names = vec!["ALICLOUD_CREDENTIALS_URI".to_owned()];
         let source = Source::Variables { mode: "CredentialsURI", names };
-        assert!(source.renewal().starts_with("correct ALICLOUD_CREDENTIALS_URI, or"));
         assert_eq!(
             source.to_string(),
             "the environment (CredentialsURI: ALICLOUD_CREDENTIALS_URI)"

@@ -21,8 +21,6 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
-use crate::explain::{ExitCode, Explain};
-
 mod fault;
 mod handshake;
 mod url;
@@ -166,28 +164,8 @@ impl fmt::Debug for Proxy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy of {origin} cannot be used: {problem}")]
 pub struct SettingError {
-    origin: Origin,
+    pub(crate) origin: Origin,
     problem: String,
-}
-
-impl Explain for SettingError {
-    fn remedy(&self) -> Option<String> {
-        let way_out = match self.origin {
-            Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY) => "write 'none' for no proxy at all",
-            Origin::Variable(_) => "switch it off with --proxy none",
-        };
-        Some(format!(
-            "give it as [http|https|socks5|socks5h]://[user:password@]host[:port], with special \
-             characters of the password as %40 and the like, or {way_out}"
-        ))
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        match self.origin {
-            Origin::Flag => ExitCode::Usage,
-            Origin::Variable(_) => ExitCode::Config,
-        }
-    }
 }
 
 /// How a host is reached.

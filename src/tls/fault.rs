@@ -6,7 +6,6 @@ use std::io;
 use rustls::{CertificateError, OtherError};
 
 use super::given::says_authority;
-use crate::explain::{ExitCode, Explain};
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,64 +75,6 @@ impl Fault {
             rustls::Error::InvalidMessage(_) => Self::NotTls,
             other => Self::Handshake(other.to_string()),
         }
-    }
-}
-
-impl Explain for Fault {
-    fn why(&self) -> Option<String> {
-        Some(match self {
-            Self::NotTrusted => "its issuer is not among the certificates of this machine: a \
-                                 private cloud, or a middlebox that opens TLS"
-                .into(),
-            Self::SelfSigned => "it is an authority's own, as one that signs itself is: that is \
-                                 taken only where this very certificate was given to be trusted"
-                .into(),
-            Self::WrongName { presented } if presented.is_empty() => {
-                "something else answers at this address, or the endpoint is misspelt".into()
-            }
-            Self::WrongName { presented } => {
-                let shown: Vec<_> = presented.iter().take(5).map(String::as_str).collect();
-                format!("it is for {}", shown.join(", "))
-            }
-            Self::Expired | Self::NotYetValid => {
-                "the time of this machine is not within the certificate's dates".into()
-            }
-            Self::NotTls => "an unencrypted service, a captive portal or a proxy answers at this \
-                             address and port"
-                .into(),
-            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => return None,
-        })
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::NotTrusted => {
-                "give the issuer's certificate as a PEM file with --ca-file, or in \
-                                 SSL_CERT_FILE; the check cannot be turned off"
-                    .into()
-            }
-            Self::SelfSigned => {
-                "give the server's certificate as a PEM file with --ca-file, or in \
-                                 SSL_CERT_FILE, if you know that it is the server's; the check \
-                                 cannot be turned off"
-                    .into()
-            }
-            Self::WrongName { .. } => "correct the endpoint (--endpoint, ALIBABA_CLOUD_ENDPOINT, \
-                                       the profile's endpoint) or the region"
-                .into(),
-            Self::Expired | Self::NotYetValid => {
-                "check this machine's clock first; else the server's certificate has to be renewed"
-                    .into()
-            }
-            Self::NotTls => "check the endpoint and its port".into(),
-            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => {
-                "check the endpoint, and what stands on the way to it".into()
-            }
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Network
     }
 }
 

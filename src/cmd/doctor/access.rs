@@ -1,11 +1,10 @@
 //! Who calls, and what they may do; and whether Session Manager is on.
 
 use super::{DoctorContext, not_known};
-use crate::cloud::advice::switch_on;
-use crate::cloud::policy::Policy;
 use crate::cloud::{Error, Kind, Verdict};
 use crate::doctor::{CheckFailure, Outcome};
-use crate::explain::{ExitCode, Explain as _};
+use crate::explain::{ExitCode, switch_on};
+use crate::policy::Policy;
 use crate::target::is_id;
 
 impl DoctorContext<'_> {

@@ -5,11 +5,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{DoctorContext, not_known};
-use crate::cloud::advice::{SET_CLOCK, apart};
 use crate::cloud::{Endpoint, NetworkError};
 use crate::cmd::Cloud;
 use crate::doctor::{CheckFailure, Outcome};
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, SET_CLOCK, apart};
 use crate::net::{self, Destination, encrypt};
 use crate::proxy::{Fault, FaultKind, Route, Scheme};
 

@@ -1,9 +1,8 @@
 use super::*;
 use crate::credentials::Source;
-use crate::explain::ExitCode;
 
-fn call() -> Context {
-    Context {
+fn call() -> CallContext {
+    CallContext {
         action: "StartTerminalSession",
         subject: Some("i-bp1".into()),
         endpoint: "https://ecs.cn-beijing.aliyuncs.com".into(),
@@ -30,20 +29,21 @@ fn refusal(code: &str) -> Refusal {
 }
 
 fn words(refusal: &Refusal) -> (String, String, String) {
-    let advice = refused(Kind::of_code(&refusal.code), refusal, &call());
-    (advice.what, advice.why.unwrap_or_default(), advice.fix.unwrap())
+    let error = Error::new(Problem::Refused(refusal.clone()), call(), None, 1);
+    let (why, fix) = refused(error.kind(), refusal, error.context());
+    (error.to_string(), why, fix)
 }
 
 #[test]
 fn a_region_with_a_slip_gets_the_one_that_may_be_meant() {
-    let context = |region: &str, endpoint: &str| Context {
+    let context = |region: &str, endpoint: &str| CallContext {
         region: region.into(),
         endpoint: endpoint.into(),
         ..call()
     };
     let dns = |host: &str| NetworkError::Dns { host: host.into(), detail: "none".into() };
     let fix = |host: &str, region: &str| {
-        network(&dns(host), &context(region, &format!("https://{host}"))).fix.unwrap()
+        network(&dns(host), &context(region, &format!("https://{host}"))).unwrap()
     };
     let hint = "did you mean cn-hangzhou? ";
     assert!(fix("ecs.cn-hangzou.aliyuncs.com", "cn-hangzou").starts_with(hint));
@@ -52,7 +52,7 @@ fn a_region_with_a_slip_gets_the_one_that_may_be_meant() {
     let refusal = refusal("InvalidRegionId.NotFound");
     let kind = Kind::of_code(&refusal.code);
     let refused = refused(kind, &refusal, &context("cn-hangzou", "https://ecs.aliyuncs.com"));
-    assert!(refused.fix.unwrap().starts_with(hint));
+    assert!(refused.1.starts_with(hint));
 }
 
 #[test]
@@ -78,14 +78,14 @@ fn credentials_name_their_source_and_how_to_renew_them() {
 #[test]
 fn a_temporary_key_without_its_token_is_recognised() {
     let call =
-        Context { access_key_id: Some("STS.NabcNabcNabc".into()), has_token: false, ..call() };
+        CallContext { access_key_id: Some("STS.NabcNabcNabc".into()), has_token: false, ..call() };
     let advice = refused(Kind::AccessKeyUnknown, &refusal("InvalidAccessKeyId.NotFound"), &call);
-    assert!(advice.why.unwrap().contains("needs its security token"));
-    assert!(advice.fix.unwrap().contains("--mode StsToken"));
+    assert!(advice.0.contains("needs its security token"));
+    assert!(advice.1.contains("--mode StsToken"));
     let variable = "ALICLOUD_ACCESS_KEY_ID".to_owned();
-    let call = Context { source: Source::Environment { variable, temporary: false }, ..call };
+    let call = CallContext { source: Source::Environment { variable, temporary: false }, ..call };
     let advice = refused(Kind::TokenMissing, &refusal("MissingSecurityToken"), &call);
-    assert_eq!(advice.fix.as_deref(), Some("set ALICLOUD_SECURITY_TOKEN too"));
+    assert_eq!(advice.1, "set ALICLOUD_SECURITY_TOKEN too");
 }
 
 #[test]
@@ -216,10 +216,10 @@ const CODES: [(&str, ExitCode, bool); 41] = [
 #[test]
 fn every_code_has_words_of_its_own() {
     let generic = words(&refusal("Brand.New"));
-    for (code, exit_code, is_tried_again) in CODES {
+    for (code, exit, is_tried_again) in CODES {
         let kind = Kind::of_code(code);
         assert_ne!(kind, Kind::OtherCode, "{code}");
-        assert_eq!((kind.exit_code(), kind.is_transient()), (exit_code, is_tried_again), "{code}");
+        assert_eq!((exit_code(kind), kind.is_transient()), (exit, is_tried_again), "{code}");
         let (what, why, fix) = words(&refusal(code));
         assert!(what.contains(code) && !why.is_empty() && !fix.is_empty(), "{what}\n{why}\n{fix}");
         assert_ne!(what.replace(code, "Brand.New"), generic.0, "{code}");
@@ -227,4 +227,52 @@ fn every_code_has_words_of_its_own() {
     }
     // An instance that does not run is one that exists.
     assert_ne!(Kind::of_code("InvalidInstance.NotRunning"), Kind::InstanceNotFound);
+}
+
+#[test]
+fn every_code_of_the_table_has_its_kind() {
+    use Kind::*;
+    for (code, kind, exit) in [
+        ("InvalidAccessKeyId.NotFound", AccessKeyUnknown, 4),
+        ("InvalidAccessKeyId.Inactive", AccessKeyInactive, 4),
+        ("SignatureDoesNotMatch", SecretWrong, 4),
+        ("IncompleteSignature", SignatureIncomplete, 4),
+        ("InvalidSecurityToken.Expired", TokenExpired, 4),
+        ("InvalidSecurityToken.Malformed", TokenMalformed, 4),
+        ("InvalidSecurityToken.MismatchWithAccessKey", TokenMismatch, 4),
+        ("MissingSecurityToken", TokenMissing, 4),
+        ("InvalidTimeStamp.Expired", ClockWrong, 4),
+        ("InvalidTimeStamp.Format", TimestampFormat, 4),
+        ("Forbidden.RAM", PermissionMissing, 5),
+        ("NoPermission", PermissionMissing, 5),
+        ("Forbidden.RiskControl", RiskControl, 5),
+        ("UserBehavior.SessionManagerDisabled", SessionManagerDisabled, 6),
+        ("SessionCount.ExceedLimit", SessionQuota, 6),
+        ("PortForwarding.NotSupported", PortForwardingNotSupported, 6),
+        ("InvalidInstance.NotFound", InstanceNotFound, 6),
+        ("InstanceIds.ExceedLimit", TooManyInstances, 6),
+        ("InvalidTargetServer.TooLong", TargetServerInvalid, 6),
+        ("PortNumber.Invalid", PortInvalid, 6),
+        ("InvalidParameter.ConnectionType", ConnectionTypeInvalid, 6),
+        ("InvalidOperation.SecurityGroupRuleDenied", SecurityGroupDenied, 6),
+        ("InvalidRegionId.NotFound", RegionNotFound, 6),
+        ("RegionId.ApiNotSupported", RegionNotSupported, 6),
+        ("Operation.Forbidden", OperationForbidden, 6),
+        ("Throttling", Throttled, 7),
+        ("Throttling.User", Throttled, 7),
+        ("ServiceUnavailable", ServiceUnavailable, 7),
+        ("InternalError", ServiceUnavailable, 7),
+        ("InternalErrorTimeout", ServiceUnavailable, 7),
+        ("SignatureNonceUsed", NonceUsed, 7),
+        ("IdempotentProcessing", StillProcessing, 7),
+        ("EntityNotExist.Role", RoleNotFound, 4),
+        ("AuthenticationFail.OIDCToken.Expired", OidcTokenRefused, 4),
+        ("InvalidParameter.RoleSessionName", RoleSettingInvalid, 4),
+        ("ThrottlingElse", OtherCode, 1),
+        ("", OtherCode, 1),
+    ] {
+        assert_eq!(Kind::of_code(code), kind, "{code}");
+        assert_eq!(exit_code(kind) as u8, exit, "{code}");
+        assert_eq!(kind.is_transient(), exit == 7, "{code}");
+    }
 }

@@ -5,6 +5,15 @@
 
 use std::fmt;
 
+mod call;
+mod cloud;
+mod credentials;
+mod proxy;
+pub(crate) mod source;
+mod tls;
+
+pub(crate) use call::{SET_CLOCK, apart, switch_on};
+
 /// The exit codes of the program, one for each kind of cause that a script may want to tell apart.
 ///
 /// They are listed in `--help` and in the README.

@@ -1,27 +1,121 @@
-//! The words of an error: what happened, why, and what to do next.
+//! Why a call of the API failed, and what to do next.
 
+use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
-use super::answer::{AnswerError, Refusal};
-use super::ecs::UPDATE_AGENT;
-use super::error::{Context, Kind};
-use super::network::NetworkError;
-use super::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
-use super::regions;
-use crate::credentials::mask;
-use crate::explain::Explain as _;
-use crate::tls;
+use super::{ExitCode, Explain, source};
+use crate::cloud::{
+    AnswerError, CallContext, Error, Kind, NetworkError, Problem, Refusal, UPDATE_AGENT, regions,
+};
+use crate::credentials::{self, mask};
+use crate::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
 
-/// The three parts of a message.
-pub(super) struct Advice {
-    pub(super) what: String,
-    pub(super) why: Option<String>,
-    pub(super) fix: Option<String>,
+impl Explain for Error {
+    fn why(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        parts.extend(match self.problem() {
+            Problem::Refused(refusal) => {
+                Some(refused(self.kind(), refusal, self.context()).0).filter(|why| !why.is_empty())
+            }
+            Problem::Answer(problem) => Some(answer(problem, self.context()).0),
+            Problem::Network(problem) => problem.why(),
+            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::why),
+            Problem::Tls(problem) => problem.why(),
+            Problem::Input(_) | Problem::Setup(_) => None,
+        });
+        if let Problem::Refused(Refusal { message, .. }) = self.problem()
+            && !message.is_empty()
+        {
+            parts.push(format!("the service says: {message}"));
+        }
+        if self.tries() > 1 {
+            parts.push(format!("tried {} times", self.tries()));
+        }
+        parts.extend(self.note().map(str::to_owned));
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self.problem() {
+            Problem::Refused(refusal) => Some(refused(self.kind(), refusal, self.context()).1),
+            Problem::Answer(problem) => Some(answer(problem, self.context()).1),
+            Problem::Network(problem) => network(problem, self.context()),
+            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::remedy),
+            Problem::Tls(problem) => problem.remedy(),
+            Problem::Input(_) => Some("correct it; see --help".into()),
+            Problem::Setup(_) => Some("report this, with the output of -vv".into()),
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self.problem() {
+            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::request_id),
+            _ => Error::request_id(self),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self.problem() {
+            Problem::Credentials(problem) => {
+                explained(&**problem).map_or(ExitCode::Config, Explain::exit_code)
+            }
+            Problem::Tls(problem) => problem.exit_code(),
+            _ => exit_code(self.kind()),
+        }
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        self.kind() == Kind::InstanceNotFound
+    }
+}
+
+/// What this program knows to say of the error of a source of credentials.
+fn explained<'a>(problem: &'a (dyn StdError + Send + Sync + 'static)) -> Option<&'a dyn Explain> {
+    problem.downcast_ref::<credentials::Error>().map(|problem| problem as &dyn Explain)
+}
+
+/// The exit code of a kind of failure.
+pub(super) fn exit_code(kind: Kind) -> ExitCode {
+    match kind {
+        kind if kind.is_credentials() => ExitCode::Credentials,
+        Kind::ClockWrong
+        | Kind::TimestampFormat
+        | Kind::RoleNotFound
+        | Kind::OidcTokenRefused
+        | Kind::RoleSettingInvalid => ExitCode::Credentials,
+        Kind::PermissionMissing | Kind::RiskControl => ExitCode::Permission,
+        Kind::SessionManagerDisabled
+        | Kind::SessionQuota
+        | Kind::PortForwardingNotSupported
+        | Kind::InstanceNotFound
+        | Kind::InstanceNotRunning
+        | Kind::TooManyInstances
+        | Kind::CommandLineInvalid
+        | Kind::UserNameInvalid
+        | Kind::PasswordNameInvalid
+        | Kind::TargetServerInvalid
+        | Kind::PortInvalid
+        | Kind::ConnectionTypeInvalid
+        | Kind::SecurityGroupDenied
+        | Kind::RegionNotFound
+        | Kind::RegionNotSupported
+        | Kind::OperationForbidden => ExitCode::Target,
+        Kind::Throttled
+        | Kind::ServiceUnavailable
+        | Kind::DispatchFailed
+        | Kind::NonceUsed
+        | Kind::StillProcessing
+        | Kind::Network
+        | Kind::Answer => ExitCode::Network,
+        Kind::Tls | Kind::NoCredentials => ExitCode::Config,
+        Kind::Input => ExitCode::Usage,
+        _ => ExitCode::Failed,
+    }
 }
 
 /// The service said no.
-pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
-    let (reason, why, fix) = match kind {
+fn refused(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
+    match kind {
         kind if kind.is_credentials() => credentials(kind, call),
         Kind::ClockWrong | Kind::TimestampFormat => clock(refusal),
         Kind::PermissionMissing | Kind::RiskControl => permission(kind, refusal, call),
@@ -30,18 +124,13 @@ pub(super) fn refused(kind: Kind, refusal: &Refusal, call: &Context) -> Advice {
         }
         kind if kind.is_transient() => transient(kind),
         kind => session(kind, refusal, call),
-    };
-    Advice {
-        what: format!("{} was refused: {reason} ({})", call.action, refusal.code),
-        why: Some(why).filter(|why| !why.is_empty()),
-        fix: Some(fix),
     }
 }
 
 /// What came was not the API's answer.
-pub(super) fn answer(problem: &AnswerError, call: &Context) -> Advice {
+fn answer(problem: &AnswerError, call: &CallContext) -> Words {
     let endpoint = &call.endpoint;
-    let (why, fix) = match problem {
+    match problem {
         AnswerError::NotJson { .. } => (
             format!(
                 "something else answers in place of {endpoint}, or on the way to it: a proxy, \
@@ -62,27 +151,17 @@ pub(super) fn answer(problem: &AnswerError, call: &Context) -> Advice {
             "the API has changed, or the endpoint is of another service".to_owned(),
             "check the endpoint, and look for a newer ecs-bridge".to_owned(),
         ),
-    };
-    Advice { what: format!("{}: {problem}", call.action), why: Some(why), fix: Some(fix) }
+    }
 }
 
-/// TLS cannot be set up, whatever the call.
-pub(super) fn tls(problem: &tls::Error) -> Advice {
-    Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
-}
-
-/// Nothing came.
-pub(super) fn network(problem: &NetworkError, call: &Context) -> Advice {
-    Advice {
-        what: format!("{}: {problem}", call.action),
-        why: problem.why(),
-        fix: match problem {
-            // Where the endpoint is not the region's own, the region is not the cause.
-            NetworkError::Dns { host, .. } if host.contains(&call.region) => {
-                problem.remedy().map(|fix| format!("{}{fix}", region_hint(&call.region)))
-            }
-            _ => problem.remedy(),
-        },
+/// What to do where nothing came.
+fn network(problem: &NetworkError, call: &CallContext) -> Option<String> {
+    match problem {
+        // Where the endpoint is not the region's own, the region is not the cause.
+        NetworkError::Dns { host, .. } if host.contains(&call.region) => {
+            problem.remedy().map(|fix| format!("{}{fix}", region_hint(&call.region)))
+        }
+        _ => problem.remedy(),
     }
 }
 
@@ -91,61 +170,34 @@ fn region_hint(region: &str) -> String {
     regions::meant_by(region).map_or_else(String::new, |id| format!("did you mean {id}? "))
 }
 
-/// Nothing was sent, for the call makes no sense.
-pub(super) fn input(problem: &str, call: &Context) -> Advice {
-    Advice {
-        what: format!("{}: {problem}", call.action),
-        why: None,
-        fix: Some("correct it; see --help".into()),
-    }
-}
+/// Why it failed, and what to do next.
+type Words = (String, String);
 
-/// Nothing was sent, for something that should not happen.
-pub(super) fn setup(problem: &str, call: &Context) -> Advice {
-    Advice {
-        what: format!("{}: {problem}", call.action),
-        why: None,
-        fix: Some("report this, with the output of -vv".into()),
-    }
-}
-
-type Words = (&'static str, String, String);
-
-fn credentials(kind: Kind, call: &Context) -> Words {
+fn credentials(kind: Kind, call: &CallContext) -> Words {
     let id = call.access_key_id.as_deref().unwrap_or_default();
     let lacks_token = id.starts_with("STS.") && !call.has_token;
-    let (reason, more) = match kind {
-        Kind::AccessKeyUnknown if lacks_token => (
-            "the access key is not known",
+    let more = match kind {
+        Kind::AccessKeyUnknown if lacks_token => {
             "a key that begins with STS. is temporary and needs its security token, which is not \
-             there",
-        ),
-        Kind::AccessKeyUnknown => {
-            ("the access key is not known", "it was deleted, or belongs to another site or cloud")
+             there"
         }
-        Kind::AccessKeyInactive => ("the access key is disabled", "its owner has switched it off"),
-        Kind::SecretWrong => {
-            ("the signature does not match", "the secret does not belong to the access key id")
-        }
-        Kind::SignatureIncomplete => (
-            "the signature is incomplete",
+        Kind::AccessKeyUnknown => "it was deleted, or belongs to another site or cloud",
+        Kind::AccessKeyInactive => "its owner has switched it off",
+        Kind::SecretWrong => "the secret does not belong to the access key id",
+        Kind::SignatureIncomplete => {
             "something on the way may have taken headers away, or the endpoint wants another \
-             signature",
-        ),
-        Kind::TokenExpired => ("the security token has expired", "temporary credentials end"),
-        Kind::TokenMismatch => {
-            ("the security token is not of this access key", "the two come from different answers")
+             signature"
         }
-        Kind::TokenMissing => {
-            ("the security token is missing", "the access key is temporary and needs its token")
-        }
-        _ => ("the security token is not valid", "it was cut or changed when it was copied"),
+        Kind::TokenExpired => "temporary credentials end",
+        Kind::TokenMismatch => "the two come from different answers",
+        Kind::TokenMissing => "the access key is temporary and needs its token",
+        _ => "it was cut or changed when it was copied",
     };
     let why = format!("{more}; the credentials ({}) came from {}", mask(id), call.source);
-    let mut fix = call.source.renewal();
+    let mut fix = source::renewal(&call.source);
     match kind {
-        Kind::TokenMissing => fix = call.source.add_token(),
-        Kind::AccessKeyUnknown if lacks_token => fix = call.source.add_token(),
+        Kind::TokenMissing => fix = source::add_token(&call.source),
+        Kind::AccessKeyUnknown if lacks_token => fix = source::add_token(&call.source),
         Kind::AccessKeyInactive => {
             fix = format!("enable the key in the RAM console, or {fix}");
         }
@@ -154,7 +206,7 @@ fn credentials(kind: Kind, call: &Context) -> Words {
         }
         _ => {}
     }
-    (reason, why, fix)
+    (why, fix)
 }
 
 fn clock(refusal: &Refusal) -> Words {
@@ -176,7 +228,7 @@ fn clock(refusal: &Refusal) -> Words {
             shown(local)
         ),
     };
-    ("the time of the request is wrong", why, SET_CLOCK.to_owned())
+    (why, SET_CLOCK.to_owned())
 }
 
 fn whole_seconds(time: SystemTime) -> Duration {
@@ -184,14 +236,13 @@ fn whole_seconds(time: SystemTime) -> Duration {
     Duration::from_secs(since.as_secs())
 }
 
-fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
+fn permission(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let who = match &call.access_key_id {
         Some(id) => format!("the access key {} from {}", mask(id), call.source),
         None => call.source.to_string(),
     };
     if kind == Kind::RiskControl {
         return (
-            "the account is under risk control",
             format!("the service has restricted the account behind {who}"),
             "see the messages in the Alibaba Cloud console, or ask its support".to_owned(),
         );
@@ -215,7 +266,6 @@ fn permission(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
         Some(purpose) => format!(" (`ecs-bridge policy {}` prints it)", purpose.word()),
     };
     (
-        "a permission is missing",
         format!("the user or role behind {who} may not do {action}"),
         format!(
             "in the RAM console, {trust}attach a policy such as this one to it{printed}{}:\n{}",
@@ -241,16 +291,15 @@ fn condition(action: &str) -> &'static str {
 }
 
 /// Whether it is a call of STS, which is about a role.
-fn is_sts(call: &Context) -> bool {
+fn is_sts(call: &CallContext) -> bool {
     call.action.starts_with("AssumeRole")
 }
 
-fn role(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
+fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let role = call.subject.as_deref().unwrap_or("the role");
     let source = &call.source;
     match kind {
         Kind::RoleNotFound => (
-            "there is no such role or identity provider",
             format!("{source} asks for {role}"),
             "correct its ARN (the RAM console shows it), and see that the keys are of the same \
              cloud"
@@ -262,7 +311,6 @@ fn role(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
                 false => "it is of another issuer or for another audience, or damaged",
             };
             (
-                "the OIDC token is not taken",
                 format!("{why}; it was exchanged for {role}, as {source} asks"),
                 "renew the token's file, and compare its issuer and audience with the identity \
                  provider in the RAM console"
@@ -282,18 +330,9 @@ fn role(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
                 "OIDCProviderArn" => "oidc_provider_arn",
                 _ => "the token's file",
             };
-            (
-                "a setting of the role is not taken",
-                format!("{source} asks for {role}"),
-                format!("correct {field}"),
-            )
+            (format!("{source} asks for {role}"), format!("correct {field}"))
         }
     }
-}
-
-/// Nothing was sent, for there was nothing to sign with.
-pub(super) fn credentials_missing(problem: &crate::credentials::Error) -> Advice {
-    Advice { what: problem.to_string(), why: problem.why(), fix: problem.remedy() }
 }
 
 /// How Session Manager is switched on.
@@ -320,49 +359,37 @@ pub(crate) fn apart(local: SystemTime, service: SystemTime) -> (Duration, &'stat
 }
 
 fn transient(kind: Kind) -> Words {
-    let (reason, why, fix) = match kind {
+    let (why, fix) = match kind {
         Kind::Throttled => (
-            "too many calls",
             "the account's calls of this kind are limited in number; other programs count too",
             "wait a minute and try again; share one connection between sessions (ControlMaster)",
         ),
         Kind::NonceUsed => (
-            "the request was seen before",
             "something on the way sends requests twice",
             "try again; if it stays so, look for a proxy between here and the service",
         ),
-        Kind::StillProcessing => (
-            "the first try is still being worked on",
-            "the service is slow",
-            "try again in a moment",
-        ),
+        Kind::StillProcessing => ("the service is slow", "try again in a moment"),
         Kind::DispatchFailed => (
-            "the service could not hand the session on to the instance",
             "the fault is on the service's side, or the instance's Cloud Assistant agent is away",
             "try again in a moment; if it stays so, check that the instance runs and that its agent \
              is online (ECS console > Cloud Assistant > ECS Instances)",
         ),
         _ => (
-            "the service is not available",
             "the fault is on the service's side",
             "try again in a few minutes; see the service's status page if it stays so",
         ),
     };
-    (reason, why.to_owned(), fix.to_owned())
+    (why.to_owned(), fix.to_owned())
 }
 
-fn session(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
+fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let region = &call.region;
     let subject = call.subject.as_deref().unwrap_or("the instance");
     match kind {
-        Kind::SessionManagerDisabled => (
-            "Session Manager is switched off for this account",
-            format!("it is off until somebody switches it on, once for each region ({region})"),
+        Kind::SessionManagerDisabled => (format!("it is off until somebody switches it on, once for each region ({region})"),
             switch_on(region.as_str()),
         ),
-        Kind::SessionQuota => (
-            "there are too many sessions",
-            format!(
+        Kind::SessionQuota => (format!(
                 "a region ({region}) may have 100 active sessions, and an instance 20 connected \
                  ones; a session counts until it is ended or idle for 3 minutes"
             ),
@@ -373,102 +400,72 @@ fn session(kind: Kind, refusal: &Refusal, call: &Context) -> Words {
                  between sessions (ControlMaster)"
             ),
         ),
-        Kind::PortForwardingNotSupported => (
-            "the instance does not support port forwarding",
-            "its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
+        Kind::PortForwardingNotSupported => ("its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
             UPDATE_AGENT.to_owned(),
         ),
-        Kind::InstanceNotFound => (
-            "there is no such instance",
-            format!("region {region} has no '{subject}' that this account can see"),
+        Kind::InstanceNotFound => (format!("region {region} has no '{subject}' that this account can see"),
             "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the \
              profile's region_id)"
                 .to_owned(),
         ),
-        Kind::InstanceNotRunning => (
-            "the instance does not run",
-            format!("'{subject}' is stopped, or not up yet"),
+        Kind::InstanceNotRunning => (format!("'{subject}' is stopped, or not up yet"),
             "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once \
              it has booted; `proxy --start` and `forward --start` do it"
                 .to_owned(),
         ),
-        Kind::TooManyInstances => (
-            "too many instances in one call",
-            "the service takes fewer than the call names".to_owned(),
+        Kind::TooManyInstances => ("the service takes fewer than the call names".to_owned(),
             "report this, with the output of -vv".to_owned(),
         ),
-        Kind::TargetServerInvalid => (
-            "the remote host is not accepted",
-            "it has to be a host name or address as seen from the instance, at most 128 \
+        Kind::TargetServerInvalid => ("it has to be a host name or address as seen from the instance, at most 128 \
              characters"
                 .to_owned(),
             "correct --remote-host".to_owned(),
         ),
-        Kind::PortInvalid => (
-            "the port is not accepted",
-            "it has to be a number from 1 to 65535".to_owned(),
+        Kind::PortInvalid => ("it has to be a number from 1 to 65535".to_owned(),
             "correct the port".to_owned(),
         ),
-        Kind::CommandLineInvalid => (
-            "the command is not accepted",
-            match refusal.code.ends_with(".Conflict") {
+        Kind::CommandLineInvalid => (match refusal.code.ends_with(".Conflict") {
                 true => "a session has a port or a command, not both",
                 false => "it may have 512 characters at most",
             }
             .to_owned(),
             "leave the port out, or shorten the command".to_owned(),
         ),
-        Kind::UserNameInvalid => (
-            "the user name is not accepted",
-            "it is longer than the service allows".to_owned(),
+        Kind::UserNameInvalid => ("it is longer than the service allows".to_owned(),
             "give a user with a shorter name".to_owned(),
         ),
-        Kind::PasswordNameInvalid => (
-            "the name of the password is not accepted",
-            "it is longer than the service allows".to_owned(),
+        Kind::PasswordNameInvalid => ("it is longer than the service allows".to_owned(),
             "give the secret that holds the Windows user's password a shorter name".to_owned(),
         ),
-        Kind::ConnectionTypeInvalid => (
-            "the connection type is not accepted",
-            format!("region {region} may not have the one that was asked for"),
+        Kind::ConnectionTypeInvalid => (format!("region {region} may not have the one that was asked for"),
             "leave --connection-type out, or try the other one".to_owned(),
         ),
-        Kind::SecurityGroupDenied => (
-            "a security group forbids it",
-            format!("a rule of the groups of '{subject}' stands against this connection"),
+        Kind::SecurityGroupDenied => (format!("a rule of the groups of '{subject}' stands against this connection"),
             "allow the port in the inbound rules of the instance's security group; the agent itself \
              needs outbound TCP 443 to 100.100.0.0/16, and UDP 53"
                 .to_owned(),
         ),
-        Kind::RegionNotFound => (
-            "there is no such region",
-            format!("'{region}' was asked for at {}", call.endpoint),
+        Kind::RegionNotFound => (format!("'{region}' was asked for at {}", call.endpoint),
             format!(
                 "{}correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
                  `aliyun ecs DescribeRegions` lists them",
                 region_hint(region)
             ),
         ),
-        Kind::RegionNotSupported => (
-            "the region does not offer this",
-            format!("Session Manager is not available in {region}"),
+        Kind::RegionNotSupported => (format!("Session Manager is not available in {region}"),
             "use an instance of another region, or another way in".to_owned(),
         ),
-        Kind::OperationForbidden => (
-            "the operation is forbidden",
-            format!("the state or the kind of '{subject}' does not allow it"),
+        Kind::OperationForbidden => (format!("the state or the kind of '{subject}' does not allow it"),
             "look at the instance in the ECS console: it has to be running, and no other \
              operation under way"
                 .to_owned(),
         ),
-        _ => (
-            "the service gave a code that this program does not know",
-            String::new(),
+        _ => (String::new(),
             "look the code up in the API's documentation; support asks for the RequestId".to_owned(),
         ),
     }
 }
 
 #[cfg(test)]
-#[path = "advice_tests.rs"]
+#[path = "call_tests.rs"]
 mod tests;
