@@ -15,13 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use aliyun_client::cause::Cause;
+use aliyun_client::text::innermost;
+use aliyun_client::transport::{SendError, Sending, Terms, Transport};
+use http::header::{HeaderValue, USER_AGENT};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Request, Response, Url};
 use tokio::sync::Notify;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::net::{self, Destination, KEEPALIVE, Net, Resolver, innermost};
+use crate::net::{self, Destination, KEEPALIVE, Net, Resolver};
 use crate::proxy::{Proxies, Route, Scheme};
 use crate::tls;
 
@@ -33,20 +37,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// No connection.
-    #[error(transparent)]
-    Connect(#[from] net::Error),
-    /// The connection ended before the head of the answer was complete, or it carries no HTTP.
-    #[error("{0}")]
-    Closed(String),
-}
-
 /// Sends requests. Cloning shares the connections.
 #[derive(Clone)]
-pub struct Http {
+pub(crate) struct Http {
     net: Net,
     kept: Arc<Mutex<Kept>>,
 }
@@ -60,44 +53,24 @@ struct Kept {
     used: SystemTime,
 }
 
-/// How a request is sent.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    /// What the other side is to the user: "the API".
-    pub(crate) what: &'static str,
-    /// The time for a connection, name look-up and TLS handshake included.
-    pub(crate) connect_within: Duration,
-    /// The time for the answer to begin once there is a connection, and what is notified when it has
-    /// passed.
-    pub(crate) late: Option<(Duration, &'a Notify)>,
-}
-
 impl Http {
     /// Sends nothing yet.
-    pub fn new(net: Net) -> Self {
+    pub(crate) fn new(net: Net) -> Self {
         let kept = Kept { plain: None, tls: None, used: SystemTime::now() };
         Self { net, kept: Arc::new(Mutex::new(kept)) }
-    }
-
-    /// The same without any proxy.
-    pub(crate) fn directly(&self) -> Self {
-        Self::new(Net { tls: self.net.tls.clone(), proxies: Proxies::none() })
-    }
-
-    /// Builds the TLS configuration, if requests to such a URL need one.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    pub(crate) fn prepare(&self, is_https: bool) -> Result<(), tls::Error> {
-        let needs_tls = is_https || self.net.proxies.needs_tls();
-        if needs_tls { self.net.tls.client_config().map(drop) } else { Ok(()) }
     }
 
     /// Sends a request, over a kept connection if there is one. If the answer has not begun in the time
     /// of [`Terms::late`], that is notified, and the answer is still waited for. After that, or when this
     /// is dropped before there is an answer, no kept connection is used again. No redirect is followed:
     /// that would carry a signature to another host.
-    pub(crate) async fn send(&self, request: Request, terms: Terms<'_>) -> Result<Response, Error> {
+    async fn exchange(
+        &self,
+        mut request: Request,
+        terms: Terms<'_>,
+    ) -> Result<Response, SendError> {
+        let user_agent = HeaderValue::from_static(crate::USER_AGENT);
+        request.headers_mut().insert(USER_AGENT, user_agent);
         let url = request.url().clone();
         let host = url.host_str().unwrap_or_default();
         let to = Destination {
@@ -108,14 +81,15 @@ impl Http {
         };
         let is_https = url.scheme() == "https";
         let route = self.net.proxies.route(to.what, to.host, to.port);
-        let client = self.client(is_https).map_err(net::Error::from)?;
+        let failed = |error: net::Error| SendError::Connect(error.into());
+        let client = self.client(is_https).map_err(|error| failed(error.into()))?;
         let mut unanswered = Unanswered(Some(self));
         match self.answer(client, request, terms, &route, &mut unanswered).await {
             Ok(answer) => {
                 // Without TLS an HTTP proxy passes requests on, and answers to some by itself.
                 let is_proxys = answer.status() == 407 && matches!(route, Route::Through(_));
                 if is_proxys {
-                    self.net.open(to, is_https, terms.connect_within).await?;
+                    self.net.open(to, is_https, terms.connect_within).await.map_err(failed)?;
                 }
                 unanswered.0 = None;
                 Ok(answer)
@@ -125,14 +99,14 @@ impl Http {
                 let is_unclear = matches!(route, Route::Through(_))
                     || (is_https && matches!(found, net::Error::Timeout));
                 match is_unclear {
-                    false => Err(found.into()),
+                    false => Err(failed(found)),
                     true => match self.net.open(to, is_https, terms.connect_within).await {
-                        Ok(_) => Err(found.into()),
-                        Err(cause) => Err(cause.into()),
+                        Ok(_) => Err(failed(found)),
+                        Err(cause) => Err(failed(cause)),
                     },
                 }
             }
-            Err(error) => Err(Error::Closed(innermost(&error))),
+            Err(error) => Err(SendError::Closed(innermost(&error))),
         }
     }
 
@@ -227,6 +201,21 @@ impl Http {
     /// Drops the connections that are kept. Those that are in use are not kept after that.
     fn forget(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).forget();
+    }
+}
+
+impl Transport for Http {
+    fn send<'a>(&'a self, request: Request, terms: Terms<'a>) -> Sending<'a> {
+        Box::pin(self.exchange(request, terms))
+    }
+
+    fn prepare(&self, is_https: bool) -> Result<(), Cause> {
+        let needs_tls = is_https || self.net.proxies.needs_tls();
+        if needs_tls { self.net.tls.client_config().map(drop).map_err(Cause::new) } else { Ok(()) }
+    }
+
+    fn directly(&self) -> Arc<dyn Transport> {
+        Arc::new(Self::new(Net { tls: self.net.tls.clone(), proxies: Proxies::none() }))
     }
 }
 

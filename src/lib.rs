@@ -46,7 +46,6 @@ pub mod prompt;
 pub mod proxy;
 pub mod public_key;
 pub mod replace;
-mod scrub;
 pub mod shutdown;
 pub mod spec;
 mod ssh_config;

@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aliyun_client::cause::Cause;
+use aliyun_client::text::chain;
+pub(crate) use aliyun_client::text::innermost;
+use aliyun_client::transport::ConnectError;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -27,7 +31,7 @@ use tracing::debug;
 
 use crate::explain::OpenFiles;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
-use crate::tls::{self, Tls, chain};
+use crate::tls::{self, Tls};
 
 /// How long what was sent may stay without an answer of the other side's kernel, or its program without
 /// reading. It is longer than the tunnel waits for a gateway that is silent.
@@ -96,6 +100,23 @@ impl Error {
         match io.map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::Refused(innermost(error)),
             _ => Self::Connect(innermost(error)),
+        }
+    }
+}
+
+impl From<Error> for ConnectError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Resolve(detail) => Self::Resolve(detail),
+            Error::Refused(detail) => Self::Refused(detail),
+            Error::Timeout => Self::Timeout,
+            Error::SilentTls => Self::SilentTls,
+            Error::Proxy(fault) => {
+                let is_transient = fault.is_worth_a_retry();
+                Self::Proxy { cause: Cause::new(fault), is_transient }
+            }
+            Error::Tls(fault) => Self::Tls(Cause::new(fault)),
+            Error::Connect(_) | Error::Host | Error::TlsSetup(_) => Self::Other(error.to_string()),
         }
     }
 }
@@ -246,11 +267,6 @@ fn tune(stream: &TcpStream) {
     if let Err(error) = tuned {
         debug!("cannot set TCP options: {error}");
     }
-}
-
-/// The last error of a chain, which is the one that the system gave.
-pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
 }
 
 /// How many files the system's resolver opens at once.

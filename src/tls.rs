@@ -21,7 +21,6 @@ use crate::explain::OpenFiles;
 mod fault;
 mod given;
 pub use fault::Fault;
-pub(crate) use fault::chain;
 use given::OrGiven;
 
 /// The environment variable that names a PEM file of certificates to trust.

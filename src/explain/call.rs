@@ -1,14 +1,17 @@
 //! Why a call of the API failed, and what to do next.
 
-use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
+use aliyun_client::cause::Cause;
+
+use super::cloud::UPDATE_AGENT;
 use super::{ExitCode, Explain, source};
 use crate::cloud::{
-    AnswerError, CallContext, Error, Kind, NetworkError, Problem, Refusal, UPDATE_AGENT, regions,
+    AnswerError, CallContext, Error, Kind, NetworkError, Problem, Refusal, regions,
 };
 use crate::credentials::{self, mask};
 use crate::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
+use crate::{proxy, replace, tls};
 
 impl Explain for Error {
     fn why(&self) -> Option<String> {
@@ -19,9 +22,10 @@ impl Explain for Error {
             }
             Problem::Answer(problem) => Some(answer(problem, self.context()).0),
             Problem::Network(problem) => problem.why(),
-            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::why),
-            Problem::Tls(problem) => problem.why(),
-            Problem::Input(_) | Problem::Setup(_) => None,
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).and_then(Explain::why)
+            }
+            Problem::Stopped | Problem::Input(_) | Problem::Setup(_) => None,
         });
         if let Problem::Refused(Refusal { message, .. }) = self.problem()
             && !message.is_empty()
@@ -40,8 +44,10 @@ impl Explain for Error {
             Problem::Refused(refusal) => Some(refused(self.kind(), refusal, self.context()).1),
             Problem::Answer(problem) => Some(answer(problem, self.context()).1),
             Problem::Network(problem) => network(problem, self.context()),
-            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::remedy),
-            Problem::Tls(problem) => problem.remedy(),
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).and_then(Explain::remedy)
+            }
+            Problem::Stopped => Some("try again".into()),
             Problem::Input(_) => Some("correct it; see --help".into()),
             Problem::Setup(_) => Some("report this, with the output of -vv".into()),
         }
@@ -49,17 +55,17 @@ impl Explain for Error {
 
     fn request_id(&self) -> Option<&str> {
         match self.problem() {
-            Problem::Credentials(problem) => explained(&**problem).and_then(Explain::request_id),
+            Problem::Credentials(problem) => explained(problem).and_then(Explain::request_id),
             _ => Error::request_id(self),
         }
     }
 
     fn exit_code(&self) -> ExitCode {
         match self.problem() {
-            Problem::Credentials(problem) => {
-                explained(&**problem).map_or(ExitCode::Config, Explain::exit_code)
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).map_or(ExitCode::Config, Explain::exit_code)
             }
-            Problem::Tls(problem) => problem.exit_code(),
+            Problem::Stopped => ExitCode::Failed,
             _ => exit_code(self.kind()),
         }
     }
@@ -69,9 +75,14 @@ impl Explain for Error {
     }
 }
 
-/// What this program knows to say of the error of a source of credentials.
-fn explained<'a>(problem: &'a (dyn StdError + Send + Sync + 'static)) -> Option<&'a dyn Explain> {
-    problem.downcast_ref::<credentials::Error>().map(|problem| problem as &dyn Explain)
+/// What this program knows to say of a cause that a library carries.
+pub(super) fn explained(problem: &Cause) -> Option<&dyn Explain> {
+    let of_credentials = problem.downcast_ref::<credentials::Error>().map(|it| it as &dyn Explain);
+    let of_proxy = || problem.downcast_ref::<proxy::Fault>().map(|it| it as &dyn Explain);
+    let of_tls = || problem.downcast_ref::<tls::Fault>().map(|it| it as &dyn Explain);
+    let of_setup = || problem.downcast_ref::<tls::Error>().map(|it| it as &dyn Explain);
+    let of_file = || problem.downcast_ref::<replace::Error>().map(|it| it as &dyn Explain);
+    of_credentials.or_else(of_proxy).or_else(of_tls).or_else(of_setup).or_else(of_file)
 }
 
 /// The exit code of a kind of failure.

@@ -1,10 +1,15 @@
 //! Why the API was not reached, an endpoint is none, or a command in an instance failed.
 
+use super::call::explained;
 use super::{ExitCode, Explain, printable};
 use crate::cloud::{
     EndpointError, InvocationError, InvocationResult, InvocationStatus, NetworkError, Region,
-    UPDATE_AGENT, regions,
+    regions,
 };
+
+/// What to do about an agent without sessions.
+pub(crate) const UPDATE_AGENT: &str = "update the agent to a version later than x.y.3.256 (x.y is the \
+    platform: 2.2 for Linux, 2.1 for Windows), in the ECS console > Cloud Assistant > ECS Instances";
 
 /// How much of a command's output an error shows, in characters from the end.
 const SHOWN: usize = 400;
@@ -23,8 +28,8 @@ impl Explain for NetworkError {
             Self::AnswerTimeout { .. } => {
                 Some("the connection was made, and then nothing came back in time".into())
             }
-            Self::Tls { fault, .. } => fault.why(),
-            Self::Proxy(fault) => fault.why(),
+            Self::Tls { fault, .. } => explained(fault).and_then(Explain::why),
+            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::why),
             Self::Closed { detail, .. } | Self::Cut { detail, .. } => Some(detail.clone()),
             Self::Connect { .. } => None,
         }
@@ -56,8 +61,8 @@ impl Explain for NetworkError {
                 "try again; if it stays so, look for a firewall or proxy between here and there"
                     .into(),
             ),
-            Self::Tls { fault, .. } => fault.remedy(),
-            Self::Proxy(fault) => fault.remedy(),
+            Self::Tls { fault, .. } => explained(fault).and_then(Explain::remedy),
+            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::remedy),
         }
     }
 
@@ -210,7 +215,7 @@ impl Explain for InvocationError {
 
     fn request_id(&self) -> Option<&str> {
         match self {
-            Self::Call(error) => error.request_id(),
+            Self::Call(error) => Explain::request_id(error),
             Self::Ended { request_id, .. } | Self::Late { request_id, .. } => request_id.as_deref(),
         }
     }
@@ -278,7 +283,7 @@ mod tests {
                        space left";
             assert!(why.ends_with(all), "{why}");
             assert!(error.remedy().is_some());
-            assert_eq!(error.request_id(), Some("R-1"));
+            assert_eq!(Explain::request_id(error), Some("R-1"));
             assert_eq!(error.exit_code(), ExitCode::Target);
         }
     }

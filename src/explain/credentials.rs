@@ -1,5 +1,6 @@
 //! Why there are no credentials: each cause with its own way out.
 
+use super::call::explained;
 use super::source::renewal;
 use super::{ExitCode, Explain};
 use crate::credentials::{
@@ -38,7 +39,7 @@ impl Explain for Error {
                 })
             }
             Self::NoFile { asked_by, .. } => Some(format!("{asked_by} names it")),
-            Self::Unwritten(error) => error.why(),
+            Self::Unwritten(cause) => explained(cause).and_then(Explain::why),
             Self::Malformed { .. } => {
                 Some("it is empty, or has blanks, line breaks or characters beyond ASCII".into())
             }
@@ -203,7 +204,7 @@ impl Explain for Error {
             Self::Stopped => "try again".into(),
             Self::HalfSet { set, missing } => format!("set {missing} too, or unset {set}"),
             Self::NotText { variable } => format!("set {variable} anew"),
-            Self::Unwritten(error) => return error.remedy(),
+            Self::Unwritten(cause) => return explained(cause).and_then(Explain::remedy),
             Self::Changed { .. } => "look at it, and try again".into(),
             Self::NoHome => "name a file with --config".into(),
             Self::Expired { source_of_it, .. } => match source_of_it.mode() {
@@ -217,7 +218,7 @@ impl Explain for Error {
     fn request_id(&self) -> Option<&str> {
         match self {
             Self::OnTheWay { error, .. } => error.request_id(),
-            Self::Sts { error, .. } => error.request_id(),
+            Self::Sts { error, .. } => Explain::request_id(&**error),
             _ => None,
         }
     }
@@ -235,8 +236,9 @@ impl Explain for Error {
 /// What to do about the way to a source, if that is what is wrong.
 fn network(problem: &FetchProblem) -> Option<String> {
     match problem {
-        FetchProblem::Proxy(fault) => fault.remedy(),
-        FetchProblem::Tls(fault) => fault.remedy(),
+        FetchProblem::Proxy(cause) | FetchProblem::Tls(cause) => {
+            explained(cause).and_then(Explain::remedy)
+        }
         _ => None,
     }
 }

@@ -12,7 +12,9 @@ mod proxy;
 pub(crate) mod source;
 mod tls;
 
+pub use aliyun_client::text::printable;
 pub(crate) use call::{SET_CLOCK, apart, switch_on};
+pub(crate) use cloud::UPDATE_AGENT;
 
 /// The exit codes of the program, one for each kind of cause that a script may want to tell apart.
 ///
@@ -223,20 +225,6 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// Text from elsewhere, fit for a terminal: control characters (escape sequences among them)
-/// become spaces, and line breaks are kept with an indent.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.trim_end().chars() {
-        match c {
-            '\n' => out.push_str("\n       "),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

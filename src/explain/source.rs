@@ -40,6 +40,7 @@ pub(crate) fn renewal(source: &Source) -> String {
         Source::Variables { names, .. } => {
             format!("correct {}, or name a profile with --profile", names.join(", "))
         }
+        Source::Custom { name } => format!("correct what {name} gives"),
     }
 }
 
@@ -60,7 +61,10 @@ pub(crate) fn add_token(source: &Source) -> String {
              [{name}] of {} cannot hold a token",
             file.display()
         ),
-        Source::Answer { .. } | Source::Instance | Source::Variables { .. } => renewal(source),
+        Source::Answer { .. }
+        | Source::Instance
+        | Source::Variables { .. }
+        | Source::Custom { .. } => renewal(source),
     }
 }
 

@@ -12,7 +12,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
@@ -20,6 +19,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
+
+pub(crate) use aliyun_client::endpoint::{authority, is_loopback};
 
 mod fault;
 mod handshake;
@@ -339,17 +340,6 @@ fn fitting(entry: &str, port: u16) -> Option<&str> {
     };
     let fits = of_port.is_none_or(|digits| digits.parse() == Ok(port));
     fits.then(|| host.trim_start_matches('[').trim_end_matches(']'))
-}
-
-/// `host:port`, with brackets where they are due.
-pub(crate) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// Whether a host is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

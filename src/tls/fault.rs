@@ -1,11 +1,11 @@
 //! Why a TLS handshake failed, found in the chain of causes of any library's error.
 
 use std::error::Error as StdError;
-use std::io;
 
 use rustls::{CertificateError, OtherError};
 
 use super::given::says_authority;
+use aliyun_client::text::chain;
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,22 +76,6 @@ impl Fault {
             other => Self::Handshake(other.to_string()),
         }
     }
-}
-
-/// An error and all its causes, outermost first.
-///
-/// What an [`io::Error`] wraps is among them: its own `source()` leaves that out.
-pub(crate) fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |link| {
-        let link: &'a (dyn StdError + 'static) = *link;
-        let wrapped = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        match wrapped {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => link.source(),
-        }
-    })
 }
 
 /// The verifier writes `DnsName("a.b")`; people write `a.b`.

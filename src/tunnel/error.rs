@@ -6,8 +6,7 @@ use http::StatusCode;
 
 use super::dial::DialError;
 use super::reason::{AGENT, START, again, is_of_target};
-use crate::cloud::UPDATE_AGENT;
-use crate::explain::{ExitCode, Explain, switch_on};
+use crate::explain::{ExitCode, Explain, UPDATE_AGENT, switch_on};
 use crate::tls::Fault;
 use session_manager_proto::session::{Disconnect, Failure};
 use session_manager_proto::status::ReasonKind;
