@@ -331,3 +331,7 @@ impl Resolve for Names {
 fn is_localhost(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

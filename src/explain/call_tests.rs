@@ -276,3 +276,13 @@ fn every_code_of_the_table_has_its_kind() {
         assert_eq!(kind.is_transient(), exit == 7, "{code}");
     }
 }
+
+#[test]
+fn tries_and_what_ended_them_are_told() {
+    let refusal = refusal("Throttling");
+    let error = Error::new(Problem::Refused(refusal), call(), None, 4).with_note("a note".into());
+    let why = error.why().unwrap();
+    assert!(why.ends_with("the service says: m; tried 4 times; a note"), "{why}");
+    let once = Error::new(Problem::Input("no id".to_owned()), call(), None, 1);
+    assert!(once.why().is_none() && once.exit_code() == ExitCode::Usage);
+}

@@ -283,7 +283,7 @@ mod tests {
                        space left";
             assert!(why.ends_with(all), "{why}");
             assert!(error.remedy().is_some());
-            assert_eq!(Explain::request_id(error), Some("R-1"));
+            assert_eq!(Explain::request_id(&error), Some("R-1"));
             assert_eq!(error.exit_code(), ExitCode::Target);
         }
     }

@@ -88,6 +88,8 @@ fn dns_name(presented: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

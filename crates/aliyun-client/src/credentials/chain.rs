@@ -462,7 +462,3 @@ pub fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
         _ => path.to_owned(),
     }
 }
-
-#[cfg(test)]
-#[path = "chain_tests.rs"]
-mod tests;

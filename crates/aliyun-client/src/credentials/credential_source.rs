@@ -146,6 +146,11 @@ impl CredentialSource {
         matches!(self.kind, SourceKind::External(_))
     }
 
+    /// The credentials, where they stand as they are.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.cached().map(|cached| &cached.credentials)
+    }
+
     /// The credentials, where nobody has to be asked for them.
     pub(super) fn cached(&self) -> Option<&CachedCredentials> {
         match &self.kind {
@@ -155,7 +160,7 @@ impl CredentialSource {
     }
 
     #[cfg(test)]
-    pub(super) fn sts(&self) -> Option<&crate::Endpoint> {
+    pub(super) fn sts(&self) -> Option<&crate::endpoint::Endpoint> {
         self.exchange().map(|role| &role.sts)
     }
 

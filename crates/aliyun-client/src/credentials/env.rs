@@ -142,10 +142,6 @@ mod tests {
         let found = found.unwrap().unwrap();
         assert_eq!(found.access_key_id(), "first");
         assert_eq!(found.security_token().unwrap().expose_secret(), "t");
-        assert!(
-            crate::explain::source::renewal(found.source())
-                .contains("ALIBABA_CLOUD_SECURITY_TOKEN")
-        );
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(crate) mod error;
 mod external;
 mod fetch;
 mod fields;
-#[cfg(any(test, fuzzing, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 #[doc(hidden)]
+#[allow(clippy::unwrap_used, missing_docs)]
 pub mod fuzzed;
 mod host;
 mod ini;
@@ -57,6 +58,7 @@ pub use metadata::Problem as MetadataProblem;
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
 pub use query::{Query, Resolved, Setting, home};
+pub use role::{USUAL_SECONDS, USUAL_SESSION};
 pub use shell::{shell_word, shell_words};
 pub use source::Source;
 pub use uri::Problem as UriProblem;

@@ -7,7 +7,6 @@ use secrecy::ExposeSecret as _;
 use super::super::login::Service;
 use super::super::{Query, Resolved, resolve};
 use super::*;
-use crate::explain::Explain as _;
 
 /// Reads the first of these profiles.
 fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
@@ -99,9 +98,6 @@ fn what_is_over_is_refused_before_any_call() {
     for good in ["1700000001", "\"\"", "null", "-5", "1e300", "\"soon\"", "\"NaN\""] {
         assert!(sts("StsToken", good).is_ok(), "{good}");
     }
-    let fix = |mode| sts(mode, "1").unwrap_err().remedy().unwrap();
-    assert_eq!(fix("CloudSSO"), "sign in again with: aliyun configure --profile p");
-    assert!(fix("StsToken").starts_with("get new temporary credentials, and"));
 }
 
 #[test]
@@ -138,20 +134,6 @@ fn a_profile_without_a_mode_is_what_it_seems_to_be() {
     }
     let error = read(r#""region_id":"x""#).unwrap_err();
     assert!(error.to_string().contains("(mode AK) has no access_key_id"), "{error}");
-}
-
-#[test]
-fn other_modes_are_refused_by_name() {
-    for mode in ["RsaKeyPair", "BearerToken", "Magic"] {
-        let error = read(&format!(r#""mode":"{mode}","private_key":"hush""#)).unwrap_err();
-        let what = error.to_string();
-        assert!(what.starts_with("profile 'p' of "), "{what}");
-        let end = format!("(mode {mode}) cannot be used: its mode is not supported");
-        assert!(what.ends_with(&end), "{what}");
-        assert!(error.why().unwrap().contains("ChainableRamRoleArn"));
-        assert!(error.remedy().is_some() && !format!("{error:?}").contains("hush"));
-        assert_eq!(error.exit_code() as u8, 3);
-    }
 }
 
 #[test]
@@ -216,93 +198,6 @@ fn a_chain_is_followed_to_its_end() {
         .collect();
     assert_eq!(modes, ["(mode Ch", "(mode Ch", "(mode AK"], "{credential_source}");
     assert!(credential_source.contains(", by way of profile 'q'"), "{credential_source}");
-}
-
-#[test]
-fn a_circle_is_told_with_all_that_are_in_it() {
-    for (profiles, circle) in [
-        (vec![chained("p", "p")], "p → p"),
-        (vec![chained("p", "q"), chained("q", "p")], "p → q → p"),
-        (vec![chained("p", "q"), chained("q", "r"), chained("r", "q")], "q → r → q"),
-    ] {
-        let error = read_with(&profiles.join(","), &[]).unwrap_err();
-        assert!(error.to_string().contains("(mode ChainableRamRoleArn) is circular"));
-        assert!(error.why().unwrap().ends_with(&format!(": {circle}")), "{:?}", error.why());
-        assert_eq!(error.exit_code() as u8, 3);
-    }
-}
-
-#[test]
-fn a_long_chain_is_none_the_worse() {
-    let name = |n: usize| if n == 0 { "p".to_owned() } else { n.to_string() };
-    let mut many: Vec<_> = (0..1000).map(|n| chained(&name(n), &name(n + 1))).collect();
-    many.push(format!(r#"{{"name":"1000","mode":"AK",{KEYS}}}"#));
-    let credential_source = read_with(&many.join(","), &[]).unwrap().credential_source.to_string();
-    assert_eq!(credential_source.matches("(mode ").count(), 1001);
-    many.pop();
-    let error = read_with(&many.join(","), &[]).unwrap_err();
-    assert!(error.to_string().contains("names '1000', which does not exist"), "{error}");
-    assert!(error.why().unwrap().len() < 10_000);
-}
-
-#[test]
-fn what_is_wrong_on_the_way_is_told_with_the_way() {
-    let error = read_with(&chained("p", "gone"), &[]).unwrap_err();
-    assert!(error.to_string().ends_with("names 'gone', which does not exist"), "{error}");
-    assert_eq!(error.why().as_deref(), Some("there are: p"));
-    let half = r#"{"name":"q","mode":"AK","access_key_id":"i"}"#;
-    let error = read_with(&[&chained("p", "q"), half].join(","), &[]).unwrap_err();
-    assert!(error.to_string().contains("profile 'q'"), "{error}");
-    assert!(error.to_string().ends_with("(mode AK) has no access_key_secret"), "{error}");
-    let why = error.why().unwrap();
-    assert!(why.starts_with("profile 'p' of "), "{why}");
-    assert!(why.contains("(mode ChainableRamRoleArn) takes its keys from profile 'q'"), "{why}");
-    assert!(error.remedy().unwrap().ends_with("ecs-bridge configure --mode AK --profile q"));
-}
-
-/// What `configure` asks for is what a profile is read by.
-#[test]
-fn each_mode_needs_what_it_is_asked_for_and_no_more() {
-    use super::super::form::{self, Need};
-
-    let names: Vec<_> =
-        form::MODES.iter().map(|mode| mode.name).chain(form::BROWSER_MODES).collect();
-    assert_eq!(names, Mode::ALL.map(|(_, name)| name));
-    let value = |field: &str| match field {
-        "ram_role_arn" => "acs:ram::1:role/r",
-        "oidc_provider_arn" => "acs:ram::1:oidc-provider/p",
-        "credentials_uri" => "http://127.0.0.1/",
-        "expired_seconds" => "900",
-        "source_profile" => "q",
-        "sts_region" => "cn-a",
-        _ => "x1",
-    };
-    for mode in &form::MODES {
-        let with = |fits: &dyn Fn(&form::Question) -> bool| {
-            let fields = mode.questions.iter().filter(|question| fits(question)).map(|question| {
-                let field = question.field;
-                let value = fields::check(field, value(field)).unwrap();
-                format!(r#","{field}":{value}"#)
-            });
-            let fields: String = fields.collect();
-            let other = r#"{"name":"q","access_key_id":"i","access_key_secret":"s"}"#;
-            read_with(&format!(r#"{{"name":"p","mode":"{}"{fields}}},{other}"#, mode.name), &[])
-        };
-        let is_must = |question: &form::Question| question.need == Need::Must;
-        assert!(with(&|_| true).is_ok() && with(&is_must).is_ok(), "{}", mode.name);
-        for missing in mode.questions.iter().filter(|question| is_must(question)) {
-            let error = with(&|question| question.field != missing.field).unwrap_err();
-            let field = missing.field;
-            assert!(matches!(error, Error::MissingField { field: f, .. } if f == field), "{error}");
-            assert_eq!(error.in_short(), format!("lacks {field}"));
-        }
-        for question in mode.questions {
-            if let Need::Usually(usual) = question.need {
-                let here = [USUAL_SESSION.to_owned(), USUAL_SECONDS.to_string()];
-                assert!(here.iter().any(|here| here == usual), "{}", question.field);
-            }
-        }
-    }
 }
 
 #[test]

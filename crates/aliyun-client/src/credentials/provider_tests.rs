@@ -7,10 +7,6 @@ use tokio::sync::Notify;
 
 use super::super::fetch::Address;
 use super::*;
-use crate::net::Net;
-use crate::proxy::Proxies;
-use crate::tls::Tls;
-use crate::transport::Transport;
 
 /// A credentials URI that answers when it is allowed to, and counts.
 struct Server {
@@ -62,8 +58,15 @@ impl Server {
         let names = vec!["X_CREDENTIALS_URI".to_owned()];
         let source = Source::Variables { mode: "CredentialsURI", names };
         let address = Address::parse(&format!("http://127.0.0.1:{}/", self.port)).unwrap();
-        let http = Http::new(Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() });
-        Provider::of(CredentialSource::uri(address, source), http, SignatureVersion::V3)
+        let http = Arc::new(crate::transport::plain_client().unwrap());
+        Provider::new(
+            CredentialSource::uri(address, source),
+            FetchContext {
+                http,
+                signature: crate::openapi::SignatureVersion::V3,
+                host: Arc::new(()),
+            },
+        )
     }
 
     /// A provider that has credentials which end in so many seconds, and are due.
@@ -210,8 +213,11 @@ async fn what_stands_as_it_is_has_no_others() {
     assert_eq!(provider.renew(&keys("a")).await.unwrap(), None);
     let over = Some(SystemTime::now() - Duration::from_secs(1));
     let credential_source = CredentialSource::fixed(CachedCredentials::fixed(keys("a"), over));
-    let http = Http::new(Net { tls: Tls::new(None).unwrap(), proxies: Proxies::none() });
-    let provider = Provider::of(credential_source, http, SignatureVersion::V3);
+    let http = Arc::new(crate::transport::plain_client().unwrap());
+    let provider = Provider::new(
+        credential_source,
+        FetchContext { http, signature: crate::openapi::SignatureVersion::V3, host: Arc::new(()) },
+    );
     assert!(matches!(*provider.get().await.unwrap_err(), Error::Expired { .. }));
     assert!(!format!("{provider:?}").contains("hush"));
 }

@@ -257,7 +257,7 @@ fn tags(item: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::scripted::*;
+    use crate::openapi::scripted::*;
     use serde_json::json;
 
     #[test]

@@ -317,7 +317,7 @@ impl Error {
     }
 
     /// Adds why no other try was made.
-    pub(crate) fn with_note(mut self, note: String) -> Self {
+    pub fn with_note(mut self, note: String) -> Self {
         self.inner.note = Some(note);
         self
     }

@@ -5,37 +5,32 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::credentials::Source;
-use crate::ecs::commands::{self, Invocation, InvocationResult, InvocationStatus};
-use crate::ecs::invocations::InvocationError;
-use crate::ecs::sessions::{self, TerminalSession};
-use crate::explain::{Explain, Report};
-use crate::openapi::answer::{self, Bad, Raw, Scrub};
-use crate::openapi::error::{CallContext, Error};
-use crate::openapi::sign::encode;
-use crate::openapi::transport::Problem;
+use super::answer::{self, Bad, Raw, Scrub};
+use super::error::{CallContext, Error, Problem};
+use crate::credentials::source::Source;
+use crate::ecs::commands::{self, Invocation, InvocationResult};
+use crate::ecs::sessions::{self, InstanceState, InstanceStatus, TerminalSession};
 
 /// What the call was signed with and an answer may repeat, but not a message.
-const SECRETS: [&str; 3] = ["hush-secret+/=", "hush-token+/=", "hush-signature+/="];
-
-/// The longest message that is still read by somebody, in characters.
-const READABLE: usize = 2_500;
+pub const SECRETS: [&str; 3] = ["hush-secret+/=", "hush-token+/=", "hush-signature+/="];
 
 /// What an answer was found to hold.
-pub(crate) enum Found {
+pub enum Found {
     /// A session.
     Session(TerminalSession),
-    /// A command's result.
-    Result(InvocationResult),
+    /// A command's result, and what was asked for.
+    Result(InvocationResult, Invocation),
     /// What an instance and its agent are said to be: words for a message.
     Words(Vec<String>),
-    /// Nothing, and it was said why.
+    /// Nothing, and why.
+    Failed(Error),
+    /// Nothing.
     Nothing,
 }
 
 /// An answer as it crosses the wire, but for the line in front, `ACTION STATUS`: headers, an empty
 /// line, the body.
-pub(crate) fn answer(input: &[u8]) -> Found {
+pub fn answer(input: &[u8]) -> Found {
     let mut lines = input.splitn(2, |byte| *byte == b'\n');
     let first = String::from_utf8_lossy(lines.next().unwrap_or_default());
     let (action, status) = first.split_once(' ').unwrap_or((&first, "200"));
@@ -52,9 +47,7 @@ pub(crate) fn answer(input: &[u8]) -> Found {
 
     let fail = |problem| {
         let error = Error::new(problem, context(action), request_id.clone(), 1);
-        assert_reported(&error);
-        assert_secret(&error);
-        Found::Nothing
+        Found::Failed(error)
     };
     let value = match result {
         Ok(value) => value,
@@ -65,22 +58,22 @@ pub(crate) fn answer(input: &[u8]) -> Found {
         "DescribeInvocationResults" => {
             let (instance_id, invoke_id) = ("i-1".to_owned(), "t-1".to_owned());
             let wanted = Invocation { instance_id, invoke_id, request_id };
-            command::result(&value, &wanted).map_or(Found::Nothing, |result| {
-                assert_result(&result, &wanted);
-                Found::Result(result)
-            })
+            match commands::result(&value, &wanted) {
+                Some(result) => Found::Result(result, wanted),
+                None => Found::Nothing,
+            }
         }
-        "DescribeInstanceStatus" => Found::Words(match ecs::instance_status(&value) {
-            Some(ecs::InstanceStatus { state: ecs::InstanceState::Other(word) }) => vec![word],
+        "DescribeInstanceStatus" => Found::Words(match sessions::instance_status(&value) {
+            Some(InstanceStatus { state: InstanceState::Other(word) }) => vec![word],
             _ => Vec::new(),
         }),
         "DescribeCloudAssistantStatus" => {
-            let agent = ecs::agent_status(&value).unwrap_or_default();
+            let agent = sessions::agent_status(&value).unwrap_or_default();
             let _ = agent.is_windows();
             let words = [agent.version, agent.os_type, agent.last_heartbeat];
             Found::Words(words.into_iter().flatten().collect())
         }
-        _ => match ecs::terminal_session(&(value, request_id.clone())) {
+        _ => match sessions::terminal_session(&(value, request_id.clone())) {
             Ok(session) => Found::Session(session),
             Err(field) => fail(Problem::Answer(answer::AnswerError::Missing { field })),
         },
@@ -119,39 +112,4 @@ fn context(action: &'static str) -> CallContext {
             mode: "StsToken".to_owned(),
         },
     }
-}
-
-/// A message for a user: it can be read, and says what to do.
-pub(crate) fn assert_reported(error: &dyn Explain) {
-    let report = Report::new(error).to_string();
-    assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{report:?}");
-    assert!(report.chars().count() < READABLE, "{} bytes are too much to read", report.len());
-    assert!(report.contains("\n  fix: "), "nothing to do: {report}");
-}
-
-/// A message that somebody else's text is part of, which may repeat what it was asked with.
-fn assert_secret(error: &Error) {
-    let (report, debug) = (Report::new(error).to_string(), format!("{error:?}"));
-    for secret in SECRETS {
-        let (once, twice) = (encode(secret), encode(&encode(secret)));
-        for form in [secret, &once, &twice] {
-            assert!(!report.contains(form) && !debug.contains(form), "a secret is shown: {report}");
-        }
-    }
-}
-
-/// What is told of a command that has failed, or does not end.
-fn assert_result(result: &InvocationResult, wanted: &Invocation) {
-    let (what, request_id) = ("it failed".to_owned(), wanted.request_id.clone());
-    let error = match &result.status {
-        InvocationStatus::Success => return,
-        InvocationStatus::Failed(_) => {
-            InvocationError::Ended { what, result: Box::new(result.clone()), request_id }
-        }
-        status => {
-            let (seen, within) = (Some(status.clone()), Duration::from_secs(60));
-            InvocationError::Late { what, seen, within, request_id }
-        }
-    };
-    assert_reported(&error);
 }

@@ -5,15 +5,16 @@ pub(crate) mod check_reachable;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod error;
-#[cfg(any(test, fuzzing, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 #[doc(hidden)]
+#[allow(clippy::unwrap_used, missing_docs)]
 pub mod fuzzed;
-#[cfg(test)]
-mod kept_tests;
 pub(crate) mod network;
 pub(crate) mod probe;
-#[cfg(test)]
-pub(crate) mod scripted;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+#[allow(clippy::unwrap_used, missing_docs)]
+pub mod scripted;
 pub mod sign;
 pub(crate) mod transport;
 

@@ -1,29 +1,29 @@
 //! A server that plays a script, for the tests of the client.
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::{Client, Config, Endpoint, Error, Region, StartTerminalSession, TerminalSession};
+use super::config::Call;
+use super::sign::Params;
+use super::{Client, Config, Error};
 use crate::credentials::{Credentials, Source};
-use crate::explain::Report;
-use crate::http::Http;
-use crate::net::Net;
-use crate::proxy::Proxies;
-use crate::tls::Tls;
+use crate::ecs::{StartTerminalSession, TerminalSession};
+use crate::endpoint::{Endpoint, Region};
+use crate::transport::plain_client;
 
-pub(crate) const SECRET: &str = "hush-secret+/=";
-pub(crate) const TOKEN: &str = "hush-token+/=";
+pub const SECRET: &str = "hush-secret+/=";
+pub const TOKEN: &str = "hush-token+/=";
 
 /// What a silent server keeps when the other side closes the connection.
-pub(crate) const CLOSED: &str = "closed";
+pub const CLOSED: &str = "closed";
 
 /// What the server does with one request.
 #[derive(Clone)]
-pub(crate) enum Act {
+pub enum Act {
     /// Sends these bytes and closes the connection.
     Send(String),
     /// Reads the request and closes the connection.
@@ -32,34 +32,42 @@ pub(crate) enum Act {
     Silence,
 }
 
-pub(crate) fn json(status: &str, headers: &str, body: &str) -> Act {
+pub fn json(status: &str, headers: &str, body: &str) -> Act {
     let length = body.len();
     Act::Send(format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}connection: close\r\n\r\n{body}"
     ))
 }
 
-pub(crate) fn refusal(code: &str) -> Act {
+pub fn refusal(code: &str) -> Act {
     json("400 Bad Request", "", &format!(r#"{{"Code":"{code}","Message":"m","RequestId":"R"}}"#))
 }
 
-pub(crate) fn session() -> Act {
+pub fn session() -> Act {
     let body = r#"{"SessionId":"s-1","SecurityToken":"hush-t","WebSocketUrl":"wss://hush","RequestId":"R-ok"}"#;
     json("200 OK", "", body)
 }
 
 /// Plays its script, one act a connection, and keeps the requests; the last act is repeated.
-pub(crate) struct Server {
-    pub(crate) port: u16,
-    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+pub struct Server {
+    pub port: u16,
+    pub requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub(crate) async fn new(script: &[Act]) -> Self {
-        Self::with(script, None).await
+    pub async fn new(script: &[Act]) -> Self {
+        Self::with(script, |socket| std::future::ready(Some(socket))).await
     }
 
-    pub(crate) async fn with(script: &[Act], tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+    /// The same, with something between the connection and the script, such as TLS.
+    pub async fn with<F, T>(
+        script: &[Act],
+        accept: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -68,15 +76,10 @@ impl Server {
             for at in 0.. {
                 let (socket, _) = listener.accept().await.unwrap();
                 let act = script[at.min(script.len() - 1)].clone();
-                let (kept, tls) = (kept.clone(), tls.clone());
+                let (kept, accepted) = (kept.clone(), accept(socket));
                 tokio::spawn(async move {
-                    match tls {
-                        None => play(socket, act, kept).await,
-                        Some(tls) => {
-                            if let Ok(socket) = tls.accept(socket).await {
-                                play(socket, act, kept).await;
-                            }
-                        }
+                    if let Some(socket) = accepted.await {
+                        play(socket, act, kept).await;
                     }
                 });
             }
@@ -84,12 +87,12 @@ impl Server {
         Self { port, requests }
     }
 
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-pub(crate) async fn play(
+pub async fn play(
     mut socket: impl AsyncRead + AsyncWrite + Unpin,
     act: Act,
     kept: Arc<Mutex<Vec<String>>>,
@@ -115,74 +118,55 @@ pub(crate) async fn play(
     }
 }
 
-pub(crate) fn config(endpoint: &str) -> Config {
+pub fn config(endpoint: &str) -> Config {
     let source =
         Source::Environment { variable: "ALIBABA_CLOUD_ACCESS_KEY_ID".into(), temporary: true };
     let credentials = Credentials::new("LTAI0123456789", SECRET, Some(TOKEN), source).unwrap();
     let mut config = Config::new(
         Endpoint::parse(endpoint).unwrap(),
         Region::parse("cn-test").unwrap(),
-        credentials,
-        http(Tls::new(None).unwrap()),
+        Arc::new(credentials),
+        Arc::new(plain_client().unwrap()),
     );
     config.backoff = Duration::from_millis(2);
     config
 }
 
-pub(crate) fn client(server: &Server) -> Client {
+pub fn client(server: &Server) -> Client {
     Client::new(config(&format!("http://127.0.0.1:{}", server.port))).unwrap()
 }
 
-pub(crate) async fn start(client: &Client) -> Result<TerminalSession, Error> {
+pub async fn start(client: &Client) -> Result<TerminalSession, Error> {
     client.start_terminal_session(&StartTerminalSession::to_port("i-1", 22), pending()).await
 }
 
 /// All that a user or a log could see of an error.
-pub(crate) fn shown(error: &Error) -> String {
-    format!("{}\n{error:?}", Report::new(error))
+pub fn shown(error: &Error) -> String {
+    format!("{error}\n{error:?}")
 }
 
-pub(crate) fn header<'a>(request: &'a str, name: &str) -> &'a str {
+pub fn header<'a>(request: &'a str, name: &str) -> &'a str {
     let line = request.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
     line.unwrap_or_else(|| panic!("no {name} in {request}")).split_once(':').unwrap().1.trim()
 }
 
-pub(crate) fn query(request: &str, name: &str) -> String {
+pub fn query(request: &str, name: &str) -> String {
     let target = request.split(' ').nth(1).unwrap();
     let pairs = target.split_once('?').unwrap().1.split('&');
     let found = pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
     found.unwrap_or_else(|| panic!("no {name} in {request}")).1.to_owned()
 }
 
-fn http(tls: Tls) -> Http {
-    Http::new(Net { tls, proxies: Proxies::none() })
-}
-
-pub(crate) fn trusting(pem: &str) -> Http {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), pem).unwrap();
-    http(Tls::new(Some(file.path())).unwrap())
-}
-
-/// An HTTPS server for the given name, and the certificate that it shows.
-pub(crate) async fn https(name: &str) -> (Server, String) {
-    https_as(name, rcgen::IsCa::NoCa).await
-}
-
-/// A server whose certificate signs itself, as one of an authority or not.
-pub(crate) async fn https_as(name: &str, is_ca: rcgen::IsCa) -> (Server, String) {
-    let signing_key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.is_ca = is_ca;
-    let cert = params.self_signed(&signing_key).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    (Server::with(&[session()], Some(acceptor)).await, cert.pem())
+/// A call that does harm when obeyed twice.
+pub async fn harmful(client: &Client) -> Result<(), Error> {
+    let call = Call {
+        action: "Other",
+        version: "1",
+        params: Params::new(),
+        idempotent: false,
+        is_signed: true,
+        secret: None,
+        subject: None,
+    };
+    client.call(&call).await.map(drop)
 }
