@@ -102,7 +102,7 @@ impl Program {
             other => other,
         })?;
         if let Some(at) = end.filter(|at| *at <= now) {
-            let source_of_it = credential_source.source().clone();
+            let source_of_it = Box::new(credential_source.source().clone());
             return Err(Error::Expired { source_of_it, field: "expiration", at, now });
         }
         let cached = Box::pin(credential_source.fetch(context, None)).await?;

@@ -221,9 +221,12 @@ impl CredentialSource {
 fn fixed(cached: &CachedCredentials, source: &Source) -> Result<CachedCredentials, Error> {
     let now = SystemTime::now();
     match cached.until {
-        Some(at) if !cached.is_good(now) => {
-            Err(Error::Expired { source_of_it: source.clone(), field: "sts_expiration", at, now })
-        }
+        Some(at) if !cached.is_good(now) => Err(Error::Expired {
+            source_of_it: Box::new(source.clone()),
+            field: "sts_expiration",
+            at,
+            now,
+        }),
         _ => Ok(cached.clone()),
     }
 }

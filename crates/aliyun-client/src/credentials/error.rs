@@ -198,7 +198,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it; never its content.
-        problem: String,
+        problem: Box<str>,
     },
     /// STS gives none.
     #[error("no credentials by STS for {source_of_it}: {error}")]
@@ -243,7 +243,7 @@ pub enum Error {
     #[error("the temporary credentials of {source_of_it} have expired")]
     Expired {
         /// The profile.
-        source_of_it: Source,
+        source_of_it: Box<Source>,
         /// The field that says so.
         field: &'static str,
         /// When.

@@ -234,7 +234,12 @@ impl<'a> Reader<'a> {
         let source = subject.source.clone();
         if let Some(at) = until.filter(|at| *at <= self.now) {
             let field = "sts_expiration";
-            return Err(Error::Expired { source_of_it: source, field, at, now: self.now });
+            return Err(Error::Expired {
+                source_of_it: Box::new(source),
+                field,
+                at,
+                now: self.now,
+            });
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(CachedCredentials::fixed(credentials, until))

@@ -38,7 +38,7 @@ pub(super) async fn exchange(
     let token = read(&oidc.token_file).map_err(|problem| Error::OidcToken {
         source_of_it: source.clone(),
         path: oidc.token_file.clone(),
-        problem,
+        problem: problem.into(),
     })?;
     let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
     let nobody = Arc::new(Nobody(source.clone()));
