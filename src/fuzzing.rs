@@ -10,8 +10,12 @@ use secrecy::ExposeSecret as _;
 use session_manager_proto::session::Failure;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::cloud::fuzzed::{Found, answer, assert_reported};
-use crate::explain::Explain;
+use aliyun_client::openapi::fuzzed::{Found, SECRETS, answer};
+use aliyun_client::openapi::sign::encode;
+
+use crate::cloud::{Error, Invocation, InvocationError, InvocationResult, InvocationStatus};
+use crate::explain::source::{add_token, renewal};
+use crate::explain::{Explain, Report};
 use crate::gateway::dial::{DialError, address};
 use crate::keys::host_key::{HostKeyWatch, is_plain_key};
 use crate::keys::public_key::PublicKey;
@@ -28,13 +32,26 @@ pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
 
 /// Profile files, and what chooses among the profiles: [`crate::credentials`].
 pub fn config(input: &[u8]) {
-    crate::credentials::fuzzed::config(input);
+    aliyun_client::credentials::fuzzed::config(input, &|resolved| match resolved {
+        Ok(resolved) => {
+            let source = resolved.credential_source.source();
+            format!("{} {}", renewal(source), add_token(source))
+        }
+        Err(error) => {
+            assert_reported(error);
+            Report::new(error).to_string()
+        }
+    });
 }
 
 /// Answers of the API, and what is made of them: [`crate::cloud`].
 pub fn answers(input: &[u8]) {
     match answer(input) {
         Found::Nothing => {}
+        Found::Failed(error) => {
+            assert_reported(&error);
+            assert_secret(&error);
+        }
         Found::Session(session) => {
             let shown = format!("{session:?}");
             let id = format!("{} {:?}", session.session_id, session.request_id);
@@ -48,7 +65,8 @@ pub fn answers(input: &[u8]) {
                 }
             }
         }
-        Found::Result(result) => {
+        Found::Result(result, wanted) => {
+            assert_result(&result, &wanted);
             for key in PublicKey::host_keys(&result.output) {
                 let line = format!("{} {}", key.algorithm(), key.base64());
                 assert_eq!(line, key.line());
@@ -67,6 +85,44 @@ pub fn answers(input: &[u8]) {
             }
         }
     }
+}
+
+/// The longest message that is still read by somebody, in characters.
+const READABLE: usize = 2_500;
+
+/// A message for a user: it can be read, and says what to do.
+fn assert_reported(error: &dyn Explain) {
+    let report = Report::new(error).to_string();
+    assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{report:?}");
+    assert!(report.chars().count() < READABLE, "{} bytes are too much to read", report.len());
+    assert!(report.contains("\n  fix: "), "nothing to do: {report}");
+}
+
+/// A message that somebody else's text is part of, which may repeat what it was asked with.
+fn assert_secret(error: &Error) {
+    let (report, debug) = (Report::new(error).to_string(), format!("{error:?}"));
+    for secret in SECRETS {
+        let (once, twice) = (encode(secret), encode(&encode(secret)));
+        for form in [secret, &once, &twice] {
+            assert!(!report.contains(form) && !debug.contains(form), "a secret is shown: {report}");
+        }
+    }
+}
+
+/// What is told of a command that has failed, or does not end.
+fn assert_result(result: &InvocationResult, wanted: &Invocation) {
+    let (what, request_id) = ("it failed".to_owned(), wanted.request_id.clone());
+    let error = match &result.status {
+        InvocationStatus::Success => return,
+        InvocationStatus::Failed(_) => {
+            InvocationError::Ended { what, result: Box::new(result.clone()), request_id }
+        }
+        status => {
+            let (seen, within) = (Some(status.clone()), Duration::from_secs(60));
+            InvocationError::Late { what, seen, within, request_id }
+        }
+    };
+    assert_reported(&error);
 }
 
 fn not_opened(finding: Finding) -> impl Explain {

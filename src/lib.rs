@@ -16,8 +16,9 @@
 //!   stream are `session-manager-proto`'s, a crate of its own.
 //! - `forward`: listeners, sessions and connections of `forward`. `keys`: SSH keys. `doctor`: checks.
 //!   `openssh`: this machine's `ssh` and its configuration.
-//! - `cloud`: the signed API. `credentials`: where its keys come from.
-//! - `net`: a connection to a host, through a `proxy` if one is set for it. `tls`: whom to trust.
+//! - `cloud`, `credentials`: what is used of `aliyun-client`, the crate of signed calls, and profile files.
+//! - `http`: requests and answers, by reqwest. `net`: a connection to the gateway. Both go through a
+//!   `proxy` if one holds for the host. `tls`: whom to trust.
 //! - `platform`: signals, terminal, prompts, files, cache and log.
 //! - `explain`: what a user is told when something failed.
 //!
@@ -35,12 +36,13 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+mod http;
 mod keys;
 pub mod net;
 mod openssh;
 mod platform;
+mod policy;
 pub mod proxy;
-mod scrub;
 mod session;
 mod target;
 pub mod tls;

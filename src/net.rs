@@ -1,5 +1,8 @@
-//! From a host and a port to a connection, directly or through a proxy: the API's and the gateway's
-//! alike.
+//! From a host and a port to a connection, directly or through a proxy: the gateway's connector.
+//!
+//! Requests of HTTP go through reqwest ([`crate::http`]). The gateway has a connector of its own, for
+//! it is connected to while the API is asked, which saves two to three round trips of a session's start;
+//! its send buffer is bounded; and the words of a proxy that refuses are kept.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -10,6 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aliyun_client::cause::Cause;
+use aliyun_client::text::chain;
+pub(crate) use aliyun_client::text::innermost;
+use aliyun_client::transport::ConnectError;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -24,12 +31,16 @@ use tracing::debug;
 
 use crate::explain::OpenFiles;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
-use crate::tls::{self, Tls, chain};
+use crate::tls::{self, Tls};
 
 /// How long what was sent may stay without an answer of the other side's kernel, or its program without
 /// reading. It is longer than the tunnel waits for a gateway that is silent.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const VANISHED_WITHIN: Duration = Duration::from_secs(75);
+pub(crate) const VANISHED_WITHIN: Duration = Duration::from_secs(75);
+
+/// TCP keepalive: the idle time before the first probe, the time between probes, and their number.
+pub(crate) const KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(30), Duration::from_secs(10), 3);
 
 /// How much the system holds of what is sent: enough for 200 KB/s over a way of 300 ms, and little enough
 /// that a gateway which has stopped reading is noticed. Linux doubles it, for its own use.
@@ -71,6 +82,45 @@ pub(crate) enum Error {
     TlsSetup(#[from] tls::Error),
 }
 
+impl Error {
+    /// Finds what a library's error comes from, in its chain of causes.
+    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
+        for link in chain(error) {
+            if let Some(NotResolved(detail)) = link.downcast_ref() {
+                return Self::Resolve(detail.clone());
+            }
+            if let Some(Self::Timeout) = link.downcast_ref() {
+                return Self::Timeout;
+            }
+        }
+        if let Some(fault) = tls::Fault::find(error) {
+            return Self::Tls(fault);
+        }
+        let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
+        match io.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => Self::Refused(innermost(error)),
+            _ => Self::Connect(innermost(error)),
+        }
+    }
+}
+
+impl From<Error> for ConnectError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Resolve(detail) => Self::Resolve(detail),
+            Error::Refused(detail) => Self::Refused(detail),
+            Error::Timeout => Self::Timeout,
+            Error::SilentTls => Self::SilentTls,
+            Error::Proxy(fault) => {
+                let is_transient = fault.is_worth_a_retry();
+                Self::Proxy { cause: Cause::new(fault), is_transient }
+            }
+            Error::Tls(fault) => Self::Tls(Cause::new(fault)),
+            Error::Connect(_) | Error::Host | Error::TlsSetup(_) => Self::Other(error.to_string()),
+        }
+    }
+}
+
 /// How connections are made.
 #[derive(Clone, Debug)]
 pub struct Net {
@@ -100,7 +150,7 @@ impl Net {
         to: Destination<'_>,
         within: Duration,
     ) -> Result<Box<dyn Io>, Error> {
-        let resolver = Resolver { within: within.mul_f32(0.9), loopback_only: to.loopback_only };
+        let resolver = Resolver::new(within, to.loopback_only);
         match self.proxies.route(to.what, to.host, to.port) {
             Route::Direct => match timeout(within, tcp(to.host, to.port, resolver)).await {
                 Ok(connected) => Ok(Box::new(connected?)),
@@ -108,6 +158,22 @@ impl Net {
             },
             Route::Through(proxy) => self.reach_through(&proxy, to, resolver, within).await,
         }
+    }
+
+    /// Connects to a host, and speaks TLS with it if so wanted, all within the time.
+    pub(crate) async fn open(
+        &self,
+        to: Destination<'_>,
+        is_tls: bool,
+        within: Duration,
+    ) -> Result<Box<dyn Io>, Error> {
+        let deadline = Instant::now() + within;
+        let io = self.reach(to, within).await?;
+        if !is_tls {
+            return Ok(io);
+        }
+        let encrypted = timeout_at(deadline, encrypt(io, to.host, &self.tls)).await;
+        Ok(Box::new(encrypted.map_err(|_| Error::SilentTls)??))
     }
 
     async fn reach_through(
@@ -164,10 +230,7 @@ pub(crate) async fn encrypt<T: Io>(
     let config = tls.client_config()?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Host)?;
     let connector = TlsConnector::from(config);
-    connector.connect(name, io).await.map_err(|error| match tls::Fault::find(&error) {
-        Some(fault) => Error::Tls(fault),
-        None => Error::Connect(innermost(&error)),
-    })
+    connector.connect(name, io).await.map_err(|error| Error::of(&error))
 }
 
 async fn tcp(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream, Error> {
@@ -186,28 +249,16 @@ async fn tcp(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream, Err
             tune(&stream);
             Ok(stream)
         }
-        Err(error) => {
-            let error: &(dyn StdError + 'static) = &error;
-            if let Some(NotResolved(detail)) = chain(error).find_map(|e| e.downcast_ref()) {
-                return Err(Error::Resolve(detail.clone()));
-            }
-            let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
-            let cause = innermost(error);
-            Err(match io.map(io::Error::kind) {
-                Some(io::ErrorKind::ConnectionRefused) => Error::Refused(cause),
-                _ => Error::Connect(cause),
-            })
-        }
+        Err(error) => Err(Error::of(&error)),
     }
 }
 
 /// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
 /// whether something is being sent (the user time-out, where there is one) or not (keepalive).
 fn tune(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
+    let (after, interval, retries) = KEEPALIVE;
+    let keepalive =
+        TcpKeepalive::new().with_time(after).with_interval(interval).with_retries(retries);
     let socket = SockRef::from(stream);
     let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -216,11 +267,6 @@ fn tune(stream: &TcpStream) {
     if let Err(error) = tuned {
         debug!("cannot set TCP options: {error}");
     }
-}
-
-/// The last error of a chain, which is the one that the system gave.
-pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
 }
 
 /// How many files the system's resolver opens at once.
@@ -233,7 +279,7 @@ pub(crate) fn lookup_error(error: io::Error) -> io::Error {
 
 /// Looks names up as the machine does, and leaves an error that can be told apart.
 #[derive(Clone, Copy, Debug)]
-struct Resolver {
+pub(crate) struct Resolver {
     /// Less than the time for a whole connection: else a silent name server would look like a
     /// silent host.
     within: Duration,
@@ -243,10 +289,15 @@ struct Resolver {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct NotResolved(String);
+pub(crate) struct NotResolved(String);
 
 impl Resolver {
-    async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, NotResolved> {
+    /// For a connection that has to stand within this time.
+    pub(crate) fn new(within: Duration, loopback_only: bool) -> Self {
+        Self { within: within.mul_f32(0.9), loopback_only }
+    }
+
+    pub(crate) async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, NotResolved> {
         let lookup = tokio::net::lookup_host((name, 0));
         let found = timeout(self.within, lookup)
             .await

@@ -16,12 +16,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use crate::explain::{ExitCode, Explain, OpenFiles};
+use crate::explain::OpenFiles;
 
 mod fault;
 mod given;
 pub use fault::Fault;
-pub(crate) use fault::chain;
 use given::OrGiven;
 
 /// The environment variable that names a PEM file of certificates to trust.
@@ -70,51 +69,6 @@ pub enum Error {
     /// rustls refused the configuration.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[source] rustls::Error),
-}
-
-impl Explain for Error {
-    fn why(&self) -> Option<String> {
-        match self {
-            Self::NoRoots { variables } if variables.is_empty() => {
-                Some("the usual places, /etc/ssl/certs among them, hold none".into())
-            }
-            Self::NoRoots { variables } => {
-                let set = variables
-                    .iter()
-                    .map(|(name, value)| format!("{name} is set to '{}'", value.display()));
-                Some(format!(
-                    "{}: this replaces the system's certificates, and no certificate can be read \
-                     there",
-                    set.collect::<Vec<_>>().join(", ")
-                ))
-            }
-            _ => None,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::UnreadableRoots(_) => "give a PEM file with --ca-file".into(),
-            Self::Unreadable { .. } => "correct the path, or its permissions".into(),
-            Self::Unusable { .. } => {
-                "give a PEM file: one or more blocks that begin with -----BEGIN CERTIFICATE-----"
-                    .into()
-            }
-            Self::NoRoots { variables } if variables.is_empty() => {
-                "install the package ca-certificates, or give a PEM file with --ca-file".into()
-            }
-            Self::NoRoots { variables } => {
-                let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
-                let names = names.join(" and ");
-                format!("correct or unset {names}, or give a PEM file with --ca-file")
-            }
-            Self::Setup(_) => "report this, with the output of -vv".into(),
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
-    }
 }
 
 /// The TLS configuration, built when it is first needed. Cloning shares it.
@@ -222,6 +176,15 @@ impl Tls {
     }
 }
 
+/// A configuration for a client that uses no TLS: it trusts no certificate.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Setup)?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 impl Inner {
     /// The variables that stand in place of the system's certificates.
     fn variables(&self) -> Vec<(&'static str, OsString)> {
@@ -303,6 +266,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::{ExitCode, Explain as _};
 
     fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
         rcgen::generate_simple_self_signed(vec!["example.test".into()]).unwrap()

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::env;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{debug, info};
@@ -11,9 +12,10 @@ use super::error::{Result, UsageError};
 use super::setting::{InvalidSetting, endpoint_option};
 use crate::cli::{Global, LookUp, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
-use crate::credentials::{self, Provider, Query, Resolved, Setting, Source, home};
+use crate::credentials::{self, FetchContext, Provider, Query, Resolved, Setting, Source, home};
 use crate::explain::ExitCode;
 use crate::gateway::dial::GatewayAddr;
+use crate::http::Http;
 use crate::net::Net;
 use crate::platform::cache::{Cache, Topic};
 use crate::proxy::Proxies;
@@ -23,6 +25,8 @@ use crate::tls::Tls;
 #[derive(Clone)]
 pub(crate) struct Cloud {
     pub(crate) client: Client,
+    /// What signs the client's calls.
+    pub(crate) provider: Provider,
     pub(crate) net: Net,
     /// Where the last gateway was. All of a region's sessions have the same one.
     pub(crate) gateway: Rc<RefCell<Option<GatewayAddr>>>,
@@ -85,11 +89,14 @@ impl Cloud {
             Signature::V1 => SignatureVersion::V1,
         };
         info!("credentials are those of {}", resolved.credential_source);
-        let provider = Provider::of(resolved.credential_source, net.clone(), signature);
-        let mut config = Config::new(endpoint, region, provider, net.tls.clone());
-        config.proxies = net.proxies.clone();
+        let http = Arc::new(Http::new(net.clone()));
+        let host = Arc::new(credentials::host::Program);
+        let context = FetchContext { http: http.clone(), signature, host };
+        let provider = Provider::new(resolved.credential_source, context);
+        let mut config = Config::new(endpoint, region, Arc::new(provider.clone()), http);
         config.signature = signature;
-        Ok(Self { client: Client::new(config)?, net, gateway: Rc::default(), endpoints })
+        let client = Client::new(config)?;
+        Ok(Self { client, provider, net, gateway: Rc::default(), endpoints })
     }
 
     /// The same in another region, where nothing is known of the gateway yet.
@@ -104,7 +111,7 @@ impl Cloud {
     /// What tells one account's instances of a region from others'.
     pub(crate) fn place(&self) -> [String; 3] {
         let config = self.client.config();
-        let account = config.credentials.credential_source().account();
+        let account = self.provider.credential_source().account();
         [config.endpoint.to_string(), config.region.to_string(), account]
     }
 
@@ -122,7 +129,7 @@ impl Cloud {
     pub(crate) fn refreshed(&self, global: &Global) -> Result<Self> {
         let config = self.client.config();
         // A command that runs for days does not follow another `current` profile.
-        let (profile, ini_only) = match config.credentials.source() {
+        let (profile, ini_only) = match self.provider.source() {
             Source::Profile { name, .. } => (Some(name.as_str()), false),
             Source::Section { name, .. } => (Some(name.as_str()), true),
             _ => (global.profile.as_deref(), false),
@@ -131,17 +138,20 @@ impl Cloud {
         let credential_source = match credentials::resolve(&query) {
             Ok(resolved) => resolved.credential_source,
             // Somebody may be in the middle of writing the file.
-            Err(error) if config.credentials.holds() => {
+            Err(error) if self.provider.holds() => {
                 debug!("the credentials that there are are used on: {error}");
                 return Ok(self.clone());
             }
             Err(error) => return Err(error.into()),
         };
-        if credential_source == *config.credentials.credential_source() {
+        if credential_source == *self.provider.credential_source() {
             return Ok(self.clone());
         }
-        let provider = Provider::of(credential_source, self.net.clone(), config.signature);
-        Ok(Self { client: self.client.with_credentials(provider), ..self.clone() })
+        let host = Arc::new(credentials::host::Program);
+        let context = FetchContext { http: config.http.clone(), signature: config.signature, host };
+        let provider = Provider::new(credential_source, context);
+        let client = self.client.with_credentials(Arc::new(provider.clone()));
+        Ok(Self { client, provider, ..self.clone() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::app::{Done, Result, print};
 use crate::cli::{self, PolicyUse};
-use crate::cloud::policy::{Policy, Purpose, actions};
+use crate::policy::{Policy, Purpose, actions};
 
 /// Prints one policy for all uses.
 pub(crate) fn run(args: &cli::Policy) -> Result<Done> {

@@ -69,7 +69,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let local = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = Cloud::open(global)?;
-    let asks = cloud.client.config().credentials.credential_source().runs_a_program();
+    let asks = cloud.provider.credential_source().runs_a_program();
     if !asks {
         terminal::leave();
     }

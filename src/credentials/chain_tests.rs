@@ -1,6 +1,10 @@
+//! The order in which credentials are looked for, and what is said of it.
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
+
+use std::path::PathBuf;
 
 use super::*;
 use crate::explain::Explain as _;
@@ -58,7 +62,7 @@ impl World {
 
     fn key(&self) -> String {
         let credential_source = self.resolve().unwrap().credential_source;
-        credential_source.cached().unwrap().credentials.access_key_id().to_owned()
+        credential_source.credentials().unwrap().access_key_id().to_owned()
     }
 
     fn error(&self) -> (String, String, String) {
@@ -251,7 +255,7 @@ fn one_profile_of_one_file_is_found_whatever_else_there_is() {
     let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
     let path = world.home.path().join(".aliyun/config.json");
     let found = resolve(&Query::of_profile("b", &path)).unwrap();
-    assert_eq!(found.credential_source.cached().unwrap().credentials.access_key_id(), "b-key");
+    assert_eq!(found.credential_source.credentials().unwrap().access_key_id(), "b-key");
 }
 
 #[test]

@@ -1,11 +1,9 @@
+//! What is said of profiles that cannot be used, and what `configure` asks for each mode.
+
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use secrecy::ExposeSecret as _;
-
-use super::super::login::Service;
-use super::super::{Query, Resolved, resolve};
 use super::*;
 use crate::explain::Explain as _;
 
@@ -30,114 +28,21 @@ fn read(fields: &str) -> Result<CredentialSource, Error> {
     read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.credential_source)
 }
 
-fn keys(fields: &str) -> Result<Credentials, Error> {
-    read(fields).map(|credential_source| credential_source.cached().unwrap().credentials.clone())
-}
-
 const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
 const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
 
-#[test]
-fn keys_that_stand_in_the_profile() {
-    let found = keys(
-        r#""mode":"AK","access_key_id":"i","access_key_secret":" s ","sts_token":"x","new":{}"#,
-    );
-    let found = found.unwrap();
-    assert_eq!(found.access_key_secret().expose_secret(), "s");
-    assert!(found.security_token().is_none(), "mode AK has none, whatever else stands there");
-    assert!(found.source().to_string().ends_with("(mode AK)"));
-    for mode in ["ststoken", "CloudSSO", "OAuth"] {
-        let found = keys(&format!(
-            r#""mode":"{mode}","access_key_id":1,"access_key_secret":"s","sts_token":"t",
-                "sts_expiration":0"#
-        ));
-        let found = found.unwrap();
-        assert_eq!(found.access_key_id(), "1");
-        assert_eq!(found.security_token().unwrap().expose_secret(), "t");
-    }
+fn chained(name: &str, from: &str) -> String {
+    format!(r#"{{"name":"{name}","mode":"ChainableRamRoleArn",{ROLE},"source_profile":"{from}"}}"#)
 }
 
 #[test]
-fn a_missing_field_is_named_with_profile_and_mode() {
-    let missing = |mode: &str, fields: &str, field: &str| {
-        let error = read(&format!(r#""mode":"{mode}",{fields}"#)).unwrap_err();
-        let what = error.to_string();
-        assert!(what.starts_with("profile 'p' of "), "{what}");
-        assert!(what.ends_with(&format!("(mode {mode}) has no {field}")), "{what}");
-        assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+fn the_way_out_of_keys_that_have_ended_depends_on_the_mode() {
+    let fix = |mode: &str| {
+        let fields = format!(r#""mode":"{mode}",{KEYS},"sts_token":"t","sts_expiration":1"#);
+        read(&fields).unwrap_err().remedy().unwrap()
     };
-    missing("AK", r#""access_key_id":"","access_key_secret":"s""#, "access_key_id");
-    missing("AK", r#""access_key_id":"i","access_key_secret":null"#, "access_key_secret");
-    missing("StsToken", KEYS, "sts_token");
-    missing("CloudSSO", r#""cloud_sso_sign_in_url":"u""#, "access_key_id");
-    missing("OAuth", KEYS, "sts_token");
-    missing("CredentialsURI", r#""credentials_uri":"""#, "credentials_uri");
-    missing("RamRoleArn", ROLE, "access_key_id");
-    missing("RamRoleArn", KEYS, "ram_role_arn");
-    missing("RamRoleArnWithRoleName", r#""ram_role_name":"r""#, "ram_role_arn");
-    missing("ChainableRamRoleArn", ROLE, "source_profile");
-    missing("ChainableRamRoleArn", r#""source_profile":"q""#, "ram_role_arn");
-    missing("OIDC", ROLE, "oidc_provider_arn");
-    missing("OIDC", r#""oidc_provider_arn":"a","ram_role_arn":"r""#, "oidc_token_file");
-    missing("OIDC", r#""oidc_provider_arn":"a","oidc_token_file":"/t""#, "ram_role_arn");
-    missing("External", r#""process_command":7.5e0,"process_command":"""#, "process_command");
-}
-
-#[test]
-fn what_is_over_is_refused_before_any_call() {
-    let sts = |mode: &str, expiration: &str| {
-        read(&format!(
-            r#""mode":"{mode}",{KEYS},"sts_token":"t","sts_expiration":{expiration},{ROLE}"#
-        ))
-    };
-    for over in ["1700000000", "\"1699999999\"", "1.0", "\"2023-01-01T00:00:00Z\""] {
-        for mode in ["StsToken", "CloudSSO", "OAuth", "RamRoleArn"] {
-            assert!(matches!(sts(mode, over), Err(Error::Expired { .. })), "{mode} {over}");
-        }
-        assert!(sts("AK", over).is_ok());
-    }
-    for good in ["1700000001", "\"\"", "null", "-5", "1e300", "\"soon\"", "\"NaN\""] {
-        assert!(sts("StsToken", good).is_ok(), "{good}");
-    }
-    let fix = |mode| sts(mode, "1").unwrap_err().remedy().unwrap();
     assert_eq!(fix("CloudSSO"), "sign in again with: aliyun configure --profile p");
     assert!(fix("StsToken").starts_with("get new temporary credentials, and"));
-}
-
-#[test]
-fn the_site_of_oauth_leads_to_its_host_and_client() {
-    let china = ("https://oauth.aliyun.com", "4038181954557748008");
-    let international = ("https://oauth.alibabacloud.com", "4103531455503354461");
-    for (site, expected) in [
-        (r#""oauth_site_type":"CN","#, china),
-        (r#""oauth_site_type":"","#, china),
-        ("", china),
-        (r#""oauth_site_type":"INTL","#, international),
-        (r#""oauth_site_type":"intl","#, international),
-    ] {
-        let credential_source =
-            read(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
-        let credential_source = credential_source.unwrap();
-        let Some(Service::OAuth { base, client_id }) = credential_source.login_service() else {
-            panic!("{site}: no login")
-        };
-        assert_eq!((base.to_string().trim_end_matches('/'), *client_id), expected, "{site}");
-    }
-}
-
-#[test]
-fn a_profile_without_a_mode_is_what_it_seems_to_be() {
-    for (fields, mode) in [
-        (KEYS.to_owned(), "AK"),
-        (format!(r#"{KEYS},"sts_token":"t""#), "StsToken"),
-        (format!("{KEYS},{ROLE}"), "RamRoleArn"),
-        (r#""ram_role_name":"r""#.to_owned(), "EcsRamRole"),
-        (r#""process_command":"x""#.to_owned(), "External"),
-    ] {
-        assert_eq!(read(&fields).unwrap().source().mode(), mode, "{fields}");
-    }
-    let error = read(r#""region_id":"x""#).unwrap_err();
-    assert!(error.to_string().contains("(mode AK) has no access_key_id"), "{error}");
 }
 
 #[test]
@@ -152,70 +57,6 @@ fn other_modes_are_refused_by_name() {
         assert!(error.remedy().is_some() && !format!("{error:?}").contains("hush"));
         assert_eq!(error.exit_code() as u8, 3);
     }
-}
-
-#[test]
-fn sts_is_where_the_profile_says() {
-    let at = |fields: &str, env: &[(&str, &str)]| {
-        let profile = format!(r#"{{"name":"p","mode":"RamRoleArn",{KEYS},{ROLE}{fields}}}"#);
-        read_with(&profile, env).map(|found| found.credential_source.sts().unwrap().to_string())
-    };
-    let (none, env) = (&[][..], &[("ALICLOUD_REGION_ID", "cn-env")][..]);
-    let sts = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALIBABA_CLOUD_REGION_ID", "cn-env")][..];
-    let vpc = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALICLOUD_VPC_ENDPOINT_ENABLED", "true")][..];
-    for (fields, env, host) in [
-        ("", none, "sts.aliyuncs.com"),
-        ("", sts, "sts.cn-sts.aliyuncs.com"),
-        ("", vpc, "sts-vpc.cn-sts.aliyuncs.com"),
-        (r#","sts_region":"cn-s""#, vpc, "sts-vpc.cn-s.aliyuncs.com"),
-        (r#","endpoint_type":"vpc""#, none, "sts.aliyuncs.com"),
-        (r#","region_id":"cn-a""#, none, "sts.cn-a.aliyuncs.com"),
-        (r#","region_id":"cn-a","endpoint_type":"VPC""#, none, "sts-vpc.cn-a.aliyuncs.com"),
-        (r#","region_id":"cn-a""#, env, "sts.cn-env.aliyuncs.com"),
-        (r#","region_id":"cn-a","sts_region":"cn-b""#, env, "sts.cn-b.aliyuncs.com"),
-    ] {
-        assert_eq!(at(fields, env).unwrap(), format!("https://{host}"), "{fields}");
-    }
-    let own = "ECS_BRIDGE_STS_ENDPOINT";
-    assert_eq!(at("", &[(own, "http://127.0.0.1:9")]).unwrap(), "http://127.0.0.1:9");
-    let error = at("", &[(own, "http://192.0.2.1")]).unwrap_err();
-    assert!(error.to_string().starts_with("ECS_BRIDGE_STS_ENDPOINT is invalid"), "{error}");
-    let error = at(r#","sts_region":"a b""#, none).unwrap_err();
-    assert!(error.to_string().starts_with("sts_region of profile 'p'"), "{error}");
-}
-
-#[test]
-fn numbers_may_be_written_in_any_way() {
-    let seconds = |value: &str| {
-        let fields = format!(r#""mode":"RamRoleArn",{KEYS},{ROLE},"expired_seconds":{value}"#);
-        read(&fields).map(|credential_source| credential_source.seconds().unwrap())
-    };
-    for (value, found) in
-        [("900", 900), ("\"1800\"", 1800), ("7200.0", 7200), ("0", 3600), ("null", 3600)]
-    {
-        assert_eq!(seconds(value).unwrap(), found);
-    }
-    for value in ["\"an hour\"", "-1", "1e300"] {
-        let error = seconds(value).unwrap_err();
-        assert!(error.to_string().starts_with("expired_seconds of profile 'p'"), "{error}");
-    }
-}
-
-fn chained(name: &str, from: &str) -> String {
-    format!(r#"{{"name":"{name}","mode":"ChainableRamRoleArn",{ROLE},"source_profile":"{from}"}}"#)
-}
-
-#[test]
-fn a_chain_is_followed_to_its_end() {
-    let end = format!(r#"{{"name":"r","mode":"AK",{KEYS}}}"#);
-    let profiles = [chained("p", "q"), chained("q", "r"), end].join(",");
-    let credential_source = read_with(&profiles, &[]).unwrap().credential_source.to_string();
-    let modes: Vec<_> = credential_source
-        .match_indices("(mode ")
-        .map(|(at, _)| &credential_source[at..at + 8])
-        .collect();
-    assert_eq!(modes, ["(mode Ch", "(mode Ch", "(mode AK"], "{credential_source}");
-    assert!(credential_source.contains(", by way of profile 'q'"), "{credential_source}");
 }
 
 #[test]
@@ -263,11 +104,11 @@ fn what_is_wrong_on_the_way_is_told_with_the_way() {
 /// What `configure` asks for is what a profile is read by.
 #[test]
 fn each_mode_needs_what_it_is_asked_for_and_no_more() {
-    use super::super::form::{self, Need};
+    use super::form::Need;
 
     let names: Vec<_> =
         form::MODES.iter().map(|mode| mode.name).chain(form::BROWSER_MODES).collect();
-    assert_eq!(names, Mode::ALL.map(|(_, name)| name));
+    assert_eq!(names.join(", "), modes(false));
     let value = |field: &str| match field {
         "ram_role_arn" => "acs:ram::1:role/r",
         "oidc_provider_arn" => "acs:ram::1:oidc-provider/p",
@@ -281,7 +122,7 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
         let with = |fits: &dyn Fn(&form::Question) -> bool| {
             let fields = mode.questions.iter().filter(|question| fits(question)).map(|question| {
                 let field = question.field;
-                let value = form::check(field, value(field)).unwrap();
+                let value = check(field, value(field)).unwrap();
                 format!(r#","{field}":{value}"#)
             });
             let fields: String = fields.collect();
@@ -303,23 +144,4 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
             }
         }
     }
-}
-
-#[test]
-fn what_is_wrong_with_a_profile_is_told_in_a_few_words() {
-    let short = |fields: &str| read(fields).unwrap_err().in_short();
-    assert_eq!(short(r#""mode":"Magic""#), "mode Magic is not supported");
-    assert_eq!(
-        short(&format!(r#""mode":"OAuth",{KEYS},"sts_token":"t","sts_expiration":1"#)),
-        "expired"
-    );
-    let profiles = [chained("p", "q"), r#"{"name":"q","mode":"StsToken"}"#.to_owned()].join(",");
-    assert_eq!(
-        read_with(&profiles, &[]).unwrap_err().in_short(),
-        "profile 'q': lacks access_key_id"
-    );
-    let alone = read_with(&chained("p", "q"), &[]).unwrap_err();
-    assert_eq!(alone.in_short(), "there is no profile 'q'");
-    let circle = read_with(&chained("p", "p"), &[]).unwrap_err();
-    assert_eq!(circle.in_short(), "source_profile is circular");
 }

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::chain::{FILES, FOLDER, in_home};
+use aliyun_client::cause::Cause;
+
 use super::edit::{Document, Entry};
-use super::env::Environment;
+use super::{Error, profile_paths, profile_variable};
 use crate::platform::replace::{self, Change, Destination, Mode};
 
 /// The profile that is meant where none is named, and none is current.
@@ -41,15 +41,7 @@ impl Store {
         env: &dyn Fn(&str) -> Option<OsString>,
         home: Option<&Path>,
     ) -> Result<Self, Error> {
-        let env = Environment(env);
-        let given = config.map(Path::to_owned);
-        let given = given
-            .or_else(|| env.find("CONFIG_FILE").map(|(_, path)| in_home(Path::new(&path), home)));
-        let paths = match (given, home) {
-            (Some(path), _) => vec![path],
-            (None, Some(home)) => FILES.map(|name| home.join(FOLDER).join(name)).to_vec(),
-            (None, None) => return Err(Error::NoHome),
-        };
+        let paths = profile_paths(config, env, home).ok_or(Error::NoHome)?;
         let read = |path: PathBuf| {
             let content = Destination::of(&path).and_then(|place| place.read());
             let content = content.map_err(|error| unreadable(&path, error))?;
@@ -57,7 +49,7 @@ impl Store {
             Ok(Stored { path, document })
         };
         let files = paths.into_iter().map(read).collect::<Result<_, Error>>()?;
-        Ok(Self { files, asked: env.profile()? })
+        Ok(Self { files, asked: profile_variable(env)? })
     }
 
     /// Every profile that can be asked for. One that stands behind another one of its name cannot.
@@ -172,6 +164,12 @@ fn parse(path: &Path, content: &[u8]) -> Result<Document, Error> {
     Document::parse(content).map_err(|problem| Error::Unusable { path: path.to_owned(), problem })
 }
 
+impl From<replace::Error> for Error {
+    fn from(error: replace::Error) -> Self {
+        Self::Unwritten(Cause::new(error))
+    }
+}
+
 /// In the words that the reading side has for it.
 fn unreadable(path: &Path, error: replace::Error) -> Error {
     let path = path.to_owned();
@@ -183,6 +181,6 @@ fn unreadable(path: &Path, error: replace::Error) -> Error {
         replace::Error::TooLarge { .. } => {
             Error::Unusable { path, problem: "it is larger than 1 MiB".to_owned() }
         }
-        other => Error::Unwritten(other),
+        other => other.into(),
     }
 }

@@ -2,10 +2,9 @@
 
 use super::context::{DoctorContext, not_known};
 use super::outcome::{CheckFailure, Outcome};
-use crate::cloud::advice::switch_on;
-use crate::cloud::policy::Policy;
 use crate::cloud::{Error, Kind, Verdict};
-use crate::explain::{ExitCode, Explain as _};
+use crate::explain::{ExitCode, switch_on};
+use crate::policy::Policy;
 use crate::target::is_id;
 
 impl DoctorContext<'_> {

@@ -7,9 +7,8 @@ use tokio::time::timeout;
 use super::context::{DoctorContext, not_known};
 use super::outcome::{CheckFailure, Outcome};
 use crate::app::Cloud;
-use crate::cloud::advice::{SET_CLOCK, apart};
 use crate::cloud::{Endpoint, NetworkError};
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, SET_CLOCK, apart};
 use crate::net::{self, Destination, encrypt};
 use crate::proxy::{Fault, FaultKind, Route, Scheme};
 
@@ -42,12 +41,11 @@ impl DoctorContext<'_> {
                 Ok(addresses) => found.push(format!("{host} is {addresses}")),
                 Err(detail) => {
                     let error = match proxy {
-                        Some(proxy) => NetworkError::Proxy(Fault::new(
-                            &proxy,
-                            endpoint.host(),
-                            endpoint.port(),
-                            FaultKind::Resolve(detail),
-                        )),
+                        Some(proxy) => {
+                            let kind = FaultKind::Resolve(detail);
+                            let fault = Fault::new(&proxy, endpoint.host(), endpoint.port(), kind);
+                            of(cloud, net::Error::Proxy(fault))
+                        }
                         None => NetworkError::Dns { host, detail },
                     };
                     return Outcome::failed(&error);
@@ -64,7 +62,7 @@ impl DoctorContext<'_> {
             Route::Direct => Outcome::passed("none: the API is reached directly"),
             Route::Through(proxy) => match reach(cloud).await {
                 Ok(_) => Outcome::passed(format!("{proxy} ({}) leads to the API", proxy.origin())),
-                Err(error) => Outcome::failed(&of(cloud, &error)),
+                Err(error) => Outcome::failed(&of(cloud, error)),
             },
         }
     }
@@ -77,7 +75,7 @@ impl DoctorContext<'_> {
             Route::Through(_) => Outcome::passed(format!("{endpoint}, through the proxy")),
             Route::Direct => match reach(cloud).await {
                 Ok(_) => Outcome::passed(format!("{endpoint} takes connections")),
-                Err(error) => Outcome::failed(&of(cloud, &error)),
+                Err(error) => Outcome::failed(&of(cloud, error)),
             },
         }
     }
@@ -91,13 +89,13 @@ impl DoctorContext<'_> {
         }
         let io = match reach(cloud).await {
             Ok(io) => io,
-            Err(error) => return Outcome::failed(&of(cloud, &error)),
+            Err(error) => return Outcome::failed(&of(cloud, error)),
         };
         match timeout(CONNECT_WITHIN, encrypt(io, endpoint.host(), &cloud.net.tls)).await {
             Ok(Ok(_)) => Outcome::passed(format!("the certificate of {} is good", endpoint.host())),
             Ok(Err(net::Error::TlsSetup(error))) => Outcome::failed(&error),
-            Ok(Err(error)) => Outcome::failed(&of(cloud, &error)),
-            Err(_) => Outcome::failed(&of(cloud, &net::Error::Timeout)),
+            Ok(Err(error)) => Outcome::failed(&of(cloud, error)),
+            Err(_) => Outcome::failed(&of(cloud, net::Error::Timeout)),
         }
     }
 
@@ -157,9 +155,9 @@ async fn reach(cloud: &Cloud) -> Result<Box<dyn net::Io>, net::Error> {
 }
 
 /// The error as a call would have it.
-fn of(cloud: &Cloud, error: &net::Error) -> NetworkError {
+fn of(cloud: &Cloud, error: net::Error) -> NetworkError {
     let endpoint = &cloud.client.config().endpoint;
-    NetworkError::of(error, endpoint.host(), &endpoint.to_string(), CONNECT_WITHIN)
+    NetworkError::of(&error.into(), endpoint.host(), &endpoint.to_string(), CONNECT_WITHIN)
 }
 
 /// The addresses of a host, at most three of them in words.

@@ -50,7 +50,7 @@ impl DoctorContext<'_> {
             return Outcome::failed(&**error);
         }
         let Some(cloud) = self.cloud.get() else { return not_known("the configuration") };
-        let provider = &cloud.client.config().credentials;
+        let provider = &cloud.provider;
         match provider.get().await {
             Ok(credentials) => {
                 let source = provider.credential_source().source_of(&credentials);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::scrub::Scrub;
+use aliyun_client::scrub::Scrub;
 
 /// The secrets of a session: who has them has it.
 #[derive(Clone, Default)]

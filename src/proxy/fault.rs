@@ -1,9 +1,8 @@
-//! What a user is told when a proxy makes no way.
+//! Why a proxy makes no way.
 
 use std::time::Duration;
 
 use super::{Origin, Proxy, Scheme, authority};
-use crate::explain::{ExitCode, Explain};
 use crate::tls;
 
 /// Why a proxy made no way to a host.
@@ -12,11 +11,11 @@ use crate::tls;
 pub struct Fault {
     /// The proxy, without user name and password.
     proxy: String,
-    scheme: Scheme,
-    origin: Origin,
+    pub(crate) scheme: Scheme,
+    pub(crate) origin: Origin,
     /// Where the way was to lead.
-    target: String,
-    kind: FaultKind,
+    pub(crate) target: String,
+    pub(crate) kind: FaultKind,
 }
 
 /// What is wrong.
@@ -142,108 +141,6 @@ impl Fault {
                 format!("the proxy {proxy} closed the connection instead of answering")
             }
         }
-    }
-
-    fn cause(&self) -> Option<String> {
-        Some(match &self.kind {
-            FaultKind::Resolve(detail) => format!("the resolver says: {detail}"),
-            FaultKind::Connect(detail) => detail.clone(),
-            FaultKind::Timeout(_) => {
-                "it accepts nothing, or something in between drops the packets".to_owned()
-            }
-            FaultKind::Silent(_) => format!(
-                "it took the connection and said nothing: it may not be {} proxy, or not reach {} \
-                 itself",
-                if self.scheme.is_http() { "an HTTP" } else { "a SOCKS5" },
-                self.target
-            ),
-            FaultKind::Tls(fault) => return fault.why(),
-            FaultKind::TargetName(detail) => {
-                format!("with socks5:// names are resolved here; the resolver says: {detail}")
-            }
-            FaultKind::Login { given: false } => "none was given".to_owned(),
-            FaultKind::OtherLogin { kinds } => {
-                format!(
-                    "it takes {kinds}; a user name and a password (Basic) are all that is \
-                         known here"
-                )
-            }
-            FaultKind::Refused { code: 502..=504, .. } => {
-                format!("the proxy itself cannot reach {}", self.target)
-            }
-            FaultKind::Refused { code: 403, .. } => "its rules forbid it".to_owned(),
-            FaultKind::NotAProxy { said, .. } => format!("it answered with {said}"),
-            FaultKind::Closed => {
-                "its rules may forbid the way, or it speaks something else".to_owned()
-            }
-            _ => return None,
-        })
-    }
-}
-
-impl Explain for Fault {
-    fn why(&self) -> Option<String> {
-        let origin = format!("the proxy is the one of {}", self.origin);
-        Some(match self.cause() {
-            Some(cause) => format!("{cause}; {origin}"),
-            None => origin,
-        })
-    }
-
-    fn remedy(&self) -> Option<String> {
-        let Self { origin, target, .. } = self;
-        let host = target.rsplit_once(':').map_or(target.as_str(), |(host, _)| host);
-        Some(match &self.kind {
-            FaultKind::Resolve(_) => {
-                format!("correct the proxy's name in {origin}, or check this machine's name server")
-            }
-            FaultKind::Connect(_) | FaultKind::Timeout(_) => format!(
-                "check the proxy's address and port in {origin}, and that it runs; --proxy none \
-                 does without"
-            ),
-            FaultKind::Silent(_) | FaultKind::Closed | FaultKind::NotAProxy { .. } => format!(
-                "check the proxy's scheme, address and port in {origin} (http, https, socks5, \
-                 socks5h), and that it may lead to {target}"
-            ),
-            FaultKind::Tls(tls::Fault::NotTls) => {
-                format!("write http:// in {origin} if the proxy is spoken to without TLS")
-            }
-            FaultKind::Tls(tls::Fault::WrongName { .. }) => {
-                format!("write the proxy's name in {origin} as its certificate has it")
-            }
-            FaultKind::Tls(fault) => return fault.remedy(),
-            FaultKind::TargetName(_) => {
-                format!("write socks5h:// in {origin}, so that the proxy resolves names")
-            }
-            FaultKind::Target => format!("except it with NO_PROXY={host}"),
-            FaultKind::Login { given: false } => format!(
-                "put user:password@ before the proxy's host in {origin} (better in a variable than \
-                 on a command line, which others can see)"
-            ),
-            FaultKind::Login { given: true } => format!(
-                "correct the user name and the password in {origin}; special characters are \
-                 written as %40 and the like"
-            ),
-            FaultKind::NoLogin => format!("leave user name and password out in {origin}"),
-            FaultKind::OtherLogin { .. } => {
-                "use a proxy that takes a password, or a local one that adds what this one wants"
-                    .to_owned()
-            }
-            FaultKind::Refused { code: 502..=504, .. } | FaultKind::Socks { code: 1 | 3..=6 } => {
-                format!(
-                    "check that the proxy can reach and resolve {target}; NO_PROXY={host} goes \
-                     around it"
-                )
-            }
-            FaultKind::Refused { .. } | FaultKind::Socks { .. } => format!(
-                "have the proxy allow CONNECT to {target}, name another in {origin}, or go around \
-                 it with NO_PROXY={host}"
-            ),
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Network
     }
 }
 

@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::fault::FaultKind;
 use super::{Login, Proxy, authority};
 use crate::explain::printable;
-use crate::scrub::Scrub;
+use aliyun_client::scrub::Scrub;
 
 /// The most that is kept of what a proxy says: as much as is read of it.
 const MAX_HEARD: usize = 8 * 1024;

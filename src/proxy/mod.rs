@@ -12,15 +12,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
-use crate::explain::{ExitCode, Explain};
+pub(crate) use aliyun_client::endpoint::{authority, is_loopback};
 
 mod fault;
 mod handshake;
@@ -130,6 +130,16 @@ impl Proxy {
         self.origin
     }
 
+    /// Its URL as HTTP clients take it, with the login. Never to be shown.
+    pub(crate) fn url_with_login(&self) -> String {
+        let encode = |secret: &SecretString| {
+            utf8_percent_encode(secret.expose_secret(), NON_ALPHANUMERIC).to_string()
+        };
+        let login = self.login.as_ref().map(|login| (encode(&login.user), encode(&login.password)));
+        let login = login.map(|(user, password)| format!("{user}:{password}@")).unwrap_or_default();
+        format!("{}://{login}{}", self.scheme.as_str(), authority(&self.host, self.port))
+    }
+
     fn is_explicit(&self) -> bool {
         matches!(self.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY))
     }
@@ -155,28 +165,8 @@ impl fmt::Debug for Proxy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy of {origin} cannot be used: {problem}")]
 pub struct SettingError {
-    origin: Origin,
+    pub(crate) origin: Origin,
     problem: String,
-}
-
-impl Explain for SettingError {
-    fn remedy(&self) -> Option<String> {
-        let way_out = match self.origin {
-            Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY) => "write 'none' for no proxy at all",
-            Origin::Variable(_) => "switch it off with --proxy none",
-        };
-        Some(format!(
-            "give it as [http|https|socks5|socks5h]://[user:password@]host[:port], with special \
-             characters of the password as %40 and the like, or {way_out}"
-        ))
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        match self.origin {
-            Origin::Flag => ExitCode::Usage,
-            Origin::Variable(_) => ExitCode::Config,
-        }
-    }
 }
 
 /// How a host is reached.
@@ -298,6 +288,13 @@ impl Proxies {
         route
     }
 
+    /// How a URL is reached. The user is not told.
+    pub(crate) fn route_of(&self, url: &reqwest::Url) -> Route {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.decide(host, url.port_or_known_default().unwrap_or_default()).0
+    }
+
     fn decide(&self, host: &str, port: u16) -> (Route, Reason) {
         let Some(proxy) = &self.inner.proxy else {
             return (Route::Direct, self.inner.off.map_or(Reason::NoProxy, Reason::SwitchedOff));
@@ -343,17 +340,6 @@ fn fitting(entry: &str, port: u16) -> Option<&str> {
     };
     let fits = of_port.is_none_or(|digits| digits.parse() == Ok(port));
     fits.then(|| host.trim_start_matches('[').trim_end_matches(']'))
-}
-
-/// `host:port`, with brackets where they are due.
-pub(crate) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// Whether a host is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

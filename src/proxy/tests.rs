@@ -1,6 +1,7 @@
 //! The table of decisions.
 
 use super::*;
+use crate::explain::{ExitCode, Explain as _};
 
 /// The settings of a command line and an environment.
 fn proxies(flag: Option<&str>, env: &[(&str, &str)]) -> Result<Proxies, SettingError> {

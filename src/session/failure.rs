@@ -4,9 +4,7 @@ use http::StatusCode;
 
 use super::reason::{AGENT, START, again, code, explain, is_of_target, reason};
 use super::target::Target;
-use crate::cloud::UPDATE_AGENT;
-use crate::cloud::advice::switch_on;
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{ExitCode, Explain, UPDATE_AGENT, switch_on};
 use crate::gateway::dial::DialError;
 use crate::tls::Fault;
 use session_manager_proto::session::{Disconnect, Failure};

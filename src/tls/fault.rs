@@ -1,12 +1,11 @@
 //! Why a TLS handshake failed, found in the chain of causes of any library's error.
 
 use std::error::Error as StdError;
-use std::io;
 
 use rustls::{CertificateError, OtherError};
 
 use super::given::says_authority;
-use crate::explain::{ExitCode, Explain};
+use aliyun_client::text::chain;
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,80 +78,6 @@ impl Fault {
     }
 }
 
-impl Explain for Fault {
-    fn why(&self) -> Option<String> {
-        Some(match self {
-            Self::NotTrusted => "its issuer is not among the certificates of this machine: a \
-                                 private cloud, or a middlebox that opens TLS"
-                .into(),
-            Self::SelfSigned => "it is an authority's own, as one that signs itself is: that is \
-                                 taken only where this very certificate was given to be trusted"
-                .into(),
-            Self::WrongName { presented } if presented.is_empty() => {
-                "something else answers at this address, or the endpoint is misspelt".into()
-            }
-            Self::WrongName { presented } => {
-                let shown: Vec<_> = presented.iter().take(5).map(String::as_str).collect();
-                format!("it is for {}", shown.join(", "))
-            }
-            Self::Expired | Self::NotYetValid => {
-                "the time of this machine is not within the certificate's dates".into()
-            }
-            Self::NotTls => "an unencrypted service, a captive portal or a proxy answers at this \
-                             address and port"
-                .into(),
-            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => return None,
-        })
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::NotTrusted => {
-                "give the issuer's certificate as a PEM file with --ca-file, or in \
-                                 SSL_CERT_FILE; the check cannot be turned off"
-                    .into()
-            }
-            Self::SelfSigned => {
-                "give the server's certificate as a PEM file with --ca-file, or in \
-                                 SSL_CERT_FILE, if you know that it is the server's; the check \
-                                 cannot be turned off"
-                    .into()
-            }
-            Self::WrongName { .. } => "correct the endpoint (--endpoint, ALIBABA_CLOUD_ENDPOINT, \
-                                       the profile's endpoint) or the region"
-                .into(),
-            Self::Expired | Self::NotYetValid => {
-                "check this machine's clock first; else the server's certificate has to be renewed"
-                    .into()
-            }
-            Self::NotTls => "check the endpoint and its port".into(),
-            Self::Revoked | Self::Refused(_) | Self::Handshake(_) => {
-                "check the endpoint, and what stands on the way to it".into()
-            }
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Network
-    }
-}
-
-/// An error and all its causes, outermost first.
-///
-/// What an [`io::Error`] wraps is among them: its own `source()` leaves that out.
-pub(crate) fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |link| {
-        let link: &'a (dyn StdError + 'static) = *link;
-        let wrapped = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        match wrapped {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => link.source(),
-        }
-    })
-}
-
 /// The verifier writes `DnsName("a.b")`; people write `a.b`.
 fn dns_name(presented: &str) -> String {
     match presented.split_once('"').and_then(|(_, rest)| rest.split_once('"')) {
@@ -163,6 +88,8 @@ fn dns_name(presented: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

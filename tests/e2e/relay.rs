@@ -123,11 +123,11 @@ impl Rules {
             Some(Fault::Say(words)) => Some(words),
             _ => None,
         };
-        let target = match self.socks {
-            true => self.hear_socks(&mut stream).await?,
+        let asked_for = match self.socks {
+            true => self.hear_socks(&mut stream).await?.map(|target| (target, None)),
             false => self.hear_http(&mut stream).await?,
         };
-        let Some(target) = target else { return Ok(()) };
+        let Some((target, request)) = asked_for else { return Ok(()) };
         asked.lock().unwrap().push(target.clone());
         if let Some(words) = say {
             return stream.write_all(&words).await;
@@ -149,8 +149,11 @@ impl Rules {
             ),
         };
         let Some(upstream) = upstream else { return stream.write_all(no).await };
-        stream.write_all(yes).await?;
-        let (near, far) = (tokio::io::split(stream), upstream.into_split());
+        let (mut near, mut far) = (tokio::io::split(stream), upstream.into_split());
+        match request {
+            Some(request) => far.1.write_all(&request).await?,
+            None => near.1.write_all(yes).await?,
+        }
         let up = pass(near.0, far.1, self.stalls.subscribe());
         let down = pass(far.0, near.1, self.stalls.subscribe());
         let mut cut = self.cut.subscribe();
@@ -160,18 +163,25 @@ impl Rules {
         }
     }
 
-    /// The target of a CONNECT; `None` if it was refused for its login.
+    /// The target of a CONNECT, or of a request for an `http://` URL and that request's head; `None` if
+    /// it was refused for its login.
     async fn hear_http(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    ) -> io::Result<Option<String>> {
+    ) -> io::Result<Option<(String, Option<Vec<u8>>)>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
         }
         let head = String::from_utf8(head).unwrap();
-        let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
-        let target = target.unwrap_or_else(|| panic!("not a CONNECT: {head}")).to_owned();
+        let (method, rest) = head.split_once(' ').unwrap();
+        let asked = rest.split(' ').next().unwrap();
+        let (target, request) = match asked.strip_prefix("http://") {
+            Some(url) => (url.split('/').next().unwrap(), Some(head.clone().into_bytes())),
+            None if method == "CONNECT" => (asked, None),
+            None => panic!("neither a CONNECT nor for a URL: {head}"),
+        };
+        let target = target.to_owned();
         if let Some((user, password)) = self.login {
             let login = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}"));
             let line = format!("proxy-authorization: basic {login}\r\n").to_ascii_lowercase();
@@ -182,7 +192,7 @@ impl Rules {
                 return Ok(None);
             }
         }
-        Ok(Some(target))
+        Ok(Some((target, request)))
     }
 
     /// The target of a SOCKS5 CONNECT (RFC 1928, 1929); `None` if it was refused for its login.

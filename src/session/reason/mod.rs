@@ -1,7 +1,7 @@
 //! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
 
 use super::target::Target;
-use crate::cloud::UPDATE_AGENT;
+use crate::explain::UPDATE_AGENT;
 use session_manager_proto::session::Failure;
 use session_manager_proto::status::{Reason, ReasonKind};
 

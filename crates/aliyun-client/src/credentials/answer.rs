@@ -1,0 +1,246 @@
+//! The profile that a program of mode External prints, and the credentials that it leads to.
+//!
+//! It is read by the code that reads a profile of a file. Keys that it holds are used as they stand: a
+//! login of mode CloudSSO or OAuth is not renewed, since its new tokens could not be given back.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+
+use super::cached::CachedCredentials;
+use super::context::FetchContext;
+use super::credential_source::CredentialSource;
+use super::env::Environment;
+use super::error::Error;
+use super::external::{self, Problem};
+use super::json;
+use super::modes::Reader;
+use super::profile::{Profile, ProfileFile};
+use super::source::Source;
+
+/// Fields of the profile that runs the program, which hold for what it prints unless it prints them too.
+const INHERITED: [&str; 3] = ["region_id", "sts_region", "endpoint_type"];
+
+/// A program, and what the profile that it prints is read with.
+#[derive(Clone)]
+pub(super) struct Program {
+    /// The command line, which may hold a secret.
+    command: SecretString,
+    /// The name of the profile that runs it.
+    name: String,
+    /// Where `source_profile` is looked up: the profile's own file first.
+    files: Vec<PathBuf>,
+    /// The variables that a profile is read with.
+    variables: Vec<(String, OsString)>,
+    home: Option<PathBuf>,
+    /// The region that a flag or a variable names.
+    region: Option<String>,
+    inherited: Vec<(&'static str, String)>,
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |of: &Self| {
+            let Self { command, name, files, variables, home, region, inherited } = of.clone();
+            let command = command.expose_secret().to_owned();
+            (command, name, files, variables, home, region, inherited)
+        };
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for Program {}
+
+impl Program {
+    /// The program of a profile.
+    pub(super) fn new(
+        command: String,
+        reader: &Reader<'_>,
+        file: &ProfileFile,
+        profile: &Profile,
+    ) -> Self {
+        let own = [file].into_iter();
+        let others = reader.files.iter().filter(|other| !other.is_ini && other.path != file.path);
+        let inherited = INHERITED.iter();
+        Self {
+            command: command.into(),
+            name: profile.name.clone(),
+            files: own.chain(others).map(|file| file.path.clone()).collect(),
+            variables: reader.env.variables(),
+            home: reader.home.clone(),
+            region: reader.region.clone(),
+            inherited: inherited.filter_map(|name| Some((*name, profile.text(name)?))).collect(),
+        }
+    }
+
+    /// Runs the program, and gets the credentials that the profile that it prints leads to.
+    pub(super) async fn ask(
+        &self,
+        source: &Source,
+        context: &FetchContext,
+    ) -> Result<CachedCredentials, Error> {
+        let printed = external::run(&self.command, source, &*context.host).await?;
+        let unusable = |problem| {
+            let program = external::program(&self.command);
+            let problem = Problem::Unusable { program, problem };
+            Error::External { source_of_it: source.clone(), problem }
+        };
+        let fields = json::object(printed.expose_secret().as_bytes()).map_err(unusable)?;
+        drop(printed);
+        let now = SystemTime::now();
+        let end = json::text(&fields, "expiration").and_then(|end| json::time(&end));
+        let credential_source = self.read(fields, source, now).map_err(|error| match error {
+            Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
+                unusable(format!("it has no {field}"))
+            }
+            Error::BadField { source_of_it: Source::Answer { .. }, field, problem } => {
+                unusable(format!("its {field} is invalid: {problem}"))
+            }
+            other => other,
+        })?;
+        if let Some(at) = end.filter(|at| *at <= now) {
+            let source_of_it = Box::new(credential_source.source().clone());
+            return Err(Error::Expired { source_of_it, field: "expiration", at, now });
+        }
+        let cached = Box::pin(credential_source.fetch(context, None)).await?;
+        let until = [cached.until, end].into_iter().flatten().min();
+        Ok(CachedCredentials::taken(cached.credentials, until, now))
+    }
+
+    /// Reads the profile that the program has printed.
+    fn read(
+        &self,
+        mut fields: Map<String, Value>,
+        source: &Source,
+        now: SystemTime,
+    ) -> Result<CredentialSource, Error> {
+        for (name, value) in &self.inherited {
+            if json::text(&fields, name).is_none() {
+                fields.insert((*name).to_owned(), value.clone().into());
+            }
+        }
+        let mut files = Vec::new();
+        if json::text(&fields, "source_profile").is_some() {
+            for path in &self.files {
+                files.extend(ProfileFile::read(path)?);
+            }
+        }
+        let own = files.iter().find(|file| Some(&file.path) == self.files.first());
+        let none = ProfileFile {
+            path: self.files.first().cloned().unwrap_or_default(),
+            current: None,
+            profiles: Vec::new(),
+            is_ini: false,
+        };
+        let variable = |name: &str| {
+            let mut found = self.variables.iter().filter(|(known, _)| known == name);
+            found.next().map(|(_, value)| value.clone())
+        };
+        let reader = Reader {
+            files: &files,
+            env: &Environment(&variable),
+            now,
+            home: self.home.clone(),
+            region: self.region.clone(),
+        };
+        let profile = Profile::new(self.name.clone(), fields);
+        reader.answer(own.unwrap_or(&none), &profile, source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// Reads what a program prints.
+    fn read(printed: &str) -> Result<CredentialSource, Error> {
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(NOW);
+        let env = |name: &str| (name == "ALICLOUD_ROLE_SESSION_NAME").then(|| "session".into());
+        let fields = json::object(br#"{"mode":"External","region_id":"cn-beijing"}"#).unwrap();
+        let profile = Profile::new("p".into(), fields);
+        let file =
+            ProfileFile { path: "/f".into(), current: None, profiles: Vec::new(), is_ini: false };
+        let env = &Environment(&env);
+        let reader = Reader { files: &[], env, now, home: None, region: None };
+        let program = Program::new("tool".into(), &reader, &file, &profile);
+        let source =
+            Source::Profile { name: "p".into(), file: "/f".into(), mode: "External".into() };
+        program.read(json::object(printed.as_bytes()).unwrap(), &source, now)
+    }
+
+    #[test]
+    fn what_it_prints_is_taken_as_its_mode_says() {
+        let keys = r#""access_key_id": "i", "access_key_secret": "hush""#;
+        let read = |more: &str| read(&format!("{{{keys}{more}}}"));
+        for (more, is_temporary) in [
+            ("", false),
+            (r#", "sts_token": "t""#, true),
+            (r#", "sts_token": "t", "mode": "AK""#, false),
+            (r#", "sts_token": "t", "mode": "ststoken""#, true),
+            (r#", "sts_token": "t", "mode": "CloudSSO", "access_token": "a""#, true),
+        ] {
+            let credential_source = read(more).unwrap();
+            let credentials = &credential_source.cached().unwrap().credentials;
+            assert_eq!(credentials.security_token().is_some(), is_temporary, "{more}");
+        }
+        let role = r#", "mode": "RamRoleArn", "ram_role_arn": "acs:ram::1:role/r""#;
+        let credential_source = read(role).unwrap();
+        // The region is that of the profile, and the session's name that of the environment.
+        assert_eq!(credential_source.sts().unwrap().host(), "sts.cn-beijing.aliyuncs.com");
+        let credential_source = read(&format!(r#"{role}, "region_id": "cn-hangzhou""#)).unwrap();
+        assert_eq!(credential_source.sts().unwrap().host(), "sts.cn-hangzhou.aliyuncs.com");
+        assert_eq!(
+            credential_source.source().to_string(),
+            "the output of process_command of profile 'p' of /f (mode RamRoleArn)"
+        );
+    }
+
+    #[test]
+    fn what_leads_to_a_program_again_is_refused() {
+        for printed in
+            [r#"{"mode":"External","process_command":"x"}"#, r#"{"process_command":"x"}"#]
+        {
+            let error = read(printed).unwrap_err();
+            assert!(matches!(error, Error::ProgramInAnswer { .. }), "{error}");
+        }
+    }
+
+    /// A variable that a mode looks at and that is not kept would be lost.
+    #[test]
+    fn every_variable_that_a_mode_looks_at_is_kept() {
+        let asked = Mutex::new(BTreeSet::new());
+        let env = |name: &str| {
+            asked.lock().unwrap().insert(name.to_owned());
+            None
+        };
+        let env = Environment(&env);
+        let kept: BTreeSet<String> = {
+            env.variables();
+            std::mem::take(&mut *asked.lock().unwrap())
+        };
+        let file =
+            ProfileFile { path: "/f".into(), current: None, profiles: Vec::new(), is_ini: false };
+        let now = SystemTime::UNIX_EPOCH;
+        let reader = Reader { files: &[], env: &env, now, home: None, region: None };
+        for (_, mode) in super::super::mode::Mode::ALL {
+            let fields = format!(
+                r#"{{"mode":"{mode}","access_key_id":"i","access_key_secret":"s","sts_token":"t",
+                "credentials_uri":"http://h/","ram_role_arn":"acs:ram::1:role/r","source_profile":"q",
+                "oidc_provider_arn":"p","oidc_token_file":"f","process_command":"c",
+                "oauth_refresh_token":"r"}}"#
+            );
+            let fields = json::object(fields.as_bytes()).unwrap();
+            let _ = reader.profile(&file, &Profile::new("p".into(), fields));
+        }
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() > 10 && asked.is_subset(&kept), "{asked:?}");
+    }
+}

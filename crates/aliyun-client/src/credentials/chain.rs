@@ -1,0 +1,464 @@
+//! The order in which credentials are looked for.
+//!
+//! A profile named by flag or environment; keys in the environment; OIDC in the environment; the
+//! file's `current` profile; the ini file of the vendor's SDKs; the metadata service; a credentials
+//! URI. The first that is there is taken, and if it cannot be used that is an error: to go on silently
+//! would sign as someone else. Only the metadata service may be missing where no variable names it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::cached::CachedCredentials;
+use super::credential_source::{CredentialSource, Instance, NO_URI};
+use super::env::{Environment, PREFIXES};
+use super::error::Error;
+use super::modes::Reader;
+use super::profile::{Profile, ProfileFile};
+use super::query::{Query, Resolved, Setting};
+use super::source::Source;
+
+/// The folder of the vendor's tools, in the home folder.
+pub(super) const FOLDER: &str = ".aliyun";
+
+/// Read in this order, where no file is given by hand.
+pub(super) const FILES: [&str; 2] = ["config_ecs.json", "config.json"];
+
+/// The ini file of the vendor's SDKs, in the home folder.
+const INI: [&str; 2] = [".alibabacloud", "credentials"];
+
+/// The variable that holds an endpoint.
+const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
+
+/// Finds the source of the credentials, and the region and endpoint that belong to them.
+///
+/// # Errors
+/// Whatever can be found out without asking anybody; nothing is sent or written.
+pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
+    resolve_from(query, &ProfileFile::read)
+}
+
+/// The same as if one of the files had this content.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_as_if(query: &Query<'_>, file: &Path, content: &[u8]) -> Result<Resolved, Error> {
+    resolve_from(query, &|path| match path == file {
+        true => ProfileFile::of(path, content).map(Some),
+        false => ProfileFile::read(path),
+    })
+}
+
+/// What keeps each of these profiles from being used, as far as can be told without asking anybody.
+///
+/// # Errors
+/// When the files cannot be read.
+pub fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>, Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let env = Environment(query.env);
+    // Whether the files are forbidden does not matter to what is wrong with them.
+    let files = ProfileFiles::of(query, &env).load(&ProfileFile::read)?;
+    let region = asked_region(query, &env)?.map(|region| region.value);
+    let (now, home) = (query.now, query.home.clone());
+    let reader = Reader { files: &files, env: &env, now, home, region };
+    let problem = |name: &&str| {
+        let found = files.iter().find_map(|file| Some((file, file.get(name)?)));
+        let (file, profile) = found?;
+        reader.profile(file, profile).and_then(|_| reader.place(file, profile)).err()
+    };
+    Ok(names.iter().map(problem).collect())
+}
+
+/// Reads a profile file; `None` if there is none.
+pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Error>;
+
+/// The same with files that something else reads.
+pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
+    let env = Environment(query.env);
+    let files = Files::of(query, &env)?;
+    let region = asked_region(query, &env)?;
+    let reader = |files| Reader {
+        files,
+        env: &env,
+        now: query.now,
+        home: query.home.clone(),
+        region: region.as_ref().map(|region| region.value.clone()),
+    };
+
+    if let Some((name, asked_by)) = named_profile(query, &env)? {
+        let mut loaded = files.load(read)?;
+        if loaded.iter().all(|file| file.get(&name).is_none()) {
+            loaded.extend(files.load_ini()?);
+        }
+        let (file, profile) = loaded
+            .iter()
+            .find_map(|file| file.get(&name).map(|profile| (file, profile)))
+            .ok_or_else(|| unknown(&name, asked_by, &loaded, files.forbidden_by.clone()))?;
+        let credential_source = reader(&loaded).profile(file, profile)?;
+        return finish(&env, credential_source, region, Some((file, profile)), true);
+    }
+
+    if let Some(credentials) = env.credentials()? {
+        // The keys are of no profile: its endpoint is not theirs, but its region is a good guess.
+        let loaded = files.load_if_sound(query, read)?;
+        let current = current(&loaded).ok().flatten();
+        let credential_source =
+            CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        return finish(&env, credential_source, region, current, false);
+    }
+
+    let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|name| env.find_text(name));
+    if let [Some(role), Some(provider), Some(token)] = all(oidc)? {
+        let loaded = files.load_if_sound(query, read)?;
+        let current = current(&loaded).ok().flatten();
+        let credential_source = reader(&loaded).oidc([role, provider, token])?;
+        return finish(&env, credential_source, region, current, false);
+    }
+
+    let mut loaded = files.load(read)?;
+    if current(&loaded)?.is_none() {
+        loaded.extend(files.load_ini()?);
+    }
+    if let Some((file, profile)) = current(&loaded)? {
+        let credential_source = reader(&loaded).profile(file, profile)?;
+        return finish(&env, credential_source, region, Some((file, profile)), true);
+    }
+
+    let source = |mode, name: &str| Source::Variables { mode, names: vec![name.to_owned()] };
+    let disabled = env.is_on("ECS_METADATA_DISABLED")?;
+    let role = env.find_text("ECS_METADATA")?;
+    if let (Some((name, role)), None) = (&role, &disabled) {
+        let credential_source =
+            reader(&loaded).metadata(Some(role.clone()), source("EcsRamRole", name))?;
+        return finish(&env, credential_source, region, None, false);
+    }
+    let reader = reader(&loaded);
+    let uri = match env.find_text("CREDENTIALS_URI")? {
+        Some((name, uri)) => {
+            let source = source("CredentialsURI", &name);
+            Some((reader.address(&uri, &source)?, source))
+        }
+        None => None,
+    };
+    let mut looked_at = files.looked_at(&loaded);
+    if role.is_none() {
+        looked_at.push("ECS_METADATA with the same: not set".to_owned());
+    }
+    let forbidden = |variable: &String| format!("not asked, since {variable} is set");
+    let not_asked = match (&disabled, &region) {
+        (Some(variable), _) => Some(forbidden(variable)),
+        // Nothing can be called then, whatever it answers.
+        (None, None) => Some("not asked, since no region is known (--region)".to_owned()),
+        (None, Some(_)) => None,
+    };
+    let credential_source = match (not_asked, uri) {
+        (None, uri) => {
+            let metadata = reader.metadata_service(None)?;
+            CredentialSource::instance(Instance { metadata, uri, looked_at })
+        }
+        (Some(_), Some((address, source))) => CredentialSource::uri(address, source),
+        (Some(problem), None) => {
+            looked_at.push(format!("the metadata service: {problem}"));
+            looked_at.push(NO_URI.to_owned());
+            return Err(Error::None { looked_at });
+        }
+    };
+    finish(&env, credential_source, region, None, false)
+}
+
+/// Each of several settings, or the first that is invalid.
+fn all<T, const N: usize>(
+    settings: [Result<Option<T>, Error>; N],
+) -> Result<[Option<T>; N], Error> {
+    let mut found = [const { None }; N];
+    for (place, setting) in found.iter_mut().zip(settings) {
+        *place = setting?;
+    }
+    Ok(found)
+}
+
+/// What has set an option: the command line, or the variable that stands in its place.
+fn flag(name: &str, variable: &str, value: impl AsRef<OsStr>, query: &Query<'_>) -> String {
+    let is_of_variable = (query.env)(variable).is_some_and(|set| set == value.as_ref());
+    if is_of_variable { variable.to_owned() } else { name.to_owned() }
+}
+
+/// The region that a flag or a variable names.
+fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setting>, Error> {
+    if let Some(region) = query.region.filter(|region| !region.is_empty()) {
+        let origin = flag("--region", "ECS_BRIDGE_REGION", region, query);
+        return Ok(Some(Setting { value: region.to_owned(), origin }));
+    }
+    let found = env.find_text("REGION_ID")?;
+    Ok(found.map(|(origin, value)| Setting { value, origin }))
+}
+
+/// Region and endpoint: those asked for, else the profile's; its endpoint only if it is its own
+/// credentials that are used.
+fn finish(
+    env: &Environment<'_>,
+    credential_source: CredentialSource,
+    region: Option<Setting>,
+    profile: Option<(&ProfileFile, &Profile)>,
+    is_its_own: bool,
+) -> Result<Resolved, Error> {
+    let endpoint = env.own(ENDPOINT)?;
+    let endpoint = endpoint.map(|value| Setting { value, origin: ENDPOINT.to_owned() });
+    let of = |field: &str| {
+        let (file, profile) = profile?;
+        let (name, is_ini, file) = (&profile.name, file.is_ini, file.path.display());
+        let origin = match is_ini {
+            true => format!("{field} of section [{name}] of {file}"),
+            false => format!("{field} of profile '{name}' of {file}"),
+        };
+        profile.text(field).map(|value| Setting { value, origin })
+    };
+    let own = |field| is_its_own.then(|| of(field)).flatten();
+    Ok(Resolved {
+        credential_source,
+        region: region.or_else(|| of("region_id")),
+        endpoint: endpoint.or_else(|| own("endpoint")),
+        endpoint_type: own("endpoint_type"),
+    })
+}
+
+/// The profile that a flag or a variable asks for, and which of them it was.
+fn named_profile(
+    query: &Query<'_>,
+    env: &Environment<'_>,
+) -> Result<Option<(String, String)>, Error> {
+    if let Some(name) = query.profile.filter(|name| !name.is_empty()) {
+        let asked_by = flag("--profile", "ECS_BRIDGE_PROFILE", name, query);
+        return Ok(Some((name.to_owned(), asked_by)));
+    }
+    Ok(env.profile()?.map(|(variable, name)| (name, variable)))
+}
+
+/// The profile that is used when none is asked for.
+fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Error> {
+    for file in files {
+        let found = match &file.current {
+            Some(name) => {
+                // Another file's profile of that name will do: both are the user's own.
+                let found = files.iter().find_map(|f| f.get(name).map(|profile| (f, profile)));
+                let asked_by = format!("'current' of {}", file.path.display());
+                Some(found.ok_or_else(|| unknown(name, asked_by, files, None))?)
+            }
+            None => file.get("default").map(|profile| (file, profile)),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn unknown(
+    name: &str,
+    asked_by: String,
+    files: &[ProfileFile],
+    forbidden_by: Option<String>,
+) -> Error {
+    let mut names: Vec<String> = Vec::new();
+    for name in files.iter().flat_map(ProfileFile::names) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Error::UnknownProfile {
+        name: name.to_owned(),
+        asked_by,
+        files: files.iter().map(|file| file.path.clone()).collect(),
+        names,
+        forbidden_by: forbidden_by.map(String::into_boxed_str),
+    }
+}
+
+/// The files that may hold profiles.
+struct Files {
+    profiles: ProfileFiles,
+    /// The ini file of the vendor's SDKs, and the variable that names it.
+    ini: Option<(PathBuf, Option<String>)>,
+    /// The variable that forbids the files of profiles.
+    forbidden_by: Option<String>,
+    /// Whether the ini file alone is asked for.
+    ini_only: bool,
+}
+
+enum ProfileFiles {
+    /// Given by hand, and by what.
+    Given(PathBuf, String),
+    /// The usual ones; none if there is no home folder.
+    Usual(Vec<PathBuf>),
+}
+
+impl Files {
+    fn of(query: &Query<'_>, env: &Environment<'_>) -> Result<Self, Error> {
+        let home = query.home.as_deref();
+        let ini = match (query.config, env.find("CREDENTIALS_FILE")) {
+            // A file that was asked for stands alone.
+            (Some(_), _) => None,
+            (None, Some((variable, path))) => {
+                Some((in_home(Path::new(&path), home), Some(variable)))
+            }
+            (None, None) => home.map(|home| (home.join(INI[0]).join(INI[1]), None)),
+        };
+        let is_asked_for = query.config.is_some() || query.profile.is_some_and(|p| !p.is_empty());
+        let forbidden_by = match is_asked_for {
+            true => None,
+            false => env.is_on("CLI_PROFILE_DISABLED")?,
+        };
+        let profiles = ProfileFiles::of(query, env);
+        Ok(Self { profiles, ini, forbidden_by, ini_only: query.ini_only })
+    }
+
+    /// The files of profiles that are there.
+    fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self.forbidden_by.is_some() || self.ini_only {
+            true => Ok(Vec::new()),
+            false => self.profiles.load(read),
+        }
+    }
+
+    /// The ini file, if it is there.
+    fn load_ini(&self) -> Result<Option<ProfileFile>, Error> {
+        let Some((path, asked_by)) = &self.ini else { return Ok(None) };
+        match (ProfileFile::read_ini(path)?, asked_by) {
+            (None, Some(asked_by)) => {
+                Err(Error::NoFile { path: path.clone(), asked_by: asked_by.clone() })
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The same where they matter less: one that was not asked for by hand may be damaged.
+    fn load_if_sound(&self, query: &Query<'_>, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self.load(read) {
+            Err(problem) if query.config.is_none() => {
+                tracing::debug!("no region from the profile file: {problem}");
+                Ok(Vec::new())
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<String> {
+        let mut looked = vec![
+            "--profile, ALIBABACLOUD_PROFILE, ALIBABA_CLOUD_PROFILE, ALICLOUD_PROFILE: none named"
+                .to_owned(),
+            format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", ")),
+            "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set".to_owned(),
+        ];
+        let paths = self.profiles.paths();
+        for path in paths {
+            let found = match (loaded.iter().find(|file| file.path == *path), &self.forbidden_by) {
+                (_, Some(variable)) => format!("not read, since {variable} is set"),
+                (None, None) => "not there".to_owned(),
+                (Some(file), _) if file.profiles.is_empty() => "has no profiles".to_owned(),
+                (Some(file), _) => {
+                    format!(
+                        "names no current profile; it has {}: give one with --profile",
+                        listed(&file.names())
+                    )
+                }
+            };
+            looked.push(format!("{}: {found}", path.display()));
+        }
+        if paths.is_empty() {
+            looked.push("~/.aliyun/config.json: no home folder is known (HOME)".to_owned());
+        }
+        if let Some((path, _)) = &self.ini {
+            let found = match loaded.iter().find(|file| file.path == *path) {
+                None => "not there".to_owned(),
+                Some(file) if file.profiles.is_empty() => "has no sections".to_owned(),
+                Some(file) => format!(
+                    "has no section [default]; it has {}: give one with --profile",
+                    listed(&file.names())
+                ),
+            };
+            looked.push(format!("{}: {found}", path.display()));
+        }
+        looked
+    }
+}
+
+impl ProfileFiles {
+    fn of(query: &Query<'_>, env: &Environment<'_>) -> Self {
+        if let Some(path) = query.config {
+            let named_by = flag("--config", "ECS_BRIDGE_CONFIG", path, query);
+            return Self::Given(path.to_owned(), named_by);
+        }
+        if let Some((variable, path)) = env.find("CONFIG_FILE") {
+            return Self::Given(in_home(Path::new(&path), query.home.as_deref()), variable);
+        }
+        let folder = query.home.as_ref().map(|home| home.join(FOLDER));
+        Self::Usual(folder.map_or_else(Vec::new, |f| FILES.map(|name| f.join(name)).to_vec()))
+    }
+
+    /// Those that are there.
+    fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+        match self {
+            Self::Given(path, asked_by) => match read(path)? {
+                Some(file) => Ok(vec![file]),
+                None => Err(Error::NoFile { path: path.to_owned(), asked_by: asked_by.to_owned() }),
+            },
+            Self::Usual(paths) => {
+                let files = paths.iter().map(|path| read(path));
+                files.filter_map(Result::transpose).collect()
+            }
+        }
+    }
+
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::Given(path, _) => std::slice::from_ref(path),
+            Self::Usual(paths) => paths,
+        }
+    }
+}
+
+/// The files that profiles are written to: the one that a flag or a variable names, or else the usual ones;
+/// `None` if no home folder is known.
+pub fn profile_paths(
+    config: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    home: Option<&Path>,
+) -> Option<Vec<PathBuf>> {
+    let named = || Environment(env).find("CONFIG_FILE");
+    let given = config.map(Path::to_owned);
+    let given = given.or_else(|| named().map(|(_, path)| in_home(Path::new(&path), home)));
+    match (given, home) {
+        (Some(path), _) => Some(vec![path]),
+        (None, Some(home)) => Some(FILES.map(|name| home.join(FOLDER).join(name)).to_vec()),
+        (None, None) => None,
+    }
+}
+
+/// The variable that names a profile, and the name.
+///
+/// # Errors
+/// When its value is not text.
+pub fn profile_variable(
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<(String, String)>, Error> {
+    Environment(env).profile()
+}
+
+/// Names for a message, the first twenty of them.
+pub fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+/// A path where no shell has put the home folder in place of a tilde, as of a variable.
+pub fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}

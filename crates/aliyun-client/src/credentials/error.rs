@@ -1,0 +1,254 @@
+//! Why there are no credentials. What a source has to say of itself is in its own file.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::source::Source;
+use crate::cause::Cause;
+use crate::endpoint::EndpointError;
+use crate::openapi;
+
+/// Why there are no credentials. No variant holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing anywhere.
+    #[error("no credentials were found")]
+    None {
+        /// What was looked at, and what was there, in the order of looking.
+        looked_at: Vec<String>,
+    },
+    /// The profile asked for is in no file.
+    #[error("there is no profile '{name}'")]
+    UnknownProfile {
+        /// The profile's name.
+        name: String,
+        /// What asked for it: a flag, a variable, or `current` of a file.
+        asked_by: String,
+        /// The files that were read.
+        files: Vec<PathBuf>,
+        /// The names there are.
+        names: Vec<String>,
+        /// The variable because of which the profile files were not read.
+        forbidden_by: Option<Box<str>>,
+    },
+    /// The file given by hand does not exist.
+    #[error("the configuration file {} does not exist", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+        /// What named it: a flag or a variable.
+        asked_by: String,
+    },
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read: {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        problem: std::io::Error,
+    },
+    /// The file is a folder, empty, too large, or not what it should be.
+    #[error("the configuration file {} is invalid: {problem}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+    /// A field that the mode needs is missing.
+    #[error("{source_of_it} has no {}", source_of_it.setting(field))]
+    MissingField {
+        /// The profile.
+        source_of_it: Source,
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A key, secret or token has characters that none can have.
+    #[error("{part} from {source_of_it} is malformed")]
+    Malformed {
+        /// Which part it is.
+        part: &'static str,
+        /// Where it came from.
+        source_of_it: Source,
+    },
+    /// The mode is one that this program cannot use.
+    #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
+    UnsupportedMode {
+        /// The profile.
+        source_of_it: Source,
+    },
+    /// The output of a program leads to a program.
+    #[error("{source_of_it} is circular")]
+    ProgramInAnswer {
+        /// The output, or a profile that it takes its keys from.
+        source_of_it: Source,
+    },
+    /// Programs must not be run for credentials here.
+    #[error("{source_of_it} cannot be used: {variable} forbids running programs for credentials")]
+    ProgramForbidden {
+        /// The profile.
+        source_of_it: Source,
+        /// The variable that forbids it.
+        variable: String,
+    },
+    /// A field, or the variable in its place, has an invalid value.
+    #[error("{} of {source_of_it} is invalid: {problem}", source_of_it.setting(field))]
+    BadField {
+        /// The profile or the variables.
+        source_of_it: Source,
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with it; never the value itself, where it may be a secret.
+        problem: String,
+    },
+    /// The endpoint of STS that a variable gives is none.
+    #[error("{variable} is invalid: {problem}")]
+    BadEndpoint {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: EndpointError,
+    },
+    /// The URL that a variable gives is none.
+    #[error("{variable} is invalid: {problem}")]
+    BadUrl {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A variable has a value that is invalid.
+    #[error("{variable} is invalid: {problem}")]
+    BadVariable {
+        /// The variable.
+        variable: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// source_profile names a profile that does not exist.
+    #[error("source_profile of {source_of_it} names '{name}', which does not exist")]
+    UnknownSourceProfile {
+        /// The profile.
+        source_of_it: Source,
+        /// What it names.
+        name: String,
+        /// The names there are.
+        names: Vec<String>,
+    },
+    /// Profiles that take their keys from each other.
+    #[error("source_profile of {source_of_it} is circular")]
+    Cycle {
+        /// The profile that closes it.
+        source_of_it: Source,
+        /// The names of the profiles, from one to itself.
+        path: Vec<String>,
+    },
+    /// A profile whose keys another one needs has none.
+    #[error("{error}")]
+    OnTheWay {
+        /// The profiles, each of which takes its keys from the next.
+        way: Vec<Source>,
+        /// Why it has none.
+        error: Box<Error>,
+    },
+    /// The credentials URI gives none.
+    #[error("the credentials URI at {at} gives no credentials for {source_of_it}: {problem}")]
+    Uri {
+        /// What names it.
+        source_of_it: Source,
+        /// Scheme, host and port; the rest may be a secret.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::uri::Problem>,
+    },
+    /// The metadata service gives none.
+    #[error("the metadata service at {at} gives no credentials for {source_of_it}: {problem}")]
+    Metadata {
+        /// What names it.
+        source_of_it: Source,
+        /// Where it was asked.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::metadata::Problem>,
+    },
+    /// The program gives none.
+    #[error("process_command of {source_of_it} gives no credentials: {problem}")]
+    External {
+        /// The profile.
+        source_of_it: Source,
+        /// Why it gives none.
+        problem: super::external::Problem,
+    },
+    /// The service that somebody has signed in to gives none.
+    #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]
+    Login {
+        /// The profile.
+        source_of_it: Source,
+        /// The service.
+        at: String,
+        /// Why it gives none.
+        problem: Box<super::login::Problem>,
+    },
+    /// The file with the token of an identity provider cannot be used.
+    #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
+    OidcToken {
+        /// What names it.
+        source_of_it: Source,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; never its content.
+        problem: Box<str>,
+    },
+    /// STS gives none.
+    #[error("no credentials by STS for {source_of_it}: {error}")]
+    Sts {
+        /// What asks for the role.
+        source_of_it: Source,
+        /// Why the call failed.
+        error: Box<openapi::Error>,
+    },
+    /// This program was ended meanwhile.
+    #[error("the credentials were not awaited to the end")]
+    Stopped,
+    /// Only one half of the key is in the environment.
+    #[error("{set} is set, but {missing} is not")]
+    HalfSet {
+        /// The variable that is set.
+        set: String,
+        /// The variable that is missing.
+        missing: String,
+    },
+    /// A variable's value is not UTF-8.
+    #[error("the value of {variable} is not text")]
+    NotText {
+        /// The variable.
+        variable: String,
+    },
+    /// The file cannot be changed.
+    #[error("{0}")]
+    Unwritten(Cause),
+    /// Somebody else has changed it while its user was asked.
+    #[error("profile '{name}' of {} was changed meanwhile: nothing was written", path.display())]
+    Changed {
+        /// The profile's name.
+        name: String,
+        /// The file it stands in.
+        path: PathBuf,
+    },
+    /// Nowhere to look for the file, and nowhere to write it.
+    #[error("no configuration file was named, and no home folder is known (HOME)")]
+    NoHome,
+    /// The temporary credentials are over.
+    #[error("the temporary credentials of {source_of_it} have expired")]
+    Expired {
+        /// The profile.
+        source_of_it: Box<Source>,
+        /// The field that says so.
+        field: &'static str,
+        /// When.
+        at: SystemTime,
+        /// The time it was held against.
+        now: SystemTime,
+    },
+}

@@ -1,0 +1,75 @@
+//! What sources of credentials need of the program that they are a part of.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cause::Cause;
+
+/// Something that a host is doing.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Puts a terminal back to how it was.
+pub type Restore = Box<dyn Fn() + Send + Sync>;
+
+/// Values that were renewed, and the profile that they are to be written to.
+#[derive(Clone, Copy)]
+pub struct Renewed<'a> {
+    /// The profile file.
+    pub file: &'a Path,
+    /// The profile's name.
+    pub profile: &'a str,
+    /// A field, and the value that it has to have: whoever has signed in again meanwhile has newer values.
+    pub unchanged: (&'static str, Option<&'a str>),
+    /// The fields to write. Secrets are among them.
+    pub fields: &'a [(String, Value)],
+}
+
+impl fmt::Debug for Renewed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewed").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// Why renewed values were not written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SaveError {
+    /// Nothing can be written there.
+    #[error("{0}")]
+    ReadOnly(Cause),
+    /// Another reason.
+    #[error("{0}")]
+    Other(Cause),
+}
+
+/// The program. All of it may be left out: `()` is a host too.
+pub trait Host: fmt::Debug + Send + Sync {
+    /// Where this process is in the foreground of a terminal: what puts it back to how it is now.
+    fn foreground(&self) -> Option<Restore> {
+        None
+    }
+
+    /// Keeps other processes from renewing profiles of a file, until what is given is dropped; `None` where
+    /// that is not possible in time.
+    fn lock<'a>(
+        &'a self,
+        file: &'a Path,
+        within: Duration,
+    ) -> Doing<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
+        let _ = (file, within);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Writes values to a profile, the file as a whole or not at all; `false` if the profile has changed.
+    fn save<'a>(&'a self, new: Renewed<'a>) -> Doing<'a, Result<bool, SaveError>> {
+        let _ = new;
+        Box::pin(async { Ok(false) })
+    }
+}
+
+impl Host for () {}

@@ -1,0 +1,208 @@
+//! Fields of JSON that others write: a profile, a role's credentials, a program's output.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::cached::CachedCredentials;
+use super::error::Error;
+use super::keys::Credentials;
+use super::source::Source;
+use crate::sts::RoleSession;
+
+/// The year 10000: what is later cannot be written down, and is a slip.
+const TOO_LATE: Duration = Duration::from_secs(253_402_300_800);
+
+/// A field's text, whatever the case of its name; `None` if it is missing, empty, or no text or
+/// number.
+pub(super) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+    let exact = fields.get(name);
+    let found = exact.or_else(|| {
+        fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    })?;
+    let text = match found {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// Reads an object; or what is wrong, in words that hold nothing of the content.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("it is UTF-16; save it as UTF-8".into());
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err("it is empty".into());
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|problem| {
+        let (line, column) = (problem.line(), problem.column());
+        if problem.is_eof() {
+            format!("it is not JSON: it ends too early, at line {line}, column {column}")
+        } else {
+            format!("it is not JSON, at line {line}, column {column}")
+        }
+    })?;
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => Err("it is JSON, but not an object".into()),
+    }
+}
+
+/// A time: seconds since the epoch, or as RFC 3339 has it; `None` for 0 and for what is neither.
+pub(super) fn time(text: &str) -> Option<SystemTime> {
+    let seconds: Option<f64> = text.parse().ok();
+    match seconds {
+        Some(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|since| *since < TOO_LATE)
+            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
+        Some(_) => None,
+        None => humantime::parse_rfc3339_weak(text).ok(),
+    }
+}
+
+/// How an answer calls the parts of a key.
+pub(super) struct Names {
+    pub(super) id: &'static str,
+    pub(super) secret: &'static str,
+    pub(super) token: &'static str,
+    /// The first of them that is there.
+    pub(super) until: &'static [&'static str],
+}
+
+/// As the service and its metadata write them.
+const SERVICE: Names = Names {
+    id: "AccessKeyId",
+    secret: "AccessKeySecret",
+    token: "SecurityToken",
+    until: &["Expiration"],
+};
+
+/// Credentials without their source.
+pub(super) struct RawCredentials {
+    id: String,
+    secret: SecretString,
+    pub(super) token: Option<SecretString>,
+    until: Option<SystemTime>,
+}
+
+impl RawCredentials {
+    /// Takes them from an object; or the name of what it lacks.
+    pub(super) fn of(fields: &Map<String, Value>, names: &Names) -> Result<Self, &'static str> {
+        let until = names.until.iter().find_map(|name| text(fields, name));
+        Ok(Self {
+            id: text(fields, names.id).ok_or(names.id)?,
+            secret: text(fields, names.secret).ok_or(names.secret)?.into(),
+            token: text(fields, names.token).map(SecretString::from),
+            until: until.and_then(|until| time(&until)),
+        })
+    }
+
+    /// When they end, if that was told.
+    pub(super) fn until(&self) -> Option<SystemTime> {
+        self.until
+    }
+
+    /// The fields that hold them under these names.
+    pub(super) fn fields(&self, names: &Names) -> Vec<(&'static str, Value)> {
+        use secrecy::ExposeSecret as _;
+        let seconds = |until: SystemTime| until.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let until = self.until.and_then(seconds).map_or(0, |since| since.as_secs());
+        let token = self.token.as_ref().map_or("", |token| token.expose_secret());
+        vec![
+            (names.id, self.id.clone().into()),
+            (names.secret, self.secret.expose_secret().into()),
+            (names.token, token.into()),
+            (names.until[0], until.into()),
+        ]
+    }
+
+    /// What they are worth, made some time ago: they may be due at once.
+    pub(super) fn lease_due_in_time(self, source: &Source) -> Result<CachedCredentials, Error> {
+        let cached = self.cached(source)?;
+        Ok(CachedCredentials::taken(cached.credentials, cached.until, SystemTime::UNIX_EPOCH))
+    }
+
+    /// What they are worth, taken from a source now.
+    pub(super) fn cached(self, source: &Source) -> Result<CachedCredentials, Error> {
+        use secrecy::ExposeSecret as _;
+        let token = self.token.as_ref().map(|token| token.expose_secret());
+        let secret = self.secret.expose_secret();
+        let credentials = Credentials::new(&self.id, secret, token, source.clone())?;
+        Ok(CachedCredentials::taken(credentials, self.until, SystemTime::now()))
+    }
+}
+
+/// Why an answer of a source has no keys in it.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidResponse {
+    /// The answer is not what it should be.
+    #[error("its response is invalid: {0}")]
+    Unusable(String),
+    /// The answer lacks a part of the key.
+    #[error("its answer has no {0}")]
+    Missing(&'static str),
+    /// `Code` is there and not `Success`.
+    #[error("it says Code '{0}', not 'Success'")]
+    Code(String),
+}
+
+/// The temporary keys of an answer as the service and its metadata write it.
+pub(super) fn answered(body: &[u8]) -> Result<RawCredentials, InvalidResponse> {
+    temporary(&object(body).map_err(InvalidResponse::Unusable)?)
+}
+
+/// The same of an object.
+pub(super) fn temporary(fields: &Map<String, Value>) -> Result<RawCredentials, InvalidResponse> {
+    if let Some(code) = text(fields, "Code")
+        && !code.eq_ignore_ascii_case("Success")
+    {
+        return Err(InvalidResponse::Code(code.chars().take(100).collect()));
+    }
+    let parts = RawCredentials::of(fields, &SERVICE).map_err(InvalidResponse::Missing)?;
+    match parts.token {
+        Some(_) => Ok(parts),
+        None => Err(InvalidResponse::Missing(SERVICE.token)),
+    }
+}
+
+impl From<RoleSession> for RawCredentials {
+    fn from(session: RoleSession) -> Self {
+        Self {
+            id: session.access_key_id,
+            secret: session.access_key_secret,
+            token: Some(session.security_token),
+            until: session.expiration.and_then(|until| time(&until)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_leniently() {
+        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        for text in ["1700000000", "1700000000.0", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20"] {
+            assert_eq!(time(text), at(1_700_000_000), "{text}");
+        }
+        for text in ["", "0", "-5", "soon", "NaN", "inf", "1e300", "253402300800"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case_and_the_exact_one_first() {
+        let fields = object(br#"{"accesskeyid": "a", "AccessKeyId": "b", "n": 7, "x": {}}"#);
+        let fields = fields.unwrap();
+        assert_eq!(text(&fields, "AccessKeyId").as_deref(), Some("b"));
+        assert_eq!(text(&fields, "ACCESSKEYID").as_deref(), Some("b"));
+        assert_eq!(text(&fields, "N").as_deref(), Some("7"));
+        assert_eq!(text(&fields, "x"), None);
+    }
+}

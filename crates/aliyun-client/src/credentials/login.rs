@@ -1,0 +1,398 @@
+//! Profiles of people who have signed in with a browser: modes CloudSSO and OAuth.
+//!
+//! The profile holds temporary keys, and what new ones are got with until the login itself ends. New
+//! values are written to the profile file, where the vendor's CLI finds them too. An OAuth refresh
+//! token works once: its successor is written before anything else is asked, and no other process
+//! renews the profile meanwhile.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::Method;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use tracing::{debug, info, warn};
+
+use super::cached::CachedCredentials;
+use super::context::FetchContext;
+use super::error::Error;
+use super::fetch::{self, Address, Body, Request, Response, fetch};
+use super::host::{Host, Renewed, SaveError};
+use super::json::{self, InvalidResponse, RawCredentials};
+use super::keys::Credentials;
+use super::profile::{Profile, ProfileFile};
+use super::source::Source;
+use crate::transport::Transport;
+
+/// The time for one answer.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long another process may take to renew the same profile.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A token that ends sooner is not used any more.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// What a login is called at its service.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Service {
+    CloudSso { base: Address, account: String, access_config: String },
+    OAuth { base: Address, client_id: &'static str },
+}
+
+/// A profile whose keys can be renewed.
+#[derive(Clone)]
+pub(super) struct Login {
+    pub(super) service: Service,
+    /// Where the profile is.
+    pub(super) file: PathBuf,
+    pub(super) profile: String,
+    /// Values that could not be written.
+    unsaved: Arc<Mutex<Option<Unsaved>>>,
+}
+
+/// Values that could not be written, and the profile that they were got with.
+struct Unsaved {
+    of: Option<String>,
+    fields: Map<String, Value>,
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.service, &self.file, &self.profile) == (&other.service, &other.file, &other.profile)
+    }
+}
+
+impl Eq for Login {}
+
+/// Why a service gives no new credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// No answer came.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// The login is not valid any more.
+    #[error("the login has ended (HTTP {0})")]
+    Ended(u16),
+    /// Another HTTP status.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error(transparent)]
+    InvalidResponse(#[from] InvalidResponse),
+    /// The profile has neither keys nor a login any more.
+    #[error("the profile has no valid login any more")]
+    Gone,
+}
+
+/// The fields of a login in the profile.
+pub(super) struct Tokens {
+    pub(super) access: &'static str,
+    pub(super) access_end: &'static str,
+    /// Of the token that gets new access tokens.
+    pub(super) refresh: Option<(&'static str, &'static str)>,
+}
+
+pub(super) const CLOUD_SSO: Tokens =
+    Tokens { access: "access_token", access_end: "cloud_sso_access_token_expire", refresh: None };
+pub(super) const OAUTH: Tokens = Tokens {
+    access: "oauth_access_token",
+    access_end: "oauth_access_token_expire",
+    refresh: Some(("oauth_refresh_token", "oauth_refresh_token_expire")),
+};
+
+impl Tokens {
+    /// The access token, while it is valid.
+    fn access(&self, fields: &Map<String, Value>, now: SystemTime) -> Option<SecretString> {
+        let end = json::time(&json::text(fields, self.access_end)?)?;
+        let is_valid = now + MARGIN < end;
+        json::text(fields, self.access).filter(|_| is_valid).map(SecretString::from)
+    }
+
+    /// The refresh token, unless its end is known to have passed.
+    fn refresh(&self, fields: &Map<String, Value>, now: SystemTime) -> Option<SecretString> {
+        let (field, end) = self.refresh?;
+        let end = json::text(fields, end).and_then(|end| json::time(&end));
+        let is_valid = end.is_none_or(|end| now < end);
+        json::text(fields, field).filter(|_| is_valid).map(SecretString::from)
+    }
+
+    /// Whether a profile can still get new keys.
+    pub(super) fn are_valid(&self, profile: &Profile, now: SystemTime) -> bool {
+        let fields = profile.fields();
+        self.access(fields, now).is_some() || self.refresh(fields, now).is_some()
+    }
+}
+
+impl Login {
+    pub(super) fn new(service: Service, file: PathBuf, profile: String) -> Self {
+        Self { service, file, profile, unsaved: Arc::default() }
+    }
+
+    fn tokens(&self) -> Tokens {
+        match self.service {
+            Service::CloudSso { .. } => CLOUD_SSO,
+            Service::OAuth { .. } => OAUTH,
+        }
+    }
+
+    fn base(&self) -> &Address {
+        match &self.service {
+            Service::CloudSso { base, .. } | Service::OAuth { base, .. } => base,
+        }
+    }
+
+    /// The keys of the profile, or new ones if these end soon or are `refused` by the service.
+    pub(super) async fn keys(
+        &self,
+        source: &Source,
+        context: &FetchContext,
+        refused: Option<&Credentials>,
+    ) -> Result<CachedCredentials, Error> {
+        let kept = |fields: &Map<String, Value>| {
+            let kept = self.kept(fields, source)?;
+            Ok::<_, Error>(kept.filter(|cached| refused != Some(&cached.credentials)))
+        };
+        if let Some(cached) = kept(&self.fields()?)?
+            && !cached.is_due(SystemTime::now())
+        {
+            return Ok(cached);
+        }
+        let held = context.host.lock(&self.file, PATIENCE).await;
+        let _held = held.map_err(Error::Unwritten)?;
+        // Another process may have renewed them while this one waited.
+        let mut fields = self.fields()?;
+        let kept = kept(&fields)?;
+        if let Some(cached) = kept.clone().filter(|cached| !cached.is_due(SystemTime::now())) {
+            debug!("another process has renewed the credentials of {source}");
+            return Ok(cached);
+        }
+        match self.renew(&mut fields, source, context).await {
+            Ok(parts) => parts.cached(source),
+            Err(problem) => {
+                let at = self.base().to_string();
+                let problem = Box::new(problem);
+                let error = Error::Login { source_of_it: source.clone(), at, problem };
+                match kept.filter(|cached| cached.is_good(SystemTime::now())) {
+                    Some(cached) => {
+                        warn!("{error}; the old credentials are used to their end");
+                        Ok(cached)
+                    }
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The profile's fields as they are now.
+    fn fields(&self) -> Result<Map<String, Value>, Error> {
+        let file = ProfileFile::read(&self.file)?;
+        let profile = file.as_ref().and_then(|file| file.get(&self.profile));
+        let mut fields = profile.map(|profile| profile.fields().clone()).unwrap_or_default();
+        let mut unsaved = self.unsaved();
+        match unsaved.as_ref() {
+            Some(kept) if kept.of == self.generation(&fields) => {
+                fields.extend(kept.fields.clone());
+            }
+            // Somebody has signed in again.
+            _ => *unsaved = None,
+        }
+        Ok(fields)
+    }
+
+    /// What tells one login of the profile from the next.
+    fn generation(&self, fields: &Map<String, Value>) -> Option<String> {
+        json::text(fields, self.generation_field())
+    }
+
+    fn generation_field(&self) -> &'static str {
+        let tokens = self.tokens();
+        tokens.refresh.map_or(tokens.access, |(field, _)| field)
+    }
+
+    /// The keys that the profile holds, if they have not ended.
+    fn kept(
+        &self,
+        fields: &Map<String, Value>,
+        source: &Source,
+    ) -> Result<Option<CachedCredentials>, Error> {
+        let Ok(parts) = RawCredentials::of(fields, &PROFILE) else { return Ok(None) };
+        if parts.token.is_none() || parts.until().is_none() {
+            return Ok(None);
+        }
+        let cached = parts.lease_due_in_time(source)?;
+        Ok(Some(cached).filter(|cached| cached.is_good(SystemTime::now())))
+    }
+
+    /// New keys, written to the profile.
+    async fn renew(
+        &self,
+        fields: &mut Map<String, Value>,
+        source: &Source,
+        context: &FetchContext,
+    ) -> Result<RawCredentials, Problem> {
+        info!("the credentials of {source} are renewed at {}", self.base());
+        let http = &*context.http;
+        let tokens = self.tokens();
+        let now = SystemTime::now();
+        let refresh = tokens.refresh(fields, now);
+        let found = match tokens.access(fields, now) {
+            Some(token) => match self.exchange(&token, http).await {
+                Err(Problem::Ended(_)) if refresh.is_some() => None,
+                exchanged => Some(exchanged?),
+            },
+            None => None,
+        };
+        let parts = match (found, refresh) {
+            (Some(parts), _) => parts,
+            (None, Some(refresh)) => {
+                let token = self.refreshed(fields, &refresh, context).await?;
+                self.exchange(&token, http).await?
+            }
+            (None, None) => return Err(Problem::Gone),
+        };
+        let new = parts.fields(&PROFILE);
+        self.save(fields, new, &*context.host).await;
+        Ok(parts)
+    }
+
+    /// Exchanges an access token for keys.
+    async fn exchange(
+        &self,
+        token: &SecretString,
+        http: &dyn Transport,
+    ) -> Result<RawCredentials, Problem> {
+        let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        let (path, body) = match &self.service {
+            Service::CloudSso { account, access_config, .. } => {
+                let body = json!({"AccountId": account, "AccessConfigurationId": access_config});
+                (
+                    "/cloud-credentials",
+                    Body { kind: "application/json", bytes: body.to_string().into() },
+                )
+            }
+            Service::OAuth { .. } => {
+                ("/v1/exchange", Body { kind: "application/json", bytes: "{}".into() })
+            }
+        };
+        let got = self.ask(path, Some(&bearer), body, http).await?;
+        let fields = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
+        let nested = match &self.service {
+            Service::CloudSso { .. } => {
+                let nested = fields.into_iter().find(|(name, _)| name == "CloudCredential");
+                match nested {
+                    Some((_, Value::Object(fields))) => fields,
+                    _ => return Err(InvalidResponse::Missing("CloudCredential").into()),
+                }
+            }
+            Service::OAuth { .. } => fields,
+        };
+        Ok(json::temporary(&nested)?)
+    }
+
+    /// Exchanges the refresh token for an access token and its own successor, and writes both.
+    async fn refreshed(
+        &self,
+        fields: &mut Map<String, Value>,
+        refresh: &SecretString,
+        context: &FetchContext,
+    ) -> Result<SecretString, Problem> {
+        let Service::OAuth { client_id, .. } = &self.service else { return Err(Problem::Gone) };
+        let encoded = percent_encoding::utf8_percent_encode(
+            refresh.expose_secret(),
+            percent_encoding::NON_ALPHANUMERIC,
+        );
+        let form =
+            format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
+        let body = Body { kind: "application/x-www-form-urlencoded", bytes: form.into() };
+        let got = self.ask("/v1/token", None, body, &*context.http).await?;
+        let answer = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
+        let access =
+            json::text(&answer, "access_token").ok_or(InvalidResponse::Missing("access_token"))?;
+        let mut new = vec![("oauth_access_token", Value::from(access.clone()))];
+        if let Some(next) = json::text(&answer, "refresh_token") {
+            new.push(("oauth_refresh_token", next.into()));
+        }
+        let seconds = json::text(&answer, "expires_in").and_then(|text| text.parse().ok());
+        let end = SystemTime::now() + Duration::from_secs(seconds.unwrap_or(0_u32).into());
+        let end = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        new.push(("oauth_access_token_expire", end.into()));
+        self.save(fields, new, &*context.host).await;
+        Ok(access.into())
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        bearer: Option<&SecretString>,
+        body: Body,
+        http: &dyn Transport,
+    ) -> Result<Response, Problem> {
+        let address = self.base().join(path);
+        let header = bearer.map(|bearer| ("authorization", bearer.expose_secret()));
+        let what = "the login service";
+        let (method, body) = (Method::POST, Some(body));
+        let got =
+            fetch(http, Request { what, method, address: &address, header, body, within: WITHIN });
+        let got = got.await?;
+        match got.status {
+            200 => Ok(got),
+            status @ (400 | 401 | 403) => Err(Problem::Ended(status)),
+            status => Err(Problem::Status(status)),
+        }
+    }
+
+    /// Writes new values to the profile. Those that cannot be written are kept in memory.
+    async fn save(
+        &self,
+        fields: &mut Map<String, Value>,
+        new: Vec<(&'static str, Value)>,
+        host: &dyn Host,
+    ) {
+        let mut unsaved = Unsaved { of: self.generation(fields), fields: Map::new() };
+        if let Some(kept) = self.unsaved().take() {
+            unsaved = kept;
+        }
+        let new = new.into_iter().map(|(name, value)| (name.to_owned(), value));
+        unsaved.fields.extend(new);
+        fields.extend(unsaved.fields.clone());
+        let new: Vec<_> = unsaved.fields.clone().into_iter().collect();
+        let written = host.save(Renewed {
+            file: &self.file,
+            profile: &self.profile,
+            unchanged: (self.generation_field(), unsaved.of.as_deref()),
+            fields: &new,
+        });
+        let file = self.file.display();
+        match written.await {
+            Ok(true) => {
+                debug!("the renewed values are written to {file}");
+                return;
+            }
+            Ok(false) => info!("{file} has changed; the renewed values are used and not kept"),
+            Err(problem @ SaveError::ReadOnly(_)) => {
+                info!("{problem}; the renewed values are used and not kept");
+            }
+            Err(problem) => warn!("{problem}; the renewed values are used and not kept"),
+        }
+        *self.unsaved() = Some(unsaved);
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, Option<Unsaved>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As a profile writes them.
+const PROFILE: json::Names = json::Names {
+    id: "access_key_id",
+    secret: "access_key_secret",
+    token: "sts_token",
+    until: &["sts_expiration"],
+};
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}

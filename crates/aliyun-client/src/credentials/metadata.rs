@@ -1,0 +1,196 @@
+//! The metadata service of an ECS instance: the keys of the RAM role that is attached to it.
+//!
+//! The service is asked for a token first (its version 2). Only where it does not know of tokens
+//! (HTTP 404 or 405) are the keys asked for without one, unless `ALIBABA_CLOUD_IMDSV1_DISABLED` is
+//! `true`. Silence is no reason to ask once more: where there is no such service, that is told after
+//! one second. No proxy is ever asked, since to a proxy the address would be its own.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::cached::CachedCredentials;
+use super::error::Error;
+use super::fetch::{self, Address, Request, Response, fetch};
+use super::json::{self, InvalidResponse, RawCredentials};
+use super::source::Source;
+use crate::transport::Transport;
+
+/// Where it is on every instance.
+pub(super) const BASE: &str = "http://100.100.100.200";
+
+/// The time for each of its answers.
+const WITHIN: Duration = Duration::from_secs(1);
+
+const TOKEN: &str = "/latest/api/token";
+const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
+const TTL_HEADER: (&str, &str) = ("x-aliyun-ecs-metadata-token-ttl-seconds", "21600");
+const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
+
+/// Where to ask, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) base: Address,
+    /// The role; the one that is attached if it is not named.
+    pub(super) role: Option<String>,
+    /// The variable that forbids to ask without a token.
+    pub(super) needs_token: Option<String>,
+}
+
+/// Why the metadata service gives no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It is not there, or broke off.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// It does not give a token.
+    #[error("it refuses a token, with HTTP {status}")]
+    NoToken {
+        /// The HTTP status.
+        status: u16,
+        /// The variable that forbids to ask without one.
+        needed_by: Option<String>,
+    },
+    /// It has no role, or no such role.
+    #[error("{}", match .0 {
+        Some(role) => format!("the instance has no RAM role '{role}'"),
+        None => "no RAM role is attached to the instance".to_owned(),
+    })]
+    NoRole(Option<String>),
+    /// What it calls the role is no name.
+    #[error("what it gives for the name of the role is none")]
+    BadName,
+    /// Another HTTP status.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error(transparent)]
+    InvalidResponse(#[from] InvalidResponse),
+}
+
+impl Metadata {
+    /// Asks for the keys of the role.
+    pub(super) async fn ask(
+        &self,
+        source: &Source,
+        http: &dyn Transport,
+    ) -> Result<CachedCredentials, Error> {
+        let failed = |problem| Error::Metadata {
+            source_of_it: source.clone(),
+            at: self.base.to_string(),
+            problem: Box::new(problem),
+        };
+        let parts = self.parts(&*http.directly()).await.map_err(failed)?;
+        parts.cached(source)
+    }
+
+    /// Asks for the keys within 1 s in all. Nobody has said that there is such a service, and where
+    /// there is none every command waits for it.
+    pub(super) async fn ask_briefly(
+        &self,
+        source: &Source,
+        http: &dyn Transport,
+    ) -> Result<CachedCredentials, Error> {
+        let late = |_| {
+            Err(Error::Metadata {
+                source_of_it: source.clone(),
+                at: self.base.to_string(),
+                problem: Box::new(Problem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
+            })
+        };
+        tokio::time::timeout(WITHIN, self.ask(source, http)).await.unwrap_or_else(late)
+    }
+
+    async fn parts(&self, http: &dyn Transport) -> Result<RawCredentials, Problem> {
+        let token = self.token(http).await?;
+        let role = match &self.role {
+            Some(role) => role.clone(),
+            None => self.attached(http, token.as_deref()).await?,
+        };
+        let got = self.get(http, &format!("{ROLES}{role}"), token.as_deref()).await?;
+        match got.status {
+            200 => {}
+            404 => return Err(Problem::NoRole(Some(role))),
+            status => return Err(Problem::Status(status)),
+        }
+        Ok(json::answered(&got.body)?)
+    }
+
+    /// A token for the questions that follow; none where the service does not know of tokens.
+    async fn token(&self, http: &dyn Transport) -> Result<Option<String>, Problem> {
+        let got = self.ask_for(http, Method::PUT, TOKEN, Some(TTL_HEADER)).await?;
+        match got.status {
+            200 => {
+                let token = String::from_utf8_lossy(&got.body).trim().to_owned();
+                let is_sound = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+                is_sound
+                    .then_some(Some(token))
+                    .ok_or_else(|| InvalidResponse::Unusable("it is no token".to_owned()).into())
+            }
+            404 | 405 if self.needs_token.is_none() => {
+                tracing::debug!("the metadata service does not know of tokens");
+                Ok(None)
+            }
+            status => Err(Problem::NoToken { status, needed_by: self.needs_token.clone() }),
+        }
+    }
+
+    /// The name of the role that is attached to the instance.
+    async fn attached(&self, http: &dyn Transport, token: Option<&str>) -> Result<String, Problem> {
+        let got = self.get(http, ROLES, token).await?;
+        match got.status {
+            200 => {}
+            404 => return Err(Problem::NoRole(None)),
+            status => return Err(Problem::Status(status)),
+        }
+        let text = String::from_utf8_lossy(&got.body);
+        match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+            None => Err(Problem::NoRole(None)),
+            Some(name) if is_role(name) => Ok(name.to_owned()),
+            Some(_) => Err(Problem::BadName),
+        }
+    }
+
+    async fn get(
+        &self,
+        http: &dyn Transport,
+        path: &str,
+        token: Option<&str>,
+    ) -> Result<Response, Problem> {
+        self.ask_for(http, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
+    }
+
+    async fn ask_for(
+        &self,
+        http: &dyn Transport,
+        method: Method,
+        path: &str,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Response, Problem> {
+        let address = self.base.join(path);
+        let what = "the metadata service";
+        let ask = Request { what, method, address: &address, header, body: None, within: WITHIN };
+        Ok(fetch(http, ask).await?)
+    }
+}
+
+/// Whether a word can be the name of a role: it becomes part of a path.
+pub(super) fn is_role(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(is_fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_roles_stay_in_their_folder() {
+        for name in ["EcsRole", "a.b-c_d", "r"] {
+            assert!(is_role(name), "{name}");
+        }
+        for name in ["", "..", "a/b", "a?b", "a b", "<html>", &"r".repeat(65)] {
+            assert!(!is_role(name), "{name}");
+        }
+    }
+}

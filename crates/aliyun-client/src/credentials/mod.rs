@@ -1,0 +1,79 @@
+//! Who calls the API: the vendor's profile file and the environment, in the vendor's order.
+//!
+//! ```text
+//! profile (the file), env ─▶ chain (the order) ─▶ CredentialSource ─▶ Provider
+//!                            modes (what each needs)   uri metadata role oidc external     (cache)
+//! ```
+//! [`resolve`] reads files and variables and sends nothing: what is missing or contradicts itself is
+//! found there. A [`Provider`] follows the [`CredentialSource`] when a call first needs credentials, and again
+//! before they end. It asks STS with a [`Client`](crate::openapi::Client) of the keys that are exchanged.
+
+mod answer;
+mod brief;
+mod cached;
+mod chain;
+mod context;
+mod credential_source;
+mod env;
+pub(crate) mod error;
+mod external;
+mod fetch;
+mod fields;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+#[doc(hidden)]
+#[allow(clippy::unwrap_used, missing_docs)]
+pub mod fuzzed;
+mod host;
+mod ini;
+mod json;
+pub(crate) mod keys;
+mod login;
+mod metadata;
+mod mode;
+mod modes;
+mod oidc;
+mod profile;
+pub(crate) mod provide;
+mod provider;
+mod query;
+mod role;
+mod shell;
+pub(crate) mod source;
+mod uri;
+
+pub use chain::{
+    in_home, listed, problems, profile_paths, profile_variable, resolve, resolve_as_if,
+};
+pub use context::FetchContext;
+pub use credential_source::CredentialSource;
+pub use error::Error;
+pub use external::Problem as ExternalProblem;
+pub use fetch::Problem as FetchProblem;
+pub use fields::check;
+pub use host::{Doing, Host, Renewed, Restore, SaveError};
+pub use json::InvalidResponse;
+pub use keys::{Credentials, mask};
+pub use login::Problem as LoginProblem;
+pub use metadata::Problem as MetadataProblem;
+pub use provide::{ProvideCredentials, Providing};
+pub use provider::Provider;
+pub use query::{Query, Resolved, Setting, home};
+pub use role::{USUAL_SECONDS, USUAL_SESSION};
+pub use shell::{shell_word, shell_words};
+pub use source::Source;
+pub use uri::Problem as UriProblem;
+
+/// The names of the modes that are supported, in a profile or in what a program prints.
+pub fn modes(is_answer: bool) -> String {
+    mode::Mode::names(is_answer)
+}
+
+/// The types of sections that are supported.
+pub fn section_types() -> String {
+    ini::TYPES.map(|(name, _)| name).join(", ")
+}
+
+/// The mode of a profile by what its fields say: as it is written, or as it seems to be.
+pub fn mode_of(text: impl Fn(&str) -> Option<String>) -> String {
+    mode::Mode::of(text)
+}

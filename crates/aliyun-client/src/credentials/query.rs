@@ -1,0 +1,85 @@
+//! What credentials are looked for with, and what is found.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::credential_source::CredentialSource;
+
+/// Where to look for credentials.
+#[derive(Clone)]
+pub struct Query<'a> {
+    /// `--profile`.
+    pub profile: Option<&'a str>,
+    /// `--region`, where STS is asked too.
+    pub region: Option<&'a str>,
+    /// `--config`.
+    pub config: Option<&'a Path>,
+    /// Reads an environment variable: `&|name| std::env::var_os(name)`.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The time now, against which expirations are held.
+    pub now: SystemTime,
+    /// The home folder, in which `.aliyun` is looked for.
+    pub home: Option<PathBuf>,
+    /// Whether to read the ini file of the vendor's SDKs alone, and no profile file.
+    pub ini_only: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Asks for one profile of one file, whatever the environment says of other ones.
+    pub fn of_profile(name: &'a str, file: &'a Path) -> Self {
+        Self {
+            profile: Some(name),
+            region: None,
+            config: Some(file),
+            env: &own_variable,
+            now: SystemTime::now(),
+            home: home(),
+            ini_only: false,
+        }
+    }
+}
+
+/// Reads a variable of this program's own.
+fn own_variable(name: &str) -> Option<OsString> {
+    name.starts_with("ECS_BRIDGE_").then(|| std::env::var_os(name)).flatten()
+}
+
+impl fmt::Debug for Query<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query")
+            .field("profile", &self.profile)
+            .field("region", &self.region)
+            .field("config", &self.config)
+            .field("home", &self.home)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`resolve`](super::resolve) found. Region and endpoint are as they were written, not yet checked.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The source of the credentials that sign the calls.
+    pub credential_source: CredentialSource,
+    /// From `--region`, else the environment, else the profile's `region_id`.
+    pub region: Option<Setting>,
+    /// From `ALIBABA_CLOUD_ENDPOINT`, else the profile's `endpoint`.
+    pub endpoint: Option<Setting>,
+    /// The profile's `endpoint_type`, such as `vpc`.
+    pub endpoint_type: Option<Setting>,
+}
+
+/// A value, and where it was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The value.
+    pub value: String,
+    /// A flag, a variable, or a field of a profile, in words.
+    pub origin: String,
+}
+
+/// The user's home folder.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}

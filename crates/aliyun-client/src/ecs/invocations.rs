@@ -1,0 +1,200 @@
+//! Waiting for a command in an instance, and what is told when it did not do its work.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::debug;
+
+use crate::ecs::commands::{Invocation, InvocationResult, InvocationStatus};
+use crate::openapi::client::Client;
+use crate::openapi::error::{Error, Kind};
+
+/// The shortest time between two questions.
+const SOONEST: Duration = Duration::from_millis(200);
+/// The longest.
+const LATEST: Duration = Duration::from_secs(2);
+/// Which part of the time that has passed is waited for until the next question: so much later at
+/// most is an end heard of.
+const PART: u32 = 5;
+/// Why a command in an instance did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The service refused the call, or could not be asked.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// It has ended, and not well.
+    #[error("{what}: {}", ended(.result))]
+    Ended {
+        /// What it was for, as the subject of a sentence that tells that it failed.
+        what: String,
+        /// How it ended.
+        result: Box<InvocationResult>,
+        /// Of the call that started it.
+        request_id: Option<String>,
+    },
+    /// It did not end in time.
+    #[error("{what}: no result within {} s, {}", .within.as_secs(), Seen(.seen))]
+    Late {
+        /// What it was for.
+        what: String,
+        /// What was seen of it last.
+        seen: Option<InvocationStatus>,
+        /// How long it was waited for.
+        within: Duration,
+        /// Of the call that started it.
+        request_id: Option<String>,
+    },
+}
+
+impl Client {
+    /// Waits for an invocation to succeed, and gives its result. `what` is for messages: what has
+    /// failed if it does not; `since` is when the work began that may take `within`.
+    ///
+    /// Questions are asked 200 ms to 2 s apart, the later the rarer. One that the service is too
+    /// busy to answer, or that cannot reach it, is asked again.
+    ///
+    /// # Errors
+    /// Every [`InvocationError`].
+    pub async fn succeeded(
+        &self,
+        invocation: &Invocation,
+        what: &str,
+        since: Instant,
+        within: Duration,
+    ) -> Result<InvocationResult, InvocationError> {
+        let (asked, deadline) = (Instant::now(), since + within);
+        let (mut seen, mut busy) = (None, None);
+        loop {
+            let pause = (asked.elapsed() / PART).clamp(SOONEST, LATEST);
+            let now = Instant::now();
+            // The last question still has some time for its answer.
+            let next = (now + pause).min(deadline - SOONEST);
+            if next <= now {
+                break;
+            }
+            sleep_until(next).await;
+            let result = match timeout_at(deadline, self.invocation_result(invocation)).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(error)) if error.kind().is_transient() || error.kind() == Kind::Network => {
+                    debug!("asking for a result goes on although it failed: {error}");
+                    busy = Some(error);
+                    continue;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => break,
+            };
+            busy = None;
+            let Some(result) = result else { continue };
+            if seen.as_ref() != Some(&result.status) {
+                debug!("{}: {:?}", invocation.invoke_id, result.status);
+            }
+            match &result.status {
+                InvocationStatus::Success => return Ok(result),
+                InvocationStatus::Failed(_) => {
+                    let (what, request_id) = (what.to_owned(), invocation.request_id.clone());
+                    return Err(InvocationError::Ended {
+                        what,
+                        result: Box::new(result),
+                        request_id,
+                    });
+                }
+                InvocationStatus::Underway(_) | InvocationStatus::Unknown(_) => {
+                    seen = Some(result.status);
+                }
+            }
+        }
+        Err(match busy {
+            Some(error) => error.into(),
+            None => {
+                let (what, request_id) = (what.to_owned(), invocation.request_id.clone());
+                InvocationError::Late { what, seen, within, request_id }
+            }
+        })
+    }
+}
+
+fn ended(result: &InvocationResult) -> String {
+    let mut text = match &result.status {
+        InvocationStatus::Failed(word) => word.clone(),
+        other => format!("{other:?}"),
+    };
+    if let Some(code) = &result.error_code {
+        text += &format!(" ({code})");
+    }
+    text
+}
+
+struct Seen<'a>(&'a Option<InvocationStatus>);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => write!(f, "and the service has not listed it"),
+            Some(InvocationStatus::Underway(word)) => write!(f, "it is still {word}"),
+            Some(InvocationStatus::Unknown(word)) => {
+                write!(f, "its last status is one that this program does not know: {word:?}")
+            }
+            Some(other) => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// Codes that say all that there is to find out.
+const CLEAR_CODES: [&str; 12] = [
+    "InstanceNotRunning",
+    "InstanceNotExists",
+    "InstanceReleased",
+    "ClientNotRunning",
+    "ClientNotOnline",
+    "ClientNotResponse",
+    "ClientNetworkBlocked",
+    "ClientNeedUpgrade",
+    "DeliveryTimeout",
+    "ExecutionTimeout",
+    "AccountNotExists",
+    "SecurityGroupRuleDenied",
+];
+
+impl InvocationError {
+    /// Whether the command may not have come to the instance, since that or its agent was not up.
+    pub fn is_undelivered(&self) -> bool {
+        const CODES: [&str; 5] = [
+            "InstanceNotRunning",
+            "ClientNotRunning",
+            "ClientNotOnline",
+            "ClientNotResponse",
+            "DeliveryTimeout",
+        ];
+        match self {
+            Self::Call(_) => self.is_vague(),
+            Self::Ended { result, .. } => {
+                let code = result.error_code.as_deref();
+                code.is_some_and(|code| CODES.contains(&code))
+            }
+            Self::Late { .. } => true,
+        }
+    }
+
+    /// Whether the command itself was run in the instance and failed.
+    pub fn is_of_command(&self) -> bool {
+        matches!(self, Self::Ended { result, .. } if result.exit_code.is_some_and(|code| code != 0))
+    }
+
+    /// Whether more can be found out by looking at the instance and its agent.
+    pub fn is_vague(&self) -> bool {
+        match self {
+            Self::Call(error) => error.kind().is_of_instance(),
+            // A command that has run has failed for a reason of its own, such as the system's kind.
+            Self::Ended { result, .. } => {
+                let code = result.error_code.as_deref();
+                code.is_none_or(|code| !CLEAR_CODES.contains(&code))
+            }
+            Self::Late { .. } => true,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "invocations_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! What sends requests: the program's own client, or [`reqwest::Client`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Request, Response};
+use tokio::sync::Notify;
+
+use crate::cause::Cause;
+use crate::text::{chain, innermost};
+
+/// Why there is no connection. The host is known to whoever asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Its name has no address, or the name server did not say: what the resolver says.
+    #[error("it does not resolve: {0}")]
+    Resolve(String),
+    /// Nobody listens there, or a firewall says so: what the system says.
+    #[error("{0}")]
+    Refused(String),
+    /// No connection in time.
+    #[error("no connection in time")]
+    Timeout,
+    /// A TCP connection, and no TLS over it in time.
+    #[error("no TLS in time")]
+    SilentTls,
+    /// A proxy makes no way to it.
+    #[error("{cause}")]
+    Proxy {
+        /// Why not.
+        cause: Cause,
+        /// Whether another try may do better.
+        is_transient: bool,
+    },
+    /// TLS failed.
+    #[error("{0}")]
+    Tls(Cause),
+    /// Another reason.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection ended before the head of the answer was complete, or it carries no HTTP.
+    #[error("{0}")]
+    Closed(String),
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What the other side is to the user: "the API".
+    pub what: &'static str,
+    /// The time for a connection, name look-up and TLS handshake included.
+    pub connect_within: Duration,
+    /// The time for the answer to begin once there is a connection, and what is notified when it has
+    /// passed; the answer is still waited for.
+    pub late: Option<(Duration, &'a Notify)>,
+}
+
+/// A request that is being sent.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send + 'a>>;
+
+/// Sends requests.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a request; dropping the future ends it. No redirect may be followed: that would carry a
+    /// signature to another host.
+    fn send<'a>(&'a self, request: Request, terms: Terms<'a>) -> Sending<'a>;
+
+    /// Gets ready for requests to such a URL.
+    ///
+    /// # Errors
+    /// When none can be sent, as where TLS cannot be set up.
+    fn prepare(&self, is_https: bool) -> Result<(), Cause> {
+        let _ = is_https;
+        Ok(())
+    }
+
+    /// What sends requests to this machine's neighbours, such as an instance's metadata service: without
+    /// any proxy.
+    fn directly(&self) -> Arc<dyn Transport>;
+}
+
+impl Transport for reqwest::Client {
+    /// The client's own times for connections hold, and no time is kept for the answer to begin.
+    fn send<'a>(&'a self, request: Request, terms: Terms<'a>) -> Sending<'a> {
+        Box::pin(async move {
+            let mut answer = std::pin::pin!(self.execute(request));
+            let answer = match terms.late {
+                None => answer.await,
+                Some((within, late)) => tokio::select! {
+                    biased;
+                    answer = &mut answer => answer,
+                    () = tokio::time::sleep(within) => {
+                        late.notify_one();
+                        answer.await
+                    }
+                },
+            };
+            answer.map_err(|error| of(&error))
+        })
+    }
+
+    fn directly(&self) -> Arc<dyn Transport> {
+        Arc::new(self.clone())
+    }
+}
+
+/// Sorts an error of reqwest by what its chain of causes holds.
+fn of(error: &reqwest::Error) -> SendError {
+    if !error.is_connect() {
+        return SendError::Closed(innermost(error));
+    }
+    let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
+    SendError::Connect(match io.map(io::Error::kind) {
+        _ if error.is_dns() => ConnectError::Resolve(innermost(error)),
+        _ if error.is_timeout() => ConnectError::Timeout,
+        Some(io::ErrorKind::ConnectionRefused) => ConnectError::Refused(innermost(error)),
+        _ => ConnectError::Other(innermost(error)),
+    })
+}
+
+/// A client for endpoints on this machine: it follows no redirect, uses no proxy, and trusts no
+/// certificate, so that `https://` fails.
+///
+/// # Errors
+/// When reqwest cannot be set up.
+pub fn plain_client() -> reqwest::Result<reqwest::Client> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map(|builder| {
+            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+        });
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    match tls {
+        Ok(tls) => builder.tls_backend_preconfigured(tls).build(),
+        Err(_) => builder.build(),
+    }
+}

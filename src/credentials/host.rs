@@ -1,0 +1,58 @@
+//! What this program does for sources of credentials: its terminal, and profile files.
+
+use std::any::Any;
+use std::path::Path;
+use std::time::Duration;
+
+use aliyun_client::cause::Cause;
+
+use super::{Doing, Error, Host, Renewed, Restore, SaveError, store};
+use crate::platform::replace::{self, Destination};
+use crate::platform::terminal::Foreground;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Program;
+
+impl Host for Program {
+    fn foreground(&self) -> Option<Restore> {
+        let foreground = Foreground::get()?;
+        Some(Box::new(move || foreground.restore()))
+    }
+
+    fn lock<'a>(
+        &'a self,
+        file: &'a Path,
+        within: Duration,
+    ) -> Doing<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
+        Box::pin(async move {
+            let place = Destination::of(file).map_err(Cause::new)?;
+            let held = replace::hold(&place, within).await;
+            Ok(held.map(|held| Box::new(held) as Box<dyn Any + Send>))
+        })
+    }
+
+    fn save<'a>(&'a self, new: Renewed<'a>) -> Doing<'a, Result<bool, SaveError>> {
+        Box::pin(async move {
+            let saved = store::change(new.file, |document| {
+                let Some(entry) = document.profile(new.profile) else { return Ok(false) };
+                // Whoever has signed in again meanwhile has newer values than these.
+                if entry.text(new.unchanged.0).as_deref() != new.unchanged.1 {
+                    return Ok(false);
+                }
+                let fields = new.fields.iter();
+                let fields: Vec<_> =
+                    fields.map(|(name, value)| (name.as_str(), Some(value.clone()))).collect();
+                Ok(document.set(new.profile, &fields).is_ok())
+            });
+            saved.await.map_err(|problem| match &problem {
+                Error::Unwritten(cause)
+                    if matches!(cause.downcast_ref(), Some(replace::Error::ReadOnly { .. })) =>
+                {
+                    SaveError::ReadOnly(Cause::new(problem))
+                }
+                _ => SaveError::Other(Cause::new(problem)),
+            })
+        })
+    }
+}

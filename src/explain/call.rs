@@ -1,0 +1,483 @@
+//! Why a call of the API failed, and what to do next.
+
+use std::time::{Duration, SystemTime};
+
+use aliyun_client::cause::Cause;
+
+use super::cloud::UPDATE_AGENT;
+use super::{ExitCode, Explain, source};
+use crate::cloud::{
+    AnswerError, CallContext, Error, Kind, NetworkError, Problem, Refusal, regions,
+};
+use crate::credentials::{self, mask};
+use crate::platform::replace;
+use crate::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
+use crate::{proxy, tls};
+
+impl Explain for Error {
+    fn why(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        parts.extend(match self.problem() {
+            Problem::Refused(refusal) => {
+                Some(refused(self.kind(), refusal, self.context()).0).filter(|why| !why.is_empty())
+            }
+            Problem::Answer(problem) => Some(answer(problem, self.context()).0),
+            Problem::Network(problem) => problem.why(),
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).and_then(Explain::why)
+            }
+            Problem::Stopped | Problem::Input(_) | Problem::Setup(_) => None,
+        });
+        if let Problem::Refused(Refusal { message, .. }) = self.problem()
+            && !message.is_empty()
+        {
+            parts.push(format!("the service says: {message}"));
+        }
+        if self.tries() > 1 {
+            parts.push(format!("tried {} times", self.tries()));
+        }
+        parts.extend(self.note().map(str::to_owned));
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self.problem() {
+            Problem::Refused(refusal) => Some(refused(self.kind(), refusal, self.context()).1),
+            Problem::Answer(problem) => Some(answer(problem, self.context()).1),
+            Problem::Network(problem) => network(problem, self.context()),
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).and_then(Explain::remedy)
+            }
+            Problem::Stopped => Some("try again".into()),
+            Problem::Input(_) => Some("correct it; see --help".into()),
+            Problem::Setup(_) => Some("report this, with the output of -vv".into()),
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self.problem() {
+            Problem::Credentials(problem) => explained(problem).and_then(Explain::request_id),
+            _ => Error::request_id(self),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self.problem() {
+            Problem::Credentials(problem) | Problem::Tls(problem) => {
+                explained(problem).map_or(ExitCode::Config, Explain::exit_code)
+            }
+            Problem::Stopped => ExitCode::Failed,
+            _ => exit_code(self.kind()),
+        }
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        self.kind() == Kind::InstanceNotFound
+    }
+}
+
+/// What this program knows to say of a cause that a library carries.
+pub(super) fn explained(problem: &Cause) -> Option<&dyn Explain> {
+    let of_credentials = problem.downcast_ref::<credentials::Error>().map(|it| it as &dyn Explain);
+    let of_proxy = || problem.downcast_ref::<proxy::Fault>().map(|it| it as &dyn Explain);
+    let of_tls = || problem.downcast_ref::<tls::Fault>().map(|it| it as &dyn Explain);
+    let of_setup = || problem.downcast_ref::<tls::Error>().map(|it| it as &dyn Explain);
+    let of_file = || problem.downcast_ref::<replace::Error>().map(|it| it as &dyn Explain);
+    of_credentials.or_else(of_proxy).or_else(of_tls).or_else(of_setup).or_else(of_file)
+}
+
+/// The exit code of a kind of failure.
+pub(super) fn exit_code(kind: Kind) -> ExitCode {
+    match kind {
+        kind if kind.is_credentials() => ExitCode::Credentials,
+        Kind::ClockWrong
+        | Kind::TimestampFormat
+        | Kind::RoleNotFound
+        | Kind::OidcTokenRefused
+        | Kind::RoleSettingInvalid => ExitCode::Credentials,
+        Kind::PermissionMissing | Kind::RiskControl => ExitCode::Permission,
+        Kind::SessionManagerDisabled
+        | Kind::SessionQuota
+        | Kind::PortForwardingNotSupported
+        | Kind::InstanceNotFound
+        | Kind::InstanceNotRunning
+        | Kind::TooManyInstances
+        | Kind::CommandLineInvalid
+        | Kind::UserNameInvalid
+        | Kind::PasswordNameInvalid
+        | Kind::TargetServerInvalid
+        | Kind::PortInvalid
+        | Kind::ConnectionTypeInvalid
+        | Kind::SecurityGroupDenied
+        | Kind::RegionNotFound
+        | Kind::RegionNotSupported
+        | Kind::OperationForbidden => ExitCode::Target,
+        Kind::Throttled
+        | Kind::ServiceUnavailable
+        | Kind::DispatchFailed
+        | Kind::NonceUsed
+        | Kind::StillProcessing
+        | Kind::Network
+        | Kind::Answer => ExitCode::Network,
+        Kind::Tls | Kind::NoCredentials => ExitCode::Config,
+        Kind::Input => ExitCode::Usage,
+        _ => ExitCode::Failed,
+    }
+}
+
+/// The service said no.
+fn refused(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
+    match kind {
+        kind if kind.is_credentials() => credentials(kind, call),
+        Kind::ClockWrong | Kind::TimestampFormat => clock(refusal),
+        Kind::PermissionMissing | Kind::RiskControl => permission(kind, refusal, call),
+        Kind::RoleNotFound | Kind::OidcTokenRefused | Kind::RoleSettingInvalid => {
+            role(kind, refusal, call)
+        }
+        kind if kind.is_transient() => transient(kind),
+        kind => session(kind, refusal, call),
+    }
+}
+
+/// What came was not the API's answer.
+fn answer(problem: &AnswerError, call: &CallContext) -> Words {
+    let endpoint = &call.endpoint;
+    match problem {
+        AnswerError::NotJson { .. } => (
+            format!(
+                "something else answers in place of {endpoint}, or on the way to it: a proxy, \
+                     a captive portal, a wrong endpoint"
+            ),
+            "check the endpoint, and open it in a browser to see what answers".to_owned(),
+        ),
+        AnswerError::NoCode { .. }
+        | AnswerError::BrokenJson { .. }
+        | AnswerError::Encoded { .. }
+        | AnswerError::Wrapped { .. }
+        | AnswerError::TooLarge { .. } => (
+            format!("the API sends a short JSON object; {endpoint} sent this"),
+            "try again; if it stays so, check the endpoint and what stands on the way to it"
+                .to_owned(),
+        ),
+        AnswerError::Missing { .. } => (
+            "the API has changed, or the endpoint is of another service".to_owned(),
+            "check the endpoint, and look for a newer ecs-bridge".to_owned(),
+        ),
+    }
+}
+
+/// What to do where nothing came.
+fn network(problem: &NetworkError, call: &CallContext) -> Option<String> {
+    match problem {
+        // Where the endpoint is not the region's own, the region is not the cause.
+        NetworkError::Dns { host, .. } if host.contains(&call.region) => {
+            problem.remedy().map(|fix| format!("{}{fix}", region_hint(&call.region)))
+        }
+        _ => problem.remedy(),
+    }
+}
+
+/// The public region that may be meant, before what else to do.
+fn region_hint(region: &str) -> String {
+    regions::meant_by(region).map_or_else(String::new, |id| format!("did you mean {id}? "))
+}
+
+/// Why it failed, and what to do next.
+type Words = (String, String);
+
+fn credentials(kind: Kind, call: &CallContext) -> Words {
+    let id = call.access_key_id.as_deref().unwrap_or_default();
+    let lacks_token = id.starts_with("STS.") && !call.has_token;
+    let more = match kind {
+        Kind::AccessKeyUnknown if lacks_token => {
+            "a key that begins with STS. is temporary and needs its security token, which is not \
+             there"
+        }
+        Kind::AccessKeyUnknown => "it was deleted, or belongs to another site or cloud",
+        Kind::AccessKeyInactive => "its owner has switched it off",
+        Kind::SecretWrong => "the secret does not belong to the access key id",
+        Kind::SignatureIncomplete => {
+            "something on the way may have taken headers away, or the endpoint wants another \
+             signature"
+        }
+        Kind::TokenExpired => "temporary credentials end",
+        Kind::TokenMismatch => "the two come from different answers",
+        Kind::TokenMissing => "the access key is temporary and needs its token",
+        _ => "it was cut or changed when it was copied",
+    };
+    let why = format!("{more}; the credentials ({}) came from {}", mask(id), call.source);
+    let mut fix = source::renewal(&call.source);
+    match kind {
+        Kind::TokenMissing => fix = source::add_token(&call.source),
+        Kind::AccessKeyUnknown if lacks_token => fix = source::add_token(&call.source),
+        Kind::AccessKeyInactive => {
+            fix = format!("enable the key in the RAM console, or {fix}");
+        }
+        Kind::SignatureIncomplete => {
+            fix = format!("try --signature-version v1, or {fix}");
+        }
+        _ => {}
+    }
+    (why, fix)
+}
+
+fn clock(refusal: &Refusal) -> Words {
+    let local = refusal.local_time;
+    let shown = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    let why = match refusal.service_time {
+        Some(service) => {
+            let (apart, word) = apart(local, service);
+            format!(
+                "this machine's clock says {}, the service's {}: this machine is {} {word}",
+                shown(local),
+                shown(service),
+                humantime::format_duration(apart)
+            )
+        }
+        None => format!(
+            "this machine's clock says {}, which the service finds wrong; it did not tell its own \
+             time",
+            shown(local)
+        ),
+    };
+    (why, SET_CLOCK.to_owned())
+}
+
+fn whole_seconds(time: SystemTime) -> Duration {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(since.as_secs())
+}
+
+fn permission(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
+    let who = match &call.access_key_id {
+        Some(id) => format!("the access key {} from {}", mask(id), call.source),
+        None => call.source.to_string(),
+    };
+    if kind == Kind::RiskControl {
+        return (
+            format!("the service has restricted the account behind {who}"),
+            "see the messages in the Alibaba Cloud console, or ask its support".to_owned(),
+        );
+    }
+    let action = match &refusal.denied_action {
+        Some(action) => action.clone(),
+        None if is_sts(call) => "sts:AssumeRole".to_owned(),
+        None => format!("ecs:{}", call.action),
+    };
+    let purpose = Purpose::of_action(&action);
+    let actions = purpose.map_or_else(|| vec![&*action], |purpose| policy::actions(&[purpose]));
+    let trust = match (is_sts(call), call.subject.as_deref()) {
+        (true, Some(role)) => format!("let the trust policy of {role} name the caller, and "),
+        _ => String::new(),
+    };
+    let printed = match purpose {
+        None => String::new(),
+        Some(Purpose::List) => " (`ecs-bridge policy list` prints it, `ecs-bridge policy connect` \
+                                 one for connections)"
+            .to_owned(),
+        Some(purpose) => format!(" (`ecs-bridge policy {}` prints it)", purpose.word()),
+    };
+    (
+        format!("the user or role behind {who} may not do {action}"),
+        format!(
+            "in the RAM console, {trust}attach a policy such as this one to it{printed}{}:\n{}",
+            condition(&action),
+            Policy::of(&actions).compact()
+        ),
+    )
+}
+
+/// What the condition of a policy that is attached already has to allow.
+fn condition(action: &str) -> &'static str {
+    match action {
+        "ecs:StartTerminalSession" => {
+            "; if one has the condition ecs:SessionStartAs (user of the session), let it allow \
+             sessions without a user name, as those of ecs-bridge"
+        }
+        action if COMMAND_ACTIONS.contains(&action) => {
+            "; if one has the condition ecs:CommandRunAs (user that the command runs as), let it \
+             allow root"
+        }
+        _ => "",
+    }
+}
+
+/// Whether it is a call of STS, which is about a role.
+fn is_sts(call: &CallContext) -> bool {
+    call.action.starts_with("AssumeRole")
+}
+
+fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
+    let role = call.subject.as_deref().unwrap_or("the role");
+    let source = &call.source;
+    match kind {
+        Kind::RoleNotFound => (
+            format!("{source} asks for {role}"),
+            "correct its ARN (the RAM console shows it), and see that the keys are of the same \
+             cloud"
+                .to_owned(),
+        ),
+        Kind::OidcTokenRefused => {
+            let why = match refusal.code.ends_with(".Expired") {
+                true => "it has expired, and whoever issues it has written no new one",
+                false => "it is of another issuer or for another audience, or damaged",
+            };
+            (
+                format!("{why}; it was exchanged for {role}, as {source} asks"),
+                "renew the token's file, and compare its issuer and audience with the identity \
+                 provider in the RAM console"
+                    .to_owned(),
+            )
+        }
+        _ => {
+            let field = match refusal.code.rsplit('.').next().unwrap_or_default() {
+                "RoleArn" => "ram_role_arn (acs:ram::ACCOUNT:role/NAME)",
+                "RoleSessionName" => {
+                    "ram_session_name (2 to 64 letters, digits, '.', '@', '-' and '_')"
+                }
+                "DurationSeconds" => {
+                    "expired_seconds (900 up to the role's own limit, 3600 unless it was raised)"
+                }
+                "ExternalId" => "external_id",
+                "OIDCProviderArn" => "oidc_provider_arn",
+                _ => "the token's file",
+            };
+            (format!("{source} asks for {role}"), format!("correct {field}"))
+        }
+    }
+}
+
+/// How Session Manager is switched on.
+pub(crate) fn switch_on(region: &str) -> String {
+    format!(
+        "switch it on in the ECS console (any instance, Connect, Session Manager), or run:\n\
+         aliyun ecs ModifyCloudAssistantSettings --RegionId {region} --SettingType \
+         SessionManagerConfig --SessionManagerConfig '{{\"SessionManagerEnabled\":true}}'"
+    )
+}
+
+/// How a clock is set right.
+pub(crate) const SET_CLOCK: &str = "set the clock, best by a time service: timedatectl set-ntp \
+     true (Linux), w32tm /resync (Windows), System Settings (macOS)";
+
+/// How far a clock is from another one, in words.
+pub(crate) fn apart(local: SystemTime, service: SystemTime) -> (Duration, &'static str) {
+    // The service tells whole seconds only.
+    let (here, there) = (whole_seconds(local), whole_seconds(service));
+    match here.checked_sub(there) {
+        Some(ahead) => (ahead, "ahead"),
+        None => (there.saturating_sub(here), "behind"),
+    }
+}
+
+fn transient(kind: Kind) -> Words {
+    let (why, fix) = match kind {
+        Kind::Throttled => (
+            "the account's calls of this kind are limited in number; other programs count too",
+            "wait a minute and try again; share one connection between sessions (ControlMaster)",
+        ),
+        Kind::NonceUsed => (
+            "something on the way sends requests twice",
+            "try again; if it stays so, look for a proxy between here and the service",
+        ),
+        Kind::StillProcessing => ("the service is slow", "try again in a moment"),
+        Kind::DispatchFailed => (
+            "the fault is on the service's side, or the instance's Cloud Assistant agent is away",
+            "try again in a moment; if it stays so, check that the instance runs and that its agent \
+             is online (ECS console > Cloud Assistant > ECS Instances)",
+        ),
+        _ => (
+            "the fault is on the service's side",
+            "try again in a few minutes; see the service's status page if it stays so",
+        ),
+    };
+    (why.to_owned(), fix.to_owned())
+}
+
+fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
+    let region = &call.region;
+    let subject = call.subject.as_deref().unwrap_or("the instance");
+    match kind {
+        Kind::SessionManagerDisabled => (format!("it is off until somebody switches it on, once for each region ({region})"),
+            switch_on(region.as_str()),
+        ),
+        Kind::SessionQuota => (format!(
+                "a region ({region}) may have 100 active sessions, and an instance 20 connected \
+                 ones; a session counts until it is ended or idle for 3 minutes"
+            ),
+            format!(
+                "close connections, or find the sessions with `aliyun ecs \
+                 DescribeTerminalSessions --RegionId {region}` and end each with `aliyun ecs \
+                 EndTerminalSession --RegionId {region} --SessionId ID`; share one connection \
+                 between sessions (ControlMaster)"
+            ),
+        ),
+        Kind::PortForwardingNotSupported => ("its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
+            UPDATE_AGENT.to_owned(),
+        ),
+        Kind::InstanceNotFound => (format!("region {region} has no '{subject}' that this account can see"),
+            "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the \
+             profile's region_id)"
+                .to_owned(),
+        ),
+        Kind::InstanceNotRunning => (format!("'{subject}' is stopped, or not up yet"),
+            "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once \
+             it has booted; `proxy --start` and `forward --start` do it"
+                .to_owned(),
+        ),
+        Kind::TooManyInstances => ("the service takes fewer than the call names".to_owned(),
+            "report this, with the output of -vv".to_owned(),
+        ),
+        Kind::TargetServerInvalid => ("it has to be a host name or address as seen from the instance, at most 128 \
+             characters"
+                .to_owned(),
+            "correct --remote-host".to_owned(),
+        ),
+        Kind::PortInvalid => ("it has to be a number from 1 to 65535".to_owned(),
+            "correct the port".to_owned(),
+        ),
+        Kind::CommandLineInvalid => (match refusal.code.ends_with(".Conflict") {
+                true => "a session has a port or a command, not both",
+                false => "it may have 512 characters at most",
+            }
+            .to_owned(),
+            "leave the port out, or shorten the command".to_owned(),
+        ),
+        Kind::UserNameInvalid => ("it is longer than the service allows".to_owned(),
+            "give a user with a shorter name".to_owned(),
+        ),
+        Kind::PasswordNameInvalid => ("it is longer than the service allows".to_owned(),
+            "give the secret that holds the Windows user's password a shorter name".to_owned(),
+        ),
+        Kind::ConnectionTypeInvalid => (format!("region {region} may not have the one that was asked for"),
+            "leave --connection-type out, or try the other one".to_owned(),
+        ),
+        Kind::SecurityGroupDenied => (format!("a rule of the groups of '{subject}' stands against this connection"),
+            "allow the port in the inbound rules of the instance's security group; the agent itself \
+             needs outbound TCP 443 to 100.100.0.0/16, and UDP 53"
+                .to_owned(),
+        ),
+        Kind::RegionNotFound => (format!("'{region}' was asked for at {}", call.endpoint),
+            format!(
+                "{}correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
+                 `aliyun ecs DescribeRegions` lists them",
+                region_hint(region)
+            ),
+        ),
+        Kind::RegionNotSupported => (format!("Session Manager is not available in {region}"),
+            "use an instance of another region, or another way in".to_owned(),
+        ),
+        Kind::OperationForbidden => (format!("the state or the kind of '{subject}' does not allow it"),
+            "look at the instance in the ECS console: it has to be running, and no other \
+             operation under way"
+                .to_owned(),
+        ),
+        _ => (String::new(),
+            "look the code up in the API's documentation; support asks for the RequestId".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "call_tests.rs"]
+mod tests;

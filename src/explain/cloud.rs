@@ -1,0 +1,319 @@
+//! Why the API was not reached, an endpoint is none, or a command in an instance failed.
+
+use super::call::explained;
+use super::{ExitCode, Explain, printable};
+use crate::cloud::{
+    EndpointError, InvocationError, InvocationResult, InvocationStatus, NetworkError, Region,
+    regions,
+};
+
+/// What to do about an agent without sessions.
+pub(crate) const UPDATE_AGENT: &str = "update the agent to a version later than x.y.3.256 (x.y is the \
+    platform: 2.2 for Linux, 2.1 for Windows), in the ECS console > Cloud Assistant > ECS Instances";
+
+/// How much of a command's output an error shows, in characters from the end.
+const SHOWN: usize = 400;
+
+impl Explain for NetworkError {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Dns { detail, .. } => Some(format!("the resolver says: {detail}")),
+            Self::Refused { .. } => Some("nothing listens there, or a firewall refuses".into()),
+            Self::ConnectTimeout { .. } => {
+                Some("the host does not answer, or a firewall on the way drops what is sent".into())
+            }
+            Self::TlsTimeout { .. } => {
+                Some("the connection was made, and nothing there speaks TLS, or not in time".into())
+            }
+            Self::AnswerTimeout { .. } => {
+                Some("the connection was made, and then nothing came back in time".into())
+            }
+            Self::Tls { fault, .. } => explained(fault).and_then(Explain::why),
+            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::why),
+            Self::Closed { detail, .. } | Self::Cut { detail, .. } => Some(detail.clone()),
+            Self::Connect { .. } => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Dns { .. } => Some(
+                "check the region and the endpoint for a slip, and this machine's DNS; inside a \
+                 VPC without internet set the profile's endpoint_type to vpc"
+                    .into(),
+            ),
+            Self::Refused { .. } => Some(
+                "check the endpoint and its port (--endpoint, ALIBABA_CLOUD_ENDPOINT, the \
+                 profile's endpoint)"
+                    .into(),
+            ),
+            Self::ConnectTimeout { .. } | Self::Connect { .. } => Some(
+                "check that this machine may reach the endpoint (curl -v the address), or name a \
+                 proxy that may with --proxy; inside a VPC without internet set the profile's \
+                 endpoint_type to vpc"
+                    .into(),
+            ),
+            Self::TlsTimeout { .. } => Some(
+                "check the endpoint's port, and look for a firewall or proxy between here and there"
+                    .into(),
+            ),
+            Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => Some(
+                "try again; if it stays so, look for a firewall or proxy between here and there"
+                    .into(),
+            ),
+            Self::Tls { fault, .. } => explained(fault).and_then(Explain::remedy),
+            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::remedy),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Network
+    }
+}
+
+impl Explain for EndpointError {
+    fn why(&self) -> Option<String> {
+        Some(match self {
+            Self::Region(_) => {
+                "a region id is made of lower-case letters, digits and hyphens".into()
+            }
+            Self::Type(_) => "an endpoint type is 'internet' (or empty) or 'vpc'".into(),
+            Self::Malformed { .. } => {
+                "an endpoint is a host name, with https:// before it and a port behind it if need be"
+                    .into()
+            }
+            Self::Plaintext(_) => {
+                "http:// would show the session's token to everyone on the way; it is allowed for \
+                 this machine's own addresses only"
+                    .into()
+            }
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Region(name) => {
+                let lower = name.trim().to_ascii_lowercase();
+                if let Some(id) = regions::meant_by(name) {
+                    format!("write it as {id}")
+                } else if lower != *name && Region::parse(&lower).is_ok() {
+                    format!("write it as {lower}")
+                } else {
+                    "give one such as cn-hangzhou or ap-southeast-1 with --region, \
+                     ALIBABA_CLOUD_REGION_ID or the profile's region_id"
+                        .into()
+                }
+            }
+            Self::Type(_) => "correct endpoint_type in the profile".into(),
+            Self::Malformed { .. } => {
+                "leave the endpoint out (the region's own is used), or give one such as \
+                 ecs.cn-beijing.aliyuncs.com"
+                    .into()
+            }
+            Self::Plaintext(_) => "write https://, or leave the scheme out".into(),
+        })
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Config
+    }
+}
+
+/// What to do about an agent that does not answer.
+const AGENT: &str = "look at the instance's Cloud Assistant agent: installed, running, up to date, and allowed to reach \
+                     the service (outbound TCP 443); in the instance: systemctl status aliyun.service";
+
+/// Why and what to do, by `ErrorCode`.
+fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
+    Some(match result.error_code.as_deref()? {
+        "InstanceNotRunning" | "InstanceNotExists" | "InstanceReleased" => (
+            "the instance does not run",
+            "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once it \
+             has booted",
+        ),
+        "ClientNotRunning" => ("the instance's Cloud Assistant agent does not run", AGENT),
+        "ClientNotOnline" | "ClientNotResponse" => {
+            ("the instance's Cloud Assistant agent is not online", AGENT)
+        }
+        "ClientNetworkBlocked" => {
+            ("the instance's Cloud Assistant agent cannot reach the service", AGENT)
+        }
+        "ClientNeedUpgrade" => ("the instance's Cloud Assistant agent is too old", UPDATE_AGENT),
+        "DeliveryTimeout" => (
+            "the service could not hand the command to the instance's Cloud Assistant agent in time",
+            AGENT,
+        ),
+        "ExecutionTimeout" => (
+            "the command took too long in the instance, and was ended there",
+            "try again; look whether the instance is short of CPU, memory or disk",
+        ),
+        "ExitCodeNonzero" => (
+            "the command ran in the instance and failed",
+            "try again; what the command said is also in the ECS console, under Cloud Assistant",
+        ),
+        "AccountNotExists" => (
+            "the instance has no such user",
+            "give another user: --user-name with send-key, the user of ssh otherwise",
+        ),
+        "SecurityGroupRuleDenied" => (
+            "a rule of the instance's security groups stands against it",
+            "let the instance reach the service in its security group's rules: outbound TCP 443 to \
+             100.100.0.0/16, and UDP 53",
+        ),
+        _ => return None,
+    })
+}
+
+impl Explain for InvocationError {
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.why(),
+            Self::Ended { result, .. } => {
+                let mut parts = Vec::new();
+                parts.extend(words(result).map(|(why, _)| why.to_owned()));
+                parts.extend(
+                    result
+                        .error_info
+                        .as_ref()
+                        .map(|info| format!("the service says: {}", tail(info))),
+                );
+                parts.extend(
+                    result
+                        .exit_code
+                        .filter(|code| *code != 0)
+                        .map(|code| format!("the command ended with exit code {code}")),
+                );
+                if !result.output.trim().is_empty() {
+                    parts.push(format!("it said: {}", tail(&result.output)));
+                }
+                (!parts.is_empty()).then(|| parts.join("; "))
+            }
+            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
+                Some("the service may speak of something newer than this program".to_owned())
+            }
+            Self::Late { .. } => {
+                Some("the instance or its Cloud Assistant agent may be busy, or away".to_owned())
+            }
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.remedy(),
+            Self::Ended { result, .. } => Some(match words(result) {
+                Some((_, fix)) => fix.to_owned(),
+                None => "try again; what the command said is also in the ECS console, under Cloud \
+                         Assistant"
+                    .to_owned(),
+            }),
+            Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
+                Some("try again, and look for a newer ecs-bridge".to_owned())
+            }
+            Self::Late { .. } => Some(format!("try again; {AGENT}")),
+        }
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Call(error) => Explain::request_id(error),
+            Self::Ended { request_id, .. } | Self::Late { request_id, .. } => request_id.as_deref(),
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Call(error) => error.exit_code(),
+            Self::Ended { .. } | Self::Late { .. } => ExitCode::Target,
+        }
+    }
+
+    fn is_unknown_instance(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_unknown_instance())
+    }
+}
+
+/// The end of somebody else's text, on one line.
+fn tail(text: &str) -> String {
+    let text = printable(text);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().rev().nth(SHOWN) {
+        Some((at, _)) => format!("…{}", &text[at..]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: &str) -> InvocationError {
+        InvocationError::Ended {
+            what: "it did not work".to_owned(),
+            result: Box::new(InvocationResult {
+                status: InvocationStatus::Failed("Failed".to_owned()),
+                error_code: Some(code.to_owned()),
+                error_info: Some("words".to_owned()),
+                exit_code: Some(3),
+                output: "no space\nleft\u{1b}".to_owned(),
+            }),
+            request_id: Some("R-1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_command_that_did_not_end_well_is_told_with_all_that_is_known() {
+        for (code, word) in [
+            ("InstanceNotRunning", "does not run"),
+            ("ClientNotRunning", "does not run"),
+            ("ClientNotOnline", "not online"),
+            ("ClientNotResponse", "not online"),
+            ("ClientNetworkBlocked", "cannot reach the service"),
+            ("ClientNeedUpgrade", "too old"),
+            ("DeliveryTimeout", "in time"),
+            ("ExecutionTimeout", "too long"),
+            ("AccountNotExists", "no such user"),
+            ("SecurityGroupRuleDenied", "security groups"),
+            ("ExitCodeNonzero", "ran in the instance and failed"),
+            ("SomethingNew", "the service says"),
+        ] {
+            let error = ended(code);
+            let why = error.why().unwrap();
+            assert!(why.contains(word), "{why}");
+            let all = "the service says: words; the command ended with exit code 3; it said: no \
+                       space left";
+            assert!(why.ends_with(all), "{why}");
+            assert!(error.remedy().is_some());
+            assert_eq!(Explain::request_id(&error), Some("R-1"));
+            assert_eq!(error.exit_code(), ExitCode::Target);
+        }
+    }
+
+    #[test]
+    fn a_command_without_an_end_has_a_way_out() {
+        for seen in [None, Some(InvocationStatus::Unknown("Dreaming".to_owned()))] {
+            let within = std::time::Duration::from_secs(1);
+            let what = "it did not work".to_owned();
+            let error = InvocationError::Late { what, seen, within, request_id: None };
+            assert!(error.why().is_some() && error.remedy().is_some());
+        }
+    }
+
+    #[test]
+    fn long_output_is_shown_from_its_end() {
+        let shown = tail(&format!("{} the end", "x".repeat(3000)));
+        let is_cut = shown.starts_with("…x") && shown.ends_with("the end") && shown.len() < 500;
+        assert!(is_cut, "{shown}");
+    }
+
+    #[test]
+    fn a_region_that_is_misspelt_is_put_right() {
+        for (text, id) in [
+            ("CN-Hangzhou", "cn-hangzhou"),
+            ("Hangzhou", "cn-hangzhou"),
+            ("CN-Private-1", "cn-private-1"),
+        ] {
+            let error = Region::parse(text).unwrap_err();
+            assert_eq!(error.remedy().unwrap(), format!("write it as {id}"));
+        }
+    }
+}
