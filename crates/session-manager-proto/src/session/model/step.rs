@@ -167,7 +167,7 @@ impl Step {
             50 => Self::Gateway([Gateway::Accepts, Gateway::Refuses][count % 2]),
             51 => Self::Pongs(count % 2 == 0),
             52 => {
-                let limit = 8_000_u32 << (argument % 8);
+                let limit = 8_000_u32 << (argument % 7);
                 Self::Status([&[7][..], &limit.to_be_bytes()].concat())
             }
             53 => Self::Reads(count % 2 == 0),
@@ -178,7 +178,7 @@ impl Step {
             57 => Self::Source(match count % 4 {
                 0 => Source::Copies,
                 1 => Source::Nothing,
-                _ => Source::Types(1 + count % 1_000, ms(400)),
+                _ => Source::Types(1 + count % 1_000, ms(400) + 50 * MS),
             }),
             58 => Self::Slept,
             59 | 60 => Self::LocalEof,
@@ -216,7 +216,7 @@ impl From<[u8; 6]> for Setup {
                 [usize::from(kind >> 3) % 4],
             joins: [Duration::ZERO, Duration::ZERO, 100 * MS, SECOND][usize::from(times) % 4],
             dials: [Duration::ZERO, Duration::ZERO, SECOND, 1400 * MS][usize::from(times >> 2) % 4],
-            limit: [Some(1_638_400), Some(524_288), None][usize::from(times >> 4) % 3],
+            limit: [Some(524_288), None][usize::from(times >> 4) % 2],
         };
         let mut setup = Self::new(agent);
         setup.config.random = u64::from(random).wrapping_mul(0x9e37_79b9_7f4a_7c15);
