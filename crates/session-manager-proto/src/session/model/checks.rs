@@ -245,11 +245,11 @@ impl Model {
                     Arrived::NotYet => panic!("it has not arrived: {session:?}"),
                 }
             }
-            End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket) => {
-                // What was lost last shows nowhere, unless it was lost with its socket.
-                if !self.lost[1] && !self.is_unanswered() {
-                    assert_eq!(self.answered.end(), peer.answered, "output was lost");
-                }
+            // What was lost last shows nowhere, unless it was lost with its socket.
+            End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket)
+                if !self.lost[1] && !self.is_unanswered() =>
+            {
+                assert_eq!(self.answered.end(), peer.answered, "output was lost");
             }
             _ => {}
         }
