@@ -59,7 +59,10 @@ pub(crate) fn init(cli: &Cli) -> Result<(), LogFileError> {
         None if quiet => LevelFilter::OFF,
         None => level,
     };
-    let only_ours = |level| Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let only_ours = |level| {
+        let program = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+        program.with_target("aliyun_client", level)
+    };
     let daily = DAILY.get().map(|log| DailyLayer(log).with_filter(only_ours(LevelFilter::INFO)));
     let registry = tracing_subscriber::registry().with(daily);
     let lines = tracing_subscriber::fmt::layer().with_target(false);
