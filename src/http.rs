@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use aliyun_client::cause::Cause;
 use aliyun_client::text::innermost;
 use aliyun_client::transport::{SendError, Sending, Terms, Transport};
-use http::header::{HeaderValue, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Request, Response, Url};
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::net::{self, Destination, KEEPALIVE, Net, Resolver};
-use crate::proxy::{Proxies, Route, Scheme};
+use crate::proxy::{Proxies, Proxy, Route, Scheme};
 use crate::tls;
 
 /// How long a connection is kept that nothing uses.
@@ -34,6 +34,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The time for a connection that outlives its request.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most that is read of an answer before it is looked at, in bytes: as much as of the API's.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -91,6 +94,11 @@ impl Http {
                 if is_proxys {
                     self.net.open(to, is_https, terms.connect_within).await.map_err(failed)?;
                 }
+                let answer = match &route {
+                    Route::Through(proxy) if !is_https => without_login(answer, proxy).await,
+                    _ => Ok(answer),
+                };
+                let answer = answer.map_err(|error| SendError::Closed(innermost(&error)))?;
                 unanswered.0 = None;
                 Ok(answer)
             }
@@ -229,6 +237,35 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").finish_non_exhaustive()
     }
+}
+
+/// An answer without the proxy's login: a proxy that was sent it beside the request may repeat it.
+async fn without_login(mut answer: Response, proxy: &Proxy) -> reqwest::Result<Response> {
+    if !proxy.has_login() {
+        return Ok(answer);
+    }
+    let mut body = Vec::new();
+    // Whoever reads more of it takes it for too long.
+    while body.len() <= LONGEST_ANSWER {
+        match answer.chunk().await? {
+            Some(chunk) => body.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    let clean = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => proxy.scrub(text).into_bytes(),
+        Err(_) => proxy.scrub(&String::from_utf8_lossy(bytes)).into_bytes(),
+    };
+    let mut cleaned = http::Response::new(clean(&body));
+    *cleaned.status_mut() = answer.status();
+    for (name, value) in answer.headers() {
+        if let Ok(value) = HeaderValue::from_bytes(&clean(value.as_bytes()))
+            && name != CONTENT_LENGTH
+        {
+            cleaned.headers_mut().append(name, value);
+        }
+    }
+    Ok(cleaned.into())
 }
 
 /// A request that has no answer yet.

@@ -126,7 +126,7 @@ fn of_socks(heard: &[u8], has_login: bool) -> FaultKind {
 }
 
 /// What a proxy has said without the user name and the password, if it repeats them.
-fn scrub(text: &str, login: Option<&Login>) -> String {
+pub(super) fn scrub(text: &str, login: Option<&Login>) -> String {
     let Some(Login { user, password }) = login else { return text.to_owned() };
     let (user, password) = (user.expose_secret(), password.expose_secret());
     let both = BASE64_STANDARD.encode(format!("{user}:{password}"));

@@ -130,6 +130,15 @@ impl Proxy {
         self.origin
     }
 
+    pub(crate) fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// What it has said, without its login.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        handshake::scrub(text, self.login.as_ref())
+    }
+
     /// Its URL as HTTP clients take it, with the login. Never to be shown.
     pub(crate) fn url_with_login(&self) -> String {
         let encode = |secret: &SecretString| {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use local_cloud::{AccessKey, Action, Agent, ApiFault, Instance, LocalCloud, Pace, Restart};
+use local_cloud::{AccessKey, Action, Agent, ApiFault, Instance, LocalCloud, Pace, Restart, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,8 +22,12 @@ const SESSION_TOKEN: &str = "5e551017700c0ffee0ddba11deadbea7";
 const TELLING: usize = 8;
 
 async fn lab(instance: Instance) -> Lab {
+    lab_over(Tls::Off, instance).await
+}
+
+async fn lab_over(tls: Tls, instance: Instance) -> Lab {
     let key = AccessKey::new("STS.example", SECRET).token(TOKEN);
-    let cloud = LocalCloud::builder().access_key(key);
+    let cloud = LocalCloud::builder().access_key(key).tls(tls).name("127.0.0.1");
     let lab = Lab::with(cloud, instance.pace(Pace::off())).await;
     std::fs::create_dir(lab.dir.path().join(".ssh")).unwrap();
     make_key(&lab.dir.path().join(".ssh"), "id_ed25519").await;
@@ -264,8 +268,11 @@ async fn a_session_that_is_resumed_or_cannot_be_shows_no_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_repeats_the_request_is_not_repeated() {
     const PASSWORD: &str = "open-sesame-0123456789";
-    let lab = lab(newer()).await;
-    for status in ["403", "407", "502", "999"] {
+    let (plain, secure) = (lab(newer()).await, lab_over(Tls::Trusted, newer()).await);
+    let ca_file = secure.dir.path().join("ca.pem");
+    std::fs::write(&ca_file, secure.cloud.ca_pem().unwrap()).unwrap();
+    let statuses = ["403", "407", "502", "999"].into_iter();
+    for (lab, status) in statuses.flat_map(|status| [(&plain, status), (&secure, status)]) {
         let (server, requests) = answering(move |request| {
             let line =
                 request.lines().find(|l| l.to_lowercase().starts_with("proxy-authorization"));
@@ -282,8 +289,13 @@ async fn a_proxy_that_repeats_the_request_is_not_repeated() {
         let mut texts = Vec::new();
         for args in COMMANDS {
             let mut command = lab.bridge(["-vvv"].iter().chain(args));
-            let ended = Bridge::start(command.env("ECS_BRIDGE_PROXY", &proxy)).end().await;
-            assert_eq!(ended.code, Some(7), "{}", ended.stderr);
+            command.env("ECS_BRIDGE_PROXY", &proxy).env("SSL_CERT_FILE", &ca_file);
+            let ended = Bridge::start(&mut command).end().await;
+            // What is not encrypted is asked of the proxy itself, whose answer it may be.
+            match lab.cloud.ca_pem().is_some() || status == "407" {
+                true => assert_eq!(ended.code, Some(7), "{}", ended.stderr),
+                false => assert_ne!(ended.code, Some(0), "{}", ended.stderr),
+            }
             texts.extend([ended.stderr, String::from_utf8(ended.stdout).unwrap()]);
         }
         let login = requests.lock().unwrap()[0].clone();
