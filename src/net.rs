@@ -1,6 +1,6 @@
 //! From a host and a port to a connection, directly or through a proxy: the gateway's connector.
 //!
-//! Requests of HTTP go through reqwest ([`crate::http`]). The gateway has a connector of its own, for
+//! Requests of HTTP go through reqwest (`crate::http`). The gateway has a connector of its own, for
 //! it is connected to while the API is asked, which saves two to three round trips of a session's start;
 //! its send buffer is bounded; and the words of a proxy that refuses are kept.
 

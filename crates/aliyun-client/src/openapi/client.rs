@@ -30,7 +30,7 @@ impl Client {
     /// Prepares a client; nothing is sent.
     ///
     /// # Errors
-    /// Where the endpoint is `https://` and TLS cannot be set up, see [`crate::tls::Error`].
+    /// Where the endpoint is `https://` and TLS cannot be set up, the error of the transport says why.
     pub fn new(config: Config) -> Result<Self, Error> {
         match config.http.prepare(config.endpoint.uses_tls()) {
             Ok(()) => Ok(Self { config: Arc::new(config) }),
