@@ -85,7 +85,7 @@ impl Program {
         let printed = external::run(&self.command, source, &*context.host).await?;
         let unusable = |problem| {
             let program = external::program(&self.command);
-            let problem = Problem::Unusable { program, problem };
+            let problem = Box::new(Problem::Unusable { program, problem });
             Error::External { source_of_it: source.clone(), problem }
         };
         let fields = json::object(printed.expose_secret().as_bytes()).map_err(unusable)?;

@@ -134,7 +134,7 @@ pub enum Error {
         /// What it names.
         name: String,
         /// The names there are.
-        names: Vec<String>,
+        names: Box<[String]>,
     },
     /// Profiles that take their keys from each other.
     #[error("source_profile of {source_of_it} is circular")]
@@ -178,7 +178,7 @@ pub enum Error {
         /// The profile.
         source_of_it: Source,
         /// Why it gives none.
-        problem: super::external::Problem,
+        problem: Box<super::external::Problem>,
     },
     /// The service that somebody has signed in to gives none.
     #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]

@@ -92,7 +92,10 @@ pub(super) async fn run(
     source: &Source,
     host: &dyn Host,
 ) -> Result<SecretString, Error> {
-    let failed = |problem| Error::External { source_of_it: source.clone(), problem };
+    let failed = |problem| {
+        let problem = Box::new(problem);
+        Error::External { source_of_it: source.clone(), problem }
+    };
     let words = words(command.expose_secret()).map_err(failed)?;
     let program = words.first().cloned().unwrap_or_default();
     match timeout(WITHIN, output(&words, host)).await {
@@ -228,7 +231,7 @@ mod tests {
 
     async fn problem(command: &str) -> Problem {
         match run(&command.to_owned().into(), &source(), &()).await.unwrap_err() {
-            Error::External { problem, .. } => problem,
+            Error::External { problem, .. } => *problem,
             other => panic!("{other}"),
         }
     }

@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
         found.next().ok_or_else(|| Error::UnknownSourceProfile {
             source_of_it: subject.source.clone(),
             name: from.to_owned(),
-            names: subject.file.names(),
+            names: subject.file.names().into(),
         })
     }
 
