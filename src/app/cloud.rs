@@ -6,13 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use aliyun_client::transport::Transport;
 use tracing::{debug, info};
 
 use super::error::{Result, UsageError};
 use super::setting::{InvalidSetting, endpoint_option};
 use crate::cli::{Global, LookUp, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
-use crate::credentials::{self, FetchContext, Provider, Query, Resolved, Setting, Source, home};
+use crate::credentials::{
+    self, CredentialSource, FetchContext, Provider, Query, Resolved, Setting, Source, home,
+};
 use crate::explain::ExitCode;
 use crate::gateway::dial::GatewayAddr;
 use crate::http::Http;
@@ -90,9 +93,7 @@ impl Cloud {
         };
         info!("credentials are those of {}", resolved.credential_source);
         let http = Arc::new(Http::new(net.clone()));
-        let host = Arc::new(credentials::host::Program);
-        let context = FetchContext { http: http.clone(), signature, host };
-        let provider = Provider::new(resolved.credential_source, context);
+        let provider = provider(resolved.credential_source, http.clone(), signature);
         let mut config = Config::new(endpoint, region, Arc::new(provider.clone()), http);
         config.signature = signature;
         let client = Client::new(config)?;
@@ -147,12 +148,19 @@ impl Cloud {
         if credential_source == *self.provider.credential_source() {
             return Ok(self.clone());
         }
-        let host = Arc::new(credentials::host::Program);
-        let context = FetchContext { http: config.http.clone(), signature: config.signature, host };
-        let provider = Provider::new(credential_source, context);
+        let provider = provider(credential_source, config.http.clone(), config.signature);
         let client = self.client.with_credentials(Arc::new(provider.clone()));
         Ok(Self { client, provider, ..self.clone() })
     }
+}
+
+fn provider(
+    credential_source: CredentialSource,
+    http: Arc<dyn Transport>,
+    signature: SignatureVersion,
+) -> Provider {
+    let host = Arc::new(credentials::host::Program);
+    Provider::new(credential_source, FetchContext { http, signature, host })
 }
 
 pub(crate) fn resolve(
