@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aliyun_client::cause::Cause;
+use aliyun_client::openapi::MAX_ANSWER;
 use aliyun_client::text::innermost;
 use aliyun_client::transport::{SendError, Sending, Terms, Transport};
 use http::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
@@ -34,9 +35,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The time for a connection that outlives its request.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
-/// The most that is read of an answer before it is looked at, in bytes: as much as of the API's.
-const LONGEST_ANSWER: usize = 1 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -246,16 +244,13 @@ async fn without_login(mut answer: Response, proxy: &Proxy) -> reqwest::Result<R
     }
     let mut body = Vec::new();
     // Whoever reads more of it takes it for too long.
-    while body.len() <= LONGEST_ANSWER {
+    while body.len() <= MAX_ANSWER {
         match answer.chunk().await? {
             Some(chunk) => body.extend_from_slice(&chunk),
             None => break,
         }
     }
-    let clean = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => proxy.scrub(text).into_bytes(),
-        Err(_) => proxy.scrub(&String::from_utf8_lossy(bytes)).into_bytes(),
-    };
+    let clean = |bytes: &[u8]| proxy.scrub(&String::from_utf8_lossy(bytes)).into_bytes();
     let mut cleaned = http::Response::new(clean(&body));
     *cleaned.status_mut() = answer.status();
     for (name, value) in answer.headers() {

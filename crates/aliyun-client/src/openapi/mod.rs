@@ -26,3 +26,4 @@ pub use error::{CallContext, Error, Kind, Problem};
 pub use network::NetworkError;
 pub use probe::Verdict;
 pub use sign::SignatureVersion;
+pub use transport::MAX_ANSWER;

@@ -17,7 +17,7 @@ use crate::credentials::keys::Credentials;
 use crate::transport::Terms;
 
 /// The most that is read of an answer, in bytes.
-pub(crate) const MAX_ANSWER: usize = 1 << 20;
+pub const MAX_ANSWER: usize = 1 << 20;
 
 /// One try of a call.
 #[derive(Clone, Copy)]
