@@ -138,16 +138,7 @@ async fn what_may_have_been_obeyed_is_not_sent_again_unless_that_does_no_harm() 
     let cut = Act::Send("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"Sess".into());
     for act in [cut, Act::Close] {
         let server = Server::new(&[act]).await;
-        let call = Call {
-            action: "Other",
-            version: "1",
-            params: Params::new(),
-            idempotent: false,
-            is_signed: true,
-            secret: None,
-            subject: None,
-        };
-        let error = client(&server).call(&call).await.unwrap_err();
+        let error = harmful(&client(&server)).await.unwrap_err();
         assert_eq!((error.kind(), server.requests().len()), (Kind::Network, 1));
     }
 }
