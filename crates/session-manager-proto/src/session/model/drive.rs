@@ -116,9 +116,11 @@ impl Model {
                 self.lost[usize::from(!ways.has_up())] = true;
                 match (ways.has_up(), mishap) {
                     (true, Mishap::Lost) => self.up.lose(),
-                    (true, _) => self.up.swap(),
+                    (true, _) => self.up.swap(|_| true),
                     (false, Mishap::Lost) => self.down.lose(),
-                    (false, _) => self.down.swap(),
+                    // A Sync tells what the agent has at that moment. Behind a newer acknowledgement it
+                    // says that the agent has lost Input, and that is the end of the stream (PROTOCOL.md, 8).
+                    (false, _) => self.down.swap(|message| !message.is_sync()),
                 }
             }
         }

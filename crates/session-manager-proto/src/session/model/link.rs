@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Disconnect, Duration, Frame, Instant};
+use super::{Disconnect, Duration, Frame, FrameType, Instant};
 
 /// What the client sends.
 #[derive(Clone, Debug)]
@@ -23,6 +23,12 @@ pub(super) enum Down {
     Pong(Bytes),
     /// The socket ends.
     Gone(Disconnect),
+}
+
+impl Down {
+    pub(super) fn is_sync(&self) -> bool {
+        matches!(self, Self::Frame(frame) if frame.kind == FrameType::SYNC)
+    }
 }
 
 /// One direction of the socket.
@@ -78,10 +84,14 @@ impl<T: Clone> Way<T> {
         self.queue.extend(self.queue.back().cloned());
     }
 
-    pub(super) fn swap(&mut self) {
-        if let (Some((_, second)), true) = (self.queue.get(1).cloned(), self.queue.len() > 1) {
-            let first = std::mem::replace(&mut self.queue[0].1, second);
-            self.queue[1].1 = first;
+    /// The first two change places, if `may_swap` says so of both.
+    pub(super) fn swap(&mut self, may_swap: impl Fn(&T) -> bool) {
+        if let [Some((_, first)), Some((_, second))] = [0, 1].map(|index| self.queue.get(index))
+            && may_swap(first)
+            && may_swap(second)
+        {
+            let (first, second) = (first.clone(), second.clone());
+            (self.queue[0].1, self.queue[1].1) = (second, first);
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::model::{Agent, Data, Model, Offsets, Setup, Step};
+use crate::session::model::{Agent, Data, Mishap, Model, Offsets, Setup, Step, Ways};
 
 fn setup() -> impl Strategy<Value = Setup> {
     any::<[u8; 6]>().prop_map(Setup::from)
@@ -125,6 +125,26 @@ fn what_went_wrong_before_does_not_again() {
     // A keepalive is due, and then the local side ends.
     let steps = [Step::Jump(50 * SECOND), Step::LocalEof, Step::Transmit(1), opened(), Step::Turn];
     play(alone(false), &steps).settle();
+}
+
+/// The gateway does not swap a Sync and a newer acknowledgement: they come in the order in which they were sent.
+#[test]
+fn a_sync_is_not_taken_for_an_older_one() {
+    let mut agent = Agent::new(true);
+    (agent.acknowledges, agent.statuses, agent.pongs) = (true, false, false);
+    agent.limit = Some(524_288);
+    let mut setup = Setup { delay: 228 * MS, socket: 2, ..Setup::new(agent) };
+    setup.config.random = 12_671_394_942_373_533_239;
+    let mut model = resumable(setup, true);
+    let byte = Step::Local(Data::Pattern(1));
+    let swapped = Step::Mishap(Ways::Down, Mishap::Swapped);
+    let ticks = [239, 429, 460].map(|time| Step::Tick(time * MS));
+    let [first, second, third] = ticks;
+    for step in [Step::Disconnect(cut()), first, byte.clone(), second, third, swapped, byte] {
+        model.apply(&step);
+        assert_eq!(model.session.end(), None);
+    }
+    model.settle();
 }
 
 #[test]
