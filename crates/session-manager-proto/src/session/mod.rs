@@ -136,7 +136,11 @@ impl Session {
 
     /// How many payload bytes are not known to have arrived.
     pub fn not_arrived(&self) -> u64 {
-        self.flow.not_arrived() + self.outbound.queued() as u64
+        let unacknowledged = match self.framing.has_acks() {
+            true => self.outbound.unacknowledged(),
+            false => 0,
+        };
+        self.flow.not_arrived().max(unacknowledged) + self.outbound.queued() as u64
     }
 
     /// Whether Input waits until it is known that what was sent before has arrived.

@@ -156,6 +156,11 @@ impl Outbound {
         self.last_new_input
     }
 
+    /// How many payload bytes a peer that acknowledges has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.replay.bytes() as u64
+    }
+
     /// Whether the socket has everything.
     pub(super) fn is_sent(&self, flow: &FlowControl) -> bool {
         self.queue.is_empty() && self.retransmit_next.is_none() && flow.blocked().is_none()
@@ -320,7 +325,8 @@ impl Outbound {
 
     /// Whether what was sent has arrived. `has_acks` says whether the peer speaks 1.02.
     pub(super) fn arrived(&self, flow: &FlowControl, has_acks: bool) -> Arrived {
-        let is_acknowledged = has_acks && self.unacked.is_none();
+        // A keepalive that is not acknowledged has nothing that could be missing.
+        let is_acknowledged = has_acks && (self.unacked.is_none() || self.replay.bytes() == 0);
         let is_requested = self.unacked.is_none_or(|unacked| unacked.requested.is_some());
         // An agent of 1.02 whose target is silent acknowledges nothing by itself. Once it was asked,
         // and asks for nothing, the gateway's word counts.
@@ -338,10 +344,18 @@ impl Outbound {
         }
     }
 
+    /// Whether there is nothing, or nothing more, that has to arrive.
+    pub(super) fn is_done(&self, flow: &FlowControl, has_acks: bool) -> bool {
+        let is_handed_over =
+            self.queue.is_empty() && (!self.is_retransmitting() || self.replay.bytes() == 0);
+        is_handed_over && self.arrived(flow, has_acks) == Arrived::Yes
+    }
+
     /// When what was sent before the local end of file is given up.
     pub(super) fn arrival_deadline(&self, flow: &FlowControl, has_acks: bool) -> Option<Instant> {
         let closed = self.closed?;
         let since = match flow.blocked() {
+            Some(_) if self.is_done(flow, has_acks) => return None,
             Some(blocked) => closed.max(blocked),
             None if self.is_sent(flow) && self.arrived(flow, has_acks) == Arrived::NotYet => {
                 let arrival = flow.last_arrival().unwrap_or(closed);

@@ -129,9 +129,12 @@ impl PendingEnd {
     }
 
     /// When the missing output has to be there. What is only requested on a new socket has its time
-    /// from when the Sync is sent.
-    pub(super) fn deadline(&self, is_sync_due: bool) -> Option<Instant> {
-        (!self.awaits_sync_answer || !is_sync_due).then_some(self.by)
+    /// from when the Sync is sent, or since when the socket takes none (`blocked`).
+    pub(super) fn deadline(&self, is_sync_due: bool, blocked: Option<Instant>) -> Option<Instant> {
+        if self.awaits_sync_answer && is_sync_due {
+            return blocked.map(|since| self.by.max(since + SYNC_ANSWER_TIMEOUT));
+        }
+        Some(self.by)
     }
 }
 
@@ -144,15 +147,16 @@ mod tests {
     fn an_end_on_a_new_socket_has_its_time_from_the_sync() {
         let now = Instant::now();
         let mut pending = PendingEnd::new(now, RemoteEnd::Close, false, true);
-        assert_eq!((pending.deadline(true), pending.if_complete()), (None, None));
+        assert_eq!((pending.deadline(true, None), pending.if_complete()), (None, None));
+        assert_eq!(pending.deadline(true, Some(now)), Some(now + SYNC_ANSWER_TIMEOUT));
         let later = now + Duration::from_secs(1);
         pending.note_sync_sent(later);
-        assert_eq!(pending.deadline(false), Some(later + SYNC_ANSWER_TIMEOUT));
+        assert_eq!(pending.deadline(false, None), Some(later + SYNC_ANSWER_TIMEOUT));
         let mut pending = PendingEnd::new(now, RemoteEnd::Close, true, false);
         pending.note_sync_sent(later);
-        assert_eq!(pending.deadline(true), Some(now + PENDING_END_TIMEOUT));
+        assert_eq!(pending.deadline(true, None), Some(now + PENDING_END_TIMEOUT));
         pending.restart(later);
-        assert_eq!(pending.deadline(true), Some(later + PENDING_END_TIMEOUT));
+        assert_eq!(pending.deadline(true, None), Some(later + PENDING_END_TIMEOUT));
         assert_eq!(pending.if_complete(), Some(&RemoteEnd::Close));
     }
 }

@@ -129,7 +129,10 @@ impl Session {
             Timer::Flush => self.phase.flush_by(),
             _ if !self.link.is_up() => None,
             Timer::Resync => self.inbound.resync_at(self.phase.pending_end().is_some()),
-            Timer::PendingEnd => self.phase.pending_end()?.deadline(self.inbound.is_sync_due()),
+            Timer::PendingEnd => {
+                let is_sync_due = self.inbound.is_sync_due();
+                self.phase.pending_end()?.deadline(is_sync_due, self.flow.blocked())
+            }
             // The peer has ended the stream, and only what is missing is still waited for.
             _ if self.phase.pending_end().is_some() => None,
             Timer::PeerAck | Timer::RequestAck if self.inbound.is_sync_due() => None,
@@ -155,9 +158,11 @@ impl Session {
             Timer::Linger => {
                 // The peer is not quiet as long as something is still to be sent again, either way, or
                 // has not arrived.
-                let is_done = self.outbound.is_sent(&self.flow)
-                    && !self.inbound.has_gap()
-                    && self.arrived() != Arrived::NotYet;
+                let outbound = &self.outbound;
+                let is_sent = outbound.is_sent(&self.flow) && self.arrived() != Arrived::NotYet;
+                // A socket that takes no frame is not waited for where it has nothing to take.
+                let is_done = is_sent || outbound.is_done(&self.flow, self.framing.has_acks());
+                let is_done = is_done && !self.inbound.has_gap();
                 let quiet = self.quiet_since().filter(|_| is_done)?;
                 // A local side that is busy is looked at again, but not at once and for ever.
                 let least = Duration::from_secs(u64::from(!self.inbound.is_empty()));

@@ -127,6 +127,42 @@ fn what_went_wrong_before_does_not_again() {
     play(alone(false), &steps).settle();
 }
 
+/// Nothing was written, and the socket takes no frame: nothing is missing at the end.
+#[test]
+fn nothing_is_missing_where_nothing_was_written() {
+    let mut agent = Agent::new(true);
+    (agent.acknowledges, agent.pongs, agent.dials) = (true, false, SECOND);
+    agent.greeting = b"220 mail.example ESMTP\r\n";
+    let mut setup = Setup { socket: 1, ..Setup::new(agent) };
+    setup.config.keepalive = Keepalive::Never;
+    let steps = [
+        Step::LocalEof,
+        Step::Arrive(Ways::Down, 2),
+        Step::Stall(Ways::Both, 50 * SECOND),
+        Step::Tick(39 * SECOND),
+        Step::Jump(46 * SECOND),
+    ];
+    let mut model = play(setup, &steps);
+    model.settle();
+    assert_eq!(model.session.end(), Some(&End::Local));
+}
+
+/// The target has ended the stream, and the new socket does not take the Sync: that has a deadline, too.
+#[test]
+fn an_end_does_not_wait_for_a_socket_that_takes_no_sync() {
+    let mut agent = Agent::new(true);
+    agent.limit = Some(524_288);
+    let mut model = resumable(Setup { socket: 1, ..Setup::new(agent) }, false);
+    let bytes = |count| Step::Local(Data::Pattern(count));
+    let cut = || Step::Disconnect(cut());
+    let ticks = [Step::Tick(1032 * MS), Step::Tick(1008 * MS)];
+    let steps = [&[bytes(1), bytes(10_239), cut()][..], &ticks, &[Step::Exit]].concat();
+    steps.iter().for_each(|step| model.apply(step));
+    model.apply(&Step::Arrive(Ways::Down, 1));
+    model.apply(&cut());
+    model.settle();
+}
+
 /// The gateway does not swap a Sync and a newer acknowledgement: they come in the order in which they were sent.
 #[test]
 fn a_sync_is_not_taken_for_an_older_one() {
