@@ -17,6 +17,8 @@ pub(super) enum Timer {
     KeepAlive,
     /// Nothing was carried for as long as the user allows.
     Idle,
+    /// The session is idle, and ends soon.
+    IdleWarning,
     /// The agent has ended a session that may not be kept awake (PROTOCOL.md, 6).
     AgentIdle,
     /// The gateway, which has answered pings, is silent.
@@ -45,7 +47,7 @@ pub(super) enum Timer {
 
 impl Timer {
     /// In the order in which they count when several are due at once.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Ready,
         Self::Reached,
         Self::Open,
@@ -58,6 +60,7 @@ impl Timer {
         Self::Silence,
         Self::RequestAck,
         Self::NoAnswer,
+        Self::IdleWarning,
         Self::Idle,
         Self::AgentIdle,
         Self::Arrival,

@@ -4,21 +4,39 @@ use std::time::Duration;
 
 use super::Keepalive;
 
+/// How long after Opened there is a terminal: agents wait a second before they make one.
+const SHELL_DELAY: Duration = Duration::from_secs(5);
+
+/// What a session leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionKind {
+    /// A TCP port: a stream of bytes.
+    #[default]
+    Port,
+    /// A shell on a terminal of the instance (PROTOCOL.md, 9).
+    Shell,
+}
+
 /// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The time of day at the upgrade, in milliseconds since the epoch; never 0.
     pub unix_ms: u64,
+    /// What the session leads to.
+    pub kind: SessionKind,
     /// Whether the target is known to speak first, so that local bytes can wait for it. What is
     /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
     pub server_first: bool,
     /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
-    /// drops earlier Input or whose generation is not known.
+    /// drops earlier Input or whose generation is not known. In a shell: how long after Opened there is
+    /// a terminal, whatever the agent.
     pub ready_delay: Duration,
     /// How a session without local bytes is kept open.
     pub keepalive: Keepalive,
     /// After how much time without payload in either direction the session is ended.
     pub idle_timeout: Option<Duration>,
+    /// How long before that end [`Event::IdleSoon`](super::Event::IdleSoon) tells of it.
+    pub idle_warning: Option<Duration>,
     /// How long the peer may be quiet after the local end of file before it is taken to be done.
     pub linger: Duration,
     /// Randomness, so that clients do not all come back to a gateway at once.
@@ -30,12 +48,29 @@ impl Config {
     pub fn new(unix_ms: u64) -> Self {
         Self {
             unix_ms: unix_ms.max(1),
+            kind: SessionKind::Port,
             server_first: false,
             ready_delay: Duration::from_millis(1500),
             keepalive: Keepalive::ByAgent(Duration::from_secs(50)),
             idle_timeout: None,
+            idle_warning: None,
             linger: Duration::from_secs(10),
             random: 0,
         }
+    }
+
+    /// The same for a shell. `is_silent` says that it may wait for input before it has written anything,
+    /// as a command may; a shell writes its prompt first.
+    pub fn shell(unix_ms: u64, is_silent: bool) -> Self {
+        Self {
+            kind: SessionKind::Shell,
+            server_first: !is_silent,
+            ready_delay: SHELL_DELAY,
+            ..Self::new(unix_ms)
+        }
+    }
+
+    pub(super) fn is_shell(&self) -> bool {
+        self.kind == SessionKind::Shell
     }
 }

@@ -52,6 +52,8 @@ pub enum Event {
     Unanswered,
     /// Nothing has come from the agent for so long after what was sent last. Told once.
     NoAnswer(Duration),
+    /// The session ends in so long unless something is carried.
+    IdleSoon(Duration),
     /// The session has ended; what is queued is still to be delivered.
     Ended(End),
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::link::RECONNECT_TIMEOUT;
 use super::ssh::{Greeting, SshDetector};
-use super::{End, Event, Failure, RemoteEnd};
+use super::{End, Event, Failure, RemoteEnd, SessionKind};
 use crate::redial::RedialWatch;
 
 /// From this many bytes on that wait to be delivered, nothing more is wanted from the peer.
@@ -38,7 +38,8 @@ pub(super) struct Inbound {
     /// Whether nobody takes output any more.
     is_discarding: bool,
     ssh: SshDetector,
-    redial: RedialWatch,
+    /// Only for the target of a port: agents dial it again.
+    redial: Option<RedialWatch>,
     outputs: u64,
     has_output_after_eof: bool,
     last_output: Instant,
@@ -77,13 +78,17 @@ pub(super) enum Order {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, kind: SessionKind) -> Self {
+        let (ssh, redial) = match kind {
+            SessionKind::Port => (SshDetector::default(), Some(RedialWatch::default())),
+            SessionKind::Shell => (SshDetector::Other, None),
+        };
         Self {
             queue: VecDeque::new(),
             queued: 0,
             is_discarding: false,
-            ssh: SshDetector::default(),
-            redial: RedialWatch::default(),
+            ssh,
+            redial,
             outputs: 0,
             has_output_after_eof: false,
             last_output: now,
@@ -224,7 +229,8 @@ impl Inbound {
         self.since_last_sent = self.since_last_sent.saturating_add(payload.len());
         self.ssh.detect(&payload, greeting);
         let is_ssh = self.is_ssh() || greeting == Greeting::Ssh;
-        if self.redial.is_second_greeting(now, &payload) && !is_ssh {
+        let redial = self.redial.as_mut();
+        if redial.is_some_and(|redial| redial.is_second_greeting(now, &payload)) && !is_ssh {
             return Some(End::Failed(Failure::Redialled));
         }
         self.has_output_after_eof |= is_closed && !payload.is_empty();
@@ -243,12 +249,12 @@ impl Inbound {
 
     /// Bytes of the local side are sent.
     pub(super) fn handle_input_sent(&mut self) {
-        self.redial.handle_input();
+        self.redial.iter_mut().for_each(RedialWatch::handle_input);
     }
 
     /// A keepalive is sent that makes an agent dial a closed target again.
     pub(super) fn handle_keepalive_sent(&mut self, now: Instant) {
-        self.redial.handle_keepalive(now);
+        self.redial.iter_mut().for_each(|redial| redial.handle_keepalive(now));
     }
 
     pub(super) fn is_downloading(&self) -> bool {
@@ -356,7 +362,7 @@ mod tests {
     fn it_has_room_up_to_its_caps_and_again_once_something_is_taken() {
         let now = Instant::now();
         for (size, pieces) in [(2048, DELIVER_CAP / 2048), (1, DELIVER_PIECES)] {
-            let mut inbound = Inbound::new(now);
+            let mut inbound = Inbound::new(now, SessionKind::Port);
             for _ in 0..pieces {
                 assert!(inbound.has_room());
                 assert_eq!(take(&mut inbound, now, &vec![b'x'; size]), None);
@@ -373,7 +379,7 @@ mod tests {
     #[test]
     fn missing_outputs_are_requested_once_and_the_gap_closes_with_the_last() {
         let now = Instant::now();
-        let mut inbound = Inbound::new(now);
+        let mut inbound = Inbound::new(now, SessionKind::Port);
         assert_eq!(inbound.check_pair(now, 1), Order::Next);
         assert_eq!(inbound.check_pair(now, 4), Order::Ahead);
         assert_eq!(inbound.handle_ahead(now, 4), Some(Event::Missing { expected: 2, got: 4 }));
@@ -396,7 +402,7 @@ mod tests {
     #[test]
     fn missing_outputs_are_given_up_after_a_minute_that_is_read() {
         let now = Instant::now();
-        let mut inbound = Inbound::new(now);
+        let mut inbound = Inbound::new(now, SessionKind::Port);
         inbound.handle_ahead(now, 2);
         let late = now + RECONNECT_TIMEOUT;
         assert_eq!(inbound.resync(late), Some(Failure::Lost { expected: 1, got: 2 }));
@@ -411,7 +417,8 @@ mod tests {
     #[test]
     fn the_counter_may_wrap_and_a_gap_of_1_01_is_reported_once() {
         let now = Instant::now();
-        let mut inbound = Inbound { received: u32::MAX - 1, ..Inbound::new(now) };
+        let mut inbound =
+            Inbound { received: u32::MAX - 1, ..Inbound::new(now, SessionKind::Port) };
         assert_eq!(inbound.check_pair(now, 1), Order::Ahead);
         for number in [u32::MAX, 0, 1] {
             assert_eq!(inbound.check_pair(now, number), Order::Next);
@@ -425,7 +432,7 @@ mod tests {
     #[test]
     fn output_is_acknowledged_after_so_many_bytes() {
         let now = Instant::now();
-        let mut inbound = Inbound::new(now);
+        let mut inbound = Inbound::new(now, SessionKind::Port);
         assert!(!inbound.count_unacked(ACK_AFTER_BYTES - 1) && inbound.count_unacked(1));
         inbound.acknowledge();
         assert!(!inbound.count_unacked(1));
@@ -434,7 +441,7 @@ mod tests {
     #[test]
     fn a_download_that_pauses_is_none() {
         let now = Instant::now();
-        let mut inbound = Inbound::new(now);
+        let mut inbound = Inbound::new(now, SessionKind::Port);
         take(&mut inbound, now, &[b'x'; DOWNLOAD.0]);
         inbound.update_download(now + DOWNLOAD.1);
         assert!(inbound.is_downloading());

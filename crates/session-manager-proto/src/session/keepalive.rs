@@ -35,6 +35,8 @@ pub(super) struct KeepalivePolicy {
     pub(super) agent: Option<Generation>,
     /// Whether the stream is SSH's: a second identification line is its end.
     pub(super) is_ssh: bool,
+    /// Whether the session is a shell, which no agent starts again.
+    pub(super) is_shell: bool,
 }
 
 impl KeepalivePolicy {
@@ -50,18 +52,20 @@ impl KeepalivePolicy {
     pub(super) fn may_send(self, inbound: &Inbound) -> bool {
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
         let is_forced = matches!(self.keepalive, Keepalive::Always(_));
-        !redials_on_any || is_forced || self.is_ssh || inbound.is_downloading()
+        let is_harmless = !redials_on_any || self.is_ssh || self.is_shell;
+        is_harmless || is_forced || inbound.is_downloading()
     }
 
     /// The payload of the Resize that keeps the session open, if the agent is one that redials on an
     /// empty Input and not on a Resize.
     pub(super) fn resize(self) -> Option<Vec<u8>> {
-        (self.agent == Some(Generation::C)).then(|| SIZE.map(u16::to_le_bytes).concat())
+        let is_wanted = self.agent == Some(Generation::C) && !self.is_shell;
+        is_wanted.then(|| SIZE.map(u16::to_le_bytes).concat())
     }
 
     /// Whether an empty Input makes the agent dial a target again that has closed.
     pub(super) fn redials(self) -> bool {
-        self.agent.is_none_or(Generation::redials)
+        !self.is_shell && self.agent.is_none_or(Generation::redials)
     }
 
     fn is_left_to_agent(self, outbound: &Outbound, inbound: &Inbound) -> bool {

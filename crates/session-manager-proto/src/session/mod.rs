@@ -29,6 +29,7 @@ pub(crate) mod model;
 mod opening;
 mod outbound;
 mod phase;
+mod shell;
 mod ssh;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use self::config::Config;
+pub use self::config::{Config, SessionKind};
 pub use self::end::{Arrived, Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
 use self::flow::FlowControl;
@@ -52,6 +53,7 @@ use self::opening::Opening;
 pub use self::outbound::LOCAL_CAP;
 use self::outbound::Outbound;
 use self::phase::Phase;
+use self::shell::Shell;
 use self::ssh::Greeting;
 use crate::frame::{Frame, FrameType, Sequence};
 use crate::generation::Generation;
@@ -74,6 +76,7 @@ pub struct Session {
     flow: FlowControl,
     outbound: Outbound,
     inbound: Inbound,
+    shell: Shell,
     /// The generation of the agent, once it is known.
     agent: Option<Generation>,
     events: VecDeque<Event>,
@@ -88,8 +91,9 @@ impl Session {
             framing: Framing::new(now, config.unix_ms),
             link: Link::new(config.random),
             flow: FlowControl::new(now),
-            outbound: Outbound::new(now),
-            inbound: Inbound::new(now),
+            outbound: Outbound::new(now, config.kind),
+            inbound: Inbound::new(now, config.kind),
+            shell: Shell::default(),
             agent: None,
             events: VecDeque::new(),
             config,
@@ -160,10 +164,10 @@ impl Session {
     }
 
     /// Whether the generation of the agent changes anything, as far as that is known yet: it does not
-    /// for a stream of SSH.
+    /// for a stream of SSH, and for a shell.
     pub fn wants_agent(&self) -> bool {
         let is_other = self.has_begun() || self.outbound.greeting() == Greeting::Other;
-        self.agent.is_none() && !self.is_ssh() && is_other
+        self.agent.is_none() && !self.is_ssh() && !self.config.is_shell() && is_other
     }
 
     /// The generation of the instance's agent is known from now on.
@@ -183,6 +187,11 @@ impl Session {
         if !self.phase.is_ended() && !bytes.is_empty() {
             self.outbound.push(now, bytes);
         }
+    }
+
+    /// The window of a shell has a size from now on.
+    pub fn handle_resize(&mut self, columns: u16, rows: u16) {
+        self.shell.set_size(columns, rows);
     }
 
     /// The local side has sent all. What it sent goes out, and what comes in is still delivered.

@@ -77,7 +77,7 @@ impl Opening {
         greeting: Greeting,
     ) -> Option<Instant> {
         let delay = match agent {
-            Some(agent) if agent.holds_early_input() => Duration::ZERO,
+            Some(agent) if agent.holds_early_input() && !config.is_shell() => Duration::ZERO,
             _ => config.ready_delay,
         };
         self.after_opened(config, greeting, delay, config.ready_delay + NO_STATUS_GRACE)

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::flow::{FlowControl, Payload};
+use super::shell::MAX_SHELL_PAYLOAD;
 use super::ssh::Greeting;
-use super::{Arrived, Failure};
-use crate::frame::FrameType;
+use super::{Arrived, Failure, SessionKind};
+use crate::frame::{FrameType, MAX_PAYLOAD};
 use crate::replay::Replay;
 
 /// The most bytes from the local side that wait to be sent.
@@ -31,6 +32,8 @@ const UNKNOWN_VERSION_CAP: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Outbound {
     queue: BytesMut,
+    /// The most that one frame carries.
+    max_payload: usize,
     greeting: Greeting,
     /// When the local side had sent all.
     closed: Option<Instant>,
@@ -62,10 +65,15 @@ struct Unacked {
 }
 
 impl Outbound {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, kind: SessionKind) -> Self {
+        let (greeting, max_payload) = match kind {
+            SessionKind::Port => (Greeting::Nothing, MAX_PAYLOAD),
+            SessionKind::Shell => (Greeting::Other, MAX_SHELL_PAYLOAD),
+        };
         Self {
             queue: BytesMut::new(),
-            greeting: Greeting::Nothing,
+            max_payload,
+            greeting,
             closed: None,
             open: None,
             replay: Replay::default(),
@@ -179,7 +187,11 @@ impl Outbound {
             return self.replay.get(sequence).map(|(_, payload)| Payload::Again(payload.len()));
         }
         let is_some = self.open.is_some() && !self.queue.is_empty();
-        is_some.then_some(Payload::New(self.queue.len()))
+        is_some.then(|| self.next_new())
+    }
+
+    fn next_new(&self) -> Payload {
+        Payload::New(self.queue.len().min(self.max_payload))
     }
 
     /// When the next frame may be sent, if one has to wait for that.
@@ -218,7 +230,7 @@ impl Outbound {
 
     /// The local bytes that are to be sent now.
     pub(super) fn poll_input(&mut self, now: Instant, flow: &mut FlowControl) -> Option<Bytes> {
-        let len = flow.may_send(now, Payload::New(self.queue.len()))?;
+        let len = flow.may_send(now, self.next_new())?;
         flow.handle_sent(now, len);
         self.last_input = now;
         Some(self.queue.split_to(len).freeze())

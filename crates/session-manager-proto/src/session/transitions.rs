@@ -7,7 +7,10 @@ use bytes::Bytes;
 use super::inbound::Order;
 use super::keepalive::KeepalivePolicy;
 use super::phase::{PendingEnd, Phase};
-use super::{Arrived, Config, Disconnect, End, Event, Failure, RemoteEnd, Session};
+use super::ssh::Greeting;
+use super::{
+    Arrived, Config, Disconnect, End, Event, Failure, RemoteEnd, Session, SessionKind, shell,
+};
 use crate::frame::{Frame, FrameType, Sequence};
 use crate::status::{Reason, Status};
 use crate::timer::Timer;
@@ -44,7 +47,16 @@ impl Session {
                 }
             }
         }
-        self.make_reached(now);
+        if self.config.is_shell() && !frame.payload.is_empty() {
+            let failure = shell::failure_of(&frame.payload);
+            if let Some(failure) = failure.filter(|_| !self.shell.has_written()) {
+                return self.fail(failure);
+            }
+            self.shell.handle_written();
+        }
+        if !self.config.is_shell() || self.shell.has_written() {
+            self.make_reached(now);
+        }
         let (greeting, is_closed) = (self.outbound.greeting(), self.outbound.is_closed());
         let end = self.inbound.handle_output(now, frame.payload, greeting, is_closed);
         self.outbound.forget_unneeded(self.framing.has_acks(), self.has_output());
@@ -121,7 +133,11 @@ impl Session {
     }
 
     pub(super) fn deadline(&self, timer: Timer) -> Option<Instant> {
-        let (has_acks, greeting) = (self.framing.has_acks(), self.outbound.greeting());
+        let has_acks = self.framing.has_acks();
+        let greeting = match self.config.kind {
+            SessionKind::Port => self.outbound.greeting(),
+            SessionKind::Shell => Greeting::Nothing,
+        };
         match timer {
             _ if self.phase.is_ended() => None,
             Timer::Reconnect => self.link.reconnect_at(),
@@ -151,9 +167,11 @@ impl Session {
             Timer::KeepAlive => self.keepalive().due_at(&self.outbound, &self.inbound),
             Timer::AgentIdle => self.keepalive().agent_idle_at(&self.outbound, &self.inbound),
             Timer::Arrival => self.outbound.arrival_deadline(&self.flow, has_acks),
-            Timer::Idle => {
-                let active = self.outbound.last_input().max(self.inbound.last_output());
-                Some(active + self.config.idle_timeout?)
+            Timer::Idle => Some(self.active() + self.config.idle_timeout?),
+            Timer::IdleWarning if self.shell.is_warned(self.active()) => None,
+            Timer::IdleWarning => {
+                let quiet = self.config.idle_timeout?.saturating_sub(self.config.idle_warning?);
+                Some(self.active() + quiet)
             }
             Timer::Linger => {
                 // The peer is not quiet as long as something is still to be sent again, either way, or
@@ -169,6 +187,11 @@ impl Session {
                 Some(quiet + self.config.linger.max(least))
             }
         }
+    }
+
+    /// When something was last carried.
+    fn active(&self) -> Instant {
+        self.outbound.last_input().max(self.inbound.last_output())
     }
 
     /// Since when nothing has come or gone after the local end of file.
@@ -206,7 +229,15 @@ impl Session {
                 self.outbound.set_keepalive_due(may_send);
             }
             // A local side that does not take what waits for it is busy, and the peer is not quiet.
-            Timer::Idle | Timer::Linger if self.is_busy() => self.inbound.note_activity(now),
+            Timer::IdleWarning | Timer::Idle | Timer::Linger if self.is_busy() => {
+                self.inbound.note_activity(now);
+            }
+            Timer::IdleWarning => {
+                let since = self.active();
+                self.shell.note_warned(since);
+                let end = since + self.config.idle_timeout.unwrap_or_default();
+                self.emit(Event::IdleSoon(end.saturating_duration_since(now)));
+            }
             Timer::Idle => {
                 self.fail(Failure::Idle(self.config.idle_timeout.unwrap_or_default()));
             }
@@ -245,7 +276,8 @@ impl Session {
 
     pub(super) fn keepalive(&self) -> KeepalivePolicy {
         let Config { keepalive, .. } = self.config;
-        KeepalivePolicy { keepalive, agent: self.agent, is_ssh: self.is_ssh() }
+        let (is_ssh, is_shell) = (self.is_ssh(), self.config.is_shell());
+        KeepalivePolicy { keepalive, agent: self.agent, is_ssh, is_shell }
     }
 
     pub(super) fn is_agent_idle_end(&self, now: Instant) -> bool {
@@ -282,7 +314,14 @@ impl Session {
     /// Whether [`Self::poll_transmit`] has something now.
     pub(super) fn can_send(&mut self, now: Instant) -> bool {
         let is_ended = self.phase.pending_end().is_some();
-        self.inbound.is_sync_due() || (!is_ended && self.outbound.can_send(now, &mut self.flow))
+        let is_due = self.is_resize_due() || self.outbound.can_send(now, &mut self.flow);
+        self.inbound.is_sync_due() || (!is_ended && is_due)
+    }
+
+    /// Whether the size of the window is to be sent: the agent has joined, and knows of it or not.
+    fn is_resize_due(&self) -> bool {
+        let is_held = self.outbound.is_retransmitting() || self.phase.flush_by().is_some();
+        self.shell.is_resize_due() && self.has_begun() && !is_held
     }
 
     /// The next frame of a session that is connected, less what each frame carries.
@@ -298,6 +337,13 @@ impl Session {
         }
         if let Some(frame) = self.outbound.poll_retransmit(now, &mut self.flow) {
             return Some(frame);
+        }
+        if self.is_resize_due()
+            && let Some(size) = self.shell.take_resize()
+        {
+            let sequence = self.outbound.keep(now, FrameType::RESIZE, size.clone());
+            self.outbound.forget_unneeded(self.framing.has_acks(), self.has_output());
+            return Some((FrameType::RESIZE, sequence, size));
         }
         if !self.outbound.is_open() || self.outbound.is_retransmitting() {
             return None;

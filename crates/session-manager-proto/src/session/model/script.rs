@@ -52,6 +52,7 @@ impl<'a> Script<'a> {
         // As the command line allows them.
         let config = Config {
             unix_ms: if flags & 2 == 0 { 1_700_000_000_000 } else { u64::MAX },
+            kind: SessionKind::Port,
             server_first: flags & 1 != 0,
             ready_delay: [1500 * MS, Duration::ZERO, 100 * MS, 10 * SECOND]
                 [usize::from(flags >> 2 & 3)],
@@ -61,6 +62,7 @@ impl<'a> Script<'a> {
                 (Some(after), _) => Keepalive::ByAgent(after),
             },
             idle_timeout: some(seconds([0, 1, 60, 31_536_000], times >> 2)),
+            idle_warning: None,
             linger: seconds([10, 0, 1, 86_400], times >> 4),
             random: u64::from(flags >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         };

@@ -6,7 +6,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One that has sent so many frames of one byte.
 fn sent(now: Instant, frames: u32) -> (Outbound, FlowControl) {
-    let (mut outbound, mut flow) = (Outbound::new(now), FlowControl::new(now));
+    let (mut outbound, mut flow) = (Outbound::new(now, SessionKind::Port), FlowControl::new(now));
     assert!(outbound.open(now) && !outbound.open(now));
     for frame in 1..=frames {
         outbound.push(now, b"x");
@@ -24,7 +24,7 @@ fn again(outbound: &mut Outbound, now: Instant, flow: &mut FlowControl) -> Vec<u
 #[test]
 fn the_queue_is_bounded_and_takes_nothing_after_the_end_of_file() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(now);
+    let mut outbound = Outbound::new(now, SessionKind::Port);
     outbound.push(now, &[7; 1000]);
     assert_eq!((outbound.room(), outbound.queued()), (LOCAL_CAP - 1000, 1000));
     assert_eq!(outbound.drained_from(), None);
@@ -84,7 +84,7 @@ fn an_acknowledgement_is_requested_after_a_minute_and_at_the_end_at_once() {
 #[test]
 fn a_keepalive_is_due_after_silence_of_this_side_alone() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(now);
+    let mut outbound = Outbound::new(now, SessionKind::Port);
     assert_eq!(outbound.keepalive_at(SECOND), None, "it is not open");
     outbound.open(now);
     outbound.handle_sent(now + SECOND);
