@@ -15,6 +15,8 @@ const VERSION: &str = "2014-05-26";
 
 /// The longest `TargetServer`, in bytes.
 const MAX_TARGET_SERVER: usize = 128;
+/// The longest `CommandLine`, in characters.
+pub const MAX_COMMAND_LINE: usize = 512;
 
 /// Which of a session's two ways the agent's gateway is asked for: `ConnectionType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +49,10 @@ pub struct StartTerminalSession {
     pub connection_type: Option<ConnectionType>,
     /// `Username`, for shells: the account on the instance.
     pub user_name: Option<String>,
-    /// `CommandLine`, for shells: one command.
+    /// `CommandLine`, for shells: one command, at most [`MAX_COMMAND_LINE`] characters.
     pub command_line: Option<String>,
+    /// `PasswordName`, for shells on Windows: the name under which the account's password is stored.
+    pub password_name: Option<String>,
 }
 
 impl StartTerminalSession {
@@ -57,8 +61,20 @@ impl StartTerminalSession {
         Self { instance_id: instance_id.to_owned(), port: Some(port), ..Self::default() }
     }
 
+    /// A shell on the instance.
+    pub fn shell(instance_id: &str) -> Self {
+        Self { instance_id: instance_id.to_owned(), ..Self::default() }
+    }
+
     fn check(&self) -> Result<(), String> {
         check_id("instance id", &self.instance_id)?;
+        let of_shell = [&self.user_name, &self.command_line, &self.password_name];
+        if self.port.is_some() && of_shell.iter().any(|value| value.is_some()) {
+            return Err("a user, a command or a password is for a shell, not for a port".into());
+        }
+        if self.command_line.as_ref().is_some_and(|line| line.chars().count() > MAX_COMMAND_LINE) {
+            return Err(format!("the command is longer than {MAX_COMMAND_LINE} characters"));
+        }
         if self.port == Some(0) {
             return Err("the port is 0; it is a number from 1 to 65535".into());
         }
@@ -183,6 +199,7 @@ impl Client {
             ("ConnectionType", request.connection_type.map(ConnectionType::as_str)),
             ("Username", request.user_name.as_deref()),
             ("CommandLine", request.command_line.as_deref()),
+            ("PasswordName", request.password_name.as_deref()),
             ("ClientToken", Some(&token)),
         ];
         for (name, value) in optional {
