@@ -128,7 +128,12 @@ fn assert_result(result: &InvocationResult, wanted: &Invocation) {
 fn not_opened(finding: Finding) -> impl Explain {
     SessionFailure {
         failure: Failure::NotOpened { waited: Duration::from_secs(15), progress: true },
-        target: Target { instance: "i-1".to_owned(), name: None, remote_host: None, port: 22 },
+        target: Target {
+            instance: "i-1".to_owned(),
+            name: None,
+            remote_host: None,
+            port: Some(22),
+        },
         finding: Some(finding),
         request_id: None,
     }

@@ -14,6 +14,7 @@
 //! - `app`: what every command needs. `target`: which instance is meant.
 //! - `session`: one session from its start to its end. `gateway`: dial, splice. The rules of the
 //!   stream are `session-manager-proto`'s, a crate of its own.
+//! - `shell`: the keys, the output and the window of `session`.
 //! - `forward`: listeners, sessions and connections of `forward`. `keys`: SSH keys. `doctor`: checks.
 //!   `openssh`: this machine's `ssh` and its configuration.
 //! - `cloud`, `credentials`: what is used of `aliyun-client`, the crate of signed calls, and profile files.
@@ -44,6 +45,7 @@ mod platform;
 mod policy;
 pub mod proxy;
 mod session;
+mod shell;
 mod target;
 pub mod tls;
 

@@ -11,7 +11,7 @@ use super::text::{CREDENTIALS, ENVIRONMENT, EXIT_CODES};
 
 /// The commands in the order of `ecs-bridge -h`.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Connect", &["forward", "proxy"]),
+    ("Connect", &["session", "forward", "proxy"]),
     ("Keys", &["send-key", "known-hosts"]),
     ("Set up", &["configure", "ssh-config", "policy", "completions, man"]),
     ("Find out", &["list", "doctor", "log", "cache"]),

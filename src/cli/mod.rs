@@ -1,6 +1,7 @@
 //! The command line: types only, one file a command, and the texts of the help.
 
 mod cache;
+mod completions;
 mod configure;
 mod doctor;
 mod forward;
@@ -24,6 +25,7 @@ mod text;
 mod values;
 
 pub use self::cache::{Cache, CacheAction};
+pub use self::completions::{CompleteTargets, Completions, Man};
 pub use self::configure::{
     Configure, ConfigureAction, ConfigureDelete, ConfigureGet, ConfigureList, ConfigureSet,
     ConfigureSwitch,
@@ -40,8 +42,8 @@ pub use self::look_up::LookUp;
 pub use self::policy::{Policy, PolicyUse};
 pub use self::proxy::Proxy;
 pub use self::root::{Cli, Command};
-pub use self::session::{ConnectionType, Session};
-pub use self::shell::{CompleteTargets, Completions, Man};
+pub use self::session::{ConnectionType, Opening, Session};
+pub use self::shell::{EscapeChar, Shell};
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
 

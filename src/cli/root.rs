@@ -3,6 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use super::cache::{CACHE_ABOUT, Cache};
+use super::completions::{
+    COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, CompleteTargets, Completions, MAN_ABOUT, Man,
+};
 use super::configure::{CONFIGURE_ABOUT, Configure};
 use super::doctor::{DOCTOR_ABOUT, Doctor};
 use super::forward::{FORWARD_ABOUT, Forward};
@@ -13,9 +16,7 @@ use super::list::{LIST_ABOUT, List};
 use super::log::{LOG_ABOUT, Log};
 use super::policy::{POLICY_ABOUT, Policy};
 use super::proxy::{PROXY_ABOUT, Proxy};
-use super::shell::{
-    COMPLETE_TARGETS_ABOUT, COMPLETIONS_ABOUT, CompleteTargets, Completions, MAN_ABOUT, Man,
-};
+use super::shell::{SHELL_ABOUT, Shell};
 use super::ssh_config::{SSH_CONFIG_ABOUT, SshConfig};
 use super::text::{CREDENTIALS, EXAMPLES, EXIT_CODES};
 
@@ -48,6 +49,9 @@ pub enum Command {
     /// Forward local ports: databases, RDP, web UIs
     #[command(long_about = FORWARD_ABOUT)]
     Forward(Forward),
+    /// Open a shell without SSH
+    #[command(long_about = SHELL_ABOUT)]
+    Session(Shell),
     /// Let your SSH key log in for the next 60 seconds
     #[command(long_about = SEND_KEY_ABOUT)]
     SendKey(SendKey),

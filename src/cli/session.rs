@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 
 use super::values::whole;
 
-/// Options of sessions.
-#[derive(Args, Debug)]
-pub struct Session {
+/// Options of opening a session.
+#[derive(Args, Clone, Debug)]
+pub struct Opening {
     /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
     #[arg(
         long,
@@ -16,6 +16,29 @@ pub struct Session {
         hide_env_values = true
     )]
     pub connection_type: Option<ConnectionType>,
+
+    /// Wait at most this many seconds for a session while the quota is full; 0 = fail at once
+    ///
+    /// The service allows 20 connected sessions for each instance and 100 active ones in a region,
+    /// those of other programs and people included.
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "SECS",
+        env = "ECS_BRIDGE_WAIT",
+        hide_env_values = true,
+        default_value_t = 60,
+        value_parser = whole::<u64>(0, 86_400)
+    )]
+    pub wait: u64,
+}
+
+/// Options of sessions to a port.
+#[derive(Args, Debug)]
+pub struct Session {
+    /// How it is opened.
+    #[command(flatten)]
+    pub opening: Opening,
 
     /// Send a keepalive after this many seconds without outgoing data; 0 = never [default: 50, as far
     /// as the agent allows]
@@ -73,21 +96,6 @@ pub struct Session {
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub linger: u64,
-
-    /// Wait at most this many seconds for a session while the quota is full; 0 = fail at once
-    ///
-    /// The service allows 20 connected sessions for each instance and 100 active ones in a region,
-    /// those of other programs and people included.
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "SECS",
-        env = "ECS_BRIDGE_WAIT",
-        hide_env_values = true,
-        default_value_t = 60,
-        value_parser = whole::<u64>(0, 86_400)
-    )]
-    pub wait: u64,
 }
 
 /// How to reach the gateway.

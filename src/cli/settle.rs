@@ -24,6 +24,7 @@ impl Cli {
             Command::Proxy(args) => {
                 ("proxy", with_port(&mut args.target, &mut args.port, args.instance.take()))
             }
+            Command::Session(args) => ("session", one(&mut args.target, args.instance.take())),
             Command::Doctor(args) => {
                 ("doctor", with_port(&mut args.target, &mut args.port, args.instance.take()))
             }
@@ -113,27 +114,24 @@ pub(super) fn refuse(error: &clap::Error) -> ! {
     std::process::exit(i32::from(code as u8))
 }
 
-/// What other programs call what ssh does, and the line that does it here.
+/// What other programs call it, and the line that does it here.
 fn line_for(command: &str, words: &[OsString]) -> Option<String> {
-    const SHELL: [&str; 12] = [
-        "connect",
-        "ssh",
-        "login",
-        "shell",
-        "console",
-        "exec",
-        "attach",
-        "session",
-        "start-session",
-        "open",
-        "terminal",
-        "run",
-    ];
+    const SSH: [&str; 4] = ["connect", "ssh", "login", "open"];
+    const SHELL: [&str; 5] = ["shell", "console", "attach", "start-session", "terminal"];
+    const COMMAND: [&str; 2] = ["exec", "run"];
     const COPY: [&str; 6] = ["scp", "sftp", "rsync", "cp", "copy", "upload"];
     const FORWARD: [&str; 4] = ["tunnel", "port-forward", "portforward", "port-forwarding"];
     let once = "(once before that: ecs-bridge ssh-config --write)";
+    let shell = || format!("ecs-bridge session {}", name(words));
+    if SSH.contains(&command) {
+        let (ssh, shell) = (host(words), shell());
+        return Some(format!("plain ssh does that: ssh {ssh} {once}; without SSH: {shell}"));
+    }
     if SHELL.contains(&command) {
-        return Some(format!("plain ssh does that: ssh {} {once}", host(words)));
+        return Some(format!("{} does that", shell()));
+    }
+    if COMMAND.contains(&command) {
+        return Some(format!("{} --command COMMAND does that", shell()));
     }
     if COPY.contains(&command) {
         // The instance has a colon behind it, and files have none.
@@ -142,10 +140,15 @@ fn line_for(command: &str, words: &[OsString]) -> Option<String> {
         return Some(format!("plain scp, sftp and rsync do that: scp FILE {host}: {once}"));
     }
     FORWARD.contains(&command).then(|| {
-        let host = host(words);
-        let instance = host.rsplit('@').next().unwrap_or(&host);
+        let instance = name(words);
         format!("ecs-bridge forward -i {instance} -L PORT does that")
     })
+}
+
+/// The instance in the host that ssh is to be called with.
+fn name(words: &[OsString]) -> String {
+    let host = host(words);
+    host.rsplit('@').next().unwrap_or(&host).to_owned()
 }
 
 /// The host that ssh is to be called with: that of the words which may be one.
@@ -187,7 +190,10 @@ mod tests {
             ("connect web-1", "ssh root@web-1.ecs"),
             ("ssh admin@web-1.ecs", "ssh admin@web-1.ecs"),
             ("login -i i-bp1 -l ops", "ssh ops@i-bp1"),
-            ("shell", "ssh root@INSTANCE.ecs"),
+            ("shell", "ecs-bridge session INSTANCE.ecs does that"),
+            ("start-session --target i-bp1", "ecs-bridge session i-bp1 does that"),
+            ("exec web-1 ls", "ecs-bridge session web-1.ecs --command COMMAND does that"),
+            ("ssh web-1", "without SSH: ecs-bridge session web-1.ecs"),
             ("ssh a;b", "ssh root@INSTANCE.ecs"),
             ("scp file ops@i-bp1:/tmp", "scp FILE ops@i-bp1: "),
             ("sftp web-1", "scp FILE root@INSTANCE.ecs: "),

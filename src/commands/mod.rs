@@ -13,6 +13,7 @@ mod man;
 mod policy;
 mod proxy;
 mod send_key;
+mod session;
 mod ssh_config;
 
 use crate::app::{Done, Message, Result, until_signal};
@@ -48,6 +49,7 @@ fn start(cli: &Cli) -> Result<Done> {
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,
+            Command::Session(args) => session::run(global, args).await,
             Command::SendKey(args) => until_signal(send_key::run(global, args)).await,
             Command::KnownHosts(args) => until_signal(known_hosts::run(global, args)).await,
             Command::List(args) => until_signal(list::run(global, args)).await,

@@ -14,8 +14,8 @@ use tracing::{debug, info, warn};
 use crate::app::{Cloud, Done, Message, Result, UsageError, cache, telling};
 use crate::cli::{self, Global};
 use crate::credentials::home;
-use crate::explain::{ExitCode, Explain};
-use crate::gateway::driver::{LocalError, Outcome};
+use crate::explain::ExitCode;
+use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::{self, LocalWrite};
 use crate::gateway::gate::Gate;
 use crate::gateway::local::LocalSide;
@@ -48,7 +48,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         instance: input.to_owned(),
         name: None,
         remote_host: args.remote_host.clone(),
-        port: args.port,
+        port: Some(args.port),
     };
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let quiet = global.quiet;
@@ -58,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
             logging::tell(&format!("ecs-bridge: {text}"));
         }
     };
-    let queue = Rc::new(Queue::new(args.session.wait, tell));
+    let queue = Rc::new(Queue::new(args.session.opening.wait, tell));
     let plan = Plan::new(target, &args.session)?.heeding(&agents, Ask::IfNotSsh).queued(&queue);
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
@@ -270,7 +270,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
         warn!("{}", Warning::of_silence(target, outcome.yielded));
     }
     match outcome.local_error.take() {
-        Some(error) => Err(LocalFailure(error).into()),
+        Some(error) => Err(error.into()),
         None => Ok(()),
     }
 }
@@ -360,27 +360,5 @@ impl OutputGate<'_> {
             }
             _ => {}
         }
-    }
-}
-
-/// stdin or stdout themselves are at fault: bytes are lost.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct LocalFailure(LocalError);
-
-impl Explain for LocalFailure {
-    fn why(&self) -> Option<String> {
-        let why = match &self.0 {
-            LocalError::Read(_) => "stdin cannot be read: nothing more could be sent",
-            LocalError::Write(_) => "stdout cannot be written to: bytes of the far side are lost",
-            LocalError::Stalled(_) => {
-                "whoever reads stdout stopped before the end: bytes of the far side are lost"
-            }
-        };
-        Some(why.to_owned())
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some("check what stdin and stdout are connected to".to_owned())
     }
 }

@@ -94,15 +94,14 @@ impl DoctorContext<'_> {
             instance: found.id.clone(),
             name: found.name.clone(),
             remote_host: self.args.remote_host.clone(),
-            port: self.args.port,
+            port: Some(self.args.port),
         };
         let options = cli::Session {
-            connection_type: self.args.connection_type,
+            opening: cli::Opening { connection_type: self.args.connection_type, wait: 0 },
             keepalive: None,
             idle_timeout: 0,
             ready_delay: 1.5,
             linger: 1,
-            wait: 0,
         };
         Plan::new(target, &options)
     }

@@ -46,7 +46,7 @@ pub(crate) async fn serve(
     let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let told = reporter.clone();
-    let queue = Rc::new(Queue::new(args.session.wait, move |text| told.note(text)));
+    let queue = Rc::new(Queue::new(args.session.opening.wait, move |text| told.note(text)));
     let plan = |forward| {
         let plan = plan(args, &instance, forward)?;
         Ok(plan.heeding(&agents, Ask::AtOnce).queued(&queue).unawaited())
@@ -168,7 +168,7 @@ async fn serve_forwards(
             instance: &forwarding.plan.target.instance,
             name: forwarding.plan.target.name.as_deref(),
             remote_host: forwarding.plan.target.remote_host.as_deref(),
-            remote_port: forwarding.plan.target.port,
+            remote_port: forwarding.plan.target.port.unwrap_or_default(),
         });
     }
     pool.context.reporter.hint("Press Ctrl-C to stop forwarding");
@@ -242,7 +242,7 @@ fn plan(args: &cli::Forward, instance: &str, forward: &Forward) -> Result<Plan> 
         instance: instance.to_owned(),
         name: None,
         remote_host: forward.host.clone(),
-        port: forward.port,
+        port: Some(forward.port),
     };
     Plan::new(target, &args.session)
 }

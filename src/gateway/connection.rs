@@ -5,9 +5,11 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use tokio::sync::watch;
 
 use super::dial::Socket;
 use super::redactor::Redactor;
+use crate::platform::console::WindowSize;
 use session_manager_proto::generation::Generation;
 
 /// A way to a gateway: the socket that there is, and how to get another one for the same session.
@@ -26,6 +28,8 @@ pub(crate) struct GatewayConnection<'a> {
     /// Waits until another session needs the place of this one; called while it lingers after the local
     /// end of file. Cancel-safe.
     pub place_wanted: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
+    /// The size of the window of a shell, as it changes.
+    pub window: Option<watch::Receiver<WindowSize>>,
 }
 
 /// A look-up of the agent's generation.

@@ -2,6 +2,7 @@
 //! are replaced, the folders of caches and logs.
 
 pub(crate) mod cache;
+pub(crate) mod console;
 pub(crate) mod event_loop;
 pub(crate) mod logging;
 pub(crate) mod prompt;

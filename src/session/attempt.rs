@@ -227,6 +227,7 @@ where
         agent: agent.boxed_local(),
         agent_is_asked: is_at_once,
         place_wanted: &place_wanted,
+        window: plan.window(),
     };
     let driver = Driver::new(connection, core, on_event);
     Ok(SessionOutcome::Ended(driver.run(local, stop).await))

@@ -9,6 +9,7 @@ use super::failure::{Finding, NotDialled, SessionFailure};
 use crate::cloud::{self, Kind};
 use crate::explain::{ExitCode, Explain};
 use crate::gateway::dial::DialError;
+use session_manager_proto::session::Failure;
 
 /// Why a session was not carried to its end.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,14 @@ impl SessionError {
             Self::Start { finding, .. } => finding.as_ref(),
             Self::Dial(_) | Self::NotUp(_) | Self::Waited { .. } => None,
             Self::Session(error) => error.finding.as_ref(),
+        }
+    }
+
+    /// How the session failed, if there was one.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Session(error) => Some(&error.failure),
+            _ => None,
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) enum Notice {
     OutputGap,
     /// Nothing has come from the agent for so long after what was sent last; once a session.
     NoAnswer(Duration),
+    /// The session ends in so long unless something is carried.
+    IdleSoon(Duration),
 }
 
 /// Who is told of a session's events.

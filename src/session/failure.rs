@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::reason::{AGENT, START, again, code, explain, is_of_target, reason};
+use super::reason::{AGENT, START, again, code, explain, is_of_shell, is_of_target, reason};
 use super::target::Target;
 use crate::explain::{ExitCode, Explain, UPDATE_AGENT, switch_on};
 use crate::gateway::dial::DialError;
@@ -108,6 +108,9 @@ impl Explain for SessionFailure {
         match &self.failure {
             _ if self.finding.is_some() => ExitCode::Target,
             _ if reason(&self.failure).is_some_and(is_of_target) => ExitCode::Target,
+            _ if self.target.port.is_none() && reason(&self.failure).is_some_and(is_of_shell) => {
+                ExitCode::Target
+            }
             _ => ExitCode::Session,
         }
     }

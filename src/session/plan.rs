@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
+use tokio::sync::watch;
 
 use super::agent::AgentVersions;
 use super::queue::{Queue, random};
@@ -14,6 +15,7 @@ use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
 use crate::explain::ExitCode;
 use crate::gateway::connection::AgentLookUp;
+use crate::platform::console::WindowSize;
 use crate::target::finder::Found;
 use session_manager_proto::session::{Config, Keepalive};
 
@@ -25,6 +27,10 @@ const SSH: u16 = 22;
 pub(crate) const END_WITHIN: Duration = Duration::from_millis(1300);
 /// The same where nobody waits for it, until the command is asked to stop.
 const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
+/// After the local end of file of a shell, which comes only if its terminal has gone.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long before the end of an idle shell its user is warned.
+const IDLE_WARNING: Duration = Duration::from_secs(15);
 /// After how much silence of this side a keepalive is sent, unless something else is asked for.
 const KEEPALIVE: Duration = Duration::from_secs(50);
 
@@ -32,6 +38,8 @@ const KEEPALIVE: Duration = Duration::from_secs(50);
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) target: Target,
+    /// What a shell is to be like.
+    shell: Option<Shell>,
     connection_type: Option<ConnectionType>,
     /// Whether the far side is known to speak first.
     server_first: bool,
@@ -46,6 +54,19 @@ pub(crate) struct Plan {
     pub(super) waits_unused: bool,
     /// Whether an instance whose session does not open is looked at.
     pub(crate) diagnoses: bool,
+}
+
+/// What a shell is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Shell {
+    /// The account on the instance, if not the service's own.
+    pub(crate) user_name: Option<String>,
+    /// The program in place of the account's shell.
+    pub(crate) command_line: Option<String>,
+    /// The name under which the account's password is stored (Windows).
+    pub(crate) password_name: Option<String>,
+    /// The size of the window.
+    pub(crate) window: watch::Receiver<WindowSize>,
 }
 
 /// When the version of the instance's agent is asked for.
@@ -64,21 +85,14 @@ impl Plan {
     /// When the host is not a host.
     pub(crate) fn new(target: Target, options: &cli::Session) -> Result<Self> {
         check(&target)?;
-        let server_first = target.port == SSH;
-        let seconds = |value| (value > 0).then(|| Duration::from_secs(value));
+        let server_first = target.port == Some(SSH);
         Ok(Self {
             target,
-            connection_type: options.connection_type.map(|kind| match kind {
-                cli::ConnectionType::Internet => ConnectionType::Internet,
-                cli::ConnectionType::Intranet => ConnectionType::Intranet,
-            }),
+            shell: None,
+            connection_type: connection_type(&options.opening),
             server_first,
             ready_delay: Duration::from_secs_f64(options.ready_delay),
-            keepalive: match options.keepalive.map(seconds) {
-                None => Keepalive::ByAgent(KEEPALIVE),
-                Some(None) => Keepalive::Never,
-                Some(Some(after)) => Keepalive::Always(after),
-            },
+            keepalive: keepalive(options.keepalive),
             idle_timeout: seconds(options.idle_timeout),
             linger: Duration::from_secs(options.linger),
             agents: None,
@@ -87,6 +101,30 @@ impl Plan {
             waits_unused: false,
             diagnoses: true,
         })
+    }
+
+    /// A plan for shells from the command line.
+    pub(crate) fn shell(target: Target, options: &cli::Shell, shell: Shell) -> Self {
+        Self {
+            target,
+            connection_type: connection_type(&options.opening),
+            server_first: shell.command_line.is_none(),
+            shell: Some(shell),
+            ready_delay: Duration::ZERO,
+            keepalive: keepalive(options.keepalive),
+            idle_timeout: seconds(options.idle_timeout),
+            linger: LINGER,
+            agents: None,
+            end_within: END_WITHIN,
+            queue: None,
+            waits_unused: false,
+            diagnoses: true,
+        }
+    }
+
+    /// The size of the window of a shell, as it changes.
+    pub(crate) fn window(&self) -> Option<watch::Receiver<WindowSize>> {
+        self.shell.as_ref().map(|shell| shell.window.clone())
     }
 
     /// The same for sessions whose EndTerminalSession nobody waits for.
@@ -146,7 +184,19 @@ impl Plan {
     }
 
     pub(crate) fn request(&self) -> StartTerminalSession {
-        let mut request = StartTerminalSession::to_port(&self.target.instance, self.target.port);
+        let instance = &self.target.instance;
+        let mut request = match (self.target.port, &self.shell) {
+            (Some(port), _) => StartTerminalSession::to_port(instance, port),
+            (None, shell) => {
+                let mut request = StartTerminalSession::shell(instance);
+                if let Some(shell) = shell {
+                    request.user_name = shell.user_name.clone();
+                    request.command_line = shell.command_line.clone();
+                    request.password_name = shell.password_name.clone();
+                }
+                request
+            }
+        };
         request.target_server = self.target.remote_host.clone();
         request.connection_type = self.connection_type;
         request
@@ -155,16 +205,45 @@ impl Plan {
     pub(crate) fn config(&self) -> Config {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let unix_ms = now.map_or(1, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let (defaults, ready_delay, idle_warning) = match &self.shell {
+            None => (Config::new(unix_ms), self.ready_delay, None),
+            Some(shell) => {
+                let defaults = Config::shell(unix_ms, shell.command_line.is_some());
+                let ready_delay = defaults.ready_delay;
+                (defaults, ready_delay, Some(IDLE_WARNING))
+            }
+        };
         Config {
             server_first: self.server_first,
-            ready_delay: self.ready_delay,
+            ready_delay,
             keepalive: self.keepalive,
+            idle_warning,
             idle_timeout: self.idle_timeout,
             linger: self.linger,
             random: random(),
-            ..Config::new(unix_ms)
+            ..defaults
         }
     }
+}
+
+fn connection_type(options: &cli::Opening) -> Option<ConnectionType> {
+    options.connection_type.map(|kind| match kind {
+        cli::ConnectionType::Internet => ConnectionType::Internet,
+        cli::ConnectionType::Intranet => ConnectionType::Intranet,
+    })
+}
+
+fn keepalive(after: Option<u64>) -> Keepalive {
+    match after.map(seconds) {
+        None => Keepalive::ByAgent(KEEPALIVE),
+        Some(None) => Keepalive::Never,
+        Some(Some(after)) => Keepalive::Always(after),
+    }
+}
+
+/// A time of the command line, where 0 is never.
+fn seconds(value: u64) -> Option<Duration> {
+    (value > 0).then(|| Duration::from_secs(value))
 }
 
 fn check(target: &Target) -> Result<()> {

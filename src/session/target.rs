@@ -11,15 +11,16 @@ pub(crate) struct Target {
     pub name: Option<String>,
     /// Another host as seen from the instance, if not the instance itself.
     pub remote_host: Option<String>,
-    /// The port.
-    pub port: u16,
+    /// The port; a shell has none.
+    pub port: Option<u16>,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.remote_host {
-            None => write!(f, "port {} of ", self.port)?,
-            Some(host) => write!(f, "{host}:{} by way of ", self.port)?,
+        match (self.port, &self.remote_host) {
+            (None, _) => f.write_str("a shell on ")?,
+            (Some(port), None) => write!(f, "port {port} of ")?,
+            (Some(port), Some(host)) => write!(f, "{host}:{port} by way of ")?,
         }
         f.write_str(&self.instance_name())
     }

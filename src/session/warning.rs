@@ -25,6 +25,10 @@ impl Warning {
                 fix: "check what was received, and connect again; if it comes again, look at the \
                       network between here and the gateway, and at the version of the agent",
             },
+            Notice::IdleSoon(left) => Self {
+                message: format!("{target} is idle: the session ends in {} s", left.as_secs()),
+                fix: "press a key to keep it; --idle-timeout sets the time, 0 is never",
+            },
             Notice::NoAnswer(after) => Self {
                 message: format!(
                     "nothing has come from {target} for {} s since something was sent to it",
@@ -72,7 +76,8 @@ mod tests {
 
     #[test]
     fn each_notice_names_its_target_and_what_to_do() {
-        let target = Target { instance: "i-1".into(), name: None, remote_host: None, port: 5432 };
+        let target =
+            Target { instance: "i-1".into(), name: None, remote_host: None, port: Some(5432) };
         let no_answer = Warning::of_notice(Notice::NoAnswer(Duration::from_secs(60)), &target);
         assert_eq!(
             no_answer.message,

@@ -136,6 +136,9 @@ impl Driver<'_> {
                 Event::NoAnswer(after) => {
                     (self.on_event)(SessionEvent::Notice(Notice::NoAnswer(after)))
                 }
+                Event::IdleSoon(left) => {
+                    (self.on_event)(SessionEvent::Notice(Notice::IdleSoon(left)));
+                }
                 Event::Skipped(what) => debug!("skipped {what}"),
                 Event::Disconnected(why) => {
                     info!("the connection to the gateway was lost ({why}): making another one");

@@ -5,6 +5,7 @@
 
 mod ending;
 mod link;
+mod local;
 mod outcome;
 
 pub(crate) use self::outcome::{LocalError, Outcome};
@@ -13,11 +14,12 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
@@ -28,7 +30,8 @@ use super::dial::Socket;
 use super::endpoint::LocalWrite;
 use super::local::LocalSide;
 use super::sleep::SleepWatch;
-use crate::session::event::{OnEvent, SessionEvent};
+use crate::platform::console::WindowSize;
+use crate::session::event::OnEvent;
 use session_manager_proto::generation::Generation;
 use session_manager_proto::session::{Disconnect, Session};
 
@@ -57,6 +60,8 @@ pub(crate) struct Driver<'w> {
     agent: Option<AgentLookUp<'w>>,
     /// Whether it has begun.
     agent_is_asked: bool,
+    /// The size of the window of a shell, until it changes no more.
+    window: Option<watch::Receiver<WindowSize>>,
     session: Session,
     on_event: OnEvent<'w>,
     wants_place: &'w dyn Fn() -> LocalBoxFuture<'w, ()>,
@@ -111,6 +116,7 @@ enum Wake {
     Message(Option<Result<Message, WsError>>),
     Redialled(Box<Result<Socket, NotReconnected>>),
     Agent(Option<Generation>),
+    Resized(Option<WindowSize>),
     Attached,
     Read(io::Result<usize>),
     Written(io::Result<usize>),
@@ -122,9 +128,14 @@ impl<'w> Driver<'w> {
     /// A driver for a session that is not open yet.
     pub(crate) fn new(
         connection: GatewayConnection<'w>,
-        session: Session,
+        mut session: Session,
         on_event: OnEvent<'w>,
     ) -> Self {
+        let mut window = connection.window;
+        if let Some(window) = &mut window {
+            let size = *window.borrow_and_update();
+            session.handle_resize(size.columns, size.rows);
+        }
         Self {
             halves: Some(connection.socket.split()),
             redial: connection.redial,
@@ -133,6 +144,7 @@ impl<'w> Driver<'w> {
             sleep: SleepWatch::new(clock(), SystemTime::now()),
             agent: Some(connection.agent),
             agent_is_asked: connection.agent_is_asked,
+            window,
             session,
             on_event,
             wants_place: connection.place_wanted,
@@ -291,6 +303,16 @@ impl<'w> Driver<'w> {
                 None => std::future::pending().await,
             }
         };
+        let window = &mut self.window;
+        let resized = async {
+            match window {
+                Some(window) => {
+                    let changed = window.changed().await;
+                    Wake::Resized(changed.is_ok().then(|| *window.borrow_and_update()))
+                }
+                None => std::future::pending().await,
+            }
+        };
         let (chunk, buffer) = (&self.chunk, &mut self.buffer[..room]);
         let (unflushed_local, reader_gone) = (self.unflushed_local, self.reader_gone);
         let local = async {
@@ -330,6 +352,7 @@ impl<'w> Driver<'w> {
             found = read_far, if reads_far => found,
             found = redialled => found,
             found = agent, if asks => found,
+            found = resized => found,
             found = local => found,
         }
     }
@@ -383,6 +406,8 @@ impl<'w> Driver<'w> {
                     self.session.handle_agent(now, generation);
                 }
             }
+            Wake::Resized(Some(size)) => self.session.handle_resize(size.columns, size.rows),
+            Wake::Resized(None) => self.window = None,
             Wake::Attached => debug!("the session has its local side"),
             Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
             Wake::Read(Ok(0)) => {
@@ -425,51 +450,6 @@ impl<'w> Driver<'w> {
             debug!("the way to the gateway was held up");
             self.session.handle_socket_unblocked(now);
         }
-    }
-
-    fn take_local(&mut self, now: Instant, read: usize) {
-        self.sent += read as u64;
-        self.tell_progress();
-        self.session.handle_local(now, &self.buffer[..read]);
-    }
-
-    fn take_written(&mut self, written: usize) {
-        self.chunk.advance(written);
-        self.delivered += written as u64;
-        self.tell_progress();
-    }
-
-    fn tell_progress(&self) {
-        let (sent, delivered) = (self.sent, self.delivered);
-        (self.on_event)(SessionEvent::Progress { sent, delivered });
-    }
-
-    /// Takes what the local side has written already, without waiting.
-    fn read_what_is_there<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
-        let Some((reader, _)) = local.halves() else { return };
-        loop {
-            let room = self.session.local_room().min(READ);
-            let read = reader.read(&mut self.buffer[..room]);
-            match read.now_or_never() {
-                Some(Ok(read)) if read > 0 => self.take_local(now, read),
-                _ => return,
-            }
-        }
-    }
-
-    fn handle_reader_gone<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
-        self.read_what_is_there(local, now);
-        self.reader_gone = true;
-        self.chunk.clear();
-        self.session.handle_local_gone(now, FLUSH_WITHIN);
     }
 
     /// The far side may have said why before it stopped taking frames: that is read first.

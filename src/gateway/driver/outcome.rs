@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Error as WsError;
 
+use crate::explain::Explain;
 use session_manager_proto::session::End;
 
 /// How a splice went.
@@ -42,6 +43,23 @@ pub(crate) enum LocalError {
     /// It has taken nothing for too long; what was left for it is lost.
     #[error("the local side has taken nothing for {} s", .0.as_secs())]
     Stalled(Duration),
+}
+
+impl Explain for LocalError {
+    fn why(&self) -> Option<String> {
+        let why = match self {
+            Self::Read(_) => "stdin cannot be read: nothing more could be sent",
+            Self::Write(_) => "stdout cannot be written to: bytes of the far side are lost",
+            Self::Stalled(_) => {
+                "whoever reads stdout stopped before the end: bytes of the far side are lost"
+            }
+        };
+        Some(why.to_owned())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some("check what stdin and stdout are connected to".to_owned())
+    }
 }
 
 /// Whether the local side has gone, which is no error of its own.

@@ -11,14 +11,15 @@ use crate::explain::{ExitCode, Explain, printable};
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "…";
-/// Options whose values may hold a password.
-const SECRET_OPTIONS: [&str; 1] = ["--proxy"];
+/// Options whose values are or may hold a password.
+const SECRET_OPTIONS: [&str; 3] = ["--proxy", "--command", "--password"];
 
 /// The command and its target, for each line of the log.
 pub(super) fn label(command: &Command) -> String {
     let (name, target) = match command {
         Command::Proxy(args) => ("proxy", args.target.as_deref()),
         Command::Forward(args) => ("forward", args.instance.as_deref().or(args.target.as_deref())),
+        Command::Session(args) => ("session", args.target.as_deref()),
         Command::SendKey(args) => ("send-key", args.target.as_deref()),
         Command::KnownHosts(args) => ("known-hosts", args.target.as_deref()),
         Command::Doctor(args) => ("doctor", args.target.as_deref()),
@@ -175,6 +176,8 @@ mod tests {
             ),
             ("--endpoint https://host/x list", "ecs-bridge --endpoint https://host/x list"),
             ("forward -i i-1 --exec -- mysql -pshush", "ecs-bridge forward -i i-1 --exec -- …"),
+            ("session i-1 --command cmd", "ecs-bridge session i-1 --command …"),
+            ("session i-1 --password=shush", "ecs-bridge session i-1 --password=…"),
             ("list tag:a=b", "ecs-bridge list 'tag:a=b'"),
         ] {
             let words = words.split(' ').map(OsString::from);

@@ -1,5 +1,8 @@
 //! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
 
+mod shell;
+
+pub(super) use self::shell::is_of_shell;
 use super::target::Target;
 use crate::explain::UPDATE_AGENT;
 use session_manager_proto::session::Failure;
@@ -53,7 +56,7 @@ pub(super) fn code(failure: &Failure) -> Option<String> {
 
 /// The agent could not connect to the target.
 fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Option<String>) {
-    let port = target.port;
+    let port = target.port.unwrap_or_default();
     let is_unknown = failure.to_string().contains("no such host");
     let (cause, remedy) = match &target.remote_host {
         None => (
@@ -83,6 +86,11 @@ pub(super) fn explain(
     target: &Target,
 ) -> (Option<String>, Option<String>) {
     use ReasonKind as Kind;
+    if target.port.is_none()
+        && let Some((cause, remedy)) = shell::explain(reason)
+    {
+        return (Some(cause.to_owned()), Some(remedy.to_owned()));
+    }
     let (cause, remedy) = match reason {
         Kind::NoTarget => return explain_no_target(failure, target),
         Kind::Other => return (None, again()),

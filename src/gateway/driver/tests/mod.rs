@@ -115,6 +115,7 @@ fn plain(socket: Socket) -> GatewayConnection<'static> {
         agent: unknown(),
         agent_is_asked: false,
         place_wanted: &|| std::future::pending().boxed_local(),
+        window: None,
     }
 }
 

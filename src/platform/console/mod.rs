@@ -1,0 +1,153 @@
+//! The terminal of an interactive session: its keys as they are typed, and the size of its window.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::io::{self, IsTerminal as _};
+use std::sync::{Mutex, Once, PoisonError};
+
+use tokio::sync::watch;
+
+#[cfg(unix)]
+use self::unix::{self as platform};
+#[cfg(windows)]
+use self::windows::{self as platform};
+
+/// The size of a window, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowSize {
+    pub(crate) columns: u16,
+    pub(crate) rows: u16,
+}
+
+impl Default for WindowSize {
+    /// That of a terminal of which no size is known.
+    fn default() -> Self {
+        Self { columns: 80, rows: 24 }
+    }
+}
+
+impl WindowSize {
+    /// The size of the window that the process has, if it has one and its size is known.
+    pub(crate) fn of_process() -> Self {
+        let known = |size: &Self| size.columns > 0 && size.rows > 0;
+        platform::window_size().filter(known).unwrap_or_default()
+    }
+}
+
+/// Which keys go to whoever reads stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    /// All but Ctrl-C, which asks this process to end.
+    AllButInterrupt,
+    All,
+}
+
+/// How the terminal was found, as long as it is changed. A panic needs it from wherever it happens.
+static FOUND: Mutex<Option<platform::Settings>> = Mutex::new(None);
+static ON_PANIC: Once = Once::new();
+
+/// The terminal on stdin and stdout, in raw mode until this is dropped, or the process panics.
+#[derive(Debug)]
+pub(crate) struct Console {
+    keys: std::cell::Cell<Keys>,
+    changes: std::cell::RefCell<platform::Changes>,
+}
+
+impl Console {
+    /// Whether stdin and stdout are a terminal.
+    pub(crate) fn is_there() -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// Takes the terminal: keys are neither echoed nor changed, and Ctrl-C still ends the process. To be
+    /// called in the event loop.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub(crate) fn take() -> io::Result<Self> {
+        let changes = platform::Changes::new()?;
+        ON_PANIC.call_once(|| {
+            let print = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                restore();
+                print(info);
+            }));
+        });
+        let console =
+            Self { keys: Keys::AllButInterrupt.into(), changes: std::cell::RefCell::new(changes) };
+        console.apply()?;
+        Ok(console)
+    }
+
+    /// Every key goes to whoever reads stdin from now on.
+    pub(crate) fn pass_all_keys(&self) {
+        self.keys.set(Keys::All);
+        if let Err(error) = self.apply() {
+            tracing::warn!("cannot set the terminal up: {error}");
+        }
+    }
+
+    /// Gives the terminal back, stops the process as Ctrl-Z does, and takes the terminal again once the
+    /// process is continued.
+    #[cfg(unix)]
+    pub(crate) fn suspend(&self) {
+        restore();
+        platform::stop_process();
+        // A continued process that is in the background gets another signal once it is not.
+        let _ = self.apply();
+    }
+
+    /// Tells of each new size of the window. Never returns.
+    pub(crate) async fn watch(&self, window: &watch::Sender<WindowSize>) {
+        // Nobody else borrows it, and this is polled by one task.
+        let Ok(mut changes) = self.changes.try_borrow_mut() else {
+            return std::future::pending().await;
+        };
+        loop {
+            match changes.next().await {
+                platform::Change::Size => {}
+                #[cfg(unix)]
+                platform::Change::Suspended => self.suspend(),
+                #[cfg(unix)]
+                platform::Change::Continued => {
+                    let _ = self.apply();
+                }
+            }
+            let size = WindowSize::of_process();
+            window.send_if_modified(|known| std::mem::replace(known, size) != size);
+        }
+    }
+
+    fn apply(&self) -> io::Result<()> {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match found.take() {
+            Some(before) => before,
+            None => platform::Settings::get()?,
+        };
+        let applied = before.apply_raw(self.keys.get());
+        *found = Some(before);
+        applied
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Puts the terminal back to how it was found, if it was changed.
+fn restore() {
+    // A panic may happen while this is locked: then the terminal is just being changed.
+    let found = match FOUND.try_lock() {
+        Ok(mut found) => found.take(),
+        Err(std::sync::TryLockError::Poisoned(found)) => found.into_inner().take(),
+        Err(std::sync::TryLockError::WouldBlock) => None,
+    };
+    if let Some(found) = found {
+        found.restore();
+    }
+}

@@ -1,0 +1,12 @@
+//! The local side of `session`: keys with their escapes or a script, the output, and a spinner while the
+//! session opens.
+
+mod escape;
+mod input;
+mod output;
+mod spinner;
+
+pub(crate) use self::escape::{Action, Escapes};
+pub(crate) use self::input::ShellInput;
+pub(crate) use self::output::{OutputState, ShellOutput};
+pub(crate) use self::spinner::Spinner;
