@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Keepalive;
+use super::keepalive::Keepalive;
 
 /// How long after Opened there is a terminal: agents wait a second before they make one.
 const SHELL_DELAY: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Disconnect, End};
+use super::end::{Disconnect, End};
 use crate::frame::Version;
 use crate::status::Progress;
 

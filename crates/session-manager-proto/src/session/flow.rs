@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Event;
+use super::event::Event;
 use crate::flow::pace::{DEFAULT_LIMIT, Pace};
 use crate::flow::probes::{Probes, Sending};
 use crate::flow::window::Arrival;

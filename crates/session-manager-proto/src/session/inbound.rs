@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::config::SessionKind;
+use super::end::{End, Failure, RemoteEnd};
+use super::event::Event;
 use super::link::RECONNECT_TIMEOUT;
 use super::ssh::{Greeting, SshDetector};
-use super::{End, Event, Failure, RemoteEnd, SessionKind};
 use crate::redial::RedialWatch;
 
 /// From this many bytes on that wait to be delivered, nothing more is wanted from the peer.

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Failure, Inbound, Outbound, RemoteEnd};
+use super::end::{End, Failure, RemoteEnd};
+use super::inbound::Inbound;
+use super::outbound::Outbound;
 use crate::generation::Generation;
 
 /// How this side breaks its silence.

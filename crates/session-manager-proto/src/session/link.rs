@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Disconnect;
+use super::end::Disconnect;
 
 /// How long after the loss of a socket the first try begins.
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);

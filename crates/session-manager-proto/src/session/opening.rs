@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Config;
+use super::config::Config;
 use super::link::RECONNECT_TIMEOUT;
 use super::ssh::Greeting;
 use crate::generation::Generation;

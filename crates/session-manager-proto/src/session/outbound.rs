@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::config::SessionKind;
+use super::end::{Arrived, Failure};
 use super::flow::{FlowControl, Payload};
 use super::shell::MAX_SHELL_PAYLOAD;
 use super::ssh::Greeting;
-use super::{Arrived, Failure, SessionKind};
 use crate::frame::{FrameType, MAX_PAYLOAD};
 use crate::replay::Replay;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Failure;
+use super::end::Failure;
 use crate::status::Reason;
 
 /// The most that one frame of a shell carries.
