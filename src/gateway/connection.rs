@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use super::dial::Socket;
 use super::redactor::Redactor;
+use super::upgrade::Socket;
 use crate::platform::console::WindowSize;
 use session_manager_proto::generation::Generation;
 

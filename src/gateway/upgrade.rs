@@ -15,11 +15,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::dial::Socket;
 use crate::net::Io;
 
 /// The most that an answer's head may have, in bytes. Gateways say a few hundred.
 const MAX_HEAD: usize = 32 * 1024;
+
+/// A WebSocket to the gateway.
+pub(crate) type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Why there is no WebSocket.
 #[derive(Debug)]

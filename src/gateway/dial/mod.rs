@@ -5,22 +5,18 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tracing::debug;
 
 use super::redactor::Redactor;
-use super::upgrade::{self, NoUpgrade};
+use super::upgrade::{self, NoUpgrade, Socket};
 use crate::cloud::sign::encode;
 use crate::explain::printable;
 use crate::net::{self, Destination, Io, Net, encrypt, innermost};
 use crate::proxy::{self, is_loopback};
 use crate::tls;
-
-/// A WebSocket to the gateway.
-pub type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// How long the TCP connection may take, name look-up and a proxy included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

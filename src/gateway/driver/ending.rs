@@ -18,9 +18,9 @@ use tracing::debug;
 
 use super::Driver;
 use super::outcome::{LocalError, Outcome, is_gone};
-use crate::gateway::dial::Socket;
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
+use crate::gateway::upgrade::Socket;
 use crate::session::event::SessionEvent;
 use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd, Session};
 use session_manager_proto::status::ReasonKind;

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::Driver;
 use super::outcome::plain;
 use crate::gateway::connection::NotReconnected;
-use crate::gateway::dial::Socket;
+use crate::gateway::upgrade::Socket;
 use crate::session::event::{Notice, SessionEvent};
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
 use session_manager_proto::status::ReasonKind;

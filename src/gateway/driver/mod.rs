@@ -26,10 +26,10 @@ use tracing::debug;
 
 use self::outcome::{is_gone, plain};
 use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
-use super::dial::Socket;
 use super::endpoint::LocalWrite;
 use super::local::LocalSide;
 use super::sleep::SleepWatch;
+use super::upgrade::Socket;
 use crate::platform::console::WindowSize;
 use crate::session::event::OnEvent;
 use session_manager_proto::generation::Generation;
