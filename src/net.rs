@@ -29,7 +29,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use tracing::debug;
 
-use crate::explain::OpenFiles;
+use crate::platform::open_files::OpenFiles;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
 use crate::tls::{self, Tls};
 

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use crate::explain::OpenFiles;
+use crate::platform::open_files::OpenFiles;
 
 mod fault;
 mod given;

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::{Done, Result, UsageError, print};
 use crate::cli;
-use crate::explain::{ExitCode, OpenFiles};
+use crate::explain::ExitCode;
 use crate::platform::logging::{Folder, LastFailure, Name};
+use crate::platform::open_files::OpenFiles;
 
 /// How many lines `--follow` begins with.
 const LINES: usize = 10;

@@ -1,6 +1,7 @@
 //! What came of a check.
 
-use crate::explain::{self, ExitCode, Explain, OpenFiles};
+use crate::explain::{self, ExitCode, Explain};
+use crate::platform::open_files::OpenFiles;
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,18 +1,16 @@
 //! Why a call of the API failed, and what to do next.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use aliyun_client::cause::Cause;
-
-use super::cloud::UPDATE_AGENT;
-use super::{ExitCode, Explain, source};
+use super::advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
+use super::cause::explained;
+use super::failure::{ExitCode, Explain};
+use super::source;
 use crate::cloud::{
     AnswerError, CallContext, Error, Kind, NetworkError, Problem, Refusal, regions,
 };
-use crate::credentials::{self, mask};
-use crate::platform::replace;
+use crate::credentials::mask;
 use crate::policy::{self, COMMAND_ACTIONS, Policy, Purpose};
-use crate::{proxy, tls};
 
 impl Explain for Error {
     fn why(&self) -> Option<String> {
@@ -74,16 +72,6 @@ impl Explain for Error {
     fn is_unknown_instance(&self) -> bool {
         self.kind() == Kind::InstanceNotFound
     }
-}
-
-/// What this program knows to say of a cause that a library carries.
-pub(super) fn explained(problem: &Cause) -> Option<&dyn Explain> {
-    let of_credentials = problem.downcast_ref::<credentials::Error>().map(|it| it as &dyn Explain);
-    let of_proxy = || problem.downcast_ref::<proxy::Fault>().map(|it| it as &dyn Explain);
-    let of_tls = || problem.downcast_ref::<tls::Fault>().map(|it| it as &dyn Explain);
-    let of_setup = || problem.downcast_ref::<tls::Error>().map(|it| it as &dyn Explain);
-    let of_file = || problem.downcast_ref::<replace::Error>().map(|it| it as &dyn Explain);
-    of_credentials.or_else(of_proxy).or_else(of_tls).or_else(of_setup).or_else(of_file)
 }
 
 /// The exit code of a kind of failure.
@@ -243,11 +231,6 @@ fn clock(refusal: &Refusal) -> Words {
     (why, SET_CLOCK.to_owned())
 }
 
-fn whole_seconds(time: SystemTime) -> Duration {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(since.as_secs())
-}
-
 fn permission(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let who = match &call.access_key_id {
         Some(id) => format!("the access key {} from {}", mask(id), call.source),
@@ -344,29 +327,6 @@ fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
             };
             (format!("{source} asks for {role}"), format!("correct {field}"))
         }
-    }
-}
-
-/// How Session Manager is switched on.
-pub(crate) fn switch_on(region: &str) -> String {
-    format!(
-        "switch it on in the ECS console (any instance, Connect, Session Manager), or run:\n\
-         aliyun ecs ModifyCloudAssistantSettings --RegionId {region} --SettingType \
-         SessionManagerConfig --SessionManagerConfig '{{\"SessionManagerEnabled\":true}}'"
-    )
-}
-
-/// How a clock is set right.
-pub(crate) const SET_CLOCK: &str = "set the clock, best by a time service: timedatectl set-ntp \
-     true (Linux), w32tm /resync (Windows), System Settings (macOS)";
-
-/// How far a clock is from another one, in words.
-pub(crate) fn apart(local: SystemTime, service: SystemTime) -> (Duration, &'static str) {
-    // The service tells whole seconds only.
-    let (here, there) = (whole_seconds(local), whole_seconds(service));
-    match here.checked_sub(there) {
-        Some(ahead) => (ahead, "ahead"),
-        None => (there.saturating_sub(here), "behind"),
     }
 }
 

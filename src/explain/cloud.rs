@@ -1,15 +1,13 @@
 //! Why the API was not reached, an endpoint is none, or a command in an instance failed.
 
-use super::call::explained;
-use super::{ExitCode, Explain, printable};
+use super::advice::UPDATE_AGENT;
+use super::cause::explained;
+use super::failure::{ExitCode, Explain};
 use crate::cloud::{
     EndpointError, InvocationError, InvocationResult, InvocationStatus, NetworkError, Region,
     regions,
 };
-
-/// What to do about an agent without sessions.
-pub(crate) const UPDATE_AGENT: &str = "update the agent to a version later than x.y.3.256 (x.y is the \
-    platform: 2.2 for Linux, 2.1 for Windows), in the ECS console > Cloud Assistant > ECS Instances";
+use aliyun_client::text::printable;
 
 /// How much of a command's output an error shows, in characters from the end.
 const SHOWN: usize = 400;

@@ -1,8 +1,8 @@
 //! Why there are no credentials: each cause with its own way out.
 
-use super::call::explained;
+use super::cause::explained;
+use super::failure::{ExitCode, Explain};
 use super::source::renewal;
-use super::{ExitCode, Explain};
 use crate::credentials::{
     self, Error, ExternalProblem, FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem,
     listed, shell_word,

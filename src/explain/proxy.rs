@@ -1,6 +1,6 @@
 //! What a user is told when a proxy makes no way, or its setting is none.
 
-use super::{ExitCode, Explain};
+use super::failure::{ExitCode, Explain};
 use crate::proxy::{ECS_BRIDGE_PROXY, Fault, FaultKind, Origin, SettingError};
 use crate::tls;
 

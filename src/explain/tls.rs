@@ -1,6 +1,6 @@
 //! What a user is told when TLS cannot be set up, or a handshake failed.
 
-use super::{ExitCode, Explain};
+use super::failure::{ExitCode, Explain};
 use crate::tls::{Error, Fault};
 
 impl Explain for Error {

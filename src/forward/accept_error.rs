@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::explain::OpenFiles;
+use crate::platform::open_files::OpenFiles;
 
 /// The cause of a failed accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use tokio::process::Command;
 
 use super::printed::printed;
 use super::ssh_config::quote::{needs_quotes, proxy_word};
-use crate::explain::{OpenFiles, printable};
+use crate::explain::printable;
+use crate::platform::open_files::OpenFiles;
 
 /// How long the shell may take: it may read its user's files first.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::explain::OpenFiles;
+use crate::platform::open_files::OpenFiles;
 
 /// How many files an event loop opens: those of epoll or kqueue, a waker and the sockets for signals.
 const OWN_FILES: usize = 6;

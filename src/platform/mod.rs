@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod console;
 pub(crate) mod event_loop;
 pub(crate) mod logging;
+pub(crate) mod open_files;
 pub(crate) mod prompt;
 pub(crate) mod replace;
 pub(crate) mod signals;

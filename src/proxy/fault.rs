@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Origin, Proxy, Scheme, authority};
+use super::server::{Origin, Proxy, Scheme};
 use crate::tls;
+use aliyun_client::endpoint::authority;
 
 /// Why a proxy made no way to a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

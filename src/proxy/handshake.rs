@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use super::fault::FaultKind;
-use super::{Login, Proxy, authority};
-use crate::explain::printable;
-use aliyun_client::scrub::Scrub;
+use super::server::{Login, Proxy, scrub};
+use aliyun_client::endpoint::authority;
+use aliyun_client::text::printable;
 
 /// The most that is kept of what a proxy says: as much as is read of it.
 const MAX_HEARD: usize = 8 * 1024;
@@ -125,14 +125,6 @@ fn of_socks(heard: &[u8], has_login: bool) -> FaultKind {
     }
 }
 
-/// What a proxy has said without the user name and the password, if it repeats them.
-pub(super) fn scrub(text: &str, login: Option<&Login>) -> String {
-    let Some(Login { user, password }) = login else { return text.to_owned() };
-    let (user, password) = (user.expose_secret(), password.expose_secret());
-    let both = BASE64_STANDARD.encode(format!("{user}:{password}"));
-    Scrub::new([both.as_str(), password, user]).clean(text)
-}
-
 /// What answers is something else.
 fn of_no_proxy(heard: &[u8], speaks: &'static str) -> FaultKind {
     let said = match heard {
@@ -230,7 +222,8 @@ impl<T> Service<Uri> for Given<T> {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-    use super::super::{Origin, url};
+    use super::super::server::Origin;
+    use super::super::url;
     use super::*;
 
     /// What comes of an answer, or of several, each to one message of this side; and what was said.

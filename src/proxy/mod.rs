@@ -11,12 +11,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
@@ -24,13 +22,12 @@ pub(crate) use aliyun_client::endpoint::{authority, is_loopback};
 
 mod fault;
 mod handshake;
+mod server;
 mod url;
 
 pub use fault::{Fault, FaultKind};
 pub(crate) use handshake::tunnel;
-
-/// The variable of `--proxy`.
-pub const ECS_BRIDGE_PROXY: &str = "ECS_BRIDGE_PROXY";
+pub use server::{ECS_BRIDGE_PROXY, Origin, Proxy, Scheme, SettingError};
 
 /// The value of `--proxy` that switches proxies off.
 const NONE: &str = "none";
@@ -40,143 +37,6 @@ const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PR
 
 /// The variables that say what is reached without one.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
-
-/// What a proxy speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// HTTP CONNECT.
-    Http,
-    /// HTTP CONNECT, over TLS to the proxy.
-    Https,
-    /// SOCKS5, and names are resolved here.
-    Socks5,
-    /// SOCKS5, and names are resolved by the proxy.
-    Socks5h,
-}
-
-impl Scheme {
-    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Socks5, Self::Socks5h];
-
-    /// As it stands in a URL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Socks5 => "socks5",
-            Self::Socks5h => "socks5h",
-        }
-    }
-
-    /// Whether it is HTTP, with TLS or without.
-    pub fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https)
-    }
-}
-
-/// Where a setting was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// On the command line, by `--proxy`.
-    Flag,
-    /// In the environment, by the variable of this name.
-    Variable(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flag => "--proxy",
-            Self::Variable(name) => name,
-        })
-    }
-}
-
-/// The user name and password for a proxy.
-#[derive(Clone)]
-pub(crate) struct Login {
-    pub(crate) user: SecretString,
-    pub(crate) password: SecretString,
-}
-
-/// A proxy. Neither `Debug` nor `Display` shows user name or password.
-#[derive(Clone)]
-pub struct Proxy {
-    scheme: Scheme,
-    /// A name or an address, an IPv6 address without brackets.
-    host: String,
-    port: u16,
-    login: Option<Login>,
-    origin: Origin,
-}
-
-impl Proxy {
-    /// What it speaks.
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// Its host, an IPv6 address without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The setting that names it.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    pub(crate) fn has_login(&self) -> bool {
-        self.login.is_some()
-    }
-
-    /// What it has said, without its login.
-    pub(crate) fn scrub(&self, text: &str) -> String {
-        handshake::scrub(text, self.login.as_ref())
-    }
-
-    /// Its URL as HTTP clients take it, with the login. Never to be shown.
-    pub(crate) fn url_with_login(&self) -> String {
-        let encode = |secret: &SecretString| {
-            utf8_percent_encode(secret.expose_secret(), NON_ALPHANUMERIC).to_string()
-        };
-        let login = self.login.as_ref().map(|login| (encode(&login.user), encode(&login.password)));
-        let login = login.map(|(user, password)| format!("{user}:{password}@")).unwrap_or_default();
-        format!("{}://{login}{}", self.scheme.as_str(), authority(&self.host, self.port))
-    }
-
-    fn is_explicit(&self) -> bool {
-        matches!(self.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY))
-    }
-}
-
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), authority(&self.host, self.port))
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("url", &self.to_string())
-            .field("has_login", &self.login.is_some())
-            .field("origin", &self.origin)
-            .finish()
-    }
-}
-
-/// An invalid setting. Nothing was sent. Its value is not shown, since it may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the proxy of {origin} cannot be used: {problem}")]
-pub struct SettingError {
-    pub(crate) origin: Origin,
-    problem: String,
-}
 
 /// How a host is reached.
 #[derive(Clone, Debug)]

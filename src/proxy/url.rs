@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::{Login, Origin, Proxy, Scheme, SettingError};
+use super::server::{Login, Origin, Proxy, Scheme, SettingError};
 
 /// The most that SOCKS5 takes of a user name or a password, in bytes.
 const MAX_SOCKS_LOGIN: usize = 255;

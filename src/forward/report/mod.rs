@@ -11,8 +11,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::lines::Lines;
-use crate::explain::{self, Explain, OpenFiles, Report, printable};
+use crate::explain::{self, Explain, Report, printable};
 use crate::platform::logging;
+use crate::platform::open_files::OpenFiles;
 use crate::session::warning::Warning;
 
 /// How often connections are counted that failed for want of open files.

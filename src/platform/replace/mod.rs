@@ -13,7 +13,6 @@ use tempfile::NamedTempFile;
 use tracing::debug;
 
 use super::cache;
-use crate::explain::{ExitCode, Explain};
 
 /// The most that is read of a file, in bytes.
 pub(crate) const MOST: u64 = 1 << 20;
@@ -223,7 +222,8 @@ impl Destination {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -386,34 +386,6 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-}
-
-impl Explain for Error {
-    fn remedy(&self) -> Option<String> {
-        use io::ErrorKind as Kind;
-        Some(match self {
-            Self::Read { .. } => "make it readable, or name another file".to_owned(),
-            Self::NotAFile { .. } | Self::TooLarge { .. } => "name another file".to_owned(),
-            Self::Link { .. } => "make the folder, or remove the link".to_owned(),
-            Self::ReadOnly { .. } => "allow it: chmod u+w FILE".to_owned(),
-            Self::Foreign { .. } => "run this as the file's owner".to_owned(),
-            Self::Busy { .. } => "try again in a moment".to_owned(),
-            Self::Write { path, problem } => match problem.kind() {
-                Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-                    "free some space, and try again".to_owned()
-                }
-                Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-                    let folder = folder_of(path).display();
-                    format!("make its folder {folder} writable, or name another file")
-                }
-                _ => "correct that, or name another file".to_owned(),
-            },
-        })
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! The message for one failure.
+
+use std::fmt;
+
+use super::failure::{ExitCode, Explain};
+use crate::platform::open_files::OpenFiles;
+use aliyun_client::text::printable;
+
+/// Stdout cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct Unwritten(pub std::io::Error);
+
+impl Explain for Unwritten {
+    fn remedy(&self) -> Option<String> {
+        Some("check what stdout is connected to, and whether there is room".to_owned())
+    }
+}
+
+/// Why an error happened, as a user is told: a limit of open files comes before what it has made fail.
+pub fn why(error: &dyn Explain) -> Option<String> {
+    OpenFiles::of(error).map(|files| files.why().to_owned()).or_else(|| error.why())
+}
+
+/// What a user can do about an error; see [`why`].
+pub fn remedy(error: &dyn Explain) -> Option<String> {
+    OpenFiles::of(error).map(|files| files.remedy().to_owned()).or_else(|| error.remedy())
+}
+
+/// The message for one failure, ready to be printed.
+///
+/// ```text
+/// ecs-bridge: error: what happened
+///   why: …
+///   fix: …
+///   RequestId: …
+/// ```
+#[derive(Debug)]
+pub struct Report {
+    pub(crate) what: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) remedy: Option<String>,
+    pub(crate) request_id: Option<String>,
+    exit_code: ExitCode,
+}
+
+impl Report {
+    /// Takes an error apart into the lines of a message.
+    pub fn new(error: &dyn Explain) -> Self {
+        Self {
+            what: error.to_string(),
+            cause: why(error),
+            remedy: remedy(error),
+            request_id: error.request_id().map(str::to_owned),
+            exit_code: error.exit_code(),
+        }
+    }
+
+    /// The code that the process should end with.
+    pub fn exit_code(&self) -> ExitCode {
+        self.exit_code
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ecs-bridge: error: {}", printable(&self.what))?;
+        let lines = [("why", &self.cause), ("fix", &self.remedy), ("RequestId", &self.request_id)];
+        for (label, text) in lines {
+            if let Some(text) = text {
+                write!(f, "\n  {label}: {}", printable(text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it broke\u{1b}[31m")]
+    struct Broke;
+
+    impl Explain for Broke {
+        fn why(&self) -> Option<String> {
+            Some("a reason".into())
+        }
+        fn request_id(&self) -> Option<&str> {
+            Some("R-1")
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum NoFile {
+        #[error("the file cannot be read")]
+        Source(#[source] std::io::Error),
+        #[error("no connection: {0}")]
+        Words(String),
+    }
+
+    impl Explain for NoFile {
+        fn remedy(&self) -> Option<String> {
+            Some("correct it".into())
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_limit_of_open_files_is_named_whatever_it_has_made_fail() {
+        for (code, is_limit) in [(24, true), (23, true), (2, false), (124, false)] {
+            let error = || std::io::Error::from_raw_os_error(code);
+            for error in [NoFile::Source(error()), NoFile::Words(error().to_string())] {
+                let report = Report::new(&error).to_string();
+                assert_eq!(report.contains("ulimit -n"), is_limit, "{report}");
+                assert_eq!(report.contains("correct it"), !is_limit, "{report}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_come_in_order_and_without_control_characters() {
+        let report = Report::new(&Broke);
+        assert_eq!(
+            report.to_string(),
+            "ecs-bridge: error: it broke [31m\n  why: a reason\n  RequestId: R-1"
+        );
+        assert_eq!(report.exit_code(), ExitCode::Failed);
+    }
+}
