@@ -1,154 +1,104 @@
-//! The profile that a program of mode External prints, and the credentials that it leads to.
+//! The profile that a program of mode External prints, and the source of credentials that it names.
 //!
 //! It is read by the code that reads a profile of a file. Keys that it holds are used as they stand: a
 //! login of mode CloudSSO or OAuth is not renewed, since its new tokens could not be given back.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
-use super::cached::CachedCredentials;
 use super::context::FetchContext;
 use super::credential_source::CredentialSource;
 use super::env::Environment;
 use super::error::Error;
-use super::external::{self, Problem};
+use super::external;
 use super::json;
 use super::modes::Reader;
+use super::problem::ExternalProblem;
 use super::profile::{Profile, ProfileFile};
+use super::program::Program;
 use super::source::Source;
 
-/// Fields of the profile that runs the program, which hold for what it prints unless it prints them too.
-const INHERITED: [&str; 3] = ["region_id", "sts_region", "endpoint_type"];
-
-/// A program, and what the profile that it prints is read with.
-#[derive(Clone)]
-pub(super) struct Program {
-    /// The command line, which may hold a secret.
-    command: SecretString,
-    /// The name of the profile that runs it.
-    name: String,
-    /// Where `source_profile` is looked up: the profile's own file first.
-    files: Vec<PathBuf>,
-    /// The variables that a profile is read with.
-    variables: Vec<(String, OsString)>,
-    home: Option<PathBuf>,
-    /// The region that a flag or a variable names.
-    region: Option<String>,
-    inherited: Vec<(&'static str, String)>,
+/// What a program has printed.
+pub(super) struct Answer {
+    pub(super) credential_source: CredentialSource,
+    /// When the credentials end, as it says.
+    pub(super) until: Option<SystemTime>,
+    /// When it was read.
+    pub(super) at: SystemTime,
 }
 
-impl PartialEq for Program {
-    fn eq(&self, other: &Self) -> bool {
-        let parts = |of: &Self| {
-            let Self { command, name, files, variables, home, region, inherited } = of.clone();
-            let command = command.expose_secret().to_owned();
-            (command, name, files, variables, home, region, inherited)
-        };
-        parts(self) == parts(other)
+/// Runs a program, and reads the profile that it prints.
+pub(super) async fn ask(
+    program: &Program,
+    source: &Source,
+    context: &FetchContext,
+) -> Result<Answer, Error> {
+    let printed = external::run(&program.command, source, &*context.host).await?;
+    let unusable = |problem| {
+        let program = external::program(&program.command);
+        let problem = Box::new(ExternalProblem::Unusable { program, problem });
+        Error::External { source_of_it: source.clone(), problem }
+    };
+    let fields = json::object(printed.expose_secret().as_bytes()).map_err(unusable)?;
+    drop(printed);
+    let now = SystemTime::now();
+    let until = json::text(&fields, "expiration").and_then(|end| json::time(&end));
+    let credential_source = read(program, fields, source, now).map_err(|error| match error {
+        Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
+            unusable(format!("it has no {field}"))
+        }
+        Error::BadField { source_of_it: Source::Answer { .. }, field, problem } => {
+            unusable(format!("its {field} is invalid: {problem}"))
+        }
+        other => other,
+    })?;
+    if let Some(at) = until.filter(|at| *at <= now) {
+        let source_of_it = Box::new(credential_source.source().clone());
+        return Err(Error::Expired { source_of_it, field: "expiration", at, now });
     }
+    Ok(Answer { credential_source, until, at: now })
 }
 
-impl Eq for Program {}
-
-impl Program {
-    /// The program of a profile.
-    pub(super) fn new(
-        command: String,
-        reader: &Reader<'_>,
-        file: &ProfileFile,
-        profile: &Profile,
-    ) -> Self {
-        let own = [file].into_iter();
-        let others = reader.files.iter().filter(|other| !other.is_ini && other.path != file.path);
-        let inherited = INHERITED.iter();
-        Self {
-            command: command.into(),
-            name: profile.name.clone(),
-            files: own.chain(others).map(|file| file.path.clone()).collect(),
-            variables: reader.env.variables(),
-            home: reader.home.clone(),
-            region: reader.region.clone(),
-            inherited: inherited.filter_map(|name| Some((*name, profile.text(name)?))).collect(),
+/// Reads the profile that a program has printed.
+fn read(
+    program: &Program,
+    mut fields: Map<String, Value>,
+    source: &Source,
+    now: SystemTime,
+) -> Result<CredentialSource, Error> {
+    for (name, value) in &program.inherited {
+        if json::text(&fields, name).is_none() {
+            fields.insert((*name).to_owned(), value.clone().into());
         }
     }
-
-    /// Runs the program, and gets the credentials that the profile that it prints leads to.
-    pub(super) async fn ask(
-        &self,
-        source: &Source,
-        context: &FetchContext,
-    ) -> Result<CachedCredentials, Error> {
-        let printed = external::run(&self.command, source, &*context.host).await?;
-        let unusable = |problem| {
-            let program = external::program(&self.command);
-            let problem = Box::new(Problem::Unusable { program, problem });
-            Error::External { source_of_it: source.clone(), problem }
-        };
-        let fields = json::object(printed.expose_secret().as_bytes()).map_err(unusable)?;
-        drop(printed);
-        let now = SystemTime::now();
-        let end = json::text(&fields, "expiration").and_then(|end| json::time(&end));
-        let credential_source = self.read(fields, source, now).map_err(|error| match error {
-            Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
-                unusable(format!("it has no {field}"))
-            }
-            Error::BadField { source_of_it: Source::Answer { .. }, field, problem } => {
-                unusable(format!("its {field} is invalid: {problem}"))
-            }
-            other => other,
-        })?;
-        if let Some(at) = end.filter(|at| *at <= now) {
-            let source_of_it = Box::new(credential_source.source().clone());
-            return Err(Error::Expired { source_of_it, field: "expiration", at, now });
+    let mut files = Vec::new();
+    if json::text(&fields, "source_profile").is_some() {
+        for path in &program.files {
+            files.extend(ProfileFile::read(path)?);
         }
-        let cached = Box::pin(credential_source.fetch(context, None)).await?;
-        let until = [cached.until, end].into_iter().flatten().min();
-        Ok(CachedCredentials::taken(cached.credentials, until, now))
     }
-
-    /// Reads the profile that the program has printed.
-    fn read(
-        &self,
-        mut fields: Map<String, Value>,
-        source: &Source,
-        now: SystemTime,
-    ) -> Result<CredentialSource, Error> {
-        for (name, value) in &self.inherited {
-            if json::text(&fields, name).is_none() {
-                fields.insert((*name).to_owned(), value.clone().into());
-            }
-        }
-        let mut files = Vec::new();
-        if json::text(&fields, "source_profile").is_some() {
-            for path in &self.files {
-                files.extend(ProfileFile::read(path)?);
-            }
-        }
-        let own = files.iter().find(|file| Some(&file.path) == self.files.first());
-        let none = ProfileFile {
-            path: self.files.first().cloned().unwrap_or_default(),
-            current: None,
-            profiles: Vec::new(),
-            is_ini: false,
-        };
-        let variable = |name: &str| {
-            let mut found = self.variables.iter().filter(|(known, _)| known == name);
-            found.next().map(|(_, value)| value.clone())
-        };
-        let reader = Reader {
-            files: &files,
-            env: &Environment(&variable),
-            now,
-            home: self.home.clone(),
-            region: self.region.clone(),
-        };
-        let profile = Profile::new(self.name.clone(), fields);
-        reader.answer(own.unwrap_or(&none), &profile, source)
-    }
+    let own = files.iter().find(|file| Some(&file.path) == program.files.first());
+    let none = ProfileFile {
+        path: program.files.first().cloned().unwrap_or_default(),
+        current: None,
+        profiles: Vec::new(),
+        is_ini: false,
+    };
+    let variable = |name: &str| {
+        let mut found = program.variables.iter().filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value.clone())
+    };
+    let reader = Reader {
+        files: &files,
+        env: &Environment(&variable),
+        now,
+        home: program.home.clone(),
+        region: program.region.clone(),
+    };
+    let profile = Profile::new(program.name.clone(), fields);
+    reader.answer(own.unwrap_or(&none), &profile, source)
 }
 
 #[cfg(test)]
@@ -170,10 +120,10 @@ mod tests {
             ProfileFile { path: "/f".into(), current: None, profiles: Vec::new(), is_ini: false };
         let env = &Environment(&env);
         let reader = Reader { files: &[], env, now, home: None, region: None };
-        let program = Program::new("tool".into(), &reader, &file, &profile);
+        let program = reader.program("tool".into(), &file, &profile);
         let source =
             Source::Profile { name: "p".into(), file: "/f".into(), mode: "External".into() };
-        program.read(json::object(printed.as_bytes()).unwrap(), &source, now)
+        super::read(&program, json::object(printed.as_bytes()).unwrap(), &source, now)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::env::{Environment, PREFIXES};
 use super::error::Error;
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
-use super::query::{Query, Resolved, Setting};
+use super::query::{Query, Resolved, Setting, in_home};
 use super::source::Source;
 
 /// The folder of the vendor's tools, in the home folder.
@@ -452,13 +452,5 @@ pub fn listed(names: &[String]) -> String {
     match names.len().checked_sub(SHOWN) {
         Some(more) if more > 0 => format!("{shown} and {more} more"),
         _ => shown,
-    }
-}
-
-/// A path where no shell has put the home folder in place of a tilde, as of a variable.
-pub fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
-    match (path.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
     }
 }

@@ -1,20 +1,16 @@
 //! The source of credentials that a profile or the environment names. Nothing is sent yet.
 
 use std::fmt;
-use std::time::SystemTime;
 
-use super::answer::Program;
 use super::cached::CachedCredentials;
-use super::context::FetchContext;
-use super::error::Error;
 use super::fetch::Address;
 use super::keys::Credentials;
 use super::login::Login;
 use super::metadata::Metadata;
-use super::oidc::{self, Oidc};
-use super::role::{self, Role};
+use super::oidc::Oidc;
+use super::program::Program;
+use super::role::Role;
 use super::source::Source;
-use super::uri;
 
 /// Listed last where nothing was found.
 pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
@@ -22,14 +18,14 @@ pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
 /// The source of credentials. `Display` says where it was named.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CredentialSource {
-    source: Source,
-    kind: SourceKind,
+    pub(super) source: Source,
+    pub(super) kind: SourceKind,
     /// What they are exchanged for, one after the other.
-    roles: Vec<(Role, Source)>,
+    pub(super) roles: Vec<(Role, Source)>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum SourceKind {
+pub(super) enum SourceKind {
     /// As they stand.
     Fixed(CachedCredentials),
     Uri(Address),
@@ -49,26 +45,6 @@ pub(super) struct Instance {
     pub(super) uri: Option<(Address, Source)>,
     /// What was looked at before.
     pub(super) looked_at: Vec<String>,
-}
-
-impl Instance {
-    /// Asks the metadata service, and where it has no credentials, the credentials URI.
-    async fn ask(&self, context: &FetchContext) -> Result<CachedCredentials, Error> {
-        let problem = match self.metadata.ask_briefly(&Source::Instance, &*context.http).await {
-            Ok(cached) => return Ok(cached),
-            Err(Error::Metadata { at, problem, .. }) => {
-                format!("the metadata service at {at}: {problem}")
-            }
-            Err(other) => return Err(other),
-        };
-        tracing::debug!("no credentials from {problem}");
-        if let Some((address, source)) = &self.uri {
-            return uri::ask(address, source, &*context.http).await;
-        }
-        let rest = [problem, NO_URI.to_owned()];
-        let looked_at = self.looked_at.iter().cloned().chain(rest).collect();
-        Err(Error::None { looked_at })
-    }
 }
 
 impl CredentialSource {
@@ -184,56 +160,11 @@ impl CredentialSource {
             _ => self.roles.last().map(|(role, _)| role),
         }
     }
-
-    /// Fetches credentials from the source. `refused` are those that the service has found to be over:
-    /// a login gets new ones in their place, although they say that they still hold.
-    pub(super) async fn fetch(
-        &self,
-        context: &FetchContext,
-        refused: Option<&Credentials>,
-    ) -> Result<CachedCredentials, Error> {
-        let mut source = &self.source;
-        let based = match &self.kind {
-            SourceKind::Fixed(cached) => fixed(cached, source),
-            SourceKind::Uri(address) => uri::ask(address, source, &*context.http).await,
-            SourceKind::Metadata(metadata) => metadata.ask(source, &*context.http).await,
-            SourceKind::Oidc(oidc) => oidc::exchange(oidc, source, context).await,
-            SourceKind::External(program) => program.ask(source, context).await,
-            SourceKind::Login(login) => login.keys(source, context, refused).await,
-            SourceKind::Instance(instance) => instance.ask(context).await,
-        };
-        let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {
-            let way = left.iter().rev().map(|(_, source)| source.clone()).collect();
-            error.in_source_chain(way, source.clone())
-        };
-        let mut cached = based.map_err(|error| in_source_chain(error, source, &self.roles))?;
-        for (at, (role, by)) in self.roles.iter().enumerate() {
-            source = by;
-            let assumed = role::assume(role, cached.credentials, source, context).await;
-            cached =
-                assumed.map_err(|error| in_source_chain(error, source, &self.roles[at + 1..]))?;
-        }
-        Ok(cached)
-    }
-}
-
-/// Credentials that stand as they are, unless they have ended.
-fn fixed(cached: &CachedCredentials, source: &Source) -> Result<CachedCredentials, Error> {
-    let now = SystemTime::now();
-    match cached.until {
-        Some(at) if !cached.is_good(now) => Err(Error::Expired {
-            source_of_it: Box::new(source.clone()),
-            field: "sts_expiration",
-            at,
-            now,
-        }),
-        _ => Ok(cached.clone()),
-    }
 }
 
 impl fmt::Debug for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recipe").field("source", self.source()).finish_non_exhaustive()
+        f.debug_struct("CredentialSource").field("source", self.source()).finish_non_exhaustive()
     }
 }
 

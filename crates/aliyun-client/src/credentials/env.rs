@@ -4,7 +4,6 @@ use std::ffi::OsString;
 
 use super::error::Error;
 use super::keys::Credentials;
-use super::modes::{OWN_VARIABLES, VARIABLES};
 use super::source::Source;
 
 /// In the order in which they are looked at.
@@ -12,6 +11,29 @@ pub(super) const PREFIXES: [&str; 3] = ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALIC
 
 /// The variables that name a profile, in the order in which they are looked at.
 const PROFILES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
+
+/// The endpoint of STS, for tests and for private clouds.
+pub(super) const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
+/// The OAuth service, for tests.
+pub(super) const OAUTH_URL: &str = "ECS_BRIDGE_OAUTH_URL";
+/// The metadata service, for tests.
+pub(super) const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
+/// The metadata service may not be asked without a token.
+pub(super) const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
+/// No program may be run for credentials.
+pub(super) const EXTERNAL_DISABLED: &str = "DISABLE_EXTERNAL_PROCESS";
+
+/// The variables that a profile is read with, under each prefix.
+const VARIABLES: [&str; 6] = [
+    IMDSV1_DISABLED,
+    EXTERNAL_DISABLED,
+    "EXTERNAL_ID",
+    "ROLE_SESSION_NAME",
+    "STS_REGION",
+    "VPC_ENDPOINT_ENABLED",
+];
+/// The same, under one name only.
+const OWN_VARIABLES: [&str; 3] = [STS_ENDPOINT, OAUTH_URL, METADATA_URL];
 
 /// The environment, as the program was given it.
 pub(super) struct Environment<'a>(pub &'a dyn Fn(&str) -> Option<OsString>);
@@ -75,7 +97,7 @@ impl Environment<'_> {
             let id = text(&variable, id)?;
             let secret = text(&secret_variable, secret)?;
             let source = Source::Environment { variable, temporary: token.is_some() };
-            return Credentials::new(&id, &secret, token.as_deref(), source).map(Some);
+            return Ok(Some(Credentials::new(&id, &secret, token.as_deref(), source)?));
         }
         match half {
             Some((set, missing)) => Err(Error::HalfSet { set, missing }),

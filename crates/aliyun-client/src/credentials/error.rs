@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::keys::Malformed;
+use super::problem::{ExternalProblem, LoginProblem, MetadataProblem, UriProblem};
 use super::source::Source;
 use crate::cause::Cause;
 use crate::endpoint::EndpointError;
-use crate::openapi;
+use crate::openapi::error::Error as CallError;
 
 /// Why there are no credentials. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +67,8 @@ pub enum Error {
         field: &'static str,
     },
     /// A key, secret or token has characters that none can have.
-    #[error("{part} from {source_of_it} is malformed")]
-    Malformed {
-        /// Which part it is.
-        part: &'static str,
-        /// Where it came from.
-        source_of_it: Source,
-    },
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The mode is one that this program cannot use.
     #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
     UnsupportedMode {
@@ -160,7 +157,7 @@ pub enum Error {
         /// Scheme, host and port; the rest may be a secret.
         at: String,
         /// Why it gives none.
-        problem: Box<super::uri::Problem>,
+        problem: Box<UriProblem>,
     },
     /// The metadata service gives none.
     #[error("the metadata service at {at} gives no credentials for {source_of_it}: {problem}")]
@@ -170,7 +167,7 @@ pub enum Error {
         /// Where it was asked.
         at: String,
         /// Why it gives none.
-        problem: Box<super::metadata::Problem>,
+        problem: Box<MetadataProblem>,
     },
     /// The program gives none.
     #[error("process_command of {source_of_it} gives no credentials: {problem}")]
@@ -178,7 +175,7 @@ pub enum Error {
         /// The profile.
         source_of_it: Source,
         /// Why it gives none.
-        problem: Box<super::external::Problem>,
+        problem: Box<ExternalProblem>,
     },
     /// The service that somebody has signed in to gives none.
     #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]
@@ -188,7 +185,7 @@ pub enum Error {
         /// The service.
         at: String,
         /// Why it gives none.
-        problem: Box<super::login::Problem>,
+        problem: Box<LoginProblem>,
     },
     /// The file with the token of an identity provider cannot be used.
     #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
@@ -206,7 +203,7 @@ pub enum Error {
         /// What asks for the role.
         source_of_it: Source,
         /// Why the call failed.
-        error: Box<openapi::Error>,
+        error: Box<CallError>,
     },
     /// This program was ended meanwhile.
     #[error("the credentials were not awaited to the end")]

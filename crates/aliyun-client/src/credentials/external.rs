@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::host::{Host, Restore};
+use super::problem::ExternalProblem;
 use super::shell::shell_words;
 use super::source::Source;
 
@@ -28,54 +29,10 @@ const INTERRUPT: Duration = Duration::from_secs(1);
 /// The most that it may print, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// The command is not one: a quote that is not closed, or nothing at all.
-    #[error("it is not a command: it is empty, or a quote is not closed")]
-    NotACommand,
-    /// It cannot be started.
-    #[error("'{program}' cannot be started: {problem}")]
-    Start {
-        /// The program, without its arguments.
-        program: String,
-        /// What the operating system says.
-        problem: std::io::Error,
-    },
-    /// It ended with an error.
-    #[error("'{program}' failed: {status}")]
-    Failed {
-        /// The program, without its arguments.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// It took too long.
-    #[error("'{program}' did not end within {} s, and was ended", WITHIN.as_secs())]
-    Timeout {
-        /// The program, without its arguments.
-        program: String,
-    },
-    /// It prints and prints.
-    #[error("'{program}' printed more than 1 MiB, and was ended")]
-    TooMuch {
-        /// The program, without its arguments.
-        program: String,
-    },
-    /// What it printed is not what it should be.
-    #[error("what '{program}' printed is invalid: {problem}")]
-    Unusable {
-        /// The program, without its arguments.
-        program: String,
-        /// What is wrong with it; never its content.
-        problem: String,
-    },
-}
-
 /// Splits a command into its words.
-pub(super) fn words(command: &str) -> Result<Vec<String>, Problem> {
+pub(super) fn words(command: &str) -> Result<Vec<String>, ExternalProblem> {
     let is_command = |words: &Vec<String>| words.first().is_some_and(|word| !word.is_empty());
-    shell_words(command).filter(is_command).ok_or(Problem::NotACommand)
+    shell_words(command).filter(is_command).ok_or(ExternalProblem::NotACommand)
 }
 
 /// The program of a command, without its arguments.
@@ -100,12 +57,12 @@ pub(super) async fn run(
     let program = words.first().cloned().unwrap_or_default();
     match timeout(WITHIN, output(&words, host)).await {
         Ok(output) => output.map_err(failed),
-        Err(_) => Err(failed(Problem::Timeout { program })),
+        Err(_) => Err(failed(ExternalProblem::Timeout { program, within: WITHIN })),
     }
 }
 
-async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Problem> {
-    let (program, args) = words.split_first().ok_or(Problem::NotACommand)?;
+async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, ExternalProblem> {
+    let (program, args) = words.split_first().ok_or(ExternalProblem::NotACommand)?;
     let program = program.clone();
     let mut command = Command::new(&program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -115,11 +72,12 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Probl
         command.process_group(0);
     }
     let spawned = command.spawn();
-    let child = spawned.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
+    let child =
+        spawned.map_err(|problem| ExternalProblem::Start { program: program.clone(), problem })?;
     let mut group = Group { child, foreground };
 
     let mut printed = Vec::new();
-    let Some(stdout) = group.child.stdout.take() else { return Err(Problem::NotACommand) };
+    let Some(stdout) = group.child.stdout.take() else { return Err(ExternalProblem::NotACommand) };
     let mut stdout = stdout.take(MAX_OUTPUT + 1);
     let status = {
         // What cannot be read any more shows in what it has printed.
@@ -128,7 +86,7 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Probl
             biased;
             read = &mut reading => {
                 if read.is_ok_and(|length| length as u64 > MAX_OUTPUT) {
-                    return Err(Problem::TooMuch { program });
+                    return Err(ExternalProblem::TooMuch { program });
                 }
                 group.child.wait().await
             }
@@ -138,20 +96,21 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Probl
             }
         }
     };
-    let status = status.map_err(|problem| Problem::Start { program: program.clone(), problem })?;
+    let status =
+        status.map_err(|problem| ExternalProblem::Start { program: program.clone(), problem })?;
     if !status.success() {
         if group.foreground.is_some() && was_interrupted(status) {
             // Ctrl-C was for this process too, which ends by it.
             tokio::time::sleep(INTERRUPT).await;
         }
-        return Err(Problem::Failed { program, status });
+        return Err(ExternalProblem::Failed { program, status });
     }
     if printed.len() as u64 > MAX_OUTPUT {
-        return Err(Problem::TooMuch { program });
+        return Err(ExternalProblem::TooMuch { program });
     }
     match String::from_utf8(printed) {
         Ok(text) => Ok(text.into()),
-        Err(_) => Err(Problem::Unusable { program, problem: "it is not text".to_owned() }),
+        Err(_) => Err(ExternalProblem::Unusable { program, problem: "it is not text".to_owned() }),
     }
 }
 
@@ -229,7 +188,7 @@ mod tests {
         Source::Profile { name: "p".into(), file: "/f".into(), mode: "External".into() }
     }
 
-    async fn problem(command: &str) -> Problem {
+    async fn problem(command: &str) -> ExternalProblem {
         match run(&command.to_owned().into(), &source(), &()).await.unwrap_err() {
             Error::External { problem, .. } => *problem,
             other => panic!("{other}"),
@@ -241,7 +200,7 @@ mod tests {
         let split = words(r#"'my tool' --a "b c" d\ e """#).unwrap();
         assert_eq!(split, ["my tool", "--a", "b c", "d e", ""]);
         for none in ["", "  ", "'open", "\"\""] {
-            assert!(matches!(words(none), Err(Problem::NotACommand)), "{none}");
+            assert!(matches!(words(none), Err(ExternalProblem::NotACommand)), "{none}");
         }
     }
 
@@ -250,7 +209,7 @@ mod tests {
     async fn one_that_hangs_is_ended_after_a_minute() {
         let began = Instant::now();
         let failed = problem("sleep 300").await;
-        assert!(matches!(failed, Problem::Timeout { .. }), "{failed}");
+        assert!(matches!(failed, ExternalProblem::Timeout { .. }), "{failed}");
         assert_eq!(began.elapsed().as_secs(), 60);
     }
 
@@ -260,9 +219,9 @@ mod tests {
         assert!(failed.to_string().contains("exit status: 3"), "{failed}");
         assert!(!failed.to_string().contains("hush"), "{failed}");
         let failed = problem("/no/such/program --secret=hush").await;
-        assert!(matches!(failed, Problem::Start { .. }));
+        assert!(matches!(failed, ExternalProblem::Start { .. }));
         assert!(!failed.to_string().contains("hush"), "{failed}");
-        assert!(matches!(problem("yes").await, Problem::TooMuch { .. }));
+        assert!(matches!(problem("yes").await, ExternalProblem::TooMuch { .. }));
     }
 
     /// Its stdout is held by what it has left behind.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::cached::CachedCredentials;
 use super::error::Error;
 use super::keys::Credentials;
+use super::problem::InvalidResponse;
 use super::source::Source;
 use crate::sts::RoleSession;
 
@@ -135,20 +136,6 @@ impl RawCredentials {
         let credentials = Credentials::new(&self.id, secret, token, source.clone())?;
         Ok(CachedCredentials::taken(credentials, self.until, SystemTime::now()))
     }
-}
-
-/// Why an answer of a source has no keys in it.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidResponse {
-    /// The answer is not what it should be.
-    #[error("its response is invalid: {0}")]
-    Unusable(String),
-    /// The answer lacks a part of the key.
-    #[error("its answer has no {0}")]
-    Missing(&'static str),
-    /// `Code` is there and not `Success`.
-    #[error("it says Code '{0}', not 'Success'")]
-    Code(String),
 }
 
 /// The temporary keys of an answer as the service and its metadata write it.

@@ -18,10 +18,11 @@ use tracing::{debug, info, warn};
 use super::cached::CachedCredentials;
 use super::context::FetchContext;
 use super::error::Error;
-use super::fetch::{self, Address, Body, Request, Response, fetch};
+use super::fetch::{Address, Body, Request, Response, fetch};
 use super::host::{Host, Renewed, SaveError};
-use super::json::{self, InvalidResponse, RawCredentials};
+use super::json::{self, RawCredentials};
 use super::keys::Credentials;
+use super::problem::{InvalidResponse, LoginProblem};
 use super::profile::{Profile, ProfileFile};
 use super::source::Source;
 use crate::transport::Transport;
@@ -64,26 +65,6 @@ impl PartialEq for Login {
 }
 
 impl Eq for Login {}
-
-/// Why a service gives no new credentials.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// No answer came.
-    #[error(transparent)]
-    NoAnswer(#[from] fetch::Problem),
-    /// The login is not valid any more.
-    #[error("the login has ended (HTTP {0})")]
-    Ended(u16),
-    /// Another HTTP status.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
-    /// The profile has neither keys nor a login any more.
-    #[error("the profile has no valid login any more")]
-    Gone,
-}
 
 /// The fields of a login in the profile.
 pub(super) struct Tokens {
@@ -230,7 +211,7 @@ impl Login {
         fields: &mut Map<String, Value>,
         source: &Source,
         context: &FetchContext,
-    ) -> Result<RawCredentials, Problem> {
+    ) -> Result<RawCredentials, LoginProblem> {
         info!("the credentials of {source} are renewed at {}", self.base());
         let http = &*context.http;
         let tokens = self.tokens();
@@ -238,7 +219,7 @@ impl Login {
         let refresh = tokens.refresh(fields, now);
         let found = match tokens.access(fields, now) {
             Some(token) => match self.exchange(&token, http).await {
-                Err(Problem::Ended(_)) if refresh.is_some() => None,
+                Err(LoginProblem::Ended(_)) if refresh.is_some() => None,
                 exchanged => Some(exchanged?),
             },
             None => None,
@@ -249,7 +230,7 @@ impl Login {
                 let token = self.refreshed(fields, &refresh, context).await?;
                 self.exchange(&token, http).await?
             }
-            (None, None) => return Err(Problem::Gone),
+            (None, None) => return Err(LoginProblem::Gone),
         };
         let new = parts.fields(&PROFILE);
         self.save(fields, new, &*context.host).await;
@@ -261,7 +242,7 @@ impl Login {
         &self,
         token: &SecretString,
         http: &dyn Transport,
-    ) -> Result<RawCredentials, Problem> {
+    ) -> Result<RawCredentials, LoginProblem> {
         let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
         let (path, body) = match &self.service {
             Service::CloudSso { account, access_config, .. } => {
@@ -296,8 +277,10 @@ impl Login {
         fields: &mut Map<String, Value>,
         refresh: &SecretString,
         context: &FetchContext,
-    ) -> Result<SecretString, Problem> {
-        let Service::OAuth { client_id, .. } = &self.service else { return Err(Problem::Gone) };
+    ) -> Result<SecretString, LoginProblem> {
+        let Service::OAuth { client_id, .. } = &self.service else {
+            return Err(LoginProblem::Gone);
+        };
         let encoded = percent_encoding::utf8_percent_encode(
             refresh.expose_secret(),
             percent_encoding::NON_ALPHANUMERIC,
@@ -327,7 +310,7 @@ impl Login {
         bearer: Option<&SecretString>,
         body: Body,
         http: &dyn Transport,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response, LoginProblem> {
         let address = self.base().join(path);
         let header = bearer.map(|bearer| ("authorization", bearer.expose_secret()));
         let what = "the login service";
@@ -337,8 +320,8 @@ impl Login {
         let got = got.await?;
         match got.status {
             200 => Ok(got),
-            status @ (400 | 401 | 403) => Err(Problem::Ended(status)),
-            status => Err(Problem::Status(status)),
+            status @ (400 | 401 | 403) => Err(LoginProblem::Ended(status)),
+            status => Err(LoginProblem::Status(status)),
         }
     }
 

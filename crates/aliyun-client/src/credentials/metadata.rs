@@ -12,7 +12,8 @@ use http::Method;
 use super::cached::CachedCredentials;
 use super::error::Error;
 use super::fetch::{self, Address, Request, Response, fetch};
-use super::json::{self, InvalidResponse, RawCredentials};
+use super::json::{self, RawCredentials};
+use super::problem::{InvalidResponse, MetadataProblem};
 use super::source::Source;
 use crate::transport::Transport;
 
@@ -35,37 +36,6 @@ pub(super) struct Metadata {
     pub(super) role: Option<String>,
     /// The variable that forbids to ask without a token.
     pub(super) needs_token: Option<String>,
-}
-
-/// Why the metadata service gives no credentials.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// It is not there, or broke off.
-    #[error(transparent)]
-    NoAnswer(#[from] fetch::Problem),
-    /// It does not give a token.
-    #[error("it refuses a token, with HTTP {status}")]
-    NoToken {
-        /// The HTTP status.
-        status: u16,
-        /// The variable that forbids to ask without one.
-        needed_by: Option<String>,
-    },
-    /// It has no role, or no such role.
-    #[error("{}", match .0 {
-        Some(role) => format!("the instance has no RAM role '{role}'"),
-        None => "no RAM role is attached to the instance".to_owned(),
-    })]
-    NoRole(Option<String>),
-    /// What it calls the role is no name.
-    #[error("what it gives for the name of the role is none")]
-    BadName,
-    /// Another HTTP status.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
 }
 
 impl Metadata {
@@ -95,13 +65,13 @@ impl Metadata {
             Err(Error::Metadata {
                 source_of_it: source.clone(),
                 at: self.base.to_string(),
-                problem: Box::new(Problem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
+                problem: Box::new(MetadataProblem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
             })
         };
         tokio::time::timeout(WITHIN, self.ask(source, http)).await.unwrap_or_else(late)
     }
 
-    async fn parts(&self, http: &dyn Transport) -> Result<RawCredentials, Problem> {
+    async fn parts(&self, http: &dyn Transport) -> Result<RawCredentials, MetadataProblem> {
         let token = self.token(http).await?;
         let role = match &self.role {
             Some(role) => role.clone(),
@@ -110,14 +80,14 @@ impl Metadata {
         let got = self.get(http, &format!("{ROLES}{role}"), token.as_deref()).await?;
         match got.status {
             200 => {}
-            404 => return Err(Problem::NoRole(Some(role))),
-            status => return Err(Problem::Status(status)),
+            404 => return Err(MetadataProblem::NoRole(Some(role))),
+            status => return Err(MetadataProblem::Status(status)),
         }
         Ok(json::answered(&got.body)?)
     }
 
     /// A token for the questions that follow; none where the service does not know of tokens.
-    async fn token(&self, http: &dyn Transport) -> Result<Option<String>, Problem> {
+    async fn token(&self, http: &dyn Transport) -> Result<Option<String>, MetadataProblem> {
         let got = self.ask_for(http, Method::PUT, TOKEN, Some(TTL_HEADER)).await?;
         match got.status {
             200 => {
@@ -131,23 +101,27 @@ impl Metadata {
                 tracing::debug!("the metadata service does not know of tokens");
                 Ok(None)
             }
-            status => Err(Problem::NoToken { status, needed_by: self.needs_token.clone() }),
+            status => Err(MetadataProblem::NoToken { status, needed_by: self.needs_token.clone() }),
         }
     }
 
     /// The name of the role that is attached to the instance.
-    async fn attached(&self, http: &dyn Transport, token: Option<&str>) -> Result<String, Problem> {
+    async fn attached(
+        &self,
+        http: &dyn Transport,
+        token: Option<&str>,
+    ) -> Result<String, MetadataProblem> {
         let got = self.get(http, ROLES, token).await?;
         match got.status {
             200 => {}
-            404 => return Err(Problem::NoRole(None)),
-            status => return Err(Problem::Status(status)),
+            404 => return Err(MetadataProblem::NoRole(None)),
+            status => return Err(MetadataProblem::Status(status)),
         }
         let text = String::from_utf8_lossy(&got.body);
         match text.lines().map(str::trim).find(|line| !line.is_empty()) {
-            None => Err(Problem::NoRole(None)),
+            None => Err(MetadataProblem::NoRole(None)),
             Some(name) if is_role(name) => Ok(name.to_owned()),
-            Some(_) => Err(Problem::BadName),
+            Some(_) => Err(MetadataProblem::BadName),
         }
     }
 
@@ -156,7 +130,7 @@ impl Metadata {
         http: &dyn Transport,
         path: &str,
         token: Option<&str>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response, MetadataProblem> {
         self.ask_for(http, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
     }
 
@@ -166,7 +140,7 @@ impl Metadata {
         method: Method,
         path: &str,
         header: Option<(&'static str, &str)>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response, MetadataProblem> {
         let address = self.base.join(path);
         let what = "the metadata service";
         let ask = Request { what, method, address: &address, header, body: None, within: WITHIN };

@@ -31,8 +31,11 @@ mod login;
 mod metadata;
 mod mode;
 mod modes;
+mod obtain;
 mod oidc;
+mod problem;
 mod profile;
+mod program;
 pub(crate) mod provide;
 mod provider;
 mod query;
@@ -41,27 +44,21 @@ mod shell;
 pub(crate) mod source;
 mod uri;
 
-pub use chain::{
-    in_home, listed, problems, profile_paths, profile_variable, resolve, resolve_as_if,
-};
+pub use chain::{listed, problems, profile_paths, profile_variable, resolve, resolve_as_if};
 pub use context::FetchContext;
 pub use credential_source::CredentialSource;
 pub use error::Error;
-pub use external::Problem as ExternalProblem;
 pub use fetch::Problem as FetchProblem;
 pub use fields::check;
 pub use host::{Doing, Host, Renewed, Restore, SaveError};
-pub use json::InvalidResponse;
-pub use keys::{Credentials, mask};
-pub use login::Problem as LoginProblem;
-pub use metadata::Problem as MetadataProblem;
+pub use keys::{Credentials, Malformed, mask};
+pub use problem::{ExternalProblem, InvalidResponse, LoginProblem, MetadataProblem, UriProblem};
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
-pub use query::{Query, Resolved, Setting, home};
+pub use query::{Query, Resolved, Setting, home, in_home};
 pub use role::{USUAL_SECONDS, USUAL_SESSION};
 pub use shell::{shell_word, shell_words};
 pub use source::Source;
-pub use uri::Problem as UriProblem;
 
 /// The names of the modes that are supported, in a profile or in what a program prints.
 pub fn modes(is_answer: bool) -> String {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::answer::Program;
 use super::cached::CachedCredentials;
-use super::chain::in_home;
 use super::credential_source::CredentialSource;
-use super::env::Environment;
+use super::env::{
+    EXTERNAL_DISABLED, Environment, IMDSV1_DISABLED, METADATA_URL, OAUTH_URL, STS_ENDPOINT,
+};
 use super::error::Error;
 use super::external;
 use super::fetch::Address;
@@ -18,32 +18,11 @@ use super::metadata::{self, Metadata, is_role};
 use super::mode::Mode;
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
+use super::program::{INHERITED, Program};
+use super::query::in_home;
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::source::Source;
 use crate::endpoint::{Endpoint, EndpointType, Region, is_loopback};
-
-/// The endpoint of STS, for tests and for private clouds.
-const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
-/// The OAuth service, for tests.
-const OAUTH_URL: &str = "ECS_BRIDGE_OAUTH_URL";
-/// The metadata service, for tests.
-const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
-/// The metadata service may not be asked without a token.
-const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
-/// No program may be run for credentials.
-const EXTERNAL_DISABLED: &str = "DISABLE_EXTERNAL_PROCESS";
-
-/// The variables that a profile is read with, under each prefix.
-pub(super) const VARIABLES: [&str; 6] = [
-    IMDSV1_DISABLED,
-    EXTERNAL_DISABLED,
-    "EXTERNAL_ID",
-    "ROLE_SESSION_NAME",
-    "STS_REGION",
-    "VPC_ENDPOINT_ENABLED",
-];
-/// The same, under one name only.
-pub(super) const OWN_VARIABLES: [&str; 3] = [STS_ENDPOINT, OAUTH_URL, METADATA_URL];
 
 /// What a profile is read with.
 pub(super) struct Reader<'a> {
@@ -217,12 +196,31 @@ impl<'a> Reader<'a> {
                 }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
-                CredentialSource::external(
-                    Program::new(command, self, subject.file, profile),
-                    source(),
-                )
+                let program = self.program(command, subject.file, profile);
+                CredentialSource::external(program, source())
             }
         }))
+    }
+
+    /// The program of a profile.
+    pub(super) fn program(
+        &self,
+        command: String,
+        file: &ProfileFile,
+        profile: &Profile,
+    ) -> Program {
+        let own = [file].into_iter();
+        let others = self.files.iter().filter(|other| !other.is_ini && other.path != file.path);
+        let inherited = INHERITED.iter();
+        Program {
+            command: command.into(),
+            name: profile.name.clone(),
+            files: own.chain(others).map(|file| file.path.clone()).collect(),
+            variables: self.env.variables(),
+            home: self.home.clone(),
+            region: self.region.clone(),
+            inherited: inherited.filter_map(|name| Some((*name, profile.text(name)?))).collect(),
+        }
     }
 
     /// Keys that stand in the profile.

@@ -16,6 +16,7 @@ use super::context::FetchContext;
 use super::credential_source::CredentialSource;
 use super::error::Error;
 use super::keys::Credentials;
+use super::obtain::obtain;
 use super::provide::{ProvideCredentials, Providing};
 use super::source::Source;
 use crate::cause::Cause;
@@ -165,7 +166,7 @@ impl Inner {
                     RenewReason::Refused(credentials) => Some(credentials),
                     RenewReason::Now | RenewReason::InTime => None,
                 };
-                credential_source.fetch(context, refused).await
+                obtain(credential_source, context, refused).await
             }
             None => Err(Error::Stopped),
         };

@@ -7,8 +7,9 @@ use tracing::info;
 
 use super::cached::CachedCredentials;
 use super::error::Error;
-use super::fetch::{self, Address, Request, fetch};
-use super::json::{self, InvalidResponse, RawCredentials};
+use super::fetch::{Address, Request, fetch};
+use super::json::{self, RawCredentials};
+use super::problem::UriProblem;
 use super::source::Source;
 use crate::endpoint::is_loopback;
 use crate::transport::Transport;
@@ -18,26 +19,6 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// So many redirects are followed, on the same server.
 const MAX_REDIRECTS: usize = 3;
-
-/// Why a credentials URI gives none.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// No answer came.
-    #[error(transparent)]
-    NoAnswer(#[from] fetch::Problem),
-    /// The HTTP status is not 200.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// It sends us elsewhere.
-    #[error("it redirects to {0}, which is not followed: the keys would come from another server")]
-    Elsewhere(String),
-    /// It sends us in a circle.
-    #[error("it redirects again and again")]
-    Circle,
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
-}
 
 /// Asks a URI.
 pub(super) async fn ask(
@@ -57,11 +38,11 @@ pub(super) async fn ask(
     parts.cached(source)
 }
 
-async fn parts(address: &Address, http: &dyn Transport) -> Result<RawCredentials, Problem> {
+async fn parts(address: &Address, http: &dyn Transport) -> Result<RawCredentials, UriProblem> {
     Ok(json::answered(&body(address, http).await?)?)
 }
 
-async fn body(address: &Address, http: &dyn Transport) -> Result<Vec<u8>, Problem> {
+async fn body(address: &Address, http: &dyn Transport) -> Result<Vec<u8>, UriProblem> {
     let mut at = address.clone();
     for _ in 0..=MAX_REDIRECTS {
         let what = "the credentials URI";
@@ -78,14 +59,14 @@ async fn body(address: &Address, http: &dyn Transport) -> Result<Vec<u8>, Proble
             (200, _) => return Ok(got.body),
             (301 | 302 | 303 | 307 | 308, Some(location)) => {
                 let next = at.follow(&location);
-                let next = next.map_err(|_| Problem::Elsewhere("another place".to_owned()))?;
+                let next = next.map_err(|_| UriProblem::Elsewhere("another place".to_owned()))?;
                 if !next.is_beside(address) {
-                    return Err(Problem::Elsewhere(next.to_string()));
+                    return Err(UriProblem::Elsewhere(next.to_string()));
                 }
                 at = next;
             }
-            (status, _) => return Err(Problem::Status(status)),
+            (status, _) => return Err(UriProblem::Status(status)),
         }
     }
-    Err(Problem::Circle)
+    Err(UriProblem::Circle)
 }

@@ -85,6 +85,15 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+/// The time here and there when an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// What this machine's clock said.
+    pub local: SystemTime,
+    /// What the answer's `Date` header said, if it had one.
+    pub service: Option<SystemTime>,
+}
+
 /// One HTTP answer, as it came.
 pub(crate) struct Raw {
     pub(crate) status: u16,

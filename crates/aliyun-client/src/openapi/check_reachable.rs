@@ -1,18 +1,8 @@
 //! Is this the API, and what time is it there? A call that nobody signs is refused, which tells both.
 
-use std::time::SystemTime;
-
+use crate::openapi::answer::ClockReading;
 use crate::openapi::client::Client;
 use crate::openapi::error::Error;
-
-/// The time here and there when an answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockReading {
-    /// What this machine's clock said.
-    pub local: SystemTime,
-    /// What the answer's `Date` header said, if it had one.
-    pub service: Option<SystemTime>,
-}
 
 impl Client {
     /// Makes a call without credentials, to see whether the API answers.

@@ -1,7 +1,6 @@
 //! Why a call failed.
 
-use super::answer::{AnswerError, Refusal};
-use super::check_reachable::ClockReading;
+use super::answer::{AnswerError, ClockReading, Refusal};
 use super::network::NetworkError;
 use crate::cause::Cause;
 use crate::credentials::source::Source;

@@ -18,8 +18,7 @@ pub mod scripted;
 pub mod sign;
 pub(crate) mod transport;
 
-pub use answer::{AnswerError, Refusal};
-pub use check_reachable::ClockReading;
+pub use answer::{AnswerError, ClockReading, Refusal};
 pub use client::Client;
 pub use config::{Config, Named};
 pub use error::{CallContext, Error, Kind, Problem};

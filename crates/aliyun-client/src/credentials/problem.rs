@@ -1,0 +1,137 @@
+//! Why a source gives no credentials, in the words of each kind of source.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::fetch;
+
+/// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalProblem {
+    /// The command is not one: a quote that is not closed, or nothing at all.
+    #[error("it is not a command: it is empty, or a quote is not closed")]
+    NotACommand,
+    /// It cannot be started.
+    #[error("'{program}' cannot be started: {problem}")]
+    Start {
+        /// The program, without its arguments.
+        program: String,
+        /// What the operating system says.
+        problem: std::io::Error,
+    },
+    /// It ended with an error.
+    #[error("'{program}' failed: {status}")]
+    Failed {
+        /// The program, without its arguments.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It took too long.
+    #[error("'{program}' did not end within {} s, and was ended", within.as_secs())]
+    Timeout {
+        /// The program, without its arguments.
+        program: String,
+        /// How long it may take.
+        within: Duration,
+    },
+    /// It prints and prints.
+    #[error("'{program}' printed more than 1 MiB, and was ended")]
+    TooMuch {
+        /// The program, without its arguments.
+        program: String,
+    },
+    /// What it printed is not what it should be.
+    #[error("what '{program}' printed is invalid: {problem}")]
+    Unusable {
+        /// The program, without its arguments.
+        program: String,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+}
+
+/// Why a credentials URI gives none.
+#[derive(Debug, thiserror::Error)]
+pub enum UriProblem {
+    /// No answer came.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// The HTTP status is not 200.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// It sends us elsewhere.
+    #[error("it redirects to {0}, which is not followed: the keys would come from another server")]
+    Elsewhere(String),
+    /// It sends us in a circle.
+    #[error("it redirects again and again")]
+    Circle,
+    /// The answer is not what it should be.
+    #[error(transparent)]
+    InvalidResponse(#[from] InvalidResponse),
+}
+
+/// Why the metadata service gives no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataProblem {
+    /// It is not there, or broke off.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// It does not give a token.
+    #[error("it refuses a token, with HTTP {status}")]
+    NoToken {
+        /// The HTTP status.
+        status: u16,
+        /// The variable that forbids to ask without one.
+        needed_by: Option<String>,
+    },
+    /// It has no role, or no such role.
+    #[error("{}", match .0 {
+        Some(role) => format!("the instance has no RAM role '{role}'"),
+        None => "no RAM role is attached to the instance".to_owned(),
+    })]
+    NoRole(Option<String>),
+    /// What it calls the role is no name.
+    #[error("what it gives for the name of the role is none")]
+    BadName,
+    /// Another HTTP status.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error(transparent)]
+    InvalidResponse(#[from] InvalidResponse),
+}
+
+/// Why a service gives no new credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginProblem {
+    /// No answer came.
+    #[error(transparent)]
+    NoAnswer(#[from] fetch::Problem),
+    /// The login is not valid any more.
+    #[error("the login has ended (HTTP {0})")]
+    Ended(u16),
+    /// Another HTTP status.
+    #[error("it answers with HTTP {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error(transparent)]
+    InvalidResponse(#[from] InvalidResponse),
+    /// The profile has neither keys nor a login any more.
+    #[error("the profile has no valid login any more")]
+    Gone,
+}
+
+/// Why an answer of a source has no keys in it.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidResponse {
+    /// The answer is not what it should be.
+    #[error("its response is invalid: {0}")]
+    Unusable(String),
+    /// The answer lacks a part of the key.
+    #[error("its answer has no {0}")]
+    Missing(&'static str),
+    /// `Code` is there and not `Success`.
+    #[error("it says Code '{0}', not 'Success'")]
+    Code(String),
+}
