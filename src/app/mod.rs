@@ -10,7 +10,7 @@ mod waiting;
 
 pub(crate) use self::cloud::{Cloud, cache, query, resolve};
 pub(crate) use self::error::{Done, Message, Result, UsageError};
-pub(crate) use self::output::print;
+pub(crate) use self::output::{note, print};
 pub(crate) use self::setting::endpoint_option;
 pub(crate) use self::signals::until_signal;
 pub(crate) use self::waiting::telling;

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 
 use super::error::Result;
+use crate::cli::Global;
 use crate::explain::Unwritten;
+use crate::platform::logging;
 
 /// Writes a line to stdout, for people or programs that asked for it.
 pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
@@ -13,5 +15,12 @@ pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
             Err(Unwritten(error).into())
         }
         _ => Ok(()),
+    }
+}
+
+/// Writes a note to stderr, unless `--quiet` asks for failures alone.
+pub(crate) fn note(global: &Global, text: &str) {
+    if !global.quiet {
+        logging::tell(&text);
     }
 }

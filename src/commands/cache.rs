@@ -2,12 +2,11 @@
 
 use std::env;
 
-use crate::app::{Done, Result, UsageError, print};
+use crate::app::{Done, Result, UsageError, note, print};
 use crate::cli::{self, CacheAction, Global};
 use crate::credentials::home;
 use crate::explain::ExitCode;
 use crate::platform::cache::Cache;
-use crate::platform::logging;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &cli::Cache) -> Result<Done> {
@@ -33,9 +32,7 @@ pub(crate) fn run(global: &Global, args: &cli::Cache) -> Result<Done> {
                 1 => format!("1 entry is deleted from the cache {}", folder.display()),
                 _ => format!("{count} entries are deleted from the cache {}", folder.display()),
             };
-            if !global.quiet {
-                logging::tell(&text);
-            }
+            note(global, &text);
         }
     }
     Ok(Done::Normally)

@@ -21,7 +21,9 @@ impl OpenFiles {
     }
 
     /// The same for an error, if there is one, and its causes.
-    pub(crate) fn of_source(mut source: Option<&(dyn std::error::Error + 'static)>) -> Option<Self> {
+    pub(crate) fn of_source(
+        mut source: Option<&(dyn std::error::Error + 'static)>,
+    ) -> Option<Self> {
         while let Some(error) = source {
             if let Some(found) = error.downcast_ref().and_then(Self::of_io) {
                 return Some(found);

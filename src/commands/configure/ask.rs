@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::check::{Finding, check};
-use super::{Change, open, parse_mode, put};
+use super::profile::{Change, open, parse_mode, put};
 use crate::app::{Done, Message, Result, UsageError, query};
 use crate::cli::{Configure, Global};
 use crate::cloud::{Verdict, regions};

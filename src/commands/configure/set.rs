@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::check::check;
-use super::{Change, note, open, parse_mode, put};
-use crate::app::{Done, Message, Result, UsageError, query, resolve, until_signal};
+use super::profile::{Change, open, parse_mode, put};
+use crate::app::{Done, Message, Result, UsageError, note, query, resolve, until_signal};
 use crate::cli::{ConfigureSet, Global};
 use crate::cloud::regions;
 use crate::credentials::{form, problems, shell_word, store};

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{note, open};
+use super::profile::open;
 use crate::app::table::Table;
-use crate::app::{Done, Result, UsageError, print, query, resolve};
+use crate::app::{Done, Result, UsageError, note, print, query, resolve};
 use crate::cli::{ConfigureGet, ConfigureList, Global};
 use crate::credentials::edit::Entry;
 use crate::credentials::{Error, Source, form, problems};

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use tracing::warn;
 
 use self::gather::{Gathered, Row, Search, gather};
-use crate::app::{Cloud, Done, Result, UsageError, cache, print};
+use crate::app::{Cloud, Done, Result, UsageError, cache, note, print};
 use crate::cli::{self, Global};
 use crate::cloud::Region;
 use crate::explain::ExitCode;
@@ -58,9 +58,7 @@ pub(crate) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
                 }
                 .into());
             }
-            if !global.quiet {
-                logging::tell(&format!("there are no instances in {regions}"));
-            }
+            note(global, &format!("there are no instances in {regions}"));
         }
         None if !args.json && !global.quiet => next(&rows),
         None => {}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
 
-use crate::app::{Done, Message, Result, UsageError, print};
+use crate::app::{Done, Message, Result, UsageError, note, print};
 use crate::cli::{Global, Signature, SshConfig};
 use crate::cloud::{Endpoint, Region};
 use crate::credentials::{home, in_home};
@@ -18,7 +18,6 @@ use crate::openssh::ssh_config::blocks::{Blocks, HostKeys, dropped, is_host};
 use crate::openssh::ssh_config::marks::{self, Unpaired};
 use crate::openssh::ssh_config::quote::{include_word, is_writable};
 use crate::openssh::{self, Ssh};
-use crate::platform::logging;
 use crate::platform::replace::{self, Change, Destination, Mode, update};
 
 /// The file of its own, beside OpenSSH's.
@@ -364,10 +363,4 @@ fn damaged(path: &Path, error: Unpaired) -> Box<dyn Explain> {
 
 fn said(global: &Global, text: &str) -> Result<()> {
     if global.quiet { Ok(()) } else { print(&text) }
-}
-
-fn note(global: &Global, text: &str) {
-    if !global.quiet {
-        logging::tell(&text);
-    }
 }

@@ -4,8 +4,7 @@
 use std::env;
 use std::path::Path;
 
-use super::note;
-use crate::app::resolve;
+use crate::app::{note, resolve};
 use crate::cli::Global;
 use crate::credentials::{Error, Source, home};
 use crate::keys::public_key;
