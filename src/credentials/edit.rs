@@ -1,54 +1,54 @@
-//! The profile file, changed in place: what was not asked for stays as it is, byte for byte.
+//! The profile file, changed: what was not asked for keeps its place and its text.
 //!
-//! The vendor's tools share the file, and know fields that this program does not. So it is never
-//! written anew from what was understood of it: a value is replaced where it stands, and what is added
-//! looks like what is there already; where nothing is, like what the vendor's CLI writes.
+//! The vendor's tools share the file, and know fields that this program does not. So values are kept as they
+//! are written, and members in their order. A file that is changed is laid out like what the vendor's CLI
+//! writes, with the file's own indentation and line ends; blanks elsewhere and a field that stands there
+//! twice are not kept.
 
-use std::fmt;
-use std::ops::Range;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use indexmap::IndexMap;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::ser::PrettyFormatter;
+use serde_json::value::{RawValue, to_raw_value};
 
 const CURRENT: &str = "current";
 const PROFILES: &str = "profiles";
 const NAME: &str = "name";
 
+/// The members of an object in their order, each with its text; of two with one name, the last.
+type Object = IndexMap<String, Box<RawValue>>;
+
 /// The content of a profile file.
 #[derive(Clone)]
 pub(crate) struct Document {
-    /// One JSON object.
+    /// The file as it is to be; a file that is not changed stays as it was read.
     text: String,
+    top: Object,
+    profiles: Vec<Object>,
 }
 
 /// A profile as it stands in a file. Without `Debug`: secrets are among its fields.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// In the file's order, a name that stands there twice too.
-    fields: Vec<(String, Value)>,
-    /// As it is written.
-    text: String,
+    fields: IndexMap<String, Value>,
 }
 
 impl Entry {
-    /// The names of its fields, each once.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for (name, _) in &self.fields {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
+    fn of(profile: &Object) -> Option<Self> {
+        let name = name_of(profile)?;
+        let fields = profile.iter().map(|(name, raw)| (name.clone(), value(raw)));
+        Some(Self { name, fields: fields.collect() })
     }
 
-    /// A field as the vendor's tools find it: of this name, or else of one that differs in case; the
-    /// last one if there are several.
+    /// The names of its fields.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.fields.keys().map(String::as_str).collect()
+    }
+
+    /// A field as the vendor's tools find it: of this name, or else of one that differs in case.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
-        let at = position(self.fields.iter().map(|(name, _)| name.as_str()), field)?;
-        Some(&self.fields[at].1)
+        Some(&self.fields[position(&self.fields, field)?])
     }
 
     /// A field's text; `None` if it is missing, empty, or no text or number.
@@ -59,11 +59,6 @@ impl Entry {
             _ => return None,
         };
         (!text.is_empty()).then_some(text)
-    }
-
-    /// Whether it is written as another one is.
-    pub(crate) fn is_as(&self, other: &Self) -> bool {
-        self.text == other.text
     }
 }
 
@@ -82,38 +77,25 @@ impl Document {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|problem| {
+        let not_json = |problem: serde_json::Error| {
             format!("it is not JSON, at line {}, column {}", problem.line(), problem.column())
-        })?;
-        if !value.is_object() {
+        };
+        let whole: Value = serde_json::from_slice(bytes).map_err(not_json)?;
+        if !whole.is_object() {
             return Err("it is JSON, but not an object".to_owned());
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let document = Self { text: text.to_owned() };
-        document.check()?;
-        Ok(document)
-    }
-
-    /// Whether it has the shape that this program knows how to change.
-    fn check(&self) -> Result<(), String> {
-        let top = self.top();
-        if let Some(member) = find(&top, CURRENT)
-            && !matches!(self.value(&member.value), Value::String(_) | Value::Null)
+        let top: Object = serde_json::from_str(text).map_err(not_json)?;
+        if let Some(at) = position(&top, CURRENT)
+            && !matches!(value(&top[at]), Value::String(_) | Value::Null)
         {
             return Err("its 'current' is not a name".to_owned());
         }
-        let Some(list) = find(&top, PROFILES) else { return Ok(()) };
-        match self.value(&list.value) {
-            Value::Null => Ok(()),
-            Value::Array(profiles) => {
-                let is_profile = |value: &Value| value.get(NAME).is_none_or(Value::is_string);
-                match profiles.iter().all(|value| value.is_object() && is_profile(value)) {
-                    true => Ok(()),
-                    false => Err("one of its 'profiles' is not a profile".to_owned()),
-                }
-            }
-            _ => Err("its 'profiles' is not a list".to_owned()),
-        }
+        let profiles = match position(&top, PROFILES).map(|at| &top[at]) {
+            Some(list) if !value(list).is_null() => profiles(list)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { text: text.to_owned(), top, profiles })
     }
 
     /// What a file has to hold.
@@ -123,8 +105,7 @@ impl Document {
 
     /// The name of the current profile.
     pub(crate) fn current(&self) -> Option<String> {
-        let top = self.top();
-        match self.value(&find(&top, CURRENT)?.value) {
+        match value(&self.top[position(&self.top, CURRENT)?]) {
             Value::String(name) if !name.is_empty() => Some(name),
             _ => None,
         }
@@ -132,18 +113,19 @@ impl Document {
 
     /// The profiles that have a name, in the file's order.
     pub(crate) fn profiles(&self) -> Vec<Entry> {
-        self.spans().into_iter().filter_map(|span| self.entry(&span)).collect()
+        self.profiles.iter().filter_map(Entry::of).collect()
     }
 
     /// The first profile of a name, which is the one that is used.
     pub(crate) fn profile(&self, name: &str) -> Option<Entry> {
-        self.profiles().into_iter().find(|entry| entry.name == name)
+        Entry::of(&self.profiles[self.index_of(name)?])
     }
 
     /// Makes a profile the current one.
     pub(crate) fn set_current(&mut self, name: &str) {
-        let whole = 0..self.text.len();
-        self.put(whole, CURRENT, &Value::String(name.to_owned()));
+        if put(&mut self.top, CURRENT, &name.into()) {
+            self.write();
+        }
     }
 
     /// Changes fields of a profile, or makes one of them. What is `None` is removed.
@@ -155,279 +137,159 @@ impl Document {
         name: &str,
         fields: &[(&str, Option<Value>)],
     ) -> Result<(), String> {
-        let Some(entry) = self.profile(name) else {
-            self.add(name, fields);
-            return Ok(());
-        };
-        let is_odd = |field: &str| entry.get(field).is_some_and(|v| v.is_object() || v.is_array());
+        let entry = self.profile(name);
+        let present = |field: &str| entry.as_ref().and_then(|entry| entry.get(field));
+        let is_odd = |field: &str| present(field).is_some_and(|v| v.is_object() || v.is_array());
         if let Some((field, _)) = fields.iter().find(|(field, _)| is_odd(field)) {
             return Err((*field).to_owned());
         }
+        let at = self.index_of(name).unwrap_or_else(|| self.add(name));
+        let mut is_changed = entry.is_none();
         for (field, value) in fields {
-            let Some(span) = self.span_of(name) else { break };
-            match value {
-                Some(value) => self.put(span, field, value),
-                None => self.take(span, field),
-            }
+            is_changed |= match value {
+                Some(value) => put(&mut self.profiles[at], field, value),
+                None => take(&mut self.profiles[at], field),
+            };
+        }
+        if is_changed {
+            self.write();
         }
         Ok(())
     }
 
     /// Removes all profiles of a name; how many there were.
     pub(crate) fn delete(&mut self, name: &str) -> usize {
-        let mut count = 0;
-        while let Some(at) = self.index_of(name) {
-            self.cut(&self.spans(), at);
-            count += 1;
+        let before = self.profiles.len();
+        self.profiles.retain(|profile| name_of(profile).is_none_or(|other| other != name));
+        let count = before - self.profiles.len();
+        if count > 0 {
+            self.write();
         }
         count
     }
 
-    fn add(&mut self, name: &str, fields: &[(&str, Option<Value>)]) {
-        let name = Value::String(name.to_owned());
-        let fields = fields.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
-        let fields: Vec<_> = std::iter::once((NAME, &name)).chain(fields).collect();
-        let top = self.top();
-        let list = match find(&top, PROFILES) {
-            Some(list) if self.text[list.value.clone()].starts_with('[') => list.value.clone(),
-            _ => {
-                self.put(0..self.text.len(), PROFILES, &Value::Array(Vec::new()));
-                let top = self.top();
-                find(&top, PROFILES).map_or(0..0, |list| list.value.clone())
-            }
-        };
-        let (unit, line) = self.layout();
-        let (at, lead, inner, tail) = match self.spans().last() {
-            Some(last) => {
-                let lead = blanks_before(&self.text, last.start).to_owned();
-                let members = members(&self.text, last.clone());
-                let inner = members.first().map_or_else(String::new, |member| {
-                    blanks_before(&self.text, member.key.start).to_owned()
-                });
-                let tail = blanks_before(&self.text, last.end - 1).to_owned();
-                (last.end, format!(",{lead}"), inner, tail)
-            }
-            None => {
-                let lead = format!("{line}{unit}{unit}");
-                (list.start + 1, lead.clone(), format!("{lead}{unit}"), lead)
-            }
-        };
-        let colon = if line.is_empty() { ":" } else { ": " };
-        let fields: Vec<_> = fields
-            .into_iter()
-            .map(|(name, value)| format!("{inner}{}{colon}{value}", Value::from(name)))
-            .collect();
-        let mut text = format!("{lead}{{{}{tail}}}", fields.join(","));
-        if self.spans().is_empty() {
-            // Whatever blanks stood between the brackets.
-            let end = list.end - 1;
-            text.push_str(&format!("{line}{unit}"));
-            self.text.replace_range(at..end, &text);
-        } else {
-            self.text.insert_str(at, &text);
-        }
-    }
-
-    /// Sets a field of an object.
-    fn put(&mut self, object: Range<usize>, field: &str, value: &Value) {
-        let members = members(&self.text, object.clone());
-        if let Some(member) = find(&members, field) {
-            // What means the same may stay as somebody has written it.
-            if self.value(&member.value) != *value {
-                let at = member.value.clone();
-                self.text.replace_range(at, &value.to_string());
-            }
-            return;
-        }
-        let key = Value::from(field);
-        let (unit, line) = self.layout();
-        match members.last() {
-            Some(last) => {
-                let lead = blanks_before(&self.text, last.key.start);
-                let colon = &self.text[last.key.end..last.value.start];
-                let text = format!(",{lead}{key}{colon}{value}");
-                self.text.insert_str(last.value.end, &text);
-            }
-            // Only the whole file can be without a member: a profile has its name.
-            None => {
-                let colon = if line.is_empty() { ":" } else { ": " };
-                let text = format!("{{{line}{unit}{key}{colon}{value}{line}}}");
-                let start = object.start + blanks_after(&self.text[object.clone()]);
-                let end = self.text[..object.end].trim_end().len();
-                self.text.replace_range(start..end, &text);
-            }
-        }
-    }
-
-    /// Removes a field of an object, each time that it stands there.
-    fn take(&mut self, object: Range<usize>, field: &str) {
-        let mut object = object;
-        loop {
-            let members = members(&self.text, object.clone());
-            let Some(at) = position(members.iter().map(|m| m.name.as_str()), field) else { return };
-            let spans: Vec<_> = members.iter().map(|m| m.key.start..m.value.end).collect();
-            let before = self.text.len();
-            self.cut(&spans, at);
-            object.end -= before - self.text.len();
-        }
-    }
-
-    /// Removes one of several things with commas between them.
-    fn cut(&mut self, spans: &[Range<usize>], at: usize) {
-        let it = &spans[at];
-        let range = match (at.checked_sub(1).map(|before| &spans[before]), spans.get(at + 1)) {
-            (_, Some(next)) => it.start..next.start,
-            (Some(before), None) => before.end..it.end,
-            (None, None) => {
-                let start = it.start - blanks_before(&self.text, it.start).len();
-                start..it.end + blanks_after(&self.text[it.end..])
-            }
-        };
-        self.text.replace_range(range, "");
-    }
-
-    /// One step of indentation, and what ends a line: as the file has it, or as the vendor writes it.
-    fn layout(&self) -> (String, String) {
-        let Some((_, rest)) = self.text.split_once('\n') else {
-            let is_bare = self.top().is_empty();
-            return if is_bare { ("\t".into(), "\n".into()) } else { Default::default() };
-        };
-        let line = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        let unit: String = rest.chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
-        (if unit.is_empty() { "\t".to_owned() } else { unit }, line.to_owned())
-    }
-
-    fn top(&self) -> Vec<Member> {
-        members(&self.text, 0..self.text.len())
-    }
-
-    fn value(&self, span: &Range<usize>) -> Value {
-        serde_json::from_str(&self.text[span.clone()]).unwrap_or_default()
-    }
-
-    /// Where the profiles stand.
-    fn spans(&self) -> Vec<Range<usize>> {
-        let top = self.top();
-        let list = find(&top, PROFILES).map(|list| list.value.clone());
-        list.map_or_else(Vec::new, |list| elements(&self.text, list))
+    /// Adds a profile that has nothing but its name; where it is.
+    fn add(&mut self, name: &str) -> usize {
+        let mut profile = Object::new();
+        put(&mut profile, NAME, &name.into());
+        self.profiles.push(profile);
+        self.profiles.len() - 1
     }
 
     fn index_of(&self, name: &str) -> Option<usize> {
-        let has = |span: &Range<usize>| self.entry(span).is_some_and(|entry| entry.name == name);
-        self.spans().iter().position(has)
+        self.profiles.iter().position(|profile| name_of(profile).is_some_and(|other| other == name))
     }
 
-    fn span_of(&self, name: &str) -> Option<Range<usize>> {
-        self.index_of(name).map(|at| self.spans()[at].clone())
+    /// Writes the text anew.
+    fn write(&mut self) {
+        if position(&self.top, PROFILES).is_none() && !self.profiles.is_empty() {
+            put(&mut self.top, PROFILES, &Value::Array(Vec::new()));
+        }
+        let mut new = Vec::new();
+        let written = match self.indentation() {
+            Some(unit) => {
+                let layout = PrettyFormatter::with_indent(unit.as_bytes());
+                self.serialize(&mut serde_json::Serializer::with_formatter(&mut new, layout))
+            }
+            None => self.serialize(&mut serde_json::Serializer::new(&mut new)),
+        };
+        let Ok(Ok(mut new)) = written.map(|()| String::from_utf8(new)) else { return };
+        new.push_str(&self.text[self.text.trim_end().len()..]);
+        let lines = self.text.matches('\n').count();
+        if lines > 0 && lines == self.text.matches("\r\n").count() {
+            new = new.replace("\r\n", "\n").replace('\n', "\r\n");
+        }
+        self.text = new;
     }
 
-    fn entry(&self, span: &Range<usize>) -> Option<Entry> {
-        let fields: Vec<_> = members(&self.text, span.clone())
-            .into_iter()
-            .map(|member| (member.name, self.value(&member.value)))
-            .collect();
-        let name = fields.iter().rev().find(|(name, _)| name == NAME)?.1.as_str()?.to_owned();
-        Some(Entry { name, fields, text: self.text[span.clone()].to_owned() })
+    /// One step of indentation, as the file has it or as the vendor writes it; `None` for a file that is
+    /// one line.
+    fn indentation(&self) -> Option<String> {
+        let Some((_, rest)) = self.text.trim_end().split_once('\n') else {
+            let is_empty = value_of(&self.text).as_object().is_some_and(serde_json::Map::is_empty);
+            return is_empty.then(|| "\t".to_owned());
+        };
+        let unit: String = rest.chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
+        Some(if unit.is_empty() { "\t".to_owned() } else { unit })
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let list = position(&self.top, PROFILES);
+        let mut map = serializer.serialize_map(Some(self.top.len()))?;
+        for (at, (name, value)) in self.top.iter().enumerate() {
+            match Some(at) == list {
+                true => map.serialize_entry(name, &self.profiles)?,
+                false => map.serialize_entry(name, value)?,
+            }
+        }
+        map.end()
     }
 }
 
 impl Default for Document {
     /// As the vendor's CLI would begin it.
     fn default() -> Self {
-        Self { text: "{\n\t\"current\": \"\",\n\t\"profiles\": []\n}\n".to_owned() }
+        let mut top = Object::new();
+        put(&mut top, CURRENT, &"".into());
+        put(&mut top, PROFILES, &Value::Array(Vec::new()));
+        let text = "{\n\t\"current\": \"\",\n\t\"profiles\": []\n}\n".to_owned();
+        Self { text, top, profiles: Vec::new() }
     }
 }
 
-/// A member of an object, and where in the whole text it stands.
-struct Member {
-    name: String,
-    /// With its quotation marks.
-    key: Range<usize>,
-    value: Range<usize>,
+/// The profiles of a list.
+fn profiles(list: &RawValue) -> Result<Vec<Object>, String> {
+    let list: Vec<Box<RawValue>> =
+        serde_json::from_str(list.get()).map_err(|_| "its 'profiles' is not a list".to_owned())?;
+    let profile = |raw: Box<RawValue>| {
+        let profile: Object = serde_json::from_str(raw.get()).ok()?;
+        profile.get(NAME).is_none_or(|name| value(name).is_string()).then_some(profile)
+    };
+    let profiles: Option<_> = list.into_iter().map(profile).collect();
+    profiles.ok_or_else(|| "one of its 'profiles' is not a profile".to_owned())
 }
 
-fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Member> {
-    position(members.iter().map(|member| member.name.as_str()), name).map(|at| &members[at])
+fn name_of(profile: &Object) -> Option<String> {
+    value(profile.get(NAME)?).as_str().map(str::to_owned)
 }
 
-/// The last of this name, or else the last one of a name that differs in case.
-fn position<'a>(
-    names: impl DoubleEndedIterator<Item = &'a str> + ExactSizeIterator + Clone,
-    name: &str,
-) -> Option<usize> {
-    let exact = names.clone().rposition(|other| other == name);
-    exact.or_else(|| names.clone().rposition(|other| other.eq_ignore_ascii_case(name)))
+fn value(raw: &RawValue) -> Value {
+    value_of(raw.get())
 }
 
-/// The members of an object; none of what is no object.
-fn members(text: &str, span: Range<usize>) -> Vec<Member> {
-    let object: Object<'_> = serde_json::from_str(&text[span.clone()]).unwrap_or_default();
-    let mut at = span.start + 1;
-    let mut members = Vec::with_capacity(object.0.len());
-    for (name, raw) in object.0 {
-        let value = place(text, raw);
-        // Between two values there is nothing but blanks, a comma, and the name with its colon.
-        let before = &text[at..value.start];
-        let start = at + before.find('"').unwrap_or_default();
-        let end = start + text[start..value.start].rfind('"').map_or(0, |last| last + 1);
-        at = value.end;
-        members.push(Member { name, key: start..end, value });
+fn value_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Where a member of this name is, or else the last one whose name differs in case alone.
+fn position<V>(members: &IndexMap<String, V>, name: &str) -> Option<usize> {
+    let alike = || members.keys().rposition(|other| other.eq_ignore_ascii_case(name));
+    members.get_index_of(name).or_else(alike)
+}
+
+/// Sets a member; whether that changes anything. What means the same stays as somebody has written it.
+fn put(members: &mut Object, name: &str, new: &Value) -> bool {
+    let at = position(members, name);
+    if at.is_some_and(|at| value(&members[at]) == *new) {
+        return false;
     }
-    members
-}
-
-/// The elements of a list; none of what is no list.
-fn elements(text: &str, span: Range<usize>) -> Vec<Range<usize>> {
-    let list: Vec<&RawValue> = serde_json::from_str(&text[span]).unwrap_or_default();
-    list.into_iter().map(|raw| place(text, raw)).collect()
-}
-
-/// Where a part of a text stands in it.
-fn place(text: &str, raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-    start..start + raw.get().len()
-}
-
-/// The blanks that end where `end` is.
-fn blanks_before(text: &str, end: usize) -> &str {
-    let before = &text[..end];
-    &before[before.trim_end_matches([' ', '\t', '\r', '\n']).len()..]
-}
-
-/// How many blanks a text begins with.
-fn blanks_after(text: &str) -> usize {
-    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n']).len()
-}
-
-/// The members of an object as they are written, each of them, in their order.
-#[derive(Default)]
-struct Object<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Object(members))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-                Ok(Object::default())
-            }
-        }
-        deserializer.deserialize_map(Members)
+    let Ok(raw) = to_raw_value(new) else { return false };
+    match at {
+        Some(at) => members[at] = raw,
+        None => drop(members.insert(name.to_owned(), raw)),
     }
+    true
+}
+
+/// Removes a member, however its name is written; whether there was one.
+fn take(members: &mut Object, name: &str) -> bool {
+    let before = members.len();
+    while let Some(at) = position(members, name) {
+        members.shift_remove_index(at);
+    }
+    members.len() < before
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ async fn talk(
     let writing = store::change(path, |document| {
         let now = document.profile(name);
         let is_as_before = match (&profile.before, &now) {
-            (Some(before), Some(now)) => before.is_as(now),
+            (Some(before), Some(now)) => before == now,
             (None, None) => true,
             _ => false,
         };

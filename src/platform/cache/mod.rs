@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use data_encoding::HEXLOWER;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -45,8 +46,7 @@ impl Topic {
             digest.update(part);
             digest.update([0]);
         }
-        let digest = digest.finalize();
-        let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digest = HEXLOWER.encode(&digest.finalize()[..16]);
         Self { file_name: format!("{kind}-{digest}.json") }
     }
 }

@@ -168,7 +168,7 @@ pub(crate) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
             code: scrub.text(&code),
             message: message.unwrap_or_default(),
             denied_action: denied_action(&value),
-            service_time: raw.date.as_deref().and_then(parse_http_date),
+            service_time: raw.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok()),
             local_time: raw.received,
             retry_after: raw.retry_after,
         })),
@@ -311,18 +311,6 @@ fn denied_action(value: &Value) -> Option<String> {
     sound.then_some(action)
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form of a date that servers send today.
-fn parse_http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let parts: Vec<_> = text.split_whitespace().collect();
-    let [_, day, month, year, time, "GMT"] = parts[..] else {
-        return None;
-    };
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{time}Z")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,7 +447,9 @@ mod tests {
     #[test]
     fn dates_that_are_none_are_none() {
         for text in ["", "Sun, 06 Nov 1994", "x, 06 Foo 1994 08:49:37 GMT", "a b Nov d e GMT"] {
-            assert_eq!(parse_http_date(text), None);
+            let raw = Raw { date: Some(text.into()), ..raw(400, r#"{"Code":"Throttling"}"#) };
+            let Err(Bad::Refused(refusal)) = read(&raw, &scrub()).0 else { panic!("{text}") };
+            assert_eq!(refusal.service_time, None);
         }
     }
 }

@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -94,7 +96,7 @@ pub fn v3(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
     let mut headers = vec![
         ("host", request.host.to_owned()),
         ("x-acs-action", request.action.to_owned()),
-        ("x-acs-content-sha256", hex(&Sha256::digest(b""))),
+        ("x-acs-content-sha256", HEXLOWER.encode(&Sha256::digest(b""))),
         ("x-acs-date", timestamp(stamp.time)),
         ("x-acs-signature-nonce", stamp.nonce.to_owned()),
         ("x-acs-version", request.version.to_owned()),
@@ -169,18 +171,9 @@ pub fn form(params: &Params) -> String {
 
 /// Percent-encodes as RFC 3986 has it: all but `A-Z a-z 0-9 - _ . ~`, a space as `%20`.
 pub fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+    const RESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// The parameters as a query: sorted, both sides encoded.
@@ -206,7 +199,7 @@ fn v3_request_digest(query: &str, headers: &[(&'static str, String)]) -> String 
         }
     }
     let _ = write!(canonical, "\n{names}\n{body_digest}");
-    hex(&Sha256::digest(canonical.as_bytes()))
+    HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()))
 }
 
 /// V3's signature over the digest of the canonical request.
@@ -215,7 +208,7 @@ fn v3_signature(request_digest: &str, secret: &str) -> String {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(text.as_bytes());
-    hex(&mac.finalize().into_bytes())
+    HEXLOWER.encode(&mac.finalize().into_bytes())
 }
 
 /// V1's string to sign, over the parameters of query and form together.
@@ -234,14 +227,6 @@ fn v1_signature(string_to_sign: &str, secret: &str) -> String {
 /// `YYYY-MM-DDTHH:MM:SSZ`, in UTC.
 fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The marked part of a configuration file: put in, replaced, taken out. The rest of the file is
 //! whoever's it was, byte for byte.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 const BEGIN: &str = "# >>> ecs-bridge ssh-config ";
@@ -148,8 +149,7 @@ fn ends_lines_with_cr(text: &[u8]) -> bool {
 }
 
 fn digest(lines: &[String]) -> String {
-    let digest = Sha256::digest(lines.join("\n").as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(lines.join("\n").as_bytes())[..6])
 }
 
 #[cfg(test)]
