@@ -3,12 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::app::{Cloud, Done, Message, Result, UsageError, cache, telling};
@@ -21,23 +18,21 @@ use crate::gateway::gate::Gate;
 use crate::gateway::local::LocalSide;
 use crate::keys::known_hosts;
 use crate::keys::public_key::{self, PublicKey};
-use crate::keys::registration::{FRESH, Registration, check_user};
+use crate::keys::registration::{Registration, check_user};
 use crate::platform::signals::Signals;
 use crate::platform::{logging, terminal};
 use crate::session::agent::AgentVersions;
 use crate::session::event::SessionEvent;
+use crate::session::key::SessionKey;
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
-use crate::session::start::{Starter, do_started};
+use crate::session::start::Starter;
 use crate::session::target::Target;
 use crate::session::warning::Warning;
 use crate::session::{self, SessionOutcome, SessionRequest};
 use crate::target::finder::{Finder, Found, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
-
-/// How long a registration that has failed lets the session be started that is to be ended.
-const STARTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
@@ -143,105 +138,42 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         let plan = self.plan.to(found);
         self.tap.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
         let starter = self.starter.as_ref();
+        let registration = self.key.map(|key| {
+            let (cloud, instance) = (&found.cloud, found.id.as_str());
+            Registration { cloud, cache: &cache, instance, user: &args.user, key }
+        });
+        let key = SessionKey::new(registration, found, starter);
         let output_gate = OutputGate {
             gate: &self.gate,
+            key: &key,
             is_final: Cell::new(starter.is_none()),
-            registration_failed: Cell::new(false),
-            started: Notify::new(),
-            connected: Notify::new(),
-            ready: Notify::new(),
             has_begun: &self.has_begun,
             opened: &self.opened,
             target: &plan.target,
         };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
-        let registration = self.key.map(|key| {
-            let (cloud, instance) = (&found.cloud, found.id.as_str());
-            Registration { cloud, cache: &cache, instance, user: &args.user, key }
-        });
-        let was_fresh = registration.as_ref().is_some_and(Registration::is_fresh);
-        let of_key = registration.as_ref();
-        let registration = of_key.filter(|_| !was_fresh);
-        // Installing the plug-in restarts sshd, and a connection that sshd has accepted before never
-        // asks for the key: only where the plug-in is known is the session opened meanwhile.
-        let waits = registration.is_some_and(|registration| !registration.has_plugin());
-        let (is_opening, is_installed) = (Cell::new(!waits), Cell::new(false));
-        let (installed, up_by) = (Notify::new(), Cell::new(None));
-        let signals = &mut self.signals;
+        let (signals, gate) = (&mut self.signals, &self.gate);
         let stop = async {
-            let not_registered = async {
-                let register = async |registration: &Registration<'_>| -> Result<()> {
-                    let tell = || {
-                        is_installed.set(true);
-                        installed.notify_one();
-                    };
-                    let register = async || registration.register(false, tell).await;
-                    if waits {
-                        do_started(starter, &up_by, found, &is_installed, register).await?;
-                        return Ok(());
-                    }
-                    match register().await {
-                        Err(error) if starter.is_some() && error.is_of_starting() => {
-                            debug!("once the instance is up the key is registered: {error}");
-                            output_gate.ready.notified().await;
-                            register().await?;
-                        }
-                        registered => drop(registered?),
-                    }
-                    Ok(())
-                };
-                if let Some(registration) = registration
-                    && let Err(error) = register(registration).await
-                {
-                    output_gate.registration_failed.set(true);
-                    failed.set(Some(error));
-                    if is_opening.get() {
-                        // A session that is being started can only be ended once it is known.
-                        let _ = timeout(STARTED_WITHIN, output_gate.started.notified()).await;
-                    }
-                    return;
-                }
-                let registered = Instant::now();
-                // The instance may be gone, and the next one not have the key yet.
-                output_gate.connected.notified().await;
-                // A session that had to wait for a place may come later than the key is good for.
-                let is_good = |key: &Registration<'_>| match was_fresh {
-                    true => key.is_fresh(),
-                    false => registered.elapsed() < FRESH,
-                };
-                if plan.queue().is_some_and(Queue::was_full)
-                    && let Some(key) = of_key
-                    && !is_good(key)
-                    && let Err(error) = key.register(false, || ()).await
-                {
-                    output_gate.registration_failed.set(true);
-                    failed.set(Some(error.into()));
-                    return;
-                }
-                output_gate.gate.open();
-                std::future::pending().await
-            };
             tokio::select! {
                 biased;
                 signal = signals.next() => ended_by.set(Some(signal)),
-                () = not_registered => {}
+                error = key.register(gate, plan.queue()) => failed.set(Some(error)),
             }
         };
         let mut stop = std::pin::pin!(stop.fuse());
-        if waits {
+        if !key.is_opening() {
             debug!("the session is opened once the key plug-in is installed");
             tokio::select! {
                 biased;
                 () = stop.as_mut() => {}
-                () = installed.notified() => is_opening.set(true),
+                () = key.installed() => {}
                 // ssh is gone.
                 () = self.local.closed() => return Ok(Done::Normally),
             }
         }
-        let outcome = match is_opening.get() {
+        let outcome = match key.is_opening() {
             true => {
-                let (plan, up_by) = (&plan, &up_by);
-                let request = SessionRequest { found, plan, starter, up_by };
+                let request = SessionRequest { found, plan: &plan, starter, up_by: &key.up_by };
                 let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
                 session::run(&request, &mut self.local, stop, &on_event).await
             }
@@ -328,12 +260,9 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
 /// key cannot be registered: no password is asked for in place of it.
 struct OutputGate<'a> {
     gate: &'a Gate,
+    key: &'a SessionKey<'a>,
     /// Whether there is no other session after this one: the instance need not be started first.
     is_final: Cell<bool>,
-    registration_failed: Cell<bool>,
-    started: Notify,
-    connected: Notify,
-    ready: Notify,
     has_begun: &'a Cell<bool>,
     opened: &'a Cell<bool>,
     target: &'a Target,
@@ -341,21 +270,17 @@ struct OutputGate<'a> {
 
 impl OutputGate<'_> {
     fn on_event(&self, event: SessionEvent<'_>) {
+        self.key.on_event(&event);
         match event {
-            SessionEvent::Started(_) => {
-                self.has_begun.set(true);
-                self.started.notify_one();
-            }
-            SessionEvent::Connected => self.connected.notify_one(),
+            SessionEvent::Started(_) => self.has_begun.set(true),
             SessionEvent::Ready => {
                 self.is_final.set(true);
                 self.opened.set(true);
-                self.ready.notify_one();
             }
             SessionEvent::Notice(notice) => {
                 warn!("{}", Warning::of_notice(notice, self.target));
             }
-            SessionEvent::Ended if self.is_final.get() && !self.registration_failed.get() => {
+            SessionEvent::Ended if self.is_final.get() && !self.key.has_failed() => {
                 self.gate.open();
             }
             _ => {}

@@ -6,6 +6,7 @@ pub(crate) mod diagnose;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod failure;
+pub(crate) mod key;
 pub(crate) mod plan;
 pub(crate) mod queue;
 mod reason;
