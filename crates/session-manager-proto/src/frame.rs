@@ -23,7 +23,8 @@ pub const MAX_PAYLOAD: usize = 2048;
 /// The bytes of a header whose two ids are empty.
 const HEADER_LEN: usize = 30;
 
-/// The type of a frame. Values that are not named here are kept as they came.
+/// The type of a frame (PROTOCOL.md, 2). Values that are not named here are kept as they came: 7 and 8 exist
+/// for shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameType(pub u32);
 
@@ -32,19 +33,19 @@ impl FrameType {
     pub const INPUT: Self = Self(0);
     /// Bytes from the instance to the client.
     pub const OUTPUT: Self = Self(1);
-    /// The size of the terminal: rows, then columns, each u16.
+    /// The size of the terminal: rows, then columns, each u16, little-endian.
     pub const RESIZE: Self = Self(2);
-    /// The end of the stream; its payload is `1`.
+    /// The end of the stream, either way; its payload is the ASCII digit `1`.
     pub const CLOSE: Self = Self(3);
     /// The stream is asked for.
     pub const OPEN: Self = Self(4);
     /// The gateway or the agent tells its state, see [`crate::status`].
     pub const STATUS: Self = Self(5);
-    /// Asks for frames to be sent again (1.02, both ways).
+    /// Asks for frames to be sent again, either way; its payload is empty (1.02; PROTOCOL.md, 8).
     pub const SYNC: Self = Self(6);
 }
 
-/// The version of a frame: four ASCII bytes, `d.dd`, compared as they stand.
+/// The version of a frame: four ASCII bytes, `d.dd`, compared as they stand (PROTOCOL.md, 2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version([u8; 4]);
 
@@ -79,12 +80,13 @@ impl fmt::Debug for Version {
     }
 }
 
-/// Where a frame stands in its stream. Its layout follows from the version.
+/// Where a frame stands in its stream (PROTOCOL.md, 2 and 8). Its layout follows from the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
-    /// 1.01: one number, counted by the sender.
+    /// 1.01: one number, counted by the sender for its own frames.
     Single(i64),
-    /// 1.02: how far each direction has come.
+    /// 1.02: how far each direction has come. Both count from 1; 0 says that there was none, and after
+    /// [`u32::MAX`] comes 0.
     Pair {
         /// Of Input and Resize: this frame's number, or the last one that the peer has received.
         input: u32,
@@ -93,7 +95,7 @@ pub enum Sequence {
     },
 }
 
-/// One frame.
+/// One frame (PROTOCOL.md, 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What the frame is for.
@@ -104,11 +106,11 @@ pub struct Frame {
     pub channel_id: Bytes,
     /// The instance, up to 255 bytes; empty from a client.
     pub instance_id: Bytes,
-    /// When the frame was made, in milliseconds since the epoch; never 0.
+    /// When the frame was made, in milliseconds since 1970-01-01 UTC; never 0.
     pub created_ms: u64,
     /// Its place in the stream.
     pub sequence: Sequence,
-    /// What it carries.
+    /// What it carries: up to [`MAX_PAYLOAD`] bytes of a port's Input, and in 1.02 at most [`u16::MAX`].
     pub payload: Bytes,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A version of the Cloud Assistant agent, `a.b.c.d`. `a.b` is the platform, so only the last two
-/// numbers are compared.
+/// numbers are compared (PROTOCOL.md, 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AgentVersion {
     major: u32,
@@ -32,11 +32,12 @@ impl fmt::Display for AgentVersion {
     }
 }
 
-/// How an agent treats early Input, and a target that closes.
+/// How an agent treats early Input, and a target that closes (PROTOCOL.md, 5). The numbers are the last two of
+/// [`AgentVersion`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
-    /// Up to 3.578, and up to 3.630 for all that is known: drops Input before the target is dialled, and dials a target that has closed
-    /// again on any frame.
+    /// Up to 3.578, and up to 3.630 for all that is known: drops Input before the target is dialled, and dials a
+    /// target that has closed again on any frame.
     A,
     /// 3.631: holds early Input; dials again as A does.
     B,

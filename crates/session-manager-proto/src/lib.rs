@@ -2,7 +2,15 @@
 //!
 //! [`session::Session`] decides whether a byte arrives, arrives once and arrives in order. The time is an
 //! argument of every call, and the caller moves the bytes and waits, so a test can try every order of
-//! events. "PROTOCOL.md" in these docs is the description of the stream that the crate implements.
+//! events.
+//!
+//! "PROTOCOL.md" in these docs is the description of the stream that the crate implements. Its sections: 1
+//! opening, 2 frame, 3 Status frames, 4 pace, 5 generations of the agent, 6 staying open, 7 ending, 8 version
+//! 1.02: sequence, acknowledgement, resumption.
+//!
+//! **Units**: sizes are bytes, and count payload alone unless a name says otherwise; rates are bits per second,
+//! as on the wire; times are [`std::time::Duration`] and [`std::time::Instant`], times of day milliseconds since
+//! 1970-01-01 UTC.
 //!
 //! - [`session`]: one stream from the WebSocket's upgrade to its end.
 //! - [`frame`]: one frame, decoded and encoded.

@@ -17,10 +17,10 @@ pub enum SessionKind {
     Shell,
 }
 
-/// What a session is to do. [`Config::new`] gives PROTOCOL.md's values.
+/// What a session is to do. [`Config::new`] gives the values of PROTOCOL.md, 5 to 7.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The time of day at the upgrade, in milliseconds since the epoch; never 0.
+    /// The time of day at the upgrade, in milliseconds since 1970-01-01 UTC; never 0. It goes into frames.
     pub unix_ms: u64,
     /// What the session leads to.
     pub kind: SessionKind,
@@ -28,23 +28,26 @@ pub struct Config {
     /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
     pub server_first: bool,
     /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
-    /// drops earlier Input or whose generation is not known. In a shell: how long after Opened there is
-    /// a terminal, whatever the agent.
+    /// drops earlier Input or whose generation is not known: 1.5 s (PROTOCOL.md, 5). In a shell: how long after
+    /// Opened there is a terminal, whatever the agent: 5 s.
     pub ready_delay: Duration,
-    /// How a session without local bytes is kept open.
+    /// How a session without local bytes is kept open: after 50 s without a frame of ours, where that does no
+    /// harm. An agent ends a session after 180 s (PROTOCOL.md, 6).
     pub keepalive: Keepalive,
-    /// After how much time without payload in either direction the session is ended.
+    /// After how much time without payload in either direction the session is ended; `None`, the default, for
+    /// never.
     pub idle_timeout: Option<Duration>,
     /// How long before that end [`Event::IdleSoon`](super::Event::IdleSoon) tells of it.
     pub idle_warning: Option<Duration>,
-    /// How long the peer may be quiet after the local end of file before it is taken to be done.
+    /// How long the peer may be quiet after the local end of file before it is taken to be done: 10 s
+    /// (PROTOCOL.md, 7). 0 ends the session once what was sent has arrived.
     pub linger: Duration,
-    /// Randomness, so that clients do not all come back to a gateway at once.
+    /// Any random number, so that clients do not all come back to a gateway at once. 0, the default, for none.
     pub random: u64,
 }
 
 impl Config {
-    /// The defaults, with the time of day at the upgrade in milliseconds since the epoch.
+    /// The defaults, with the time of day at the upgrade in milliseconds since 1970-01-01 UTC.
     pub fn new(unix_ms: u64) -> Self {
         Self {
             unix_ms: unix_ms.max(1),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::frame::DecodeError;
 use crate::status::{Reason, ReasonKind};
 
-/// How a session ended.
+/// How a session ended (PROTOCOL.md, 7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The peer ended it, as it does when the target closes.
@@ -30,14 +30,15 @@ pub enum RemoteEnd {
     /// The agent has dialled the target again after it had closed: a second SSH identification line
     /// came.
     Redialled,
-    /// The agent ends idle sessions, and this one could not be kept open without harm (PROTOCOL.md, 5).
+    /// The agent ends sessions that are idle for 180 s, and this one could not be kept open without harm
+    /// (PROTOCOL.md, 5 and 6).
     Idle,
 }
 
 /// Why a session failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Neither Opened nor any Output came in time.
+    /// Neither Opened nor any Output came in time, which is 15 s from the upgrade (PROTOCOL.md, 5).
     #[error("the session did not open within {} s", .waited.as_secs())]
     NotOpened {
         /// How long was waited.
@@ -60,7 +61,7 @@ pub enum Failure {
     /// Status Frozen, of a session that cannot be resumed.
     #[error("the gateway restarts, and this session cannot be resumed")]
     Frozen,
-    /// Frames are missing, and do not come although they were asked for.
+    /// Frames are missing, and did not come within 60 s although they were asked for (PROTOCOL.md, 8).
     #[error("bytes were lost on the way: Output {expected} did not come, and {got} was sent")]
     Lost {
         /// The sequence that had to come.
@@ -68,7 +69,7 @@ pub enum Failure {
         /// The last one that is known to have been sent.
         got: u32,
     },
-    /// The peer asks for frames again that are not kept.
+    /// The peer asks for frames again that are not kept, from this sequence on.
     #[error("bytes were lost on the way: the far side asks for Input {0} again")]
     LostInput(u32),
     /// The peer acknowledges frames that do not exist.
@@ -84,7 +85,7 @@ pub enum Failure {
     /// The WebSocket is gone.
     #[error("the connection to the gateway was lost: {0}")]
     Disconnected(Disconnect),
-    /// The WebSocket is gone, and the stream could not be taken up again.
+    /// The WebSocket is gone, and the stream could not be taken up again within 60 s (PROTOCOL.md, 8).
     #[error("the connection to the gateway was lost, and could not be made again: {last}")]
     NotResumed {
         /// Why it was gone.
@@ -99,10 +100,10 @@ pub enum Failure {
     /// What was sent before the local end of file has not arrived in time.
     #[error("{bytes} bytes that were sent are not known to have arrived")]
     NotArrived {
-        /// How many.
+        /// How many payload bytes.
         bytes: u64,
     },
-    /// Nothing was carried for as long as the user allows.
+    /// Nothing was carried for as long as [`Config::idle_timeout`](super::Config::idle_timeout) allows.
     #[error("nothing was carried for {} s", .0.as_secs())]
     Idle(Duration),
 }

@@ -6,22 +6,24 @@ use super::end::{Disconnect, End};
 use crate::frame::Version;
 use crate::status::Progress;
 
-/// Something that happened, for a log.
+/// Something that happened, for a log. At most 64 wait for [`Session::poll_event`](super::Session::poll_event);
+/// later ones are dropped, but for the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The peer is getting on.
     Progress(Progress),
-    /// The agent has joined.
+    /// The agent has joined. It has not dialled the target yet (PROTOCOL.md, 5).
     Opened,
     /// Local bytes flow from now on.
     Ready,
     /// The target is taken to be listening.
     Reached,
-    /// The limit has changed, in bits per second.
+    /// The limit of what may be sent has changed, in bits per second (PROTOCOL.md, 4).
     Limit(u64),
     /// The peer speaks a newer version, and so do we.
     Version(Version),
-    /// The sequence of a 1.01 Output is not the one that was due. Told once.
+    /// The sequence of a 1.01 Output is not the one that was due: output may be lost (PROTOCOL.md, 3). Told
+    /// once.
     Gap {
         /// What had to come.
         expected: i64,
@@ -34,7 +36,7 @@ pub enum Event {
     Disconnected(Disconnect),
     /// There is another WebSocket.
     Reconnected,
-    /// A 1.02 Output is missing: it is asked for again.
+    /// A 1.02 Output is missing: it is asked for again (PROTOCOL.md, 8).
     Missing {
         /// What had to come.
         expected: u32,
@@ -43,7 +45,7 @@ pub enum Event {
     },
     /// The peer asks for Input again.
     Replaying {
-        /// The first one.
+        /// The sequence of the first one.
         from: u32,
     },
     /// What was sent was held up on the way for so long, and has arrived.

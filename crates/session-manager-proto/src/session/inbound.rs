@@ -16,7 +16,7 @@ use super::link::RECONNECT_TIMEOUT;
 use super::ssh::{Greeting, SshDetector};
 use crate::redial::RedialWatch;
 
-/// From this many bytes on that wait to be delivered, nothing more is wanted from the peer.
+/// From this many payload bytes on that wait to be delivered, nothing more is wanted from the peer.
 /// One message more may be on its way.
 pub const DELIVER_CAP: usize = 64 * 1024;
 /// The same as a number of pieces, since small ones cost more than their bytes.

@@ -8,7 +8,8 @@ use super::inbound::Inbound;
 use super::outbound::Outbound;
 use crate::generation::Generation;
 
-/// How this side breaks its silence.
+/// How this side breaks its silence: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
+/// and 6). A time has to be less than the 180 s after which an agent ends a silent session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
     /// Not at all.
