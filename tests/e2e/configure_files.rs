@@ -218,8 +218,8 @@ async fn files_of_all_kinds() {
         (
             r#"{"profiles":[{"name":"work","region_id":"cn-0","x":1,"region_id":"cn-a","x":1}]}"#.into(),
             Some(
-                r#"{"profiles":[{"name":"work","region_id":"cn-0","x":1,"region_id":"cn-b","x":1}],"current":"work"}"#
-                    .into(),
+                // Of a field that stands there twice the last is read, and kept.
+                r#"{"profiles":[{"name":"work","region_id":"cn-b","x":1}],"current":"work"}"#.into(),
             ),
             "",
         ),
