@@ -193,6 +193,7 @@ impl Document {
             }
             None => self.serialize(&mut serde_json::Serializer::new(&mut new)),
         };
+        // Writing to memory does not fail, and JSON is UTF-8.
         let Ok(Ok(mut new)) = written.map(|()| String::from_utf8(new)) else { return };
         new.push_str(&self.text[self.text.trim_end().len()..]);
         let lines = self.text.matches('\n').count();

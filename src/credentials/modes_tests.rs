@@ -1,45 +1,14 @@
 //! What is said of profiles that cannot be used, and what `configure` asks for each mode.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::time::{Duration, SystemTime};
-
+use super::scripted::{KEYS, chained, resolve_fields, resolve_profiles};
 use super::*;
 use crate::explain::Explain as _;
-
-/// Reads the first of these profiles.
-fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f");
-    std::fs::write(&path, format!(r#"{{"profiles":[{profiles}]}}"#)).unwrap();
-    let env: HashMap<_, _> = env.iter().copied().collect();
-    resolve(&Query {
-        profile: Some("p"),
-        region: None,
-        config: Some(&path),
-        env: &|name| env.get(name).map(OsString::from),
-        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        home: Some("/home/u".into()),
-        ini_only: false,
-    })
-}
-
-fn read(fields: &str) -> Result<CredentialSource, Error> {
-    read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.credential_source)
-}
-
-const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
-const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
-
-fn chained(name: &str, from: &str) -> String {
-    format!(r#"{{"name":"{name}","mode":"ChainableRamRoleArn",{ROLE},"source_profile":"{from}"}}"#)
-}
 
 #[test]
 fn the_way_out_of_keys_that_have_ended_depends_on_the_mode() {
     let fix = |mode: &str| {
         let fields = format!(r#""mode":"{mode}",{KEYS},"sts_token":"t","sts_expiration":1"#);
-        read(&fields).unwrap_err().remedy().unwrap()
+        resolve_fields(&fields).unwrap_err().remedy().unwrap()
     };
     assert_eq!(fix("CloudSSO"), "sign in again with: aliyun configure --profile p");
     assert!(fix("StsToken").starts_with("get new temporary credentials, and"));
@@ -48,7 +17,8 @@ fn the_way_out_of_keys_that_have_ended_depends_on_the_mode() {
 #[test]
 fn other_modes_are_refused_by_name() {
     for mode in ["RsaKeyPair", "BearerToken", "Magic"] {
-        let error = read(&format!(r#""mode":"{mode}","private_key":"hush""#)).unwrap_err();
+        let error =
+            resolve_fields(&format!(r#""mode":"{mode}","private_key":"hush""#)).unwrap_err();
         let what = error.to_string();
         assert!(what.starts_with("profile 'p' of "), "{what}");
         let end = format!("(mode {mode}) cannot be used: its mode is not supported");
@@ -66,7 +36,7 @@ fn a_circle_is_told_with_all_that_are_in_it() {
         (vec![chained("p", "q"), chained("q", "p")], "p → q → p"),
         (vec![chained("p", "q"), chained("q", "r"), chained("r", "q")], "q → r → q"),
     ] {
-        let error = read_with(&profiles.join(","), &[]).unwrap_err();
+        let error = resolve_profiles(&profiles.join(","), &[]).unwrap_err();
         assert!(error.to_string().contains("(mode ChainableRamRoleArn) is circular"));
         assert!(error.why().unwrap().ends_with(&format!(": {circle}")), "{:?}", error.why());
         assert_eq!(error.exit_code() as u8, 3);
@@ -78,21 +48,22 @@ fn a_long_chain_is_none_the_worse() {
     let name = |n: usize| if n == 0 { "p".to_owned() } else { n.to_string() };
     let mut many: Vec<_> = (0..1000).map(|n| chained(&name(n), &name(n + 1))).collect();
     many.push(format!(r#"{{"name":"1000","mode":"AK",{KEYS}}}"#));
-    let credential_source = read_with(&many.join(","), &[]).unwrap().credential_source.to_string();
+    let credential_source =
+        resolve_profiles(&many.join(","), &[]).unwrap().credential_source.to_string();
     assert_eq!(credential_source.matches("(mode ").count(), 1001);
     many.pop();
-    let error = read_with(&many.join(","), &[]).unwrap_err();
+    let error = resolve_profiles(&many.join(","), &[]).unwrap_err();
     assert!(error.to_string().contains("names '1000', which does not exist"), "{error}");
     assert!(error.why().unwrap().len() < 10_000);
 }
 
 #[test]
 fn what_is_wrong_on_the_way_is_told_with_the_way() {
-    let error = read_with(&chained("p", "gone"), &[]).unwrap_err();
+    let error = resolve_profiles(&chained("p", "gone"), &[]).unwrap_err();
     assert!(error.to_string().ends_with("names 'gone', which does not exist"), "{error}");
     assert_eq!(error.why().as_deref(), Some("there are: p"));
     let half = r#"{"name":"q","mode":"AK","access_key_id":"i"}"#;
-    let error = read_with(&[&chained("p", "q"), half].join(","), &[]).unwrap_err();
+    let error = resolve_profiles(&[&chained("p", "q"), half].join(","), &[]).unwrap_err();
     assert!(error.to_string().contains("profile 'q'"), "{error}");
     assert!(error.to_string().ends_with("(mode AK) has no access_key_secret"), "{error}");
     let why = error.why().unwrap();
@@ -127,7 +98,10 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
             });
             let fields: String = fields.collect();
             let other = r#"{"name":"q","access_key_id":"i","access_key_secret":"s"}"#;
-            read_with(&format!(r#"{{"name":"p","mode":"{}"{fields}}},{other}"#, mode.name), &[])
+            resolve_profiles(
+                &format!(r#"{{"name":"p","mode":"{}"{fields}}},{other}"#, mode.name),
+                &[],
+            )
         };
         let is_must = |question: &form::Question| question.need == Need::Must;
         assert!(with(&|_| true).is_ok() && with(&is_must).is_ok(), "{}", mode.name);

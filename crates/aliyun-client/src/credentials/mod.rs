@@ -40,6 +40,10 @@ pub(crate) mod provide;
 mod provider;
 mod query;
 mod role;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod scripted;
 mod shell;
 pub(crate) mod source;
 mod uri;

@@ -1,40 +1,13 @@
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::time::Duration;
-
 use secrecy::ExposeSecret as _;
 
 use super::super::login::Service;
-use super::super::{Query, Resolved, resolve};
+use super::super::scripted::{KEYS, ROLE, chained, resolve_fields, resolve_profiles};
 use super::*;
 
-/// Reads the first of these profiles.
-fn read_with(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f");
-    std::fs::write(&path, format!(r#"{{"profiles":[{profiles}]}}"#)).unwrap();
-    let env: HashMap<_, _> = env.iter().copied().collect();
-    resolve(&Query {
-        profile: Some("p"),
-        region: None,
-        config: Some(&path),
-        env: &|name| env.get(name).map(OsString::from),
-        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        home: Some("/home/u".into()),
-        ini_only: false,
-    })
-}
-
-fn read(fields: &str) -> Result<CredentialSource, Error> {
-    read_with(&format!(r#"{{"name":"p",{fields}}}"#), &[]).map(|found| found.credential_source)
-}
-
 fn keys(fields: &str) -> Result<Credentials, Error> {
-    read(fields).map(|credential_source| credential_source.cached().unwrap().credentials.clone())
+    resolve_fields(fields)
+        .map(|credential_source| credential_source.cached().unwrap().credentials.clone())
 }
-
-const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
-const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
 
 #[test]
 fn keys_that_stand_in_the_profile() {
@@ -59,7 +32,7 @@ fn keys_that_stand_in_the_profile() {
 #[test]
 fn a_missing_field_is_named_with_profile_and_mode() {
     let missing = |mode: &str, fields: &str, field: &str| {
-        let error = read(&format!(r#""mode":"{mode}",{fields}"#)).unwrap_err();
+        let error = resolve_fields(&format!(r#""mode":"{mode}",{fields}"#)).unwrap_err();
         let what = error.to_string();
         assert!(what.starts_with("profile 'p' of "), "{what}");
         assert!(what.ends_with(&format!("(mode {mode}) has no {field}")), "{what}");
@@ -85,7 +58,7 @@ fn a_missing_field_is_named_with_profile_and_mode() {
 #[test]
 fn what_is_over_is_refused_before_any_call() {
     let sts = |mode: &str, expiration: &str| {
-        read(&format!(
+        resolve_fields(&format!(
             r#""mode":"{mode}",{KEYS},"sts_token":"t","sts_expiration":{expiration},{ROLE}"#
         ))
     };
@@ -112,7 +85,7 @@ fn the_site_of_oauth_leads_to_its_host_and_client() {
         (r#""oauth_site_type":"intl","#, international),
     ] {
         let credential_source =
-            read(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
+            resolve_fields(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
         let credential_source = credential_source.unwrap();
         let Some(Service::OAuth { base, client_id }) = credential_source.login_service() else {
             panic!("{site}: no login")
@@ -130,9 +103,9 @@ fn a_profile_without_a_mode_is_what_it_seems_to_be() {
         (r#""ram_role_name":"r""#.to_owned(), "EcsRamRole"),
         (r#""process_command":"x""#.to_owned(), "External"),
     ] {
-        assert_eq!(read(&fields).unwrap().source().mode(), mode, "{fields}");
+        assert_eq!(resolve_fields(&fields).unwrap().source().mode(), mode, "{fields}");
     }
-    let error = read(r#""region_id":"x""#).unwrap_err();
+    let error = resolve_fields(r#""region_id":"x""#).unwrap_err();
     assert!(error.to_string().contains("(mode AK) has no access_key_id"), "{error}");
 }
 
@@ -140,7 +113,8 @@ fn a_profile_without_a_mode_is_what_it_seems_to_be() {
 fn sts_is_where_the_profile_says() {
     let at = |fields: &str, env: &[(&str, &str)]| {
         let profile = format!(r#"{{"name":"p","mode":"RamRoleArn",{KEYS},{ROLE}{fields}}}"#);
-        read_with(&profile, env).map(|found| found.credential_source.sts().unwrap().to_string())
+        resolve_profiles(&profile, env)
+            .map(|found| found.credential_source.sts().unwrap().to_string())
     };
     let (none, env) = (&[][..], &[("ALICLOUD_REGION_ID", "cn-env")][..]);
     let sts = &[("ALICLOUD_STS_REGION", "cn-sts"), ("ALIBABA_CLOUD_REGION_ID", "cn-env")][..];
@@ -170,7 +144,7 @@ fn sts_is_where_the_profile_says() {
 fn numbers_may_be_written_in_any_way() {
     let seconds = |value: &str| {
         let fields = format!(r#""mode":"RamRoleArn",{KEYS},{ROLE},"expired_seconds":{value}"#);
-        read(&fields).map(|credential_source| credential_source.seconds().unwrap())
+        resolve_fields(&fields).map(|credential_source| credential_source.seconds().unwrap())
     };
     for (value, found) in
         [("900", 900), ("\"1800\"", 1800), ("7200.0", 7200), ("0", 3600), ("null", 3600)]
@@ -183,15 +157,11 @@ fn numbers_may_be_written_in_any_way() {
     }
 }
 
-fn chained(name: &str, from: &str) -> String {
-    format!(r#"{{"name":"{name}","mode":"ChainableRamRoleArn",{ROLE},"source_profile":"{from}"}}"#)
-}
-
 #[test]
 fn a_chain_is_followed_to_its_end() {
     let end = format!(r#"{{"name":"r","mode":"AK",{KEYS}}}"#);
     let profiles = [chained("p", "q"), chained("q", "r"), end].join(",");
-    let credential_source = read_with(&profiles, &[]).unwrap().credential_source.to_string();
+    let credential_source = resolve_profiles(&profiles, &[]).unwrap().credential_source.to_string();
     let modes: Vec<_> = credential_source
         .match_indices("(mode ")
         .map(|(at, _)| &credential_source[at..at + 8])
@@ -202,7 +172,7 @@ fn a_chain_is_followed_to_its_end() {
 
 #[test]
 fn what_is_wrong_with_a_profile_is_told_in_a_few_words() {
-    let short = |fields: &str| read(fields).unwrap_err().in_short();
+    let short = |fields: &str| resolve_fields(fields).unwrap_err().in_short();
     assert_eq!(short(r#""mode":"Magic""#), "mode Magic is not supported");
     assert_eq!(
         short(&format!(r#""mode":"OAuth",{KEYS},"sts_token":"t","sts_expiration":1"#)),
@@ -210,11 +180,11 @@ fn what_is_wrong_with_a_profile_is_told_in_a_few_words() {
     );
     let profiles = [chained("p", "q"), r#"{"name":"q","mode":"StsToken"}"#.to_owned()].join(",");
     assert_eq!(
-        read_with(&profiles, &[]).unwrap_err().in_short(),
+        resolve_profiles(&profiles, &[]).unwrap_err().in_short(),
         "profile 'q': lacks access_key_id"
     );
-    let alone = read_with(&chained("p", "q"), &[]).unwrap_err();
+    let alone = resolve_profiles(&chained("p", "q"), &[]).unwrap_err();
     assert_eq!(alone.in_short(), "there is no profile 'q'");
-    let circle = read_with(&chained("p", "p"), &[]).unwrap_err();
+    let circle = resolve_profiles(&chained("p", "p"), &[]).unwrap_err();
     assert_eq!(circle.in_short(), "source_profile is circular");
 }
