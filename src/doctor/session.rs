@@ -10,13 +10,14 @@ use super::context::{DoctorContext, not_known, without_target};
 use super::outcome::{CheckFailure, Outcome};
 use crate::cli;
 use crate::credentials::shell_word;
-use crate::explain::{ExitCode, printable};
+use crate::explain::ExitCode;
 use crate::gateway::local::LocalSide;
 use crate::session::error::SessionError;
 use crate::session::plan::Plan;
 use crate::session::target::Target;
 use crate::session::{SessionOutcome, SessionRequest, run};
 use crate::target::finder::Found;
+use aliyun_client::text;
 use session_manager_proto::session::End;
 
 /// How long a session may take to open.
@@ -183,9 +184,7 @@ fn banner(words: &[u8]) -> Option<Banner> {
 
 /// The beginning of what was said, fit to be shown.
 fn first_line(words: &[u8]) -> String {
-    let text = String::from_utf8_lossy(words);
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    printable(line.trim()).chars().take(80).collect()
+    text::first_line(&String::from_utf8_lossy(words), 80).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Endpoint<R, W> {
 /// # Errors
 /// When the descriptor is closed, or cannot be handed to the event loop.
 pub(crate) fn stdout() -> io::Result<Stdout> {
-    Stdout::open()
+    open_stdout()
 }
 
 /// The process's own stdin and stdout.
@@ -66,15 +66,19 @@ pub(crate) fn stdout() -> io::Result<Stdout> {
 /// # Errors
 /// When a descriptor is closed, or cannot be handed to the event loop.
 pub(crate) fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
-    Ok(Endpoint::new(Stdin::open()?, Stdout::open()?))
+    Ok(Endpoint::new(open_stdin()?, open_stdout()?))
 }
 
 #[cfg(not(unix))]
 pub(crate) use self::other::{Stdin, Stdout};
+#[cfg(not(unix))]
+use self::other::{open_stdin, open_stdout};
 #[cfg(unix)]
 pub(super) use self::unix::hung_up;
 #[cfg(unix)]
 pub(crate) use self::unix::{Stdin, Stdout};
+#[cfg(unix)]
+use self::unix::{open_stdin, open_stdout};
 
 #[cfg(unix)]
 mod unix {
@@ -168,22 +172,18 @@ mod unix {
         }
     }
 
-    impl Stdin {
-        pub(super) fn open() -> io::Result<Self> {
-            let stdin = io::stdin();
-            let _blocking = Blocking::of(stdin.as_fd())?;
-            let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
-            Ok(Self { kind, is_terminal: stdin.is_terminal(), _blocking })
-        }
+    pub(super) fn open_stdin() -> io::Result<Stdin> {
+        let stdin = io::stdin();
+        let _blocking = Blocking::of(stdin.as_fd())?;
+        let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
+        Ok(Stdin { kind, is_terminal: stdin.is_terminal(), _blocking })
     }
 
-    impl Stdout {
-        pub(super) fn open() -> io::Result<Self> {
-            let stdout = io::stdout();
-            let _blocking = Blocking::of(stdout.as_fd())?;
-            let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
-            Ok(Self { kind, is_terminal: stdout.is_terminal(), _blocking })
-        }
+    pub(super) fn open_stdout() -> io::Result<Stdout> {
+        let stdout = io::stdout();
+        let _blocking = Blocking::of(stdout.as_fd())?;
+        let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
+        Ok(Stdout { kind, is_terminal: stdout.is_terminal(), _blocking })
     }
 
     impl AsyncRead for Stdin {
@@ -295,59 +295,17 @@ mod other {
     //! Where pipes cannot be waited for, a thread reads and writes them.
 
     use std::io;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
 
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    pub(crate) use tokio::io::{Stdin, Stdout};
 
     use super::LocalWrite;
 
-    /// Bytes from the local side.
-    #[derive(Debug)]
-    pub(crate) struct Stdin(tokio::io::Stdin);
-
-    /// Bytes to the local side.
-    #[derive(Debug)]
-    pub(crate) struct Stdout(tokio::io::Stdout);
-
-    impl Stdin {
-        pub(super) fn open() -> io::Result<Self> {
-            Ok(Self(tokio::io::stdin()))
-        }
+    pub(super) fn open_stdin() -> io::Result<Stdin> {
+        Ok(tokio::io::stdin())
     }
 
-    impl Stdout {
-        pub(super) fn open() -> io::Result<Self> {
-            Ok(Self(tokio::io::stdout()))
-        }
-    }
-
-    impl AsyncRead for Stdin {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Stdout {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.0).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
-        }
+    pub(super) fn open_stdout() -> io::Result<Stdout> {
+        Ok(tokio::io::stdout())
     }
 
     impl LocalWrite for Stdout {

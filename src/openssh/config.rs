@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::printed::{SSH, printed};
 use crate::credentials::shell_words;
-use crate::explain::printable;
+use aliyun_client::text::first_line;
 
 /// How long it may take: the configuration may have commands that are run for it.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -28,9 +28,7 @@ pub(crate) async fn options(host: &str) -> Result<Options, String> {
     match printed(Command::new(SSH).args(["-G", "--", host]), WITHIN).await {
         Ok(printed) if printed.status.success() => Ok(Options::parse(&printed.stdout)),
         Ok(printed) => {
-            let mut lines = printed.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
-            let said = lines.next().map_or_else(|| printed.status.to_string(), printable);
-            Err(said.chars().take(SHOWN).collect())
+            Err(first_line(&printed.stderr, SHOWN).unwrap_or_else(|| printed.status.to_string()))
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(format!("`ssh -G` did not end within {} s", WITHIN.as_secs()))

@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use super::printed::printed;
 use super::ssh_config::quote::{needs_quotes, proxy_word};
-use crate::explain::printable;
 use crate::platform::open_files::OpenFiles;
+use aliyun_client::text::first_line;
 
 /// How long the shell may take: it may read its user's files first.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -55,11 +55,9 @@ pub(crate) async fn check_shell(shell: Option<&OsStr>, program: &str) -> Option<
             return None;
         }
         Ok(printed) => {
-            let said = printed.stderr.lines().map(str::trim).find(|line| !line.is_empty());
-            match said {
-                Some(line) => printable(line).chars().take(SHOWN).collect(),
-                None => format!("it did not start ecs-bridge ({})", printed.status),
-            }
+            let status = printed.status;
+            first_line(&printed.stderr, SHOWN)
+                .unwrap_or_else(|| format!("it did not start ecs-bridge ({status})"))
         }
         // A shell whose own files wait for something is not told from one that is slow.
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::printed::{SSH, printed};
-use crate::explain::printable;
+use aliyun_client::text::first_line;
 
 /// How long `ssh -V` may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -58,9 +58,8 @@ fn parse(text: &str) -> Ssh {
         let version = (major.parse().ok()?, rest.get(..end)?.parse().ok()?);
         Some(Ssh::Version { name: name.to_owned(), version })
     });
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
-    found.unwrap_or_else(|| match first {
-        Some(line) => Ssh::Other(printable(line).chars().take(SHOWN).collect()),
+    found.unwrap_or_else(|| match first_line(text, SHOWN) {
+        Some(line) => Ssh::Other(line),
         None => Ssh::Unknown("`ssh -V` printed nothing".to_owned()),
     })
 }

@@ -17,6 +17,12 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// The first line that is not empty, fit for a terminal: at most so many characters of it.
+pub fn first_line(text: &str, most: usize) -> Option<String> {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some(printable(line).chars().take(most).collect())
+}
+
 /// An error and all its causes, outermost first.
 ///
 /// What an [`io::Error`] wraps is among them: its own `source()` leaves that out.
