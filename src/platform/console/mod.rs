@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod unix;
+mod window;
 #[cfg(windows)]
 mod windows;
 
@@ -12,22 +13,10 @@ use tokio::sync::watch;
 
 #[cfg(unix)]
 use self::unix::{self as platform};
+use self::window::Keys;
+pub(crate) use self::window::WindowSize;
 #[cfg(windows)]
 use self::windows::{self as platform};
-
-/// The size of a window, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WindowSize {
-    pub(crate) columns: u16,
-    pub(crate) rows: u16,
-}
-
-impl Default for WindowSize {
-    /// That of a terminal of which no size is known.
-    fn default() -> Self {
-        Self { columns: 80, rows: 24 }
-    }
-}
 
 impl WindowSize {
     /// The size of the window that the process has, if it has one and its size is known.
@@ -35,14 +24,6 @@ impl WindowSize {
         let known = |size: &Self| size.columns > 0 && size.rows > 0;
         platform::window_size().filter(known).unwrap_or_default()
     }
-}
-
-/// Which keys go to whoever reads stdin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keys {
-    /// All but Ctrl-C, which asks this process to end.
-    AllButInterrupt,
-    All,
 }
 
 /// How the terminal was found, as long as it is changed. A panic needs it from wherever it happens.

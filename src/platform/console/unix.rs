@@ -9,7 +9,7 @@ use rustix::termios::{
 };
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use super::{Keys, WindowSize};
+use super::window::{Keys, WindowSize};
 
 /// The value that switches a special key off (`_POSIX_VDISABLE`).
 const DISABLED: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xff };

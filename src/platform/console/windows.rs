@@ -7,7 +7,7 @@ use tokio::time::{Interval, interval};
 use winapi_util::HandleRef;
 use winapi_util::console::{mode, screen_buffer_info, set_mode};
 
-use super::{Keys, WindowSize};
+use super::window::{Keys, WindowSize};
 
 /// How often the size is looked at: the console tells of a change only among its input.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);

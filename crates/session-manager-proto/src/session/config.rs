@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::keepalive::Keepalive;
-
 /// How long after Opened there is a terminal: agents wait a second before they make one.
 const SHELL_DELAY: Duration = Duration::from_secs(5);
 
@@ -15,6 +13,18 @@ pub enum SessionKind {
     Port,
     /// A shell on a terminal of the instance (PROTOCOL.md, 9).
     Shell,
+}
+
+/// How this side breaks its silence: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
+/// and 6). A time has to be less than the 180 s after which an agent ends a silent session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Not at all.
+    Never,
+    /// After so long without a frame of ours, as far as that is harmless with the agent that there is.
+    ByAgent(Duration),
+    /// After so long without a frame of ours, whatever the agent makes of it.
+    Always(Duration),
 }
 
 /// What a session is to do. [`Config::new`] gives the values of PROTOCOL.md, 5 to 7.

@@ -3,22 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::config::Keepalive;
 use super::end::{End, Failure, RemoteEnd};
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use crate::generation::Generation;
-
-/// How this side breaks its silence: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
-/// and 6). A time has to be less than the 180 s after which an agent ends a silent session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keepalive {
-    /// Not at all.
-    Never,
-    /// After so long without a frame of ours, as far as that is harmless with the agent that there is.
-    ByAgent(Duration),
-    /// After so long without a frame of ours, whatever the agent makes of it.
-    Always(Duration),
-}
 
 /// An agent ends a session after 180 s without a frame from the client. From this silence on an end is
 /// taken to be that one.

@@ -40,14 +40,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use self::config::{Config, SessionKind};
+pub use self::config::{Config, Keepalive, SessionKind};
 pub use self::end::{Arrived, Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
 use self::flow::FlowControl;
 use self::framing::Framing;
 pub use self::inbound::DELIVER_CAP;
 use self::inbound::Inbound;
-pub use self::keepalive::Keepalive;
 use self::link::Link;
 use self::opening::Opening;
 pub use self::outbound::LOCAL_CAP;
