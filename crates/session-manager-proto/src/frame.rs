@@ -23,8 +23,8 @@ pub const MAX_PAYLOAD: usize = 2048;
 /// The bytes of a header whose two ids are empty.
 const HEADER_LEN: usize = 30;
 
-/// The type of a frame (PROTOCOL.md, 2). Values that are not named here are kept as they came: 7 and 8 exist
-/// for shells.
+/// The type of a frame (PROTOCOL.md, 2). Values that are not named here are kept as they came; 7 is the
+/// KeyExchange of encrypted shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameType(pub u32);
 
