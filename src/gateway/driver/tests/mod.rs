@@ -34,7 +34,7 @@ impl LocalWrite for DuplexStream {
     }
 }
 
-fn nobody(_: SessionEvent<'_>) {}
+fn nobody(_: crate::session::event::SessionEvent<'_>) {}
 
 async fn splice<'a>(
     connection: GatewayConnection<'a>,
