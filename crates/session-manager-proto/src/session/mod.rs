@@ -190,7 +190,9 @@ impl Session {
 
     /// The window of a shell has a size from now on.
     pub fn handle_resize(&mut self, columns: u16, rows: u16) {
-        self.shell.set_size(columns, rows);
+        if self.config.is_shell() {
+            self.shell.set_size(columns, rows);
+        }
     }
 
     /// The local side has sent all. What it sent goes out, and what comes in is still delivered.

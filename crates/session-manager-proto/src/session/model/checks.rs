@@ -61,7 +61,8 @@ impl Model {
                     self.input(sequence, &frame.payload);
                 }
                 FrameType::RESIZE => {
-                    assert!(!ended && self.ready && frame.payload.len() == 4);
+                    let is_time = self.ready || self.config().is_shell();
+                    assert!(!ended && is_time && frame.payload.len() == 4);
                     self.input(sequence, b"");
                 }
                 FrameType::SYNC => {
@@ -93,7 +94,8 @@ impl Model {
     fn redials_unasked(&self) -> bool {
         let redials = self.agent.is_some_and(Generation::redials);
         let is_forced = matches!(self.config().keepalive, Keepalive::Always(_));
-        redials && !is_forced && !self.resumable && !self.session.is_ssh()
+        let is_harmless = self.resumable || self.session.is_ssh() || self.config().is_shell();
+        redials && !is_forced && !is_harmless
     }
 
     /// Input is sent in order, and again only as it was.
@@ -150,6 +152,7 @@ impl Model {
             match event {
                 Event::Ready => {
                     let holds = self.agent.is_some_and(Generation::holds_early_input);
+                    let holds = holds && !self.config().is_shell();
                     let delay = if holds { Duration::ZERO } else { self.config().ready_delay };
                     let told = self.opened.map(|at| at + delay);
                     let unacked_output_bytes =
@@ -180,7 +183,8 @@ impl Model {
             Keepalive::Always(after) => Some(after),
             Keepalive::ByAgent(after) => {
                 let redials = matches!(self.agent, Some(Generation::A | Generation::B));
-                (!redials || session.is_ssh()).then_some(after)
+                let is_harmless = session.is_ssh() || self.config().is_shell();
+                (!redials || is_harmless).then_some(after)
             }
             Keepalive::Never => None,
         };
@@ -292,13 +296,19 @@ impl Model {
         }
     }
 
+    /// Whether the terminal of a shell has the size of the window.
+    fn has_size(&self, peer: &Peer) -> bool {
+        let size = self.size.map(u16::to_le_bytes).concat();
+        !self.config().is_shell() || peer.size.as_deref() == Some(&size[..])
+    }
+
     /// Whether each side has got all that the other has written.
     pub(super) fn is_quiet(&self) -> bool {
         let Some(peer) = &self.peer else { return true };
         let has_target = !matches!(peer.target, Target::Closed | Target::Second);
         // The beginning of what may be a second identification line is kept back.
         let kept = if self.session.is_ssh() { 7 } else { 0 };
-        (!has_target || peer.arrived == self.written.end())
+        (!has_target || (peer.arrived == self.written.end() && self.has_size(peer)))
             && peer.answered.saturating_sub(self.delivered) <= kept
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Model {
     // The local side and the driver.
     source: Source,
     types_at: Instant,
+    /// The size of the window: rows, then columns.
+    size: [u16; 2],
     reads: bool,
     /// Since when the socket takes nothing.
     blocked: Option<Instant>,
@@ -100,7 +102,7 @@ impl Model {
     pub(crate) fn new(setup: Setup) -> Self {
         let start = Instant::now();
         let peer = setup.agent.clone().map(|agent| Peer::new(start, agent));
-        Self {
+        let mut model = Self {
             session: Session::new(start, setup.config.clone()),
             up: Way::new(start, setup.delay / 2),
             down: Way::new(start, setup.delay / 2),
@@ -134,6 +136,7 @@ impl Model {
             pieces: Vec::new(),
             source: Source::Nothing,
             types_at: start,
+            size: [0; 2],
             reads: true,
             blocked: None,
             redialling: false,
@@ -147,7 +150,9 @@ impl Model {
             lost: [false; 2],
             is_shut_down: false,
             has_yielded: false,
-        }
+        };
+        model.resize();
+        model
     }
 
     /// What was delivered, piece by piece, where there is no agent.
@@ -235,7 +240,14 @@ impl Model {
         self.check();
     }
 
+    /// The window gets another size.
+    fn resize(&mut self) {
+        self.size = [24, self.size[1].wrapping_add(1)];
+        self.session.handle_resize(self.size[1], self.size[0]);
+    }
+
     fn write(&mut self, bytes: &[u8]) {
+        self.resize();
         let bytes = &bytes[..bytes.len().min(self.session.local_room())];
         self.session.handle_local(self.now, bytes);
         self.written.write(bytes);

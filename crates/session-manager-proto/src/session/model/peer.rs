@@ -16,6 +16,8 @@ const IDLE: Duration = Duration::from_secs(180);
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) generation: Generation,
+    /// Whether the session is a shell.
+    pub(crate) is_shell: bool,
     /// Whether it speaks 1.02.
     pub(crate) resumable: bool,
     /// Whether Status frames come.
@@ -42,6 +44,7 @@ impl Agent {
     pub(crate) fn new(resumable: bool) -> Self {
         Self {
             generation: Generation::D,
+            is_shell: false,
             resumable,
             statuses: true,
             pongs: true,
@@ -75,6 +78,8 @@ pub(super) struct Peer {
     /// The last Input or Resize that came in order, and the bytes of them for the first connection.
     received: u32,
     pub(super) arrived: usize,
+    /// The size of the window, as far as the terminal of a shell has it.
+    pub(super) size: Option<Bytes>,
     /// Whether missing Input was requested.
     asked: bool,
     /// Outputs that are not acknowledged, and the number of the one before them.
@@ -98,6 +103,7 @@ impl Peer {
             agent,
             received: 0,
             arrived: 0,
+            size: None,
             asked: false,
             kept: VecDeque::new(),
             acknowledged: 0,
@@ -169,7 +175,9 @@ impl Peer {
             return;
         }
         self.target = Target::Closed;
-        if self.agent.resumable || self.agent.generation == Generation::D {
+        if self.agent.is_shell {
+            self.end(b"\x05Exit");
+        } else if self.agent.resumable || self.agent.generation == Generation::D {
             self.end(b"\x05ReadFromTargetPortFailed: EOF");
         }
     }
@@ -279,6 +287,12 @@ impl Peer {
 
     /// Bytes for the target.
     fn take(&mut self, payload: &Bytes, written: &Stream, kind: FrameType) {
+        let has_terminal = self.target == Target::Connected
+            || self.agent.resumable
+            || self.agent.generation == Generation::D;
+        if kind == FrameType::RESIZE && has_terminal {
+            self.size = Some(payload.clone());
+        }
         if kind != FrameType::INPUT || payload.is_empty() {
             return;
         }
@@ -286,6 +300,7 @@ impl Peer {
             Target::Joining(_) | Target::Dialling(_) => {
                 // What comes before that is held, or lost without a word.
                 let holds = self.agent.resumable || self.agent.generation.holds_early_input();
+                let holds = holds && !self.agent.is_shell;
                 let is_joined = matches!(self.target, Target::Dialling(_));
                 assert!(holds && is_joined, "Input before its time: {:?}", self.target);
             }
@@ -300,7 +315,7 @@ impl Peer {
     /// Agents of A to C dial a target again that has closed.
     fn dial_again(&mut self, frame: &Frame) {
         let dials = match self.agent.generation {
-            _ if self.agent.resumable => false,
+            _ if self.agent.resumable || self.agent.is_shell => false,
             Generation::A | Generation::B => true,
             Generation::C => frame.kind == FrameType::INPUT,
             Generation::D => false,

@@ -19,7 +19,10 @@ impl Setup {
     /// A session with an agent, over a way without delay.
     pub(crate) fn new(agent: Agent) -> Self {
         let server_first = !agent.greeting.is_empty();
-        let config = Config { server_first, ..Config::new(1_700_000_000_000) };
+        let config = match agent.is_shell {
+            true => Config::shell(1_700_000_000_000, false),
+            false => Config { server_first, ..Config::new(1_700_000_000_000) },
+        };
         Self { config, agent: Some(agent), delay: Duration::ZERO, socket: usize::MAX }
     }
 }
@@ -204,16 +207,20 @@ impl From<[u8; 6]> for Setup {
     /// A case with an agent, from any numbers.
     fn from([kind, flags, times, delay, socket, random]: [u8; 6]) -> Self {
         let all = [Generation::A, Generation::B, Generation::C, Generation::D];
-        let resumable = kind & 4 != 0;
+        let (resumable, is_shell) = (kind & 4 != 0, flags & 128 != 0);
         let agent = Agent {
             generation: all[if resumable { 3 } else { usize::from(kind % 4) }],
+            is_shell,
             resumable,
             statuses: flags & 3 != 0,
             pongs: flags & 12 != 0,
             acknowledges: flags & 16 != 0,
             loses: resumable && flags & 96 == 96,
-            greeting: [&b""[..], b"", b"220 mail.example ESMTP\r\n", b"SSH-2.0-x\r\n"]
-                [usize::from(kind >> 3) % 4],
+            greeting: match is_shell {
+                true => b"$ ",
+                false => [&b""[..], b"", b"220 mail.example ESMTP\r\n", b"SSH-2.0-x\r\n"]
+                    [usize::from(kind >> 3) % 4],
+            },
             joins: [Duration::ZERO, Duration::ZERO, 100 * MS, SECOND][usize::from(times) % 4],
             dials: [Duration::ZERO, Duration::ZERO, SECOND, 1400 * MS][usize::from(times >> 2) % 4],
             limit: [Some(524_288), None][usize::from(times >> 4) % 2],

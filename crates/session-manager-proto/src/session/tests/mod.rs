@@ -8,6 +8,7 @@ mod model;
 mod orders;
 mod pace;
 mod resuming;
+mod shells;
 mod stream;
 mod tail;
 mod yielding;
