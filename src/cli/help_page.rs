@@ -14,10 +14,13 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Connect", &["session", "forward", "proxy"]),
     ("Keys", &["send-key", "known-hosts"]),
     ("Set up", &["configure", "ssh-config", "policy", "completions, man"]),
-    ("Find out", &["list", "doctor", "log", "cache"]),
+    ("Find out", &["list", "doctor", "log, cache"]),
 ];
-/// The line of the two commands that share one.
-const FOR_SHELLS: &str = "Print completion scripts, and manual pages";
+/// The lines of commands that share one.
+const SHARED: [(&str, &str); 2] = [
+    ("completions, man", "Print completion scripts, and manual pages"),
+    ("log, cache", "Print the log and the last failure; delete the cache"),
+];
 
 const TEMPLATE: &str =
     "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
@@ -86,7 +89,9 @@ fn groups(command: &Command) -> String {
         let mut heading = format!("{group}:");
         for name in names {
             let about = command.find_subcommand(name).and_then(Command::get_about);
-            let about = about.map_or_else(|| FOR_SHELLS.to_owned(), ToString::to_string);
+            let shared = SHARED.iter().find(|(names, _)| names == name);
+            let shared = shared.map(|(_, about)| (*about).to_owned()).unwrap_or_default();
+            let about = about.map_or(shared, ToString::to_string);
             lines.push(format!("{heading:<11}{name:<17}{about}"));
             heading.clear();
         }

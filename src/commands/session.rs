@@ -35,6 +35,10 @@ use session_manager_proto::status::ReasonKind;
 /// The longest name of a user or of a password, in bytes.
 const MAX_NAME: usize = 255;
 
+/// What is told where stdin or stdout is no terminal.
+const TEXT_ONLY: &str =
+    "the stream of a shell is not 8-bit clean: text passes, binary data may not";
+
 /// Runs the command until the shell has ended, the user leaves, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     let input = args.target.as_deref().unwrap_or_default();
@@ -72,9 +76,6 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
             shown_around.suspended(|| logging::tell(&format!("ecs-bridge: {text}")));
         }
     };
-    if !is_interactive {
-        tell("stdin and stdout are not both a terminal: text passes, binary data may be changed");
-    }
     let (window, size) = watch::channel(WindowSize::of_process());
     let queue = Rc::new(Queue::new(args.opening.wait, tell.clone()));
     let target = Target { instance: input.to_owned(), name: None, remote_host: None, port: None };
@@ -94,6 +95,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         }
         None => ShellInput::script(local.reader, &output),
     };
+    let tell_end = tell.clone();
     let mut run = Run {
         plan: Plan::shell(target, args, shell).queued(&queue),
         starter: Starter::new(&args.start, tell.clone()),
@@ -102,6 +104,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         console: console.clone(),
         spinner,
         left,
+        note_text_only: Box::new(move || tell(TEXT_ONLY)),
         has_begun: Cell::new(false),
     };
     let watched = async {
@@ -123,7 +126,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     drop(console);
     let ended = ended?;
     if let Some(text) = ended.text(args) {
-        tell(&text);
+        tell_end(&text);
     }
     Ok(ended.done())
 }
@@ -201,7 +204,8 @@ impl Ended {
     /// The line that tells it.
     fn text(&self, args: &cli::Shell) -> Option<String> {
         let text = match self {
-            Self::By(_) | Self::Unread => return None,
+            // A warning has told that it was ended from elsewhere.
+            Self::By(_) | Self::Unread | Self::Notified => return None,
             Self::Shell(target) if args.command.is_some() => format!(
                 "the command on {} has ended (the service does not report its exit code)",
                 target.instance_name()
@@ -215,9 +219,6 @@ impl Ended {
                 format!("the session has ended: idle for {} s (--idle-timeout)", after.as_secs())
             }
             Self::Limit => "the session has ended: the session limit of 3 h is reached".to_owned(),
-            Self::Notified => "the session was ended from elsewhere: the console, the API, or an \
-                               administrator"
-                .to_owned(),
         };
         Some(text)
     }
@@ -241,6 +242,7 @@ struct Run<R, W> {
     console: Option<Rc<Console>>,
     spinner: Rc<Spinner>,
     left: Rc<Notify>,
+    note_text_only: Box<dyn Fn()>,
     /// Whether there was a session.
     has_begun: Cell<bool>,
 }
@@ -277,8 +279,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<R, W> {
             }
         };
         let told = Told {
-            is_interactive: self.console.is_some(),
             console: self.console.as_deref(),
+            note_text_only: &self.note_text_only,
             spinner: &self.spinner,
             has_begun: &self.has_begun,
             target: &plan.target,
@@ -330,8 +332,8 @@ fn ended(
 
 /// Who is told of a session's events.
 struct Told<'a> {
-    is_interactive: bool,
     console: Option<&'a Console>,
+    note_text_only: &'a dyn Fn(),
     spinner: &'a Spinner,
     has_begun: &'a Cell<bool>,
     target: &'a Target,
@@ -350,8 +352,9 @@ impl Told<'_> {
             }
             SessionEvent::Ready => {
                 self.spinner.clear();
-                if let Some(console) = self.console {
-                    console.pass_all_keys();
+                match self.console {
+                    Some(console) => console.pass_all_keys(),
+                    None => (self.note_text_only)(),
                 }
                 // For the test that a panic restores the terminal. There are none in a release.
                 debug_assert!(
@@ -361,7 +364,7 @@ impl Told<'_> {
             }
             SessionEvent::Notice(notice @ Notice::IdleSoon(_)) => {
                 let warning = Warning::of_notice(*notice, self.target);
-                if self.is_interactive {
+                if self.console.is_some() {
                     logging::tell(&format!("\necs-bridge: {warning}"));
                 }
                 logging::warned(&warning.to_string());

@@ -103,6 +103,12 @@ mod send_key_memory;
 mod send_key_ssh;
 mod send_key_waiting;
 mod send_key_words;
+#[cfg(target_os = "linux")]
+mod shell;
+#[cfg(target_os = "linux")]
+mod shell_ending;
+#[cfg(target_os = "linux")]
+mod shell_script;
 mod slow_reader;
 mod ssh_config;
 mod ssh_config_machine;

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::Winsize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::{Child, Command};
@@ -90,6 +91,12 @@ impl Terminal {
     pub(crate) fn echoes(&self) -> bool {
         let attributes = rustix::termios::tcgetattr(&self.keys).unwrap();
         attributes.local_modes.contains(rustix::termios::LocalModes::ECHO)
+    }
+
+    /// Its window has another size from now on.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.keys, size).unwrap();
     }
 
     /// What stands on it.

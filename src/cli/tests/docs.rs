@@ -55,7 +55,7 @@ fn of_shell(line: &str) -> Vec<String> {
     let line = line.split(" # ").next().unwrap_or_default();
     let words = shlex::split(line).unwrap_or_default();
     let mut found = Vec::new();
-    let simple = words.split(|word| ["&&", "|", ";", ">", ">>"].contains(&word.as_str()));
+    let simple = words.split(|word| ["&&", "|", ";", "<", ">", ">>"].contains(&word.as_str()));
     for words in simple {
         if words.first().is_some_and(|word| word == "ecs-bridge") {
             found.push(shlex::try_join(words.iter().map(String::as_str)).unwrap());
