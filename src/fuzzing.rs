@@ -61,7 +61,7 @@ pub fn answers(input: &[u8]) {
                 Err(error) => {
                     assert!(matches!(error, DialError::Url(_)), "{error:?}");
                     let request_id = session.request_id;
-                    assert_reported(&NotDialled { error, request_id });
+                    assert_reported(&NotDialled { error, request_id, is_given: false });
                 }
             }
         }

@@ -20,6 +20,7 @@
 //! - `cloud`, `credentials`: what is used of `aliyun-client`, the crate of signed calls, and profile files.
 //! - `http`: requests and answers, by reqwest. `net`: a connection to the gateway. Both go through a
 //!   `proxy` if one holds for the host. `tls`: whom to trust.
+//! - `vendor`: the command line of ali-instance-cli, translated to this one.
 //! - `platform`: signals, terminal, prompts, files, cache and log.
 //! - `explain`: what a user is told when something failed.
 //!
@@ -48,6 +49,7 @@ mod session;
 mod shell;
 mod target;
 pub mod tls;
+pub mod vendor;
 
 /// How this program names itself to the API and to the gateway.
 pub const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));

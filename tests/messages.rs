@@ -9,6 +9,7 @@
 //! environment but this, which a case may put before the command:
 //!
 //! - `CLOUD=…`: which cloud is there: one of those of [`clouds`], in place of `plain`; or `none`.
+//! - `AS=…`: the name that the program is called by.
 //! - `NEW=1`: the home folder is empty, as a newcomer's.
 //! - `STDIN=…`: a line on stdin.
 //! - `SSH_VERSION=…`: which `ssh` is there; `SSH_PLAIN=1`: one that does not ask ecs-bridge.
@@ -93,7 +94,11 @@ if test -n "${NEW-}"; then whose=new; else whose=me; fi
 cp -R -p "@LAB@/$whose" "$run/home"
 . "@LAB@/cloud.${CLOUD:-plain}"
 if test -n "${STDIN-}"; then printf '%s\n' "$STDIN" >"$run/in"; else : >"$run/in"; fi
-unset CLOUD NEW STDIN TRYCMD MESSAGES_IN_A_BARE_ENVIRONMENT
+if test -n "${AS-}"; then ln -s '"#,
+    env!("CARGO_BIN_EXE_ecs-bridge"),
+    r#"' "$run/$AS"; fi
+as=${AS-}
+unset CLOUD NEW STDIN AS TRYCMD MESSAGES_IN_A_BARE_ENVIRONMENT
 cd "$run/home"
 HOME=$(pwd -P)
 export BRIDGE='"#,
@@ -105,6 +110,7 @@ code=0
 program='"#,
     env!("CARGO_BIN_EXE_ecs-bridge"),
     r#"'
+test -z "$as" || program="$run/$as"
 "$program" "$@" <"$run/in" >"$run/out" 2>"$run/err" || code=$?
 same() {
     sed -E \

@@ -131,6 +131,13 @@ impl LocalCloud {
         self.environment.clone()
     }
 
+    /// Starts a session with a port of an instance, as somebody else would, and gives its URL. Nothing if
+    /// the API would refuse it.
+    #[must_use]
+    pub fn start_session(&self, instance: &str, port: u16) -> Option<String> {
+        crate::api::start_session(&self.shared, instance, port)
+    }
+
     /// Ends it, and waits until it has ended.
     pub async fn shutdown(mut self) {
         self.task.abort();

@@ -136,7 +136,7 @@ impl Cloud {
             _ => (global.profile.as_deref(), false),
         };
         let query = Query { ini_only, ..query(global, profile) };
-        let credential_source = match credentials::resolve(&query) {
+        let credential_source = match credentials::resolve_with(&query, &global.overrides) {
             Ok(resolved) => resolved.credential_source,
             // Somebody may be in the middle of writing the file.
             Err(error) if self.provider.holds() => {
@@ -167,7 +167,7 @@ pub(crate) fn resolve(
     global: &Global,
     profile: Option<&str>,
 ) -> std::result::Result<Resolved, credentials::Error> {
-    credentials::resolve(&query(global, profile))
+    credentials::resolve_with(&query(global, profile), &global.overrides)
 }
 
 pub(crate) fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {

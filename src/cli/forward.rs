@@ -9,6 +9,7 @@ use super::session::Session;
 use super::start::Start;
 use super::text::{EXIT_CODES, TARGET};
 use super::values::whole;
+use super::via::Via;
 use crate::forward::spec::{self, Bind, bind};
 
 pub(super) const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to an instance, or to a host that the instance \
@@ -146,6 +147,10 @@ pub struct Forward {
     /// Whether it is started.
     #[command(flatten)]
     pub start: Start,
+
+    /// How a session is started.
+    #[command(flatten)]
+    pub via: Via,
 
     /// What sessions are to be like.
     #[command(flatten)]

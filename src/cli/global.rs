@@ -7,6 +7,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 
 use super::values::secret;
+use crate::credentials::Overrides;
+use crate::vendor::Vendor;
 
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
@@ -14,6 +16,14 @@ pub struct Global {
     /// Whether the command line names the profile, and not a variable.
     #[arg(skip)]
     pub profile_is_given: bool,
+
+    /// Fields of the profile that the command line gives, in the words of ali-instance-cli.
+    #[arg(skip)]
+    pub overrides: Overrides,
+
+    /// The command line, if it is in the words of ali-instance-cli.
+    #[arg(skip)]
+    pub vendor: Option<Vendor>,
 
     /// Use this profile of the configuration file [default: the current one]
     #[arg(

@@ -1,6 +1,6 @@
 //! From the words of the process to a command.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
@@ -8,10 +8,11 @@ use clap::parser::ValueSource;
 
 use super::help_page::{self, Length};
 use super::root::Cli;
-use super::settle::refuse;
+use super::settle::{exit_after_print, refuse};
 use crate::explain::{ExitCode, Report};
 use crate::keys::public_key::{KeyError, is_private};
 use crate::platform::logging;
+use crate::vendor::{self, Words};
 
 impl Cli {
     /// The command line of the process. A variable that is empty counts as one that is not set.
@@ -27,7 +28,22 @@ impl Cli {
             logging::usage_failed(&error);
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
-        let matches = command.try_get_matches().unwrap_or_else(|error| {
+        let mut args: Vec<OsString> = std::env::args_os().collect();
+        let translated = match vendor::read(&args) {
+            Words::Own => None,
+            Words::Vendor(translated) => {
+                args.truncate(1);
+                args.extend(translated.words.iter().map(OsString::from));
+                Some(*translated)
+            }
+            Words::Print(text) => print_and_exit(&text),
+            Words::Wrong(error) => {
+                logging::tell(&Report::new(&error));
+                logging::usage_failed(&error.for_log());
+                std::process::exit(i32::from(ExitCode::Usage as u8));
+            }
+        };
+        let matches = command.try_get_matches_from(args).unwrap_or_else(|error| {
             log_wrong_usage(&error);
             refuse(&error)
         });
@@ -35,6 +51,10 @@ impl Cli {
             cli.settle()?;
             cli.global.profile_is_given =
                 matches.value_source("profile") == Some(ValueSource::CommandLine);
+            if let Some(translated) = translated {
+                cli.global.overrides = translated.overrides;
+                cli.global.vendor = Some(translated.vendor);
+            }
             Ok(cli)
         });
         parsed.unwrap_or_else(|error| {
@@ -42,6 +62,11 @@ impl Cli {
             error.exit()
         })
     }
+}
+
+fn print_and_exit(text: &str) -> ! {
+    use std::io::Write as _;
+    exit_after_print(|| writeln!(std::io::stdout(), "{text}"))
 }
 
 /// Help and the version are no failures, asked for or not.

@@ -7,6 +7,7 @@ use super::session::Session;
 use super::start::Start;
 use super::text::{EXIT_CODES, TARGET};
 use super::values::whole;
+use super::via::Via;
 
 pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand).\n\n\
         stdout has what the port sends and nothing else; messages go to stderr. The session is \
@@ -20,7 +21,11 @@ pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an i
 )]
 pub struct Proxy {
     /// The instance
-    #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
+    #[arg(
+        help = TARGET,
+        value_hint = ValueHint::Hostname,
+        required_unless_present_any = ["instance", "wss_url"]
+    )]
     pub target: Option<String>,
 
     /// Port of the instance
@@ -65,6 +70,10 @@ pub struct Proxy {
     /// Whether it is started.
     #[command(flatten)]
     pub start: Start,
+
+    /// How a session is started.
+    #[command(flatten)]
+    pub via: Via,
 
     /// What its session is to be like.
     #[command(flatten)]

@@ -22,6 +22,13 @@ impl Cli {
     pub(super) fn settle(&mut self) -> Result<(), clap::Error> {
         let (name, target) = match &mut self.command {
             Command::Proxy(args) => {
+                // A URL has its instance: the word is the port.
+                if args.via.wss_url.is_some()
+                    && args.instance.is_none()
+                    && let Some(port) = args.target.as_ref().and_then(|word| word.parse().ok())
+                {
+                    (args.port, args.target) = (port, None);
+                }
                 ("proxy", with_port(&mut args.target, &mut args.port, args.instance.take()))
             }
             Command::Session(args) => ("session", one(&mut args.target, args.instance.take())),
@@ -100,8 +107,13 @@ pub(super) fn refuse(error: &clap::Error) -> ! {
     if error.use_stderr() {
         error.exit();
     }
-    // Help and the version, which clap would call printed whether they are or not.
-    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    // clap would call help and the version printed whether they are or not.
+    exit_after_print(|| error.print())
+}
+
+/// Prints a text that was asked for, and ends the process.
+pub(super) fn exit_after_print(print: impl FnOnce() -> std::io::Result<()>) -> ! {
+    let printed = print().and_then(|()| std::io::stdout().flush());
     let code = match printed.map_err(Unwritten) {
         // Whoever has closed the pipe wants no more of it.
         Err(Unwritten(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {

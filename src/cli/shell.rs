@@ -8,6 +8,7 @@ use super::session::Opening;
 use super::start::Start;
 use super::text::{EXIT_CODES, TARGET};
 use super::values::{secret, whole};
+use super::via::Via;
 
 pub(super) const SHELL_ABOUT: &str = "Open a shell on an instance, without SSH.\n\n\
         Needs neither an SSH server nor a key on the instance: its Cloud Assistant agent runs the shell. \
@@ -28,7 +29,7 @@ const MOST_IDLE: u64 = 31_536_000;
 )]
 pub struct Shell {
     /// The instance
-    #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
+    #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present_any = ["instance", "wss_url"])]
     pub target: Option<String>,
 
     /// The same as TARGET
@@ -98,6 +99,10 @@ pub struct Shell {
     /// Whether it is started.
     #[command(flatten)]
     pub start: Start,
+
+    /// How its session is started.
+    #[command(flatten)]
+    pub via: Via,
 
     /// How its session is opened.
     #[command(flatten)]

@@ -16,6 +16,8 @@ mod send_key;
 mod session;
 mod ssh_config;
 
+use tracing::{info, warn};
+
 use crate::app::{Done, Message, Result, until_signal};
 use crate::cli::{Cli, Command};
 use crate::explain::{ExitCode, Report};
@@ -46,6 +48,10 @@ fn start(cli: &Cli) -> Result<Done> {
     let done = runtime.block_on(async {
         outlive_file_limits();
         logging::init(cli)?;
+        if let Some(vendor) = &global.vendor {
+            vendor.warnings.iter().for_each(|text| warn!("{text}"));
+            vendor.notes.iter().for_each(|text| info!("{text}"));
+        }
         match &cli.command {
             Command::Proxy(args) => proxy::run(global, args).await,
             Command::Forward(args) => forward::run(global, args).await,

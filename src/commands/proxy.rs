@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
 use tracing::{debug, info, warn};
 
-use crate::app::{Cloud, Done, Message, Result, UsageError, cache, telling};
+use crate::app::{Done, Message, Result, UsageError, cache, telling};
 use crate::cli::{self, Global};
 use crate::credentials::home;
 use crate::explain::ExitCode;
@@ -24,21 +24,26 @@ use crate::platform::{logging, terminal};
 use crate::session::agent::AgentVersions;
 use crate::session::event::SessionEvent;
 use crate::session::key::SessionKey;
+use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
 use crate::session::target::Target;
 use crate::session::warning::Warning;
 use crate::session::{self, SessionOutcome, SessionRequest};
-use crate::target::finder::{Finder, Found, with_instance};
+use crate::target::finder::{Finder, Found, Instances, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let input = args.target.as_deref().unwrap_or_default();
-    Finder::check(input)?;
+    let origin = Origin::new(&args.via, args.target.as_deref())?;
+    if !origin.is_url() {
+        Finder::check(input)?;
+    }
     check_send_key(args)?;
+    check_origin(args, &origin)?;
     let target = Target {
         instance: input.to_owned(),
         name: None,
@@ -54,7 +59,8 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         }
     };
     let queue = Rc::new(Queue::new(args.session.opening.wait, tell));
-    let plan = Plan::new(target, &args.session)?.heeding(&agents, Ask::IfNotSsh).queued(&queue);
+    let plan = Plan::new(target, &args.session)?.of_origin(&origin);
+    let plan = plan.heeding(&agents, Ask::IfNotSsh).queued(&queue);
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,
@@ -63,12 +69,17 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         .map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
-    let cloud = Cloud::open(global)?;
+    let cloud = origin.open(global)?;
     let asks = cloud.provider.credential_source().runs_a_program();
     if !asks {
         terminal::leave();
     }
-    let finder = Finder::new(&cloud, input, &args.look_up)?;
+    let of_url = OfUrl(cloud.clone());
+    let finder = match origin.is_url() {
+        true => None,
+        false => Some(Finder::new(&cloud, input, &args.look_up)?),
+    };
+    let input = if origin.is_url() { of_url.found().id } else { input.to_owned() };
 
     let (gate, writer) = Gate::new(local.writer);
     let tap = OutputTap::default();
@@ -92,7 +103,10 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
             tell(&format!("waiting for a session to port {} of {input}", args.port));
         }
     };
-    telling(tell_waiting, run.find_and_run(&finder)).await
+    match &finder {
+        Some(finder) => telling(tell_waiting, run.find_and_run(finder)).await,
+        None => telling(tell_waiting, run.find_and_run(&of_url)).await,
+    }
 }
 
 /// The command at work.
@@ -113,7 +127,7 @@ struct Run<'a, R, W> {
 
 impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
     /// Finds the instance, and runs a session with it to its end.
-    async fn find_and_run(&mut self, finder: &Finder) -> Result<Done> {
+    async fn find_and_run(&mut self, finder: &impl Instances) -> Result<Done> {
         let cancelled = async |run: &mut Self| Ok(run.cancelled().await);
         let work = async |run: &mut Self, found: &Found| match run.run_session(found).await {
             Err(error) if error.is_unknown_instance() && !run.has_begun.get() => Err(error),
@@ -136,7 +150,9 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
     async fn run_session(&mut self, found: &Found) -> Result<Done> {
         let (args, cache) = (self.args, cache(&self.args.look_up));
         let plan = self.plan.to(found);
-        self.tap.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
+        if !plan.origin.is_url() {
+            self.tap.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
+        }
         let starter = self.starter.as_ref();
         let registration = self.key.map(|key| {
             let (cloud, instance) = (&found.cloud, found.id.as_str());
@@ -253,6 +269,17 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
         exit_code: ExitCode::Usage,
     }
     .into())
+}
+
+/// Keys and starting need calls of one's own account.
+fn check_origin(args: &cli::Proxy, origin: &Origin) -> Result<()> {
+    let option = match (args.send_key.is_some(), args.start.start) {
+        _ if origin.is_api() => return Ok(()),
+        (true, _) => "--send-key",
+        (_, true) => "--start",
+        _ => return Ok(()),
+    };
+    Err(not_of_own(option, origin).into())
 }
 
 /// ssh tells its user what there is to tell. The gate opens once the key is registered, so that

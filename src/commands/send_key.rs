@@ -61,6 +61,10 @@ pub(crate) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
             print(&format_args!("now: ssh -i {private} {user}@{host}"))?;
         }
     }
+    if global.vendor.is_some() {
+        // The last line of ali-instance-cli, which scripts may look for.
+        print(&"The temporary ssh_public_key has been registered")?;
+    }
     Ok(Done::Normally)
 }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use crate::app::{Cloud, Done, Message, Result, UsageError};
+use crate::app::{Done, Message, Result, UsageError};
 use crate::cli::{self, Global};
 use crate::cloud::MAX_COMMAND_LINE;
 use crate::explain::ExitCode;
@@ -21,6 +21,7 @@ use crate::platform::logging;
 use crate::platform::signals::Signals;
 use crate::session::error::SessionError;
 use crate::session::event::{Notice, SessionEvent};
+use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Plan, Shell};
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
@@ -28,7 +29,7 @@ use crate::session::target::Target;
 use crate::session::warning::Warning;
 use crate::session::{self, SessionOutcome, SessionRequest};
 use crate::shell::{Action, Escapes, OutputState, ShellInput, ShellOutput, Spinner};
-use crate::target::finder::{Finder, Found, with_instance};
+use crate::target::finder::{Finder, Found, Instances, with_instance};
 use session_manager_proto::session::{End, Failure, RemoteEnd};
 use session_manager_proto::status::ReasonKind;
 
@@ -42,15 +43,27 @@ const TEXT_ONLY: &str =
 /// Runs the command until the shell has ended, the user leaves, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     let input = args.target.as_deref().unwrap_or_default();
-    Finder::check(input)?;
+    let origin = Origin::new(&args.via, args.target.as_deref())?;
+    if !origin.is_url() {
+        Finder::check(input)?;
+    }
+    if args.start.start && !origin.is_api() {
+        return Err(not_of_own("--start", &origin).into());
+    }
     check(args)?;
     let is_interactive = Console::is_there();
     let mut signals =
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
-    let cloud = Cloud::open(global)?;
-    let finder = Finder::new(&cloud, input, &args.look_up)?;
+    let cloud = origin.open(global)?;
+    let of_url = OfUrl(cloud.clone());
+    let finder = match origin.is_url() {
+        true => None,
+        false => Some(Finder::new(&cloud, input, &args.look_up)?),
+    };
+    let id = of_url.found().id;
+    let input = if origin.is_url() { id.as_str() } else { input };
     if cloud.provider.credential_source().runs_a_program() {
         // The program may ask on the terminal, which is changed afterwards.
         tokio::select! {
@@ -97,7 +110,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     };
     let tell_end = tell.clone();
     let mut run = Run {
-        plan: Plan::shell(target, args, shell).queued(&queue),
+        plan: Plan::shell(target, args, shell).of_origin(&origin).queued(&queue),
         starter: Starter::new(&args.start, tell.clone()),
         local: LocalSide::new(reader, ShellOutput::new(local.writer, &output)),
         signals,
@@ -114,7 +127,12 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         }
     };
     let ended = tokio::select! {
-        ended = run.find_and_run(&finder) => ended,
+        ended = async {
+            match &finder {
+                Some(finder) => run.find_and_run(finder).await,
+                None => run.find_and_run(&of_url).await,
+            }
+        } => ended,
         () = watched => unreachable!("the window is watched for ever"),
     };
     run.spinner.clear();
@@ -249,7 +267,7 @@ struct Run<R, W> {
 
 impl<R: AsyncRead + Unpin, W: LocalWrite> Run<R, W> {
     /// Finds the instance, and runs a session with it to its end.
-    async fn find_and_run(&mut self, finder: &Finder) -> Result<Ended> {
+    async fn find_and_run(&mut self, finder: &impl Instances) -> Result<Ended> {
         let cancelled = async |run: &mut Self| {
             Ok(tokio::select! {
                 biased;

@@ -245,6 +245,9 @@ fn permission(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let action = match &refusal.denied_action {
         Some(action) => action.clone(),
         None if is_sts(call) => "sts:AssumeRole".to_owned(),
+        None if call.action.starts_with("InvokeServiceInstance") => {
+            format!("computenestsupplier:{}", call.action)
+        }
         None => format!("ecs:{}", call.action),
     };
     let purpose = Purpose::of_action(&action);

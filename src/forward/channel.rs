@@ -272,6 +272,7 @@ impl State {
     fn on_event(&self, event: SessionEvent<'_>) {
         match event {
             SessionEvent::Started(session) => {
+                self.context.reporter.started(&session.session_id);
                 self.session.replace(Some(session.session_id.clone()));
             }
             SessionEvent::Ready => {

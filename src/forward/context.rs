@@ -42,7 +42,8 @@ pub(crate) enum Phase {
 pub(crate) struct Context {
     global: Global,
     starter: Option<Starter>,
-    finder: Finder,
+    /// Nothing where only a URL is known.
+    finder: Option<Finder>,
     /// The instance, until it turns out to be gone.
     found: RefCell<Found>,
     /// Held by the one who looks for another.
@@ -63,7 +64,7 @@ impl Context {
     pub(crate) fn new(
         global: &Global,
         args: &cli::Forward,
-        finder: Finder,
+        finder: Option<Finder>,
         found: Found,
         reporter: Reporter,
         queue: Rc<Queue>,
@@ -113,6 +114,9 @@ impl Context {
     /// The instance, with credentials as they are now.
     fn found(&self) -> Result<Found> {
         let mut found = self.found.borrow().clone();
+        if self.finder.is_none() {
+            return Ok(found);
+        }
         found.cloud = found.cloud.refreshed(&self.global)?;
         self.found.replace(found.clone());
         Ok(found)
@@ -178,7 +182,8 @@ impl Instances for Context {
         if found.id != gone.id {
             return Ok(Some(found));
         }
-        let again = self.finder.refreshed(&self.global)?.again(gone).await?;
+        let Some(finder) = &self.finder else { return Ok(None) };
+        let again = finder.refreshed(&self.global)?.again(gone).await?;
         if let Some(found) = &again {
             self.reporter.note(&format!("{gone} is gone: {found} is used in its place"));
             self.found.replace(found.clone());

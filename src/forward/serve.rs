@@ -16,11 +16,12 @@ use super::pool::Pool;
 use super::report::{Event, Reporter};
 use super::request::{self, Request};
 use super::spec::Forward;
-use crate::app::{Cloud, Done, Message, Result, cache, telling};
+use crate::app::{Done, Message, Result, cache, telling};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::platform::signals::{Signal, Signals};
 use crate::session::agent::AgentVersions;
+use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
 use crate::session::target::Target;
@@ -42,22 +43,38 @@ pub(crate) async fn serve(
     reporter: &Reporter,
 ) -> Result<Done> {
     let Request { instance, forwards } = Request::new(args)?;
-    Finder::check(&instance)?;
+    let origin = Origin::new(&args.via, Some(&instance))?;
+    if !origin.is_url() {
+        Finder::check(&instance)?;
+    }
+    if args.start.start && !origin.is_api() {
+        return Err(not_of_own("--start", &origin).into());
+    }
     let places = request::places(&forwards, args.bind)?;
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let told = reporter.clone();
     let queue = Rc::new(Queue::new(args.session.opening.wait, move |text| told.note(text)));
     let plan = |forward| {
         let plan = plan(args, &instance, forward)?;
-        Ok(plan.heeding(&agents, Ask::AtOnce).queued(&queue).unawaited())
+        Ok(plan.of_origin(&origin).heeding(&agents, Ask::AtOnce).queued(&queue).unawaited())
     };
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
-    let finder = Finder::new(&Cloud::open(global)?, &instance, &args.look_up)?;
+    let cloud = origin.open(global)?;
+    let of_url = OfUrl(cloud.clone());
+    let finder = match origin.is_url() {
+        true => None,
+        false => Some(Finder::new(&cloud, &instance, &args.look_up)?),
+    };
     let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
-        found = finder.find() => found?,
+        found = async {
+            match &finder {
+                Some(finder) => finder.find().await,
+                None => Ok(of_url.found()),
+            }
+        } => found?,
         signal = signals.next() => return Ok(Done::By(signal)),
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();
@@ -103,12 +120,13 @@ async fn work(
 ) -> Result<Done> {
     let addresses: Vec<_> =
         forwardings.iter().map(|(forwarding, _)| forwarding.address().to_owned()).collect();
+    let is_url = args.via.wss_url.is_some();
     // One task a forward accepts; they and the connections end with this function or before.
     let mut accepting = JoinSet::new();
     let mut probed = Vec::new();
     for (forwarding, listener) in forwardings {
         probed.push(Rc::clone(&forwarding));
-        let (pool, once) = (Rc::clone(pool), args.once);
+        let (pool, once) = (Rc::clone(pool), args.once || is_url);
         accepting.spawn_local(async move { listener.accept(&pool, &forwarding, once).await });
     }
     // No connection is taken before the probes are begun: the first is to have their session.
@@ -136,7 +154,13 @@ async fn serve_forwards(
     accepting: &mut Accepting,
     signals: &mut Signals,
 ) -> Result<Done> {
-    if !args.no_probe {
+    // A URL has one session, which is for the connection.
+    let is_url = args.via.wss_url.is_some();
+    if is_url {
+        let text = "one connection is forwarded: the URL of --wss-url has one session";
+        pool.context.reporter.note(text);
+    }
+    if !args.no_probe && !is_url {
         let probes = futures_util::future::try_join_all(
             forwardings.iter().map(|forwarding| forwarding.probe(pool)),
         );
@@ -172,7 +196,8 @@ async fn serve_forwards(
         });
     }
     pool.context.reporter.hint("Press Ctrl-C to stop forwarding");
-    let (count, warm_for) = (args.warm, Duration::from_secs(args.warm_for));
+    let warm = if is_url { 0 } else { args.warm };
+    let (count, warm_for) = (warm, Duration::from_secs(args.warm_for));
     for forwarding in forwardings {
         let pool = Rc::clone(pool);
         accepting.spawn_local(async move {

@@ -10,7 +10,7 @@ use futures_util::future::{FusedFuture, Shared};
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::error::SessionError;
@@ -18,7 +18,7 @@ use super::event::{OnEvent, SessionEvent};
 use super::failure::{NotDialled, SessionFailure};
 use super::plan::{END_WITHIN, Plan};
 use crate::app::Cloud;
-use crate::cloud::{self, Client, TerminalSession};
+use crate::cloud::{self, TerminalSession};
 use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
 use crate::gateway::dial::{DialError, GatewayTransport, connect, dial, redial};
 use crate::gateway::driver::{Driver, Outcome};
@@ -122,7 +122,7 @@ where
             sleep(END_WITHIN).await;
         };
         tokio::select! {
-            () = end(&cloud.client, &session, since + plan.end_within) => {}
+            () = plan.origin.end(cloud, &session, since + plan.end_within) => {}
             () = hurry => debug!("the session may not be ended: the command was asked to stop"),
         }
         on_event(SessionEvent::Released);
@@ -166,7 +166,7 @@ async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
     stop: impl Future<Output = ()>,
 ) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
     let (request, unwanted) = (plan.request(), Notify::new());
-    let call = cloud.client.start_terminal_session(&request, unwanted.notified());
+    let call = plan.origin.start(cloud, &request, unwanted.notified());
     let mut call = std::pin::pin!(call);
     tokio::select! {
         session = &mut call => return Ok(Some(session?)),
@@ -177,7 +177,7 @@ async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
     let deadline = Instant::now() + ANSWER_AND_END_WITHIN;
     unwanted.notify_one();
     if let Ok(Ok(session)) = timeout(ANSWER_WITHIN, call).await {
-        end(&cloud.client, &session, deadline).await;
+        plan.origin.end(cloud, &session, deadline).await;
     }
     Ok(None)
 }
@@ -202,7 +202,8 @@ where
     let (socket, place) = tokio::select! {
         dialled = beside(is_at_once.then_some(&agent), dialled) => {
             let request_id = session.request_id.clone();
-            dialled.map_err(|error| NotDialled { error, request_id })?
+            let is_given = plan.origin.is_url();
+            dialled.map_err(|error| NotDialled { error, request_id, is_given })?
         }
         () = &mut stop => return Ok(SessionOutcome::Stopped),
         () = local.closed() => return Ok(SessionOutcome::Stopped),
@@ -245,14 +246,4 @@ fn not_redialled(error: &DialError) -> NotReconnected {
         _ => String::new(),
     };
     NotReconnected { how: format!("{error}{detail}"), is_final }
-}
-
-/// Ends a session, as far as that is possible in a short time.
-async fn end(client: &Client, session: &TerminalSession, deadline: Instant) {
-    let ending = client.end_terminal_session(&session.session_id);
-    match timeout_at(deadline.into(), ending).await {
-        Ok(Ok(())) => debug!("the session is ended"),
-        Ok(Err(error)) => debug!("cannot end the session: {error}"),
-        Err(_) => debug!("the API did not answer in time whether the session is ended"),
-    }
 }

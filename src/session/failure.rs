@@ -252,15 +252,41 @@ pub(crate) struct NotDialled {
     pub error: DialError,
     /// The request id of the call that started the session.
     pub request_id: Option<String>,
+    /// Whether the URL is the command line's, and not the API's.
+    pub is_given: bool,
+}
+
+impl NotDialled {
+    /// Whether a URL of the command line is good no more.
+    fn is_stale(&self) -> bool {
+        let DialError::Refused { status, .. } = &self.error else { return false };
+        self.is_given && matches!(status.as_u16(), 401 | 403 | 404 | 410)
+    }
 }
 
 impl Explain for NotDialled {
     fn why(&self) -> Option<String> {
-        self.error.why()
+        let why = self.error.why();
+        match self.is_stale() {
+            true => {
+                let said = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                Some(format!(
+                    "the URL of --wss-url has expired, its session has ended, or it is in use: a URL \
+                     is good for 10 minutes and one session{said}"
+                ))
+            }
+            false => why,
+        }
     }
 
     fn remedy(&self) -> Option<String> {
-        self.error.remedy()
+        match self.is_stale() {
+            true => Some(
+                "start another session for a new URL, or give the instance in place of the URL"
+                    .to_owned(),
+            ),
+            false => self.error.remedy(),
+        }
     }
 
     fn request_id(&self) -> Option<&str> {

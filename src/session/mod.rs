@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod key;
+pub(crate) mod origin;
 pub(crate) mod plan;
 pub(crate) mod queue;
 mod reason;

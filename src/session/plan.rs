@@ -8,6 +8,7 @@ use futures_util::future::{LocalBoxFuture, Shared};
 use tokio::sync::watch;
 
 use super::agent::AgentVersions;
+use super::origin::Origin;
 use super::queue::{Queue, random};
 use super::target::Target;
 use crate::app::{Cloud, Result, UsageError};
@@ -40,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     /// What a shell is to be like.
     shell: Option<Shell>,
+    pub(crate) origin: Origin,
     connection_type: Option<ConnectionType>,
     /// Whether the far side is known to speak first.
     server_first: bool,
@@ -88,6 +90,7 @@ impl Plan {
         let server_first = target.port == Some(SSH);
         Ok(Self {
             target,
+            origin: Origin::Api,
             shell: None,
             connection_type: connection_type(&options.opening),
             server_first,
@@ -107,6 +110,7 @@ impl Plan {
     pub(crate) fn shell(target: Target, options: &cli::Shell, shell: Shell) -> Self {
         Self {
             target,
+            origin: Origin::Api,
             connection_type: connection_type(&options.opening),
             server_first: shell.command_line.is_none(),
             shell: Some(shell),
@@ -127,6 +131,12 @@ impl Plan {
         self.shell.as_ref().map(|shell| shell.window.clone())
     }
 
+    /// The same for sessions whose URL comes from elsewhere. Only the instances of one's own account can
+    /// be looked at.
+    pub(crate) fn of_origin(self, origin: &Origin) -> Self {
+        Self { origin: origin.clone(), diagnoses: self.diagnoses && origin.is_api(), ..self }
+    }
+
     /// The same for sessions whose EndTerminalSession nobody waits for.
     pub(crate) fn unawaited(self) -> Self {
         Self { end_within: END_WITHIN_UNAWAITED, ..self }
@@ -135,7 +145,8 @@ impl Plan {
     /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
     /// nothing.
     pub(crate) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
-        let agents = (!self.server_first).then(|| (Rc::clone(agents), ask));
+        let is_needed = !self.server_first && self.origin.is_api();
+        let agents = is_needed.then(|| (Rc::clone(agents), ask));
         Self { agents, ..self }
     }
 

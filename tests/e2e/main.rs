@@ -124,3 +124,5 @@ mod targets_ssh;
 mod terminal;
 mod timing;
 mod trust;
+mod vendor;
+mod vendor_words;

@@ -79,6 +79,7 @@
 //! ```
 
 pub mod cause;
+pub mod computenest;
 pub mod credentials;
 pub mod ecs;
 pub mod endpoint;

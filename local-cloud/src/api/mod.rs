@@ -50,6 +50,7 @@ pub(crate) use encoding::{Params, Reading, encode, parse};
 use error::ApiError;
 pub(crate) use idempotency::{Answered, Asked};
 use request::{Request, Scheme};
+pub(crate) use terminal::start_for as start_session;
 
 /// The body of an answer. Its error cuts the connection.
 pub(crate) type Body = BoxBody<Bytes, io::Error>;

@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Action, ApiError, Asked, Call, encode};
+use super::{Action, ApiError, Asked, Call, Params, encode};
 use crate::{
     session::{SessionRecord, SessionState},
     shell::ShellRequest,
-    world::{Control, Ticket, random_hex},
+    world::{Control, Shared, Ticket, random_hex},
 };
 
 /// Longest TargetServer.
@@ -70,6 +70,21 @@ fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
     let answer = answer(&ticket);
     call.world.tickets.add(ticket);
     Ok(answer)
+}
+
+/// Starts a session with a port as the first access key would, and gives its URL.
+pub(crate) fn start_for(shared: &Shared, instance: &str, port: u16) -> Option<String> {
+    let mut world = shared.world();
+    let region = world.instances.get(instance)?.region.clone();
+    let key = world.keys.values().next()?.clone();
+    let params = Params::from([
+        ("RegionId".to_owned(), region),
+        ("InstanceId.1".to_owned(), instance.to_owned()),
+        ("PortNumber".to_owned(), port.to_string()),
+    ]);
+    let mut call = Call { shared, world: &mut world, key: &key, params: &params };
+    let answer = start(&mut call).ok()?;
+    answer["WebSocketUrl"].as_str().map(str::to_owned)
 }
 
 fn answer(ticket: &Ticket) -> Value {

@@ -1,5 +1,6 @@
 //! Every command line of `ecs-bridge` in README and docs is one that the program takes.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::cli::Cli;
+use crate::vendor::{self, Words};
 
 /// The pages, and the example that users copy.
 fn pages() -> Vec<PathBuf> {
@@ -57,7 +59,7 @@ fn of_shell(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     let simple = words.split(|word| ["&&", "|", ";", "<", ">", ">>"].contains(&word.as_str()));
     for words in simple {
-        if words.first().is_some_and(|word| word == "ecs-bridge") {
+        if words.first().is_some_and(|word| ["ecs-bridge", VENDOR].contains(&word.as_str())) {
             found.push(shlex::try_join(words.iter().map(String::as_str)).unwrap());
         }
         let proxies = words.iter().filter_map(|word| word.strip_prefix("ProxyCommand="));
@@ -65,6 +67,9 @@ fn of_shell(line: &str) -> Vec<String> {
     }
     found
 }
+
+/// ali-instance-cli, whose command lines are taken, too.
+const VENDOR: &str = "ali-instance-cli";
 
 /// What stands between a pair of marks, where it begins with the program.
 fn quoted(text: &str, mark: char) -> impl Iterator<Item = String> {
@@ -90,6 +95,18 @@ fn refused(line: &str) -> Option<String> {
     let line =
         line.replace("%p", "22").replace("%h", "i-bp1example0001").replace("%H", "web-1.ecs");
     let words = shlex::split(&line)?;
+    if words.first()? == VENDOR {
+        let args: Vec<_> = words.iter().map(OsString::from).collect();
+        return match vendor::read(&args) {
+            Words::Wrong(error) => Some(format!("{line}\n{error}")),
+            Words::Vendor(translated) => {
+                let words = translated.words.iter().map(|word| shlex::try_quote(word).unwrap());
+                let words = words.collect::<Vec<_>>().join(" ");
+                refused(&format!("ecs-bridge {words}"))
+            }
+            Words::Own | Words::Print(_) => None,
+        };
+    }
     // The name of a command, as sentences use it.
     let names = words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
     let lacks = [ErrorKind::MissingRequiredArgument, MISSING];

@@ -1,5 +1,7 @@
 //! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
 
+mod vendor;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use self::vendor::VendorLines;
 use super::lines::Lines;
 use crate::explain::{self, Explain, Report, printable};
 use crate::platform::logging;
@@ -115,6 +118,8 @@ pub(crate) struct Reporter(Rc<Shared>);
 
 struct Shared {
     style: Style,
+    /// Beside it, what scripts for ali-instance-cli read.
+    vendor: Option<VendorLines>,
     open: RefCell<BTreeMap<Number, Rc<Cell<Bytes>>>>,
     /// The bytes of the connections that are over.
     done: Cell<Bytes>,
@@ -134,7 +139,7 @@ struct Refused {
 
 impl Reporter {
     /// A `program` that runs beside it has the terminal for itself: no line there is written over.
-    pub(crate) fn new(json: bool, quiet: bool, program: bool) -> Self {
+    pub(crate) fn new(json: bool, quiet: bool, program: bool, vendor: bool) -> Self {
         let style = match (json, quiet) {
             (true, quiet) => Style::Json { lines: Lines::to_stdout(), quiet },
             (_, true) => Style::Quiet,
@@ -145,6 +150,7 @@ impl Reporter {
         };
         Self(Rc::new(Shared {
             style,
+            vendor: vendor.then(VendorLines::to_stdout),
             open: RefCell::default(),
             done: Cell::default(),
             refused: Refused::default(),
@@ -158,6 +164,13 @@ impl Reporter {
         counters
     }
 
+    /// A session was started.
+    pub(crate) fn started(&self, session: &str) {
+        if let Some(vendor) = &self.0.vendor {
+            vendor.started(session);
+        }
+    }
+
     /// The bytes of a connection so far.
     pub(crate) fn bytes(&self, connection: Number) -> Bytes {
         self.0.open.borrow().get(&connection).map(|counters| counters.get()).unwrap_or_default()
@@ -168,6 +181,9 @@ impl Reporter {
             && let Some(counters) = self.0.open.borrow_mut().remove(connection)
         {
             self.0.done.set(sum([self.0.done.get(), counters.get()]));
+        }
+        if let Some(vendor) = &self.0.vendor {
+            vendor.tell(event);
         }
         let for_people = for_people(event);
         if let Some(line) = &for_people {
@@ -307,6 +323,9 @@ impl Reporter {
     /// Takes the live line away, and waits for the last events to be written.
     pub(crate) fn finish(&self) {
         self.tell_refused();
+        if let Some(vendor) = &self.0.vendor {
+            vendor.finish();
+        }
         match &self.0.style {
             Style::People { live: Some(live) } => live.bar.finish_and_clear(),
             Style::Json { lines, .. } => lines.finish(),

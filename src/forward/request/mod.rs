@@ -94,6 +94,14 @@ fn input<'a>(
     of_environment: Option<&str>,
 ) -> Result<(&'a str, Vec<&'a str>)> {
     let input: Vec<_> = args.target.iter().chain(&args.specs).map(String::as_str).collect();
+    if args.via.wss_url.is_some() {
+        // A URL has its instance, and the words are forwards.
+        return Ok(match (args.instance.as_deref(), input.split_first()) {
+            (Some(instance), _) if Some(instance) != of_environment => (instance, input),
+            (_, Some((first, rest))) if first.parse::<Forward>().is_err() => (first, rest.to_vec()),
+            _ => ("", input),
+        });
+    }
     match (args.instance.as_deref(), input.split_first()) {
         (Some(instance), Some((first, rest)))
             if Some(instance) == of_environment && first.parse::<Forward>().is_err() =>

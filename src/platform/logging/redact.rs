@@ -12,7 +12,7 @@ use crate::explain::{ExitCode, Explain, printable};
 /// What stands in the place of a secret.
 const HIDDEN: &str = "…";
 /// Options whose values are or may hold a password.
-const SECRET_OPTIONS: [&str; 3] = ["--proxy", "--command", "--password"];
+const SECRET_OPTIONS: [&str; 4] = ["--proxy", "--command", "--password", "--wss-url"];
 
 /// The command and its target, for each line of the log.
 pub(super) fn label(command: &Command) -> String {
@@ -57,6 +57,9 @@ fn configure(action: Option<&ConfigureAction>) -> &'static str {
 /// The command line of the process, for a shell. Of `configure`, which takes secrets, only its name;
 /// nothing of a program that `forward --exec` runs.
 pub(super) fn command_line(cli: &Cli) -> String {
+    if let Some(vendor) = &cli.global.vendor {
+        return vendor.shown.clone();
+    }
     match &cli.command {
         Command::Configure(args) => format!("ecs-bridge {}", configure(args.action.as_ref())),
         _ => shown(std::env::args_os().skip(1)),
@@ -178,6 +181,8 @@ mod tests {
             ("forward -i i-1 --exec -- mysql -pshush", "ecs-bridge forward -i i-1 --exec -- …"),
             ("session i-1 --command cmd", "ecs-bridge session i-1 --command …"),
             ("session i-1 --password=shush", "ecs-bridge session i-1 --password=…"),
+            ("proxy --wss-url wss://h/x?token=shush", "ecs-bridge proxy --wss-url …"),
+            ("proxy --wss-url=wss://h/x?token=shush", "ecs-bridge proxy --wss-url=…"),
             ("list tag:a=b", "ecs-bridge list 'tag:a=b'"),
         ] {
             let words = words.split(' ').map(OsString::from);

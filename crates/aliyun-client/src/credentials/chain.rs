@@ -185,7 +185,10 @@ fn flag(name: &str, variable: &str, value: impl AsRef<OsStr>, query: &Query<'_>)
 }
 
 /// The region that a flag or a variable names.
-fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setting>, Error> {
+pub(super) fn asked_region(
+    query: &Query<'_>,
+    env: &Environment<'_>,
+) -> Result<Option<Setting>, Error> {
     if let Some(region) = query.region.filter(|region| !region.is_empty()) {
         let origin = flag("--region", "ECS_BRIDGE_REGION", region, query);
         return Ok(Some(Setting { value: region.to_owned(), origin }));
@@ -196,7 +199,7 @@ fn asked_region(query: &Query<'_>, env: &Environment<'_>) -> Result<Option<Setti
 
 /// Region and endpoint: those asked for, else the profile's; its endpoint only if it is its own
 /// credentials that are used.
-fn finish(
+pub(super) fn finish(
     env: &Environment<'_>,
     credential_source: CredentialSource,
     region: Option<Setting>,
@@ -224,7 +227,7 @@ fn finish(
 }
 
 /// The profile that a flag or a variable asks for, and which of them it was.
-fn named_profile(
+pub(super) fn named_profile(
     query: &Query<'_>,
     env: &Environment<'_>,
 ) -> Result<Option<(String, String)>, Error> {
@@ -236,7 +239,7 @@ fn named_profile(
 }
 
 /// The profile that is used when none is asked for.
-fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Error> {
+pub(super) fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Error> {
     for file in files {
         let found = match &file.current {
             Some(name) => {
@@ -254,7 +257,7 @@ fn current(files: &[ProfileFile]) -> Result<Option<(&ProfileFile, &Profile)>, Er
     Ok(None)
 }
 
-fn unknown(
+pub(super) fn unknown(
     name: &str,
     asked_by: String,
     files: &[ProfileFile],
@@ -276,7 +279,7 @@ fn unknown(
 }
 
 /// The files that may hold profiles.
-struct Files {
+pub(super) struct Files {
     profiles: ProfileFiles,
     /// The ini file of the vendor's SDKs, and the variable that names it.
     ini: Option<(PathBuf, Option<String>)>,
@@ -294,7 +297,7 @@ enum ProfileFiles {
 }
 
 impl Files {
-    fn of(query: &Query<'_>, env: &Environment<'_>) -> Result<Self, Error> {
+    pub(super) fn of(query: &Query<'_>, env: &Environment<'_>) -> Result<Self, Error> {
         let home = query.home.as_deref();
         let ini = match (query.config, env.find("CREDENTIALS_FILE")) {
             // A file that was asked for stands alone.
@@ -314,7 +317,7 @@ impl Files {
     }
 
     /// The files of profiles that are there.
-    fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+    pub(super) fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
         match self.forbidden_by.is_some() || self.ini_only {
             true => Ok(Vec::new()),
             false => self.profiles.load(read),
@@ -333,7 +336,11 @@ impl Files {
     }
 
     /// The same where they matter less: one that was not asked for by hand may be damaged.
-    fn load_if_sound(&self, query: &Query<'_>, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
+    pub(super) fn load_if_sound(
+        &self,
+        query: &Query<'_>,
+        read: Read<'_>,
+    ) -> Result<Vec<ProfileFile>, Error> {
         match self.load(read) {
             Err(problem) if query.config.is_none() => {
                 tracing::debug!("no region from the profile file: {problem}");

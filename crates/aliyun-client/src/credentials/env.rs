@@ -10,7 +10,8 @@ use super::source::Source;
 pub(super) const PREFIXES: [&str; 3] = ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"];
 
 /// The variables that name a profile, in the order in which they are looked at.
-const PROFILES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
+pub(super) const PROFILES: [&str; 3] =
+    ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
 
 /// The endpoint of STS, for tests and for private clouds.
 pub(super) const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";

@@ -66,7 +66,22 @@ impl StartTerminalSession {
         Self { instance_id: instance_id.to_owned(), ..Self::default() }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// The parameters of the call.
+    pub(crate) fn fields(&self, token: &str) -> Vec<(&'static str, String)> {
+        let optional = [
+            ("InstanceId.1", Some(self.instance_id.clone())),
+            ("PortNumber", self.port.map(|port| port.to_string())),
+            ("TargetServer", self.target_server.clone()),
+            ("ConnectionType", self.connection_type.map(|kind| kind.as_str().to_owned())),
+            ("Username", self.user_name.clone()),
+            ("CommandLine", self.command_line.clone()),
+            ("PasswordName", self.password_name.clone()),
+            ("ClientToken", Some(token.to_owned())),
+        ];
+        optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
         check_id("instance id", &self.instance_id)?;
         let of_shell = [&self.user_name, &self.command_line, &self.password_name];
         if self.port.is_some() && of_shell.iter().any(|value| value.is_some()) {
@@ -191,21 +206,8 @@ impl Client {
             request.check(),
         )?;
         let token = random_hex().map_err(|problem| self.error(&call, (problem, None), 0))?;
-        let port = request.port.map(|port| port.to_string());
-        let optional = [
-            ("InstanceId.1", Some(request.instance_id.as_str())),
-            ("PortNumber", port.as_deref()),
-            ("TargetServer", request.target_server.as_deref()),
-            ("ConnectionType", request.connection_type.map(ConnectionType::as_str)),
-            ("Username", request.user_name.as_deref()),
-            ("CommandLine", request.command_line.as_deref()),
-            ("PasswordName", request.password_name.as_deref()),
-            ("ClientToken", Some(&token)),
-        ];
-        for (name, value) in optional {
-            if let Some(value) = value {
-                call.params.insert(name.to_owned(), value.to_owned());
-            }
+        for (name, value) in request.fields(&token) {
+            call.params.insert(name.to_owned(), value);
         }
 
         let answer = self.call_unless(&call, unwanted).await?;
@@ -304,7 +306,7 @@ impl Client {
         text(&answer.0, field).ok_or_else(|| self.missing(call, answer, field))
     }
 
-    fn missing(&self, call: &Call, answer: &Answer, field: &'static str) -> Error {
+    pub(crate) fn missing(&self, call: &Call, answer: &Answer, field: &'static str) -> Error {
         let problem = Problem::Answer(AnswerError::Missing { field });
         self.error(call, (problem, answer.1.clone()), 1)
     }
@@ -364,7 +366,7 @@ pub(crate) fn agent_of(item: &Value) -> AgentStatus {
 }
 
 /// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
-fn check_id(what: &str, id: &str) -> Result<(), String> {
+pub(crate) fn check_id(what: &str, id: &str) -> Result<(), String> {
     if id.is_empty() {
         return Err(format!("the {what} is empty"));
     }

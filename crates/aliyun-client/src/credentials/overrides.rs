@@ -1,0 +1,279 @@
+//! Credentials that a command line gives itself: fields in place of a profile's own.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+
+use super::cached::CachedCredentials;
+use super::chain::{Files, asked_region, current, finish, named_profile, resolve, unknown};
+use super::credential_source::CredentialSource;
+use super::env::{Environment, PREFIXES, PROFILES};
+use super::error::Error;
+use super::keys::Credentials;
+use super::mode::Mode;
+use super::modes::Reader;
+use super::profile::{Profile, ProfileFile};
+use super::query::{Query, Resolved, Setting};
+use super::source::Source;
+
+/// Variables that ali-instance-cli reads without a prefix too, and their names there.
+const BARE: [(&str, &str); 4] = [
+    ("ACCESS_KEY_ID", "ACCESS_KEY_ID"),
+    ("ACCESS_KEY_SECRET", "ACCESS_KEY_SECRET"),
+    ("SECURITY_TOKEN", "SECURITY_TOKEN"),
+    ("REGION_ID", "REGION"),
+];
+
+/// Fields of a profile that the command line gives. They go before those of the profile.
+#[derive(Clone, Default)]
+pub struct Overrides {
+    /// The fields, by their names in the file.
+    pub fields: Vec<(&'static str, SecretString)>,
+    /// Whether a profile goes before the variables of keys and of the region, as ali-instance-cli has
+    /// it; no variable names a profile then.
+    pub profile_first: bool,
+}
+
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Overrides")
+            .field("fields", &names)
+            .field("profile_first", &self.profile_first)
+            .finish()
+    }
+}
+
+impl Overrides {
+    fn get(&self, field: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(name, _)| *name == field);
+        found.map(|(_, value)| value.expose_secret())
+    }
+
+    /// The keys, where the command line has a whole one and no mode that needs more than that.
+    fn keys(&self) -> Option<Result<Credentials, Error>> {
+        let (id, secret) = (self.get("access_key_id")?, self.get("access_key_secret")?);
+        let mode = Mode::of(|field| self.get(field).map(str::to_owned));
+        let token = match Mode::parse(&mode) {
+            Some((Mode::Ak, _)) => None,
+            Some((Mode::StsToken, _)) => Some(self.get("sts_token")?),
+            _ => return None,
+        };
+        let name = "the command line (--access-key-id)".to_owned();
+        Some(Credentials::new(id, secret, token, Source::Custom { name }).map_err(Error::from))
+    }
+}
+
+/// The same as [`resolve`], with fields that the command line gives.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved, Error> {
+    if overrides.fields.is_empty() && !overrides.profile_first {
+        return resolve(query);
+    }
+    let as_vendor = |name: &str| vendor_variable(query.env, name);
+    let query = match overrides.profile_first {
+        true => Query { env: &as_vendor, ..query.clone() },
+        false => query.clone(),
+    };
+    let env = Environment(query.env);
+    let region = asked_region(&query, &env)?;
+    let given_keys = overrides.keys().transpose()?;
+    let read = &ProfileFile::read;
+    let files = Files::of(&query, &env)?;
+    let loaded = match given_keys {
+        Some(_) => files.load_if_sound(&query, read)?,
+        None => files.load(read)?,
+    };
+    let base = match named_profile(&query, &env)? {
+        Some((name, asked_by)) => {
+            let found = loaded.iter().find_map(|f| f.get(&name).map(|profile| (f, profile)));
+            Some(found.ok_or_else(|| unknown(&name, asked_by, &loaded, None))?)
+        }
+        None => current(&loaded)?,
+    };
+    // A variable goes before a profile's region, unless the profile goes before variables.
+    let of_profile = base.is_some_and(|(_, profile)| profile.text("region_id").is_some());
+    let is_flag = query.region.is_some_and(|region| !region.is_empty());
+    let region = region.filter(|_| is_flag || !(overrides.profile_first && of_profile));
+    if let Some(credentials) = given_keys {
+        let fixed = CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        return finish(&env, fixed, region, base, false);
+    }
+    if base.is_none() && overrides.fields.is_empty() {
+        return resolve(&query);
+    }
+    let mut fields = base.map(|(_, profile)| profile.fields().clone()).unwrap_or_default();
+    if overrides.profile_first {
+        fill(&mut fields, &env)?;
+    }
+    for (name, value) in &overrides.fields {
+        fields.insert((*name).to_owned(), value.expose_secret().into());
+    }
+    let name = base.map_or("default", |(_, profile)| profile.name.as_str());
+    let profile = Profile::new(name.to_owned(), fields);
+    let none = ProfileFile {
+        path: PathBuf::from("the command line"),
+        current: None,
+        profiles: Vec::new(),
+        is_ini: false,
+    };
+    let file = base.map_or(&none, |(file, _)| file);
+    let reader = Reader {
+        files: &loaded,
+        env: &env,
+        now: query.now,
+        home: query.home.clone(),
+        region: region.as_ref().map(|region| region.value.clone()),
+    };
+    let source = reader.profile(file, &profile)?;
+    finish(&env, source, region, Some((file, &profile)), true)
+}
+
+/// What a command that calls no API has in place of credentials.
+///
+/// # Errors
+/// None that can be expected.
+pub fn unused(region: &str, origin: &str) -> Result<Resolved, Error> {
+    let source = Source::Custom { name: origin.to_owned() };
+    let credentials = Credentials::new("none", "none", None, source)?;
+    Ok(Resolved {
+        credential_source: CredentialSource::fixed(CachedCredentials::fixed(credentials, None)),
+        region: Some(Setting { value: region.to_owned(), origin: origin.to_owned() }),
+        endpoint: None,
+        endpoint_type: None,
+    })
+}
+
+/// Fills the fields of keys that are empty from the environment: all of them or none, since a key of two
+/// sources is none.
+fn fill(fields: &mut Map<String, Value>, env: &Environment<'_>) -> Result<(), Error> {
+    let has = |field: &str| super::json::text(fields, field).is_some();
+    if has("mode")
+        && !["AK", "StsToken"].contains(&Mode::of(|f| super::json::text(fields, f)).as_str())
+    {
+        return Ok(());
+    }
+    if has("access_key_id") || has("access_key_secret") {
+        return Ok(());
+    }
+    let Some(found) = env.credentials()? else { return Ok(()) };
+    let token = found.security_token().map(|token| token.expose_secret().to_owned());
+    let secret = found.access_key_secret().expose_secret().to_owned();
+    let values = [
+        ("mode", Some(if token.is_some() { "StsToken" } else { "AK" }.to_owned())),
+        ("access_key_id", Some(found.access_key_id().to_owned())),
+        ("access_key_secret", Some(secret)),
+        ("sts_token", token),
+    ];
+    for (name, value) in values {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), value.into());
+        }
+    }
+    Ok(())
+}
+
+/// A variable as ali-instance-cli reads it: none names a profile, and some need no prefix.
+fn vendor_variable(env: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
+    if PROFILES.contains(&name) {
+        return None;
+    }
+    let own = env(name).filter(|value| !value.is_empty());
+    let bare = || {
+        let name = name.strip_prefix(PREFIXES[2])?;
+        let (_, bare) = BARE.iter().find(|(known, _)| *known == name)?;
+        env(bare)
+    };
+    own.or_else(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    /// Resolves with a profile file, variables, and fields of the command line.
+    fn resolved(
+        file: &str,
+        variables: &[(&str, &str)],
+        fields: &[(&'static str, &str)],
+        profile_first: bool,
+    ) -> Result<Resolved, Error> {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join(".aliyun/config.json");
+        std::fs::create_dir(config.parent().unwrap()).unwrap();
+        std::fs::write(&config, file).unwrap();
+        let env = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let query = Query {
+            profile: None,
+            region: None,
+            config: None,
+            env: &env,
+            now: SystemTime::UNIX_EPOCH,
+            home: Some(home.path().to_owned()),
+            ini_only: false,
+        };
+        let fields = fields.iter().map(|(name, value)| (*name, SecretString::from(*value)));
+        resolve_with(&query, &Overrides { fields: fields.collect(), profile_first })
+    }
+
+    /// The id of the key.
+    fn key(found: &Resolved) -> String {
+        let account = found.credential_source.account();
+        account.rsplit(": ").next().unwrap_or_default().to_owned()
+    }
+
+    const PROFILE: &str = r#"{"current":"p","profiles":[{"name":"p","mode":"AK",
+        "access_key_id":"of-profile","access_key_secret":"s","region_id":"cn-beijing"}]}"#;
+    const KEYS: [(&str, &str); 3] =
+        [("ACCESS_KEY_ID", "bare"), ("ACCESS_KEY_SECRET", "s"), ("REGION", "cn-hangzhou")];
+
+    #[test]
+    fn the_command_line_goes_before_the_profile_and_the_environment() {
+        let given = [("access_key_id", "given"), ("access_key_secret", "s")];
+        for first in [false, true] {
+            let found = resolved(PROFILE, &KEYS, &given, first).unwrap();
+            assert_eq!(key(&found), "given");
+            assert_eq!(found.region.unwrap().value, "cn-beijing");
+            assert_eq!(
+                found.credential_source.source().to_string(),
+                "the command line (--access-key-id)"
+            );
+        }
+        let found = resolved("{}", &[], &[("ram_role_name", "web")], false).unwrap();
+        assert_eq!(found.credential_source.source().mode(), "EcsRamRole");
+        let error = resolved("{}", &[], &[("access_key_id", "half")], false).unwrap_err();
+        assert!(matches!(error, Error::MissingField { field: "access_key_secret", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_profile_goes_before_the_environment_where_it_is_to() {
+        let account = |file, variables: &[_]| {
+            let found = resolved(file, variables, &[], true).unwrap();
+            (key(&found), found.region.map(|region| region.value))
+        };
+        let prefixed = KEYS.map(|(name, value)| match name {
+            "REGION" => ("ALICLOUD_REGION_ID", value),
+            "ACCESS_KEY_ID" => ("ALIBABA_CLOUD_ACCESS_KEY_ID", value),
+            _ => ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", value),
+        });
+        for variables in [KEYS, prefixed] {
+            let of_profile = ("of-profile".to_owned(), Some("cn-beijing".to_owned()));
+            assert_eq!(account(PROFILE, &variables), of_profile);
+            let of_variables = ("bare".to_owned(), Some("cn-hangzhou".to_owned()));
+            assert_eq!(account("{}", &variables), of_variables);
+            let empty = r#"{"current":"p","profiles":[{"name":"p","mode":"AK"}]}"#;
+            assert_eq!(account(empty, &variables), of_variables);
+        }
+        let named = [("ALIBABA_CLOUD_PROFILE", "nobody")];
+        assert_eq!(account(PROFILE, &named).0, "of-profile", "no variable names a profile");
+    }
+}

@@ -1,0 +1,221 @@
+//! Where the WebSocket URL of a session comes from.
+
+use std::env;
+use std::fmt;
+use std::time::Instant;
+
+use http::Uri;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout_at;
+use tracing::debug;
+
+use crate::app::{Cloud, Result, UsageError};
+use crate::cli::{Global, Via};
+use crate::cloud::{self, Region, StartTerminalSession, TerminalSession, computenest};
+use crate::credentials;
+use crate::explain::ExitCode;
+use crate::proxy::is_loopback;
+use crate::target::finder::{Found, Instances};
+use crate::target::is_id;
+
+/// The endpoint of Compute Nest, for tests and for private clouds.
+const ENDPOINT: &str = "ECS_BRIDGE_COMPUTE_NEST_ENDPOINT";
+/// What stands for the instance where only a URL is known.
+const OF_URL: &str = "the session of --wss-url";
+
+/// Where the WebSocket URL of a session comes from.
+#[derive(Clone, Default)]
+pub(crate) enum Origin {
+    /// StartTerminalSession.
+    #[default]
+    Api,
+    /// The command line: the session is somebody else's, and it is one.
+    Url(SecretString),
+    /// The same call by way of this service instance of Compute Nest.
+    ServiceInstance(String),
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api => f.write_str("Api"),
+            Self::Url(_) => f.write_str("Url(…)"),
+            Self::ServiceInstance(id) => write!(f, "ServiceInstance({id:?})"),
+        }
+    }
+}
+
+impl Origin {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// When both a URL and an instance are given, or the URL is none; and when a service instance is
+    /// given with an instance that only one's own account could look up.
+    pub(crate) fn new(via: &Via, instance: Option<&str>) -> Result<Self> {
+        if let Some(url) = &via.wss_url {
+            if let Some(instance) = instance.filter(|instance| !instance.is_empty()) {
+                let what = format!("--wss-url and the instance '{instance}' exclude each other");
+                return Err(wrong(what, "give one of them: a URL leads to one instance already"));
+            }
+            check(url.expose_secret())?;
+            return Ok(Self::Url(url.clone()));
+        }
+        let Some(id) = &via.service_instance else { return Ok(Self::Api) };
+        match instance {
+            Some(instance) if !is_id(instance) => Err(wrong(
+                format!("with --service-instance, '{instance}' has to be an id"),
+                "give the id of the instance (i-…), which the service instance's owner knows",
+            )),
+            _ => Ok(Self::ServiceInstance(id.clone())),
+        }
+    }
+
+    pub(crate) fn is_api(&self) -> bool {
+        matches!(self, Self::Api)
+    }
+
+    pub(crate) fn is_url(&self) -> bool {
+        matches!(self, Self::Url(_))
+    }
+
+    /// The cloud for its sessions. For a URL no credentials are looked for.
+    pub(crate) fn open(&self, global: &Global) -> Result<Cloud> {
+        if !self.is_url() {
+            return Cloud::open(global);
+        }
+        let region = global.region.as_deref().unwrap_or("cn-hangzhou");
+        Cloud::of(global, || credentials::unused(region, "--wss-url"))
+    }
+
+    /// Starts a session.
+    pub(super) async fn start(
+        &self,
+        cloud: &Cloud,
+        request: &StartTerminalSession,
+        unwanted: impl Future<Output = ()>,
+    ) -> std::result::Result<TerminalSession, cloud::Error> {
+        match self {
+            Self::Api => cloud.client.start_terminal_session(request, unwanted).await,
+            Self::Url(url) => Ok(TerminalSession {
+                session_id: String::new(),
+                security_token: SecretString::default(),
+                websocket_url: url.clone(),
+                request_id: None,
+            }),
+            Self::ServiceInstance(id) => {
+                let service = service_instance(cloud, id)?;
+                service.start_terminal_session(request, unwanted).await
+            }
+        }
+    }
+
+    /// Ends a session, as far as that is possible in a short time.
+    pub(super) async fn end(&self, cloud: &Cloud, session: &TerminalSession, deadline: Instant) {
+        let id = &session.session_id;
+        let ending = async {
+            match self {
+                Self::Api => cloud.client.end_terminal_session(id).await,
+                // Whoever has started it ends it.
+                Self::Url(_) => Ok(()),
+                Self::ServiceInstance(service) => {
+                    service_instance(cloud, service)?.end_terminal_session(id).await
+                }
+            }
+        };
+        match timeout_at(deadline.into(), ending).await {
+            Ok(Ok(())) => debug!("the session is ended"),
+            Ok(Err(error)) => debug!("cannot end the session: {error}"),
+            Err(_) => debug!("the API did not answer in time whether the session is ended"),
+        }
+    }
+}
+
+/// An option that needs calls of one's own account, with a session that is none of its own.
+pub(crate) fn not_of_own(option: &str, origin: &Origin) -> UsageError {
+    let by = if origin.is_url() { "--wss-url" } else { "--service-instance" };
+    UsageError {
+        what: format!("{option} cannot be used with {by}"),
+        remedy: format!("leave {option} out: it calls the API for an instance of your own account"),
+        exit_code: ExitCode::Usage,
+    }
+}
+
+fn service_instance(
+    cloud: &Cloud,
+    id: &str,
+) -> std::result::Result<computenest::ServiceInstance, cloud::Error> {
+    let given = env::var(ENDPOINT).ok();
+    let endpoint = computenest::endpoint(given.as_deref());
+    let region: Region = cloud.client.config().region.clone();
+    let endpoint = endpoint.unwrap_or_else(|_| cloud.client.config().endpoint.clone());
+    let client = cloud.client.in_region(region, endpoint)?;
+    Ok(computenest::ServiceInstance { id: id.to_owned(), client })
+}
+
+/// Whether a URL can be dialled. What it says is not shown, since it holds a token.
+fn check(url: &str) -> Result<()> {
+    let get_one = "give the WebSocketUrl of StartTerminalSession, in quotes: wss://…";
+    let uri = url.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let scheme = uri.as_ref().and_then(Uri::scheme_str).map(str::to_ascii_lowercase);
+    let what = match scheme.as_deref() {
+        _ if host.is_empty() => "the value of --wss-url is not a URL",
+        Some("wss") => return Ok(()),
+        Some("ws") if is_loopback(host) => return Ok(()),
+        Some("ws") => "the value of --wss-url asks for a connection without TLS (ws://)",
+        _ => "the value of --wss-url is neither a wss:// nor a ws:// URL",
+    };
+    Err(wrong(what.to_owned(), get_one))
+}
+
+fn wrong(what: String, remedy: &str) -> Box<dyn crate::explain::Explain> {
+    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
+}
+
+/// The instance of a URL, of which nothing is known.
+pub(crate) struct OfUrl(pub(crate) Cloud);
+
+impl OfUrl {
+    pub(crate) fn found(&self) -> Found {
+        Found { cloud: self.0.clone(), id: OF_URL.to_owned(), name: None }
+    }
+}
+
+impl Instances for OfUrl {
+    async fn find(&self) -> Result<Found> {
+        Ok(self.found())
+    }
+
+    async fn again(&self, _: &Found) -> Result<Option<Found>> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_of_a_gateway_is_refused_without_being_shown() {
+        let origin = |url: &str, instance| {
+            let wss_url = Some(url.to_owned().into());
+            Origin::new(&Via { wss_url, service_instance: None }, instance)
+        };
+        for (url, words) in [
+            ("https://gateway.example/x?token=hush", "neither a wss:// nor a ws:// URL"),
+            ("ws://gateway.example/x?token=hush", "without TLS"),
+            ("hush", "neither a wss:// nor a ws:// URL"),
+            ("hush hush", "not a URL"),
+            ("", "not a URL"),
+        ] {
+            let error = origin(url, None).unwrap_err();
+            let text = format!("{error} {}", error.remedy().unwrap());
+            assert!(text.contains(words) && !text.contains("hush"), "{url}: {text}");
+        }
+        assert!(origin("wss://gateway.example/x?token=hush", None).is_ok());
+        assert!(origin("ws://127.0.0.1:1/x", None).is_ok());
+        let error = origin("wss://gateway.example", Some("i-1")).unwrap_err();
+        assert!(error.to_string().contains("exclude each other"), "{error}");
+    }
+}
