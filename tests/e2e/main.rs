@@ -3,6 +3,7 @@
 //! Every test of what users do runs against an SSH server in this process and, where it is
 //! installed, against OpenSSH's `sshd`; and with an agent of each generation. With `CI` set a
 //! program that is not installed is a failure, never a skip.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
@@ -106,6 +107,7 @@ mod send_key_words;
 mod slow_reader;
 mod ssh_config;
 mod ssh_config_machine;
+mod stack;
 mod start;
 mod stdout_failing;
 mod targets;
