@@ -1,4 +1,4 @@
-//! Commands on a small stack, as the main thread has it on Windows.
+//! Commands where the main thread has a small stack, as on Windows, which gives it 1 MiB.
 
 use local_cloud::{Agent, Instance, LocalCloud, Pace};
 
@@ -7,7 +7,7 @@ use crate::terminal::by;
 use crate::world::INSTANCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_main_thread_with_one_mebibyte_is_enough() {
+async fn a_main_thread_with_a_small_stack_is_enough() {
     let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
     let lab = Lab::with(LocalCloud::builder(), instance).await;
     for (args, code) in [
@@ -17,7 +17,7 @@ async fn a_main_thread_with_one_mebibyte_is_enough() {
         (&["proxy", "i-nobody", "22"], 6),
         (&["doctor", "i-nobody"], 6),
     ] {
-        let small = by(&["sh", "-c", "ulimit -s 1024; exec \"$@\"", "sh"], &lab.bridge(args));
+        let small = by(&["sh", "-c", "ulimit -s 256; exec \"$@\"", "sh"], &lab.bridge(args));
         let mut bridge = Bridge::start(&mut { small });
         drop(bridge.stdin.take());
         let ended = bridge.end().await;
