@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Connect", &["session", "forward", "proxy"]),
     ("Keys", &["send-key", "known-hosts"]),
     ("Set up", &["configure", "ssh-config", "policy", "completions, man"]),
-    ("Find out", &["list", "doctor", "log", "cache"]),
+    ("Find out", &["list", "doctor", "log", "cache", "version"]),
 ];
 /// The line of the two commands that share one.
 const FOR_SHELLS: &str = "Print completion scripts, and manual pages";

@@ -23,6 +23,7 @@ mod ssh_config;
 mod start;
 mod text;
 mod values;
+mod version;
 
 pub use self::cache::{Cache, CacheAction};
 pub use self::completions::{CompleteTargets, Completions, Man};
@@ -46,6 +47,7 @@ pub use self::session::{ConnectionType, Opening, Session};
 pub use self::shell::{EscapeChar, Shell};
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
+pub use self::version::Version;
 
 #[cfg(test)]
 mod tests;

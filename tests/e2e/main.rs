@@ -120,3 +120,4 @@ mod targets_ssh;
 mod terminal;
 mod timing;
 mod trust;
+mod version;
