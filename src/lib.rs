@@ -51,5 +51,10 @@ mod target;
 pub mod tls;
 pub mod vendor;
 
+/// Runs the command line of this process, and gives its exit code.
+pub fn run() -> u8 {
+    platform::stack::on_large_stack(|| commands::run(&cli::Cli::from_process()))
+}
+
 /// How this program names itself to the API and to the gateway.
 pub const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use ecs_bridge::cli::Cli;
-
 fn main() -> ExitCode {
-    ecs_bridge::commands::run(&Cli::from_process()).into()
+    ecs_bridge::run().into()
 }

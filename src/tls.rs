@@ -152,19 +152,25 @@ impl Tls {
             extra.extend(roots_beside_empty_variable());
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|problem| {
-                match problem {
-                    // What the verifier says when it has no root at all.
-                    rustls::Error::General(_) if !trusted_by_hand => {
-                        match OpenFiles::check_room(ROOT_FILES) {
-                            Err(problem) => Error::UnreadableRoots(problem),
-                            Ok(()) => Error::NoRoots { variables: self.inner.variables() },
-                        }
+        let verifier = match extra.is_empty() {
+            // On Windows this is the user's own store, and no chain engine is made.
+            true => Verifier::new(provider.clone()),
+            false => Verifier::new_with_extra_roots(extra, provider.clone()),
+        };
+        let verifier = verifier.map_err(|problem| {
+            match problem {
+                // What the verifier says when it has no root at all.
+                rustls::Error::General(_)
+                    if !trusted_by_hand && !cfg!(any(windows, target_vendor = "apple")) =>
+                {
+                    match OpenFiles::check_room(ROOT_FILES) {
+                        Err(problem) => Error::UnreadableRoots(problem),
+                        Ok(()) => Error::NoRoots { variables: self.inner.variables() },
                     }
-                    other => Error::Setup(other),
                 }
-            })?;
+                other => Error::Setup(other),
+            }
+        })?;
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(Error::Setup)?
@@ -225,10 +231,11 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error>
     let unreadable = |problem| Error::Unreadable { path: path.to_owned(), problem };
     let unusable = |problem: String| Error::Unusable { path: path.to_owned(), problem };
 
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
+    // Windows opens no folders.
+    if path.is_dir() {
         return Err(unusable("it is a folder".into()));
     }
+    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {

@@ -125,6 +125,9 @@ same() {
         -e 's#is (59m|1h)( [0-9]+s)? (behind|ahead)#is 1h \3#' \
         -e 's#after [0-9]+ ms#after [N] ms#' -e 's#\((5[0-9]|60) s\)#([N] s)#' \
         -e 's#os error [0-9]+#os error [N]#' \
+        -e 's~"commit":("[^"]*"|null)~"commit":"[COMMIT]"~' -e 's~"os":[{][^}]*[}]~"os":"[OS]"~' \
+        -e 's~"profile":"(debug|release)"~"profile":"[PROFILE]"~' \
+        -e 's~"target":"[a-z0-9_]*-[a-z-]*linux[a-z-]*"~"target":"[BUILT-FOR]"~' \
         -e 's#\\#⧵#g' "$1"
 }
 same "$run/out"

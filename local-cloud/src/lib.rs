@@ -151,6 +151,7 @@
 //! let restart = Restart::new().down(Duration::from_secs(1));
 //! # let _ = (instance, restart);
 //! ```
+#![cfg(unix)]
 
 mod account;
 mod agent;

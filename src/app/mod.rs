@@ -1,5 +1,6 @@
 //! What every command needs: an opened profile and client, errors and exit codes, printing.
 
+mod about;
 mod cloud;
 mod error;
 mod output;
@@ -8,6 +9,7 @@ mod signals;
 pub(crate) mod table;
 mod waiting;
 
+pub(crate) use self::about::about;
 pub(crate) use self::cloud::{Cloud, cache, query, resolve};
 pub(crate) use self::error::{Done, Message, Result, UsageError};
 pub(crate) use self::output::{note, print};

@@ -6,14 +6,13 @@ use super::error::Result;
 use crate::cli::Global;
 use crate::explain::Unwritten;
 use crate::platform::logging;
+use crate::platform::pipe;
 
 /// Writes a line to stdout, for people or programs that asked for it.
 pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Unwritten(error).into())
-        }
+        Err(error) if !pipe::is_closed(&error) => Err(Unwritten(error).into()),
         _ => Ok(()),
     }
 }

@@ -6,8 +6,8 @@ use super::text::EXIT_CODES;
 
 pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\nThe cache has resolved names, targets for \
         completion, host keys, installed key plug-ins, and the versions of agents, for a day at \
-        most. It is in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge; Windows: \
-        %LOCALAPPDATA%\\ecs-bridge). Delete it after you replaced a system disk, for example. To \
+        most. It is in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge; macOS: ~/Library/Caches/ecs-bridge; \
+        Windows: %LOCALAPPDATA%\\ecs-bridge). Delete it after you replaced a system disk, for example. To \
         bypass it once: --no-cache, known-hosts --refresh, send-key --reinstall.";
 
 /// `ecs-bridge cache`

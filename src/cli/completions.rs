@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use super::text::EXIT_CODES;
 
 pub(super) const COMPLETIONS_ABOUT: &str = "Print a completion script for a shell.\n\nIn bash, zsh and fish, instance names that you \
-        listed or used in the last 24 hours also complete. They are cached in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge); completion makes no API call.";
+        listed or used in the last 24 hours also complete. They are cached (`ecs-bridge \
+        cache path` prints where); completion makes no API call.";
 
 pub(super) const MAN_ABOUT: &str = "Print the manual page, or write all pages.\n\nWith --dir, the page of each command is \
         written to a folder, too: ecs-bridge-proxy.1 and so on.";

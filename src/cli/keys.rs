@@ -8,15 +8,15 @@ use super::values::whole;
 
 pub(super) const SEND_KEY_ABOUT: &str = "Let your SSH key log in to a Linux instance for the next 60 seconds.\n\nThe public key \
         is registered with the service; it is not stored on the instance. The service's key plug-in is \
-        installed on the instance at the same time; that is cached for a day in \
-        $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge). The command takes at most 60 seconds.\n\nTo use a temporary key \
+        installed on the instance at the same time; that is cached for a day \
+        (`ecs-bridge cache path` prints where). The command takes at most 60 seconds.\n\nTo use a temporary key \
         at each connection: ecs-bridge ssh-config --write --send-key";
 
 pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux instance as known_hosts lines.\n\nThe keys are fetched from \
         the instance through the ECS API, so you need not confirm a fingerprint: \
         StrictHostKeyChecking yes works on the first connection. They are the keys that the instance's \
-        sshd is configured with. They are cached for a day in $XDG_CACHE_HOME/ecs-bridge \
-        (~/.cache/ecs-bridge), and fetched again when `ecs-bridge proxy` has seen the server show \
+        sshd is configured with. They are cached for a day (`ecs-bridge cache path` \
+        prints where), and fetched again when `ecs-bridge proxy` has seen the server show \
         another key.";
 
 /// `ecs-bridge send-key`

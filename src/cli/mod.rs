@@ -23,6 +23,7 @@ mod ssh_config;
 mod start;
 mod text;
 mod values;
+mod version;
 mod via;
 
 pub use self::cache::{Cache, CacheAction};
@@ -47,6 +48,7 @@ pub use self::session::{ConnectionType, Opening, Session};
 pub use self::shell::{EscapeChar, Shell};
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;
+pub use self::version::Version;
 pub use self::via::Via;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::proxy::{PROXY_ABOUT, Proxy};
 use super::shell::{SHELL_ABOUT, Shell};
 use super::ssh_config::{SSH_CONFIG_ABOUT, SshConfig};
 use super::text::{CREDENTIALS, EXAMPLES, EXIT_CODES};
+use super::version::{VERSION_ABOUT, Version};
 
 /// SSH and port forwarding to Alibaba Cloud ECS instances without a public IP address
 #[derive(Debug, Parser)]
@@ -85,6 +86,9 @@ pub enum Command {
     /// Print the manual page, or write all pages
     #[command(long_about = MAN_ABOUT)]
     Man(Man),
+    /// Print the version, or what a bug report needs
+    #[command(hide = true, long_about = VERSION_ABOUT)]
+    Version(Version),
     /// Print the help of a command or of a topic
     #[command(long_about = HELP_ABOUT)]
     Help(Help),

@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::root::{Cli, Command};
 use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
-use crate::platform::logging;
+use crate::platform::{logging, pipe};
 use crate::target::unquoted;
 
 /// The port where none is given.
@@ -116,7 +116,7 @@ pub(super) fn exit_after_print(print: impl FnOnce() -> std::io::Result<()>) -> !
     let printed = print().and_then(|()| std::io::stdout().flush());
     let code = match printed.map_err(Unwritten) {
         // Whoever has closed the pipe wants no more of it.
-        Err(Unwritten(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(Unwritten(error)) if !pipe::is_closed(&error) => {
             let unwritten = Unwritten(error);
             logging::tell(&Report::new(&unwritten));
             unwritten.exit_code()

@@ -4,7 +4,7 @@ use std::env;
 use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
-use crate::app::{Done, Message, Result, print};
+use crate::app::{Done, Message, Result, about, print};
 use crate::cli::{self, Global};
 use crate::doctor::check::run_checks;
 use crate::doctor::context::DoctorContext;
@@ -65,6 +65,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         true => {
             let mut document = report::json(&checked, args.target.as_deref());
             document["last_failure"] = serde_json::json!(last_failure);
+            document["ecs_bridge"] = about().await;
             tell(&document);
         }
         false if !global.quiet => {

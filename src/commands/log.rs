@@ -11,6 +11,7 @@ use crate::cli;
 use crate::explain::ExitCode;
 use crate::platform::logging::{Folder, LastFailure, Name};
 use crate::platform::open_files::OpenFiles;
+use crate::platform::pipe;
 
 /// How many lines `--follow` begins with.
 const LINES: usize = 10;
@@ -85,7 +86,7 @@ fn copy(file: &mut File, most: u64) -> io::Result<u64> {
 /// Whoever has closed stdout wants no more of it.
 fn checked(written: io::Result<()>) -> Result<()> {
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(nothing(
+        Err(error) if !pipe::is_closed(&error) => Err(nothing(
             format!("cannot print the log: {error}"),
             "check what stdout is connected to, and whether there is room",
         )

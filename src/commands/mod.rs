@@ -15,6 +15,7 @@ mod proxy;
 mod send_key;
 mod session;
 mod ssh_config;
+mod version;
 
 use tracing::{info, warn};
 
@@ -67,6 +68,7 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::SshConfig(args) => ssh_config::run(global, args).await,
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
+            Command::Version(args) => until_signal(version::run(args)).await,
             Command::Help(args) => help::run(args),
             Command::CompleteTargets(args) => completions::run_for_script(args),
         }

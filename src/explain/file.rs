@@ -11,6 +11,7 @@ impl Explain for Error {
             Self::Read { .. } => "make it readable, or name another file".to_owned(),
             Self::NotAFile { .. } | Self::TooLarge { .. } => "name another file".to_owned(),
             Self::Link { .. } => "make the folder, or remove the link".to_owned(),
+            Self::ReadOnly { .. } if cfg!(windows) => "allow it: attrib -R FILE".to_owned(),
             Self::ReadOnly { .. } => "allow it: chmod u+w FILE".to_owned(),
             Self::Foreign { .. } => "run this as the file's owner".to_owned(),
             Self::Busy { .. } => "try again in a moment".to_owned(),

@@ -22,7 +22,7 @@ pub use self::translate::Vendor;
 /// The name of the vendor's client.
 const NAME: &str = "ali-instance-cli";
 /// The commands that this program has not, and takes in the vendor's words.
-const HIDDEN: [&str; 4] = ["ssh", "portforward", "send_public_key", "version"];
+const HIDDEN: [&str; 3] = ["ssh", "portforward", "send_public_key"];
 /// Those that people may mean who do not know the vendor's: they are told what to type.
 const GUESSED: [&str; 2] = ["ssh", "portforward"];
 

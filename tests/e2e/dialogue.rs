@@ -80,7 +80,7 @@ impl Dialogue {
         let pid = self.pid();
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
         let waiting = tokio::task::spawn_blocking(move || {
-            waitid(rustix::process::WaitId::Pid(pid), options).unwrap()
+            waitid(rustix::process::WaitId::Pid(pid), options).map(drop).unwrap();
         });
         timeout(PATIENCE, waiting).await.expect("it stops").unwrap();
     }

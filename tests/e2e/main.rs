@@ -3,6 +3,7 @@
 //! Every test of what users do runs against an SSH server in this process and, where it is
 //! installed, against OpenSSH's `sshd`; and with an agent of each generation. With `CI` set a
 //! program that is not installed is a failure, never a skip.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
@@ -112,6 +113,7 @@ mod shell_script;
 mod slow_reader;
 mod ssh_config;
 mod ssh_config_machine;
+mod stack;
 mod start;
 mod stdout_failing;
 mod targets;
@@ -126,3 +128,4 @@ mod timing;
 mod trust;
 mod vendor;
 mod vendor_words;
+mod version;

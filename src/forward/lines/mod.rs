@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::platform::pipe;
+
 /// So many lines may wait to be read.
 const MOST_WAITING: usize = 1024;
 /// How long the last lines may take.
@@ -31,7 +33,7 @@ impl Lines {
             while let Ok(line) = lines.recv() {
                 if let Err(error) = write(&mut out, &mut rest, line)
                     // A program that does not listen any more has its reasons.
-                    && error.kind() != io::ErrorKind::BrokenPipe
+                    && !pipe::is_closed(&error)
                     && !std::mem::replace(&mut told, true)
                 {
                     warn!("cannot write to stdout: {error}: events are missing there (told once)");

@@ -410,6 +410,12 @@ impl<'w> Driver<'w> {
             Wake::Resized(None) => self.window = None,
             Wake::Attached => debug!("the session has its local side"),
             Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
+            // Elsewhere than on Unix it cannot be seen that whoever reads stdout has gone. ssh, which never
+            // closes only one direction, has gone then.
+            Wake::Read(Ok(0)) if cfg!(not(unix)) && self.session.is_ssh() => {
+                debug!("end of file from ssh");
+                self.handle_reader_gone(local, now);
+            }
             Wake::Read(Ok(0)) => {
                 debug!("end of file from the local side");
                 self.session.handle_local_eof(now);

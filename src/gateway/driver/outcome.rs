@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Error as WsError;
 
 use crate::explain::Explain;
+use crate::platform::pipe;
 use session_manager_proto::session::End;
 
 /// How a splice went.
@@ -64,8 +65,9 @@ impl Explain for LocalError {
 
 /// Whether the local side has gone, which is no error of its own.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, NotConnected};
+    pipe::is_closed(error)
+        || matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected)
 }
 
 /// What the system says, without the library's words around it.

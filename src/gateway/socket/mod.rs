@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+#[cfg(unix)]
+use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
@@ -148,11 +150,11 @@ impl LocalWrite for WriteHalf {
     async fn closed(&mut self) {
         let closed = match self {
             Self::Tcp(io) => match io.get() {
-                Ok(io) => io.ready(Interest::ERROR).await,
+                Ok(io) => was_reset(io.as_ref()).await,
                 Err(error) => Err(error),
             },
             #[cfg(unix)]
-            Self::Unix(io) => hung_up(io).await,
+            Self::Unix(io) => hung_up(io).await.map(drop),
         };
         if closed.is_err() {
             std::future::pending::<()>().await;
@@ -174,6 +176,28 @@ impl LocalWrite for WriteHalf {
         };
         if matches!(first, Ok(1..)) {
             self.closed().await;
+        }
+    }
+}
+
+/// Waits until a connection was reset.
+#[cfg(unix)]
+async fn was_reset(stream: &TcpStream) -> io::Result<()> {
+    stream.ready(Interest::ERROR).await.map(drop)
+}
+
+/// The same where the event loop does not tell of a reset: nothing is sent, now and then, and the system's
+/// answer to that is looked at.
+#[cfg(not(unix))]
+async fn was_reset(stream: &TcpStream) -> io::Result<()> {
+    /// How soon a reset is noticed.
+    const WITHIN: Duration = Duration::from_millis(500);
+    let mut ticks = tokio::time::interval(WITHIN);
+    loop {
+        ticks.tick().await;
+        match socket2::SockRef::from(stream).send(&[]) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Ok(()),
+            _ => {}
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is remembered from one run to the next, for a time: `$XDG_CACHE_HOME/ecs-bridge`.
+//! What is remembered from one run to the next, for a time: `$XDG_CACHE_HOME/ecs-bridge`, or where the system
+//! has its caches (`~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`).
 //!
 //! One small file an entry, so that processes at the same time never overwrite what the other has
 //! found out. Nothing here is needed: whatever fails, it is only asked again.
@@ -63,9 +64,10 @@ impl Cache {
     pub(crate) fn of_user(env: &dyn Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Self {
         let given = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let local = if cfg!(windows) { given("LOCALAPPDATA") } else { None };
+        let usual = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
         let folder = given("XDG_CACHE_HOME")
             .or(local)
-            .or_else(|| home.map(|home| home.join(".cache")))
+            .or_else(|| home.map(|home| home.join(usual)))
             .map(|folder| folder.join("ecs-bridge"));
         Self { folder }
     }

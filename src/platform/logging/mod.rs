@@ -104,6 +104,7 @@ fn is_logged(command: &Command) -> bool {
             | Command::Log(_)
             | Command::Completions(_)
             | Command::Man(_)
+            | Command::Version(_)
             | Command::Help(_)
             | Command::CompleteTargets(_)
     )

@@ -32,6 +32,7 @@ pub(super) fn label(command: &Command) -> String {
         Command::SshConfig(_) => ("ssh-config", None),
         Command::Policy(_) => ("policy", None),
         Command::Log(_) => ("log", None),
+        Command::Version(_) => ("version", None),
         Command::Completions(_) => ("completions", None),
         Command::Man(_) => ("man", None),
         Command::Help(_) => ("help", None),

@@ -262,6 +262,18 @@ pub(crate) async fn update<T, E: From<Error>>(
     Err(Error::Busy { path: place.given.clone() }.into())
 }
 
+/// The file that is locked in place of `path` where folders cannot be opened: in the user's folder of
+/// temporary files, so that nothing stays beside the user's own.
+#[cfg(not(unix))]
+fn lock_file(path: &Path) -> io::Result<File> {
+    use sha2::{Digest as _, Sha256};
+
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    File::create(std::env::temp_dir().join(format!("ecs-bridge-{digest}.lock")))
+}
+
 /// Waits until no other process of this program changes a file of the folder. `None` where there
 /// are no locks to be had: what others write is noticed without them, but for a moment.
 async fn lock(place: &Destination) -> Result<Option<File>, Error> {
@@ -270,7 +282,7 @@ async fn lock(place: &Destination) -> Result<Option<File>, Error> {
     #[cfg(unix)]
     let file = File::open(folder);
     #[cfg(not(unix))]
-    let file = File::create(folder.join(".ecs-bridge.lock"));
+    let file = lock_file(folder);
     let waiting = match file {
         Ok(file) => tokio::task::spawn_blocking(move || file.lock().map(|()| file)),
         Err(error) => {
@@ -298,7 +310,7 @@ pub(crate) async fn hold(place: &Destination, patience: Duration) -> Option<File
         #[cfg(unix)]
         let file = File::open(&place.real).ok()?;
         #[cfg(not(unix))]
-        let file = File::create(place.folder().join(".ecs-bridge-login.lock")).ok()?;
+        let file = lock_file(&place.real).ok()?;
         let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
         let file = tokio::time::timeout_at(deadline, waiting).await.ok()?.ok()?.ok()?;
         if is_in_place(&file, place) {

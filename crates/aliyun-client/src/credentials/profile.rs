@@ -122,6 +122,10 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let unusable =
         |problem: &str| Error::Unusable { path: path.to_owned(), problem: problem.to_owned() };
 
+    // Windows opens no folders.
+    if path.is_dir() {
+        return Err(unusable("it is a folder"));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
@@ -133,9 +137,6 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(problem) => return Err(unreadable(problem)),
     };
     let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(unusable("it is a folder"));
-    }
     warn_if_shared(path, &metadata);
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
