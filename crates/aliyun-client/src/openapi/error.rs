@@ -111,9 +111,9 @@ pub enum Kind {
     OtherCode,
     /// There are no credentials to sign with: nothing was sent.
     NoCredentials,
-    /// No answer, see [`NetworkError`](NetworkError).
+    /// No answer, see [`NetworkError`].
     Network,
-    /// An answer that is not the API's, see [`AnswerError`](super::AnswerError).
+    /// An answer that is not the API's, see [`AnswerError`].
     Answer,
     /// TLS cannot be set up: nothing was sent.
     Tls,
