@@ -73,12 +73,14 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         }
     }
 
-    let console = match is_interactive {
-        true => Some(Rc::new(
-            Console::take()
-                .map_err(|error| Message(format!("cannot set the terminal up: {error}")))?,
-        )),
-        false => None,
+    let (console, changes) = match is_interactive {
+        true => {
+            let taken = Console::take();
+            let (console, changes) =
+                taken.map_err(|error| Message(format!("cannot set the terminal up: {error}")))?;
+            (Some(Rc::new(console)), Some(changes))
+        }
+        false => (None, None),
     };
     let spins = is_interactive && !global.quiet;
     let spinner = Rc::new(Spinner::new(spins, &format!("Starting a session with {input}")));
@@ -121,9 +123,9 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         has_begun: Cell::new(false),
     };
     let watched = async {
-        match &console {
-            Some(console) => console.watch(&window).await,
-            None => std::future::pending().await,
+        match (&console, changes) {
+            (Some(console), Some(mut changes)) => console.watch(&mut changes, &window).await,
+            _ => std::future::pending().await,
         }
     };
     let ended = tokio::select! {

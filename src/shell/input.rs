@@ -26,6 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of these.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// Does what an escape asks for; the text is the list of escapes.
+type Act = Box<dyn Fn(Action, &str)>;
+
 /// The reading half of the local side.
 pub(crate) struct ShellInput<R> {
     reader: R,
@@ -37,7 +40,7 @@ pub(crate) struct ShellInput<R> {
 enum Source {
     Terminal {
         escapes: Escapes,
-        act: Box<dyn Fn(Action, &str)>,
+        act: Act,
         /// Whether the user has left.
         has_left: bool,
     },

@@ -11,6 +11,7 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use tokio::sync::watch;
 
+pub(crate) use self::platform::Changes;
 #[cfg(unix)]
 use self::unix::{self as platform};
 use self::window::Keys;
@@ -34,7 +35,6 @@ static ON_PANIC: Once = Once::new();
 #[derive(Debug)]
 pub(crate) struct Console {
     keys: std::cell::Cell<Keys>,
-    changes: std::cell::RefCell<platform::Changes>,
 }
 
 impl Console {
@@ -48,8 +48,8 @@ impl Console {
     ///
     /// # Errors
     /// When the system does not allow it.
-    pub(crate) fn take() -> io::Result<Self> {
-        let changes = platform::Changes::new()?;
+    pub(crate) fn take() -> io::Result<(Self, Changes)> {
+        let changes = Changes::new()?;
         ON_PANIC.call_once(|| {
             let print = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -57,10 +57,9 @@ impl Console {
                 print(info);
             }));
         });
-        let console =
-            Self { keys: Keys::AllButInterrupt.into(), changes: std::cell::RefCell::new(changes) };
+        let console = Self { keys: Keys::AllButInterrupt.into() };
         console.apply()?;
-        Ok(console)
+        Ok((console, changes))
     }
 
     /// Every key goes to whoever reads stdin from now on.
@@ -82,11 +81,7 @@ impl Console {
     }
 
     /// Tells of each new size of the window. Never returns.
-    pub(crate) async fn watch(&self, window: &watch::Sender<WindowSize>) {
-        // Nobody else borrows it, and this is polled by one task.
-        let Ok(mut changes) = self.changes.try_borrow_mut() else {
-            return std::future::pending().await;
-        };
+    pub(crate) async fn watch(&self, changes: &mut Changes, window: &watch::Sender<WindowSize>) {
         loop {
             match changes.next().await {
                 platform::Change::Size => {}

@@ -72,7 +72,7 @@ pub(super) enum Change {
 
 /// The signals that tell of changes.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     size: Stream,
     suspended: Stream,
     continued: Stream,

@@ -61,7 +61,7 @@ pub(super) enum Change {
 
 /// When the size is looked at.
 #[derive(Debug)]
-pub(super) struct Changes(Interval);
+pub(crate) struct Changes(Interval);
 
 impl Changes {
     pub(super) fn new() -> io::Result<Self> {
