@@ -135,7 +135,13 @@ impl LocalCloud {
     /// the API would refuse it.
     #[must_use]
     pub fn start_session(&self, instance: &str, port: u16) -> Option<String> {
-        crate::api::start_session(&self.shared, instance, port)
+        crate::api::start_session(&self.shared, instance, Some(port))
+    }
+
+    /// The same for a shell.
+    #[must_use]
+    pub fn start_shell(&self, instance: &str) -> Option<String> {
+        crate::api::start_session(&self.shared, instance, None)
     }
 
     /// Ends it, and waits until it has ended.

@@ -101,6 +101,28 @@ async fn openssh_comes_through_it_as_proxy_command() {
     world.check().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_takes_a_script_from_a_pipe() {
+    let (lab, _server) = lab().await;
+    for line in [
+        "session --instance i-bp1example0001",
+        "session -i=i-bp1example0001 --idle-timeout:60 --user-name root",
+        "session --wss-url",
+    ] {
+        let mut command = vendor(&lab, line);
+        if line.ends_with("url") {
+            command.arg(lab.cloud.start_shell(INSTANCE).unwrap());
+        }
+        let mut bridge = Bridge::start(&mut command);
+        bridge.send(b"echo sum-$((40+2))\nexit\n").await;
+        drop(bridge.stdin.take());
+        let ended = bridge.end().await;
+        let stdout = String::from_utf8_lossy(&ended.stdout);
+        assert!(stdout.contains("sum-42"), "{line}: {stdout} {}", ended.stderr);
+        assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+    }
+}
+
 /// Reads the lines of stdout.
 struct Stdout(tokio::io::Lines<BufReader<tokio::process::ChildStdout>>);
 

@@ -72,16 +72,18 @@ fn start(call: &mut Call<'_>) -> Result<Value, ApiError> {
     Ok(answer)
 }
 
-/// Starts a session with a port as the first access key would, and gives its URL.
-pub(crate) fn start_for(shared: &Shared, instance: &str, port: u16) -> Option<String> {
+/// Starts a session with a port, or a shell, as the first access key would, and gives its URL.
+pub(crate) fn start_for(shared: &Shared, instance: &str, port: Option<u16>) -> Option<String> {
     let mut world = shared.world();
     let region = world.instances.get(instance)?.region.clone();
     let key = world.keys.values().next()?.clone();
-    let params = Params::from([
+    let mut params = Params::from([
         ("RegionId".to_owned(), region),
         ("InstanceId.1".to_owned(), instance.to_owned()),
-        ("PortNumber".to_owned(), port.to_string()),
     ]);
+    if let Some(port) = port {
+        params.insert("PortNumber".to_owned(), port.to_string());
+    }
     let mut call = Call { shared, world: &mut world, key: &key, params: &params };
     let answer = start(&mut call).ok()?;
     answer["WebSocketUrl"].as_str().map(str::to_owned)
