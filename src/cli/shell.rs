@@ -36,7 +36,9 @@ pub struct Shell {
     #[arg(short, long, value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub instance: Option<String>,
 
-    /// Run the shell as this user of the instance [default: ecs-assist-user, made by the agent]
+    /// Run the shell as this user [default: ecs-assist-user]
+    ///
+    /// The agent makes the default user, with sudo rights. Another one must exist on the instance.
     #[arg(long, visible_alias = "user", value_name = "NAME")]
     pub user_name: Option<String>,
 
@@ -58,7 +60,9 @@ pub struct Shell {
     #[arg(long, alias = "passwd", hide = true, value_name = "PASSWORD", value_parser = secret)]
     pub password: Option<SecretString>,
 
-    /// End the session after this many seconds without input or output (at least 60); 0 = never
+    /// End after this many seconds without data (60 or more); 0 = never
+    ///
+    /// Data is input or output. On a terminal a warning is printed 15 seconds before.
     #[arg(
         long,
         value_name = "SECS",
@@ -133,7 +137,6 @@ fn escape_char(text: &str) -> Result<EscapeChar, String> {
 const SHELL_EXAMPLES: &str = "\
 Examples:
   ecs-bridge session web-1
-  ecs-bridge session i-bp1example0001 --user-name root
   ecs-bridge session web-1 --command 'systemctl status nginx --no-pager'
   ecs-bridge session web-1 < setup.sh";
 

@@ -178,7 +178,6 @@ mod tests {
             "ali-instance-cli ssh -i i-1 --nosuch --help",
             "ali-instance-cli version",
             "ecs-bridge ssh --help",
-            "ecs-bridge version",
         ] {
             assert!(matches!(read_line(line), Words::Print(_)), "{line}");
         }

@@ -110,7 +110,10 @@ impl Model {
             let end = self.sent + payload.len();
             assert_eq!(self.written.get(self.sent..end), Some(payload), "not what was written");
             assert!(
-                self.resumable || !self.local_eof || !payload.is_empty(),
+                self.resumable
+                    || !self.local_eof
+                    || !payload.is_empty()
+                    || self.config().is_shell(),
                 "an agent may redial"
             );
             self.inputs.push(self.sent..end);

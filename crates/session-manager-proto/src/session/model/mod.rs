@@ -247,8 +247,10 @@ impl Model {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.resize();
         let bytes = &bytes[..bytes.len().min(self.session.local_room())];
+        if !bytes.is_empty() {
+            self.resize();
+        }
         self.session.handle_local(self.now, bytes);
         self.written.write(bytes);
     }
