@@ -114,6 +114,7 @@ impl Reader {
             fs::copy(home.join(from), home.join(".ssh").join(to)).unwrap();
         }
         fs::write(home.join("file.tar"), "a file\n").unwrap();
+        fs::write(home.join("setup.sh"), "exit\n").unwrap();
         fs::write(home.join("folder/file"), "a file\n").unwrap();
         let value = |end: &str| {
             let (_, value) =

@@ -80,8 +80,10 @@ async fn profiles_are_kept_in_the_words_of_the_pages() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(!ended.stderr.contains("warning"), "no secret is given: {}", ended.stderr);
         let list = profiles(&lab)["profiles"].clone();
-        let modes: Vec<_> = list.as_array().unwrap().iter().map(|p| p["mode"].clone()).collect();
-        assert_eq!(modes, ["AK", "StsToken", "CredentialsURI"]);
+        let mode = |profile: &serde_json::Value| profile["mode"].as_str().unwrap().to_owned();
+        let mut modes: Vec<_> = list.as_array().unwrap().iter().map(mode).collect();
+        modes.sort();
+        assert_eq!(modes, ["AK", "CredentialsURI", "StsToken"]);
         for (line, text) in [
             ("configure get region --profile sts", "cn-beijing\n"),
             ("configure get mode region_id", "AK\ncn-hangzhou\n"),

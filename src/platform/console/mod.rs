@@ -70,14 +70,12 @@ impl Console {
         }
     }
 
-    /// Gives the terminal back, stops the process as Ctrl-Z does, and takes the terminal again once the
-    /// process is continued.
+    /// Gives the terminal back, and stops the process as Ctrl-Z does. [`Self::watch`] takes the terminal
+    /// again once the process is continued: this thread may run on for a moment before it is stopped.
     #[cfg(unix)]
     pub(crate) fn suspend(&self) {
         restore();
         platform::stop_process();
-        // A continued process that is in the background gets another signal once it is not.
-        let _ = self.apply();
     }
 
     /// Tells of each new size of the window. Never returns.
