@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::openssh::{Ssh, installed};
+use crate::openssh::Ssh;
 
-/// The facts of `version --json`: what is not known is null. `ssh -V` is run for 5 seconds at most.
-pub(crate) async fn about() -> Value {
-    let ssh = match installed().await {
+/// The facts of `version --json`: what is not known is null.
+pub(crate) fn about(ssh: &Ssh) -> Value {
+    let ssh = match ssh {
         Ssh::Version { name, .. } | Ssh::Other(name) => Some(name),
         Ssh::Missing | Ssh::Unknown(_) => None,
     };

@@ -11,6 +11,7 @@ use crate::doctor::context::DoctorContext;
 use crate::doctor::outcome::{CheckFailure, exit_code};
 use crate::doctor::report;
 use crate::explain::ExitCode;
+use crate::openssh::installed;
 use crate::platform::cache::DAY;
 use crate::platform::logging::{self, Folder, LastFailure};
 use crate::platform::signals::Signals;
@@ -65,7 +66,11 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         true => {
             let mut document = report::json(&checked, args.target.as_deref());
             document["last_failure"] = serde_json::json!(last_failure);
-            document["ecs_bridge"] = about().await;
+            // The check of ssh has asked it already, unless it was skipped.
+            document["ecs_bridge"] = match context.ssh.get() {
+                Some(ssh) => about(ssh),
+                None => about(&installed().await),
+            };
             tell(&document);
         }
         false if !global.quiet => {

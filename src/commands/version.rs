@@ -2,11 +2,12 @@
 
 use crate::app::{Done, Result, about, print};
 use crate::cli;
+use crate::openssh::installed;
 
 /// Prints the version.
 pub(crate) async fn run(args: &cli::Version) -> Result<Done> {
     match args.json {
-        true => print(&format!("{:#}", about().await))?,
+        true => print(&format!("{:#}", about(&installed().await)))?,
         false => print(&concat!("ecs-bridge ", env!("CARGO_PKG_VERSION")))?,
     }
     Ok(Done::Normally)
