@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
 
@@ -147,6 +147,12 @@ impl<R: AsyncRead + Unpin> Rewind<R> {
     }
 }
 
+/// Moves as much of what was kept into a buffer as there is room for.
+pub(crate) fn give(kept: &mut BytesMut, to: &mut ReadBuf<'_>) {
+    let count = kept.len().min(to.remaining());
+    to.put_slice(&kept.split_to(count));
+}
+
 impl<R: AsyncRead + Unpin> AsyncRead for Rewind<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -155,9 +161,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Rewind<R> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.again.is_empty() {
-            let count = this.again.len().min(buf.remaining());
-            buf.put_slice(this.again.get(..count).unwrap_or_default());
-            this.again.advance(count);
+            give(&mut this.again, buf);
             return Poll::Ready(Ok(()));
         }
         if this.is_settled.get() {

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::escape::{Action, Escapes};
 use super::output::OutputState;
+use crate::gateway::local::give;
 
 /// The most that is read at once.
 const READ: usize = 4096;
@@ -160,9 +161,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for ShellInput<R> {
                 Source::Ended(_) => {}
             }
         }
-        let count = this.rest.len().min(buf.remaining());
-        buf.put_slice(this.rest.get(..count).unwrap_or_default());
-        this.rest.advance(count);
+        give(&mut this.rest, buf);
         Poll::Ready(Ok(()))
     }
 }
