@@ -117,9 +117,14 @@ pub struct Shell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EscapeChar(pub Option<u8>);
 
+/// Whether a shell may have this idle time-out, in seconds.
+pub(crate) fn is_idle_timeout(seconds: u64) -> bool {
+    seconds == 0 || (LEAST_IDLE..=MOST_IDLE).contains(&seconds)
+}
+
 fn idle_timeout(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(seconds) if seconds == 0 || (LEAST_IDLE..=MOST_IDLE).contains(&seconds) => Ok(seconds),
+        Ok(seconds) if is_idle_timeout(seconds) => Ok(seconds),
         _ => Err(format!("expected 0 (never) or seconds from {LEAST_IDLE} to {MOST_IDLE}")),
     }
 }

@@ -201,8 +201,7 @@ fn check_value(option: &Opt, value: &str) -> Result<(), Wrong> {
         }
         Value::HostPort => host_port(value).is_none().then(|| "a port, or host:port".to_owned()),
         Value::IdleTimeout => {
-            let is_good =
-                value.parse::<u32>().is_ok_and(|n| n == 0 || (60..=31_536_000).contains(&n));
+            let is_good = value.parse().is_ok_and(crate::cli::is_idle_timeout);
             (!is_good).then(|| "seconds, 60 at least, or 0 for never".to_owned())
         }
         Value::Number => value.parse::<u32>().is_err().then(|| "a number".to_owned()),
