@@ -86,12 +86,12 @@ mod platform {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    use rustix::process::{Pid, getpgrp, kill_process};
-    use rustix::termios::tcgetpgrp;
+    use rustix::process::{Pid, kill_process};
     use tokio::process::Child;
     use tracing::debug;
 
     use crate::platform::signals::Signal;
+    use crate::platform::terminal::is_in_foreground;
 
     pub(crate) fn pass_on(child: &Child, signal: Signal) {
         if signal == Signal::Interrupt && terminal_tells_both() {
@@ -114,7 +114,7 @@ mod platform {
     /// foreground of a terminal is told together.
     fn terminal_tells_both() -> bool {
         let Ok(terminal) = File::open("/dev/tty") else { return false };
-        tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
+        is_in_foreground(terminal) == Some(true)
     }
 
     pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {

@@ -4,10 +4,16 @@
 mod platform {
     use std::fs::File;
     use std::io::{IsTerminal as _, stdin, stdout};
+    use std::os::fd::AsFd;
 
     use rustix::process::{getpgrp, setsid};
     use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
     use tracing::debug;
+
+    /// Whether the process is in the foreground of a terminal; `None` if that cannot be told.
+    pub(crate) fn is_in_foreground(terminal: impl AsFd) -> Option<bool> {
+        Some(tcgetpgrp(terminal).ok()? == getpgrp())
+    }
 
     /// Leaves the terminal and the process group of whoever started the process, unless stdin or stdout is
     /// a terminal: Ctrl-C and a closed window are for ssh then, and not for its ProxyCommand, which other
@@ -33,7 +39,7 @@ mod platform {
         /// `None` where there is no terminal, or somebody else has it.
         pub(crate) fn get() -> Option<Self> {
             let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
-            if tcgetpgrp(&terminal).ok()? != getpgrp() {
+            if !is_in_foreground(&terminal)? {
                 return None;
             }
             let attributes = tcgetattr(&terminal).ok()?;
@@ -43,7 +49,7 @@ mod platform {
         /// Puts the terminal back to how it was: whoever read a password from it may have been ended.
         pub(crate) fn restore(&self) {
             // Whoever is not in the foreground any more would be stopped (SIGTTOU).
-            if tcgetpgrp(&self.terminal).ok() != Some(getpgrp()) {
+            if is_in_foreground(&self.terminal) != Some(true) {
                 return;
             }
             // It may have gone.
@@ -71,4 +77,6 @@ mod platform {
     pub(crate) fn leave() {}
 }
 
+#[cfg(unix)]
+pub(crate) use platform::is_in_foreground;
 pub(crate) use platform::{Foreground, leave};

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use rustix::process::{getpgrp, getpid, kill_process};
+use rustix::process::{getpid, kill_process};
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize,
-    tcsetattr,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::window::{Keys, WindowSize};
+use crate::platform::terminal::is_in_foreground;
 
 /// The value that switches a special key off (`_POSIX_VDISABLE`).
 const DISABLED: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xff };
@@ -43,7 +43,7 @@ impl Settings {
 /// Whoever is not in the foreground would be stopped (SIGTTOU), and the terminal is not its to change.
 fn set(settings: &Termios) -> io::Result<()> {
     let stdin = io::stdin();
-    if tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != getpgrp()) {
+    if is_in_foreground(&stdin) == Some(false) {
         return Ok(());
     }
     // What was typed ahead stays. To wait for the output could take for ever.

@@ -7,10 +7,10 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{getpgrp, getpid, kill_process};
+use rustix::process::{getpid, kill_process};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
-    tcgetpgrp, tcsetattr,
+    tcsetattr,
 };
 use secrecy::zeroize::Zeroizing;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, NoTerminal, Stop};
 use super::line::{Fed, Line};
 use crate::platform::signals::{Signal, Signals};
+use crate::platform::terminal::is_in_foreground;
 
 /// What comes in one go, at most.
 const CHUNK: usize = 4096;
@@ -176,9 +177,9 @@ impl Terminal {
             }
             Woken::Resumed => {
                 // Somebody else may have the terminal: then there will be another signal.
-                let foreground = tcgetpgrp(&self.stdin);
+                let is_foreground = is_in_foreground(&self.stdin);
                 let is_taken = *self.reader.hold.lock();
-                if is_taken || foreground.is_ok_and(|group| group != getpgrp()) {
+                if is_taken || is_foreground == Some(false) {
                     return Ok(false);
                 }
                 self.take().map_err(|_| Stop::By(Signal::Hangup))?;
