@@ -42,14 +42,19 @@ impl Topic {
     /// A topic of a kind, which is a word for file names, made of any parts. Those with other parts
     /// never meet.
     pub(crate) fn new(kind: &str, parts: &[&str]) -> Self {
-        let mut digest = Sha256::new();
-        for part in parts {
-            digest.update(part);
-            digest.update([0]);
-        }
-        let digest = HEXLOWER.encode(&digest.finalize()[..16]);
+        let digest = digest(parts);
         Self { file_name: format!("{kind}-{digest}.json") }
     }
+}
+
+/// A part of a file name that stands for other parts: 32 hexadecimal digits.
+pub(super) fn digest(parts: &[impl AsRef<[u8]>]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+        digest.update([0]);
+    }
+    HEXLOWER.encode(&digest.finalize()[..16])
 }
 
 #[derive(Serialize, Deserialize)]

@@ -266,11 +266,8 @@ pub(crate) async fn update<T, E: From<Error>>(
 /// temporary files, so that nothing stays beside the user's own.
 #[cfg(not(unix))]
 fn lock_file(path: &Path) -> io::Result<File> {
-    use sha2::{Digest as _, Sha256};
-
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = cache::digest(&[path.as_os_str().as_encoded_bytes()]);
     File::create(std::env::temp_dir().join(format!("ecs-bridge-{digest}.lock")))
 }
 
