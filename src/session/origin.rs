@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::app::{Cloud, Result, UsageError};
 use crate::cli::{Global, Via};
-use crate::cloud::{self, Region, StartTerminalSession, TerminalSession, computenest};
+use crate::cloud::{self, Endpoint, StartTerminalSession, TerminalSession, computenest};
 use crate::credentials;
 use crate::explain::ExitCode;
 use crate::proxy::is_loopback;
@@ -32,7 +32,7 @@ pub(crate) enum Origin {
     /// The command line: the session is somebody else's, and it is one.
     Url(SecretString),
     /// The same call by way of this service instance of Compute Nest.
-    ServiceInstance(String),
+    ServiceInstance { id: String, endpoint: Endpoint },
 }
 
 impl fmt::Debug for Origin {
@@ -40,7 +40,7 @@ impl fmt::Debug for Origin {
         match self {
             Self::Api => f.write_str("Api"),
             Self::Url(_) => f.write_str("Url(…)"),
-            Self::ServiceInstance(id) => write!(f, "ServiceInstance({id:?})"),
+            Self::ServiceInstance { id, .. } => write!(f, "ServiceInstance({id:?})"),
         }
     }
 }
@@ -49,8 +49,8 @@ impl Origin {
     /// Reads the command line.
     ///
     /// # Errors
-    /// When both a URL and an instance are given, or the URL is none; and when a service instance is
-    /// given with an instance that only one's own account could look up.
+    /// When both a URL and an instance are given, or the URL is none; when a service instance is given with
+    /// an instance that only one's own account could look up; and when the endpoint of Compute Nest is none.
     pub(crate) fn new(via: &Via, instance: Option<&str>) -> Result<Self> {
         if let Some(url) = &via.wss_url {
             if let Some(instance) = instance.filter(|instance| !instance.is_empty()) {
@@ -66,7 +66,10 @@ impl Origin {
                 format!("with --service-instance, '{instance}' has to be an id"),
                 "give the id of the instance (i-…), which the service instance's owner knows",
             )),
-            _ => Ok(Self::ServiceInstance(id.clone())),
+            _ => {
+                let endpoint = compute_nest(env::var(ENDPOINT).ok().as_deref())?;
+                Ok(Self::ServiceInstance { id: id.clone(), endpoint })
+            }
         }
     }
 
@@ -102,8 +105,8 @@ impl Origin {
                 websocket_url: url.clone(),
                 request_id: None,
             }),
-            Self::ServiceInstance(id) => {
-                let service = service_instance(cloud, id)?;
+            Self::ServiceInstance { id, endpoint } => {
+                let service = service_instance(cloud, id, endpoint)?;
                 service.start_terminal_session(request, unwanted).await
             }
         }
@@ -117,8 +120,8 @@ impl Origin {
                 Self::Api => cloud.client.end_terminal_session(id).await,
                 // Whoever has started it ends it.
                 Self::Url(_) => Ok(()),
-                Self::ServiceInstance(service) => {
-                    service_instance(cloud, service)?.end_terminal_session(id).await
+                Self::ServiceInstance { id: service, endpoint } => {
+                    service_instance(cloud, service, endpoint)?.end_terminal_session(id).await
                 }
             }
         };
@@ -140,15 +143,25 @@ pub(crate) fn not_of_own(option: &str, origin: &Origin) -> UsageError {
     }
 }
 
+/// The endpoint of Compute Nest, or the one that is given in its place.
+fn compute_nest(given: Option<&str>) -> Result<Endpoint> {
+    computenest::endpoint(given).map_err(|error| {
+        UsageError {
+            what: format!("{ENDPOINT} is no endpoint: {error}"),
+            remedy: format!("correct or unset {ENDPOINT}"),
+            exit_code: ExitCode::Config,
+        }
+        .into()
+    })
+}
+
 fn service_instance(
     cloud: &Cloud,
     id: &str,
+    endpoint: &Endpoint,
 ) -> std::result::Result<computenest::ServiceInstance, cloud::Error> {
-    let given = env::var(ENDPOINT).ok();
-    let endpoint = computenest::endpoint(given.as_deref());
-    let region: Region = cloud.client.config().region.clone();
-    let endpoint = endpoint.unwrap_or_else(|_| cloud.client.config().endpoint.clone());
-    let client = cloud.client.in_region(region, endpoint)?;
+    let region = cloud.client.config().region.clone();
+    let client = cloud.client.in_region(region, endpoint.clone())?;
     Ok(computenest::ServiceInstance { id: id.to_owned(), client })
 }
 
@@ -195,6 +208,14 @@ impl Instances for OfUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_of_compute_nest_that_is_none_is_told() {
+        assert!(compute_nest(None).is_ok() && compute_nest(Some("")).is_ok());
+        let error = compute_nest(Some("http://example.com")).unwrap_err();
+        assert!(error.to_string().contains(ENDPOINT), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Config);
+    }
 
     #[test]
     fn what_is_no_url_of_a_gateway_is_refused_without_being_shown() {
