@@ -80,12 +80,7 @@ fn read(
         }
     }
     let own = files.iter().find(|file| Some(&file.path) == program.files.first());
-    let none = ProfileFile {
-        path: program.files.first().cloned().unwrap_or_default(),
-        current: None,
-        profiles: Vec::new(),
-        is_ini: false,
-    };
+    let none = ProfileFile::empty(program.files.first().cloned().unwrap_or_default());
     let variable = |name: &str| {
         let mut found = program.variables.iter().filter(|(known, _)| known == name);
         found.next().map(|(_, value)| value.clone())
@@ -116,8 +111,7 @@ mod tests {
         let env = |name: &str| (name == "ALICLOUD_ROLE_SESSION_NAME").then(|| "session".into());
         let fields = json::object(br#"{"mode":"External","region_id":"cn-beijing"}"#).unwrap();
         let profile = Profile::new("p".into(), fields);
-        let file =
-            ProfileFile { path: "/f".into(), current: None, profiles: Vec::new(), is_ini: false };
+        let file = ProfileFile::empty("/f".into());
         let env = &Environment(&env);
         let reader = Reader { files: &[], env, now, home: None, region: None };
         let program = reader.program("tool".into(), &file, &profile);
@@ -176,8 +170,7 @@ mod tests {
             env.variables();
             std::mem::take(&mut *asked.lock().unwrap())
         };
-        let file =
-            ProfileFile { path: "/f".into(), current: None, profiles: Vec::new(), is_ini: false };
+        let file = ProfileFile::empty("/f".into());
         let now = SystemTime::UNIX_EPOCH;
         let reader = Reader { files: &[], env: &env, now, home: None, region: None };
         for (_, mode) in super::super::mode::Mode::ALL {

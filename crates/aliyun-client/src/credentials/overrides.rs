@@ -116,12 +116,7 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     }
     let name = base.map_or("default", |(_, profile)| profile.name.as_str());
     let profile = Profile::new(name.to_owned(), fields);
-    let none = ProfileFile {
-        path: PathBuf::from("the command line"),
-        current: None,
-        profiles: Vec::new(),
-        is_ini: false,
-    };
+    let none = ProfileFile::empty(PathBuf::from("the command line"));
     let file = base.map_or(&none, |(file, _)| file);
     let reader = Reader {
         files: &loaded,

@@ -43,6 +43,11 @@ impl std::fmt::Debug for Profile {
 }
 
 impl ProfileFile {
+    /// A file at a path, of which no profile is known.
+    pub(super) fn empty(path: PathBuf) -> Self {
+        Self { path, current: None, profiles: Vec::new(), is_ini: false }
+    }
+
     /// Reads a file; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Error> {
         read_bytes(path)?.map(|bytes| Self::of(path, &bytes)).transpose()
