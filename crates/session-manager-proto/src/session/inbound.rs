@@ -305,21 +305,20 @@ impl Inbound {
         self.is_sync_due = false;
     }
 
-    /// There is another socket, and a Sync is sent on it. `is_ended` says that the peer has ended the
-    /// stream, so that what is missing is all that may come.
-    pub(super) fn handle_reconnected(&mut self, now: Instant, is_ended: bool) {
+    /// There is another socket, and a Sync is sent on it. What was missing is so until it comes.
+    pub(super) fn handle_reconnected(&mut self, now: Instant) {
         self.last_output = now;
         self.is_sync_due = true;
-        match &mut self.gap {
-            Some(gap) if is_ended => (gap.since, gap.requests) = (now, 1),
-            _ => self.gap = None,
+        if let Some(gap) = &mut self.gap {
+            (gap.since, gap.requests) = (now, 1);
         }
     }
 
-    /// When the missing Outputs are requested again.
+    /// When the missing Outputs are requested again, or given up: the socket may take no Sync.
     pub(super) fn resync_at(&self, is_ended: bool) -> Option<Instant> {
+        let gap = self.gap?;
         let pause = if is_ended { RESYNC_INTERVAL_AT_END } else { RESYNC_INTERVAL };
-        (!self.is_sync_due).then_some(self.gap?.requested + pause)
+        Some(if self.is_sync_due { gap.since + RECONNECT_TIMEOUT } else { gap.requested + pause })
     }
 
     /// Requests the missing Outputs again, or gives them up.

@@ -342,9 +342,9 @@ impl Session {
         self.opening.handle_reconnected(now);
         self.flow.handle_reconnected(now);
         self.outbound.handle_reconnected(now);
-        self.inbound.handle_reconnected(now, self.phase.pending_end().is_some());
+        self.inbound.handle_reconnected(now);
         if let Some(pending) = self.phase.pending_end_mut() {
-            pending.restart(now);
+            pending.handle_reconnected(now);
         }
         self.emit(Event::Reconnected);
     }

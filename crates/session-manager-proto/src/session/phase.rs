@@ -92,6 +92,8 @@ pub(super) struct PendingEnd {
     /// Whether more may come that is not known to be missing: the socket is new, and the peer has not
     /// answered the Sync on it.
     awaits_sync_answer: bool,
+    /// Whether a Sync was sent on the present socket since the peer has ended the stream.
+    is_sync_sent: bool,
     /// When the session is closed although output is missing, if this side wants it closed.
     flush_by: Option<Instant>,
 }
@@ -99,7 +101,13 @@ pub(super) struct PendingEnd {
 impl PendingEnd {
     pub(super) fn new(now: Instant, end: RemoteEnd, is_missing: bool, awaits_sync: bool) -> Self {
         let timeout = if is_missing { PENDING_END_TIMEOUT } else { SYNC_ANSWER_TIMEOUT };
-        Self { end, by: now + timeout, awaits_sync_answer: awaits_sync, flush_by: None }
+        Self {
+            end,
+            by: now + timeout,
+            awaits_sync_answer: awaits_sync,
+            is_sync_sent: false,
+            flush_by: None,
+        }
     }
 
     /// The same of a session that was to be closed before.
@@ -116,14 +124,20 @@ impl PendingEnd {
         (!self.awaits_sync_answer).then_some(&self.end)
     }
 
-    /// Starts the time-out anew: a piece of the output has come, or is not read, or the socket is new.
+    /// Starts the time-out anew: a piece of the output has come, or is not read.
     pub(super) fn restart(&mut self, now: Instant) {
         self.by = now + PENDING_END_TIMEOUT;
     }
 
-    /// A Sync is sent.
+    /// There is another socket.
+    pub(super) fn handle_reconnected(&mut self, now: Instant) {
+        self.is_sync_sent = false;
+        self.restart(now);
+    }
+
+    /// A Sync is sent. Only the first on a socket gives time: it is sent again as long as Outputs are missing.
     pub(super) fn note_sync_sent(&mut self, now: Instant) {
-        if self.awaits_sync_answer {
+        if self.awaits_sync_answer && !std::mem::replace(&mut self.is_sync_sent, true) {
             self.by = now + SYNC_ANSWER_TIMEOUT;
         }
     }
@@ -131,7 +145,7 @@ impl PendingEnd {
     /// When the missing output has to be there. What is only requested on a new socket has its time
     /// from when the Sync is sent, or since when the socket takes none (`blocked`).
     pub(super) fn deadline(&self, is_sync_due: bool, blocked: Option<Instant>) -> Option<Instant> {
-        if self.awaits_sync_answer && is_sync_due {
+        if self.awaits_sync_answer && !self.is_sync_sent && is_sync_due {
             return blocked.map(|since| self.by.max(since + SYNC_ANSWER_TIMEOUT));
         }
         Some(self.by)
@@ -152,6 +166,12 @@ mod tests {
         let later = now + Duration::from_secs(1);
         pending.note_sync_sent(later);
         assert_eq!(pending.deadline(false, None), Some(later + SYNC_ANSWER_TIMEOUT));
+        let again = later + Duration::from_secs(1);
+        pending.note_sync_sent(again);
+        assert_eq!(pending.deadline(false, None), Some(later + SYNC_ANSWER_TIMEOUT));
+        pending.handle_reconnected(again);
+        pending.note_sync_sent(again);
+        assert_eq!(pending.deadline(false, None), Some(again + SYNC_ANSWER_TIMEOUT));
         let mut pending = PendingEnd::new(now, RemoteEnd::Close, true, false);
         pending.note_sync_sent(later);
         assert_eq!(pending.deadline(true, None), Some(now + PENDING_END_TIMEOUT));

@@ -243,6 +243,8 @@ impl Model {
                 let is_sent = session.outbound.queued() == 0 && self.sent == self.written.end();
                 assert!(is_sent, "it was not even sent");
                 let has_target = peer.first_answered.is_none() && peer.target != Target::Closed;
+                // Nobody takes it, and what tells that may be lost.
+                let has_target = has_target && !(peer.is_over() && self.lost[1]);
                 match session.arrived() {
                     Arrived::Yes if has_target && !self.lost[0] => {
                         assert_eq!(peer.arrived, self.written.end(), "it has not arrived");
@@ -263,9 +265,10 @@ impl Model {
     }
 
     /// Whether what was lost with a socket may not have come over another: the answer to the Sync on a new
-    /// socket is waited for, but not for long.
+    /// socket is waited for, but not for long, and the Sync may be lost.
     fn is_unanswered(&self) -> bool {
-        self.was_cut && self.stalled_until.is_some_and(|until| self.now <= until + 6 * SECOND)
+        let is_late = self.stalled_until.is_some_and(|until| self.now <= until + 6 * SECOND);
+        self.was_cut && (is_late || self.is_sync_lost)
     }
 
     /// Whether something has happened that an end can come from.
@@ -289,7 +292,10 @@ impl Model {
                 (peer.is_over() || self.was_disturbed) && self.received < peer.outputs
             }
             End::Failed(Failure::NotArrived { bytes }) => self.local_eof && *bytes > 0,
-            End::Failed(Failure::NotOpened { .. }) => self.was_disturbed && self.opened.is_none(),
+            // The first Output, or the Opened, may be what was lost.
+            End::Failed(Failure::NotOpened { .. }) => {
+                (self.was_disturbed || self.lost[1]) && self.opened.is_none()
+            }
             // What was to be sent again is kept, but not without end.
             End::Failed(Failure::LostInput(_)) => {
                 let kept = self.session.outbound.replay().bytes();

@@ -27,11 +27,8 @@ impl Model {
             Gateway::RefusesForGood => refuse("HTTP 403", true),
             Gateway::Accepts => {
                 self.session.handle_reconnected(self.now);
+                self.was_cut = true;
                 self.ping = None;
-                if self.peer.is_none() && self.session.phase.pending_end().is_none() {
-                    // All is requested again.
-                    self.highest = self.received;
-                }
                 self.last_frame = self.now;
                 self.peer.iter_mut().for_each(Peer::forget_request);
             }
@@ -115,9 +112,11 @@ impl Model {
             Mishap::Lost | Mishap::Swapped => {
                 self.lost[usize::from(!ways.has_up())] = true;
                 match (ways.has_up(), mishap) {
-                    (true, Mishap::Lost) => self.up.lose(),
+                    (true, Mishap::Lost) => {
+                        self.is_sync_lost |= self.up.lose().is_some_and(|lost| lost.is_sync());
+                    }
                     (true, _) => self.up.swap(|_| true),
-                    (false, Mishap::Lost) => self.down.lose(),
+                    (false, Mishap::Lost) => _ = self.down.lose(),
                     // A Sync tells what the agent has at that moment. Behind a newer acknowledgement it
                     // says that the agent has lost Input, and that is the end of the stream (PROTOCOL.md, 8).
                     (false, _) => self.down.swap(|message| !message.is_sync()),

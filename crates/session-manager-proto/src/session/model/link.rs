@@ -25,6 +25,12 @@ pub(super) enum Down {
     Gone(Disconnect),
 }
 
+impl Up {
+    pub(super) fn is_sync(&self) -> bool {
+        matches!(self, Self::Frame(frame) if frame.kind == FrameType::SYNC)
+    }
+}
+
 impl Down {
     pub(super) fn is_sync(&self) -> bool {
         matches!(self, Self::Frame(frame) if frame.kind == FrameType::SYNC)
@@ -76,8 +82,9 @@ impl<T: Clone> Way<T> {
         self.queue.clear();
     }
 
-    pub(super) fn lose(&mut self) {
-        self.queue.pop_front();
+    /// The first is lost.
+    pub(super) fn lose(&mut self) -> Option<T> {
+        self.queue.pop_front().map(|(_, what)| what)
     }
 
     pub(super) fn double(&mut self) {

@@ -94,6 +94,7 @@ pub(crate) struct Model {
     was_cut: bool,
     stalled_until: Option<Instant>,
     lost: [bool; 2],
+    is_sync_lost: bool,
     is_shut_down: bool,
     has_yielded: bool,
 }
@@ -148,6 +149,7 @@ impl Model {
             was_cut: false,
             stalled_until: None,
             lost: [false; 2],
+            is_sync_lost: false,
             is_shut_down: false,
             has_yielded: false,
         };

@@ -147,6 +147,41 @@ fn nothing_is_missing_where_nothing_was_written() {
     assert_eq!(model.session.end(), Some(&End::Local));
 }
 
+/// The local side has ended, Outputs are missing, and the new socket takes no Sync: that has a deadline, too.
+#[test]
+fn missing_outputs_are_not_waited_for_on_a_socket_that_takes_no_sync() {
+    let mut agent = Agent::new(true);
+    agent.greeting = b"220 mail.example ESMTP\r\n";
+    (agent.pongs, agent.acknowledges, agent.statuses) = (false, false, false);
+    let mut setup = Setup { socket: 1, ..Setup::new(agent) };
+    setup.config.keepalive = Keepalive::Never;
+    let steps = [
+        Step::Stall(Ways::Up, 2193 * MS),
+        Step::LocalEof,
+        Step::Arrive(Ways::Down, 1),
+        Step::Disconnect(cut()),
+        Step::Answer(0),
+        Step::Tick(SECOND),
+        Step::Answer(0),
+        Step::Arrive(Ways::Down, 1),
+    ];
+    play(setup, &steps).settle();
+}
+
+/// A gateway that sends no status loses the first Output of a shell: nothing tells that the shell has begun.
+#[test]
+fn a_shell_whose_first_output_is_lost_is_not_open() {
+    let mut agent = Agent::new(true);
+    (agent.acknowledges, agent.statuses, agent.loses) = (true, false, true);
+    (agent.is_shell, agent.greeting) = (true, b"$ ");
+    let setup = Setup { delay: 200 * MS, ..Setup::new(agent) };
+    let lost = Step::Mishap(Ways::Down, Mishap::Lost);
+    let mut model = play(setup, &[Step::Tick(50 * MS), lost, Step::Tick(15 * SECOND)]);
+    model.settle();
+    let end = model.session.end();
+    assert!(matches!(end, Some(End::Failed(Failure::NotOpened { .. }))), "{end:?}");
+}
+
 /// The target has ended the stream, and the new socket does not take the Sync: that has a deadline, too.
 #[test]
 fn an_end_does_not_wait_for_a_socket_that_takes_no_sync() {

@@ -192,6 +192,27 @@ fn the_rest_may_come_over_another_socket() {
     assert_eq!(test.session.end(), Some(&lost(2, 3)));
 }
 
+/// The new socket loses what would tell of it again, or takes no Sync.
+#[test]
+fn what_was_missing_on_the_old_socket_is_missing_on_the_new_one() {
+    let mut test = Test::open();
+    test.output_at(0, 3, b"three");
+    test.reconnect();
+    test.sent();
+    test.frame(FrameType::STATUS, pair(0, 4), b"\x05Exit");
+    assert_eq!(test.session.end(), None);
+    test.pass(6 * SECOND);
+    assert_eq!(test.session.end(), Some(&lost(2, 3)));
+
+    let mut test = Test::open();
+    test.output_at(0, 3, b"three");
+    test.reconnect();
+    test.session.handle_local_eof(test.now);
+    test.session.handle_socket_blocked(test.now);
+    test.wait(60 * SECOND);
+    assert_eq!(test.session.end(), Some(&lost(2, 3)));
+}
+
 #[test]
 fn nothing_is_sent_to_a_far_side_that_is_over() {
     let mut test = Test::open();
