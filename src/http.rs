@@ -70,7 +70,7 @@ impl Http {
         mut request: Request,
         terms: Terms<'_>,
     ) -> Result<Response, SendError> {
-        let user_agent = HeaderValue::from_static(crate::USER_AGENT);
+        let user_agent = HeaderValue::from_static(net::USER_AGENT);
         request.headers_mut().insert(USER_AGENT, user_agent);
         let url = request.url().clone();
         let host = url.host_str().unwrap_or_default();

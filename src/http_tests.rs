@@ -277,7 +277,7 @@ async fn after_a_sleep_of_the_machine_no_kept_connection_is_used() {
     start(&client).await.unwrap();
     assert_eq!(server.connections(), [0, 0, 1, 1]);
     for (_, request) in server.requests() {
-        assert_eq!(header(&request, "user-agent"), crate::USER_AGENT);
+        assert_eq!(header(&request, "user-agent"), crate::net::USER_AGENT);
     }
 }
 

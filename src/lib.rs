@@ -55,6 +55,3 @@ pub mod vendor;
 pub fn run() -> u8 {
     platform::stack::on_large_stack(|| commands::run(&cli::Cli::from_process()))
 }
-
-/// How this program names itself to the API and to the gateway.
-pub const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));

@@ -33,6 +33,9 @@ use crate::platform::open_files::OpenFiles;
 use crate::proxy::{Fault, FaultKind, Proxies, Proxy, Route, Scheme, authority, tunnel};
 use crate::tls::{self, Tls};
 
+/// How this program names itself to the API and to the gateway.
+pub(crate) const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));
+
 /// How long what was sent may stay without an answer of the other side's kernel, or its program without
 /// reading. It is longer than the tunnel waits for a gateway that is silent.
 #[cfg(any(target_os = "linux", target_os = "android"))]

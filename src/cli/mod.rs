@@ -45,7 +45,6 @@ pub use self::policy::{Policy, PolicyUse};
 pub use self::proxy::Proxy;
 pub use self::root::{Cli, Command};
 pub use self::session::{ConnectionType, Opening, Session};
-pub(crate) use self::shell::is_idle_timeout;
 pub use self::shell::{EscapeChar, Shell};
 pub use self::ssh_config::SshConfig;
 pub use self::start::Start;

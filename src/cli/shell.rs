@@ -9,17 +9,13 @@ use super::start::Start;
 use super::text::{EXIT_CODES, TARGET};
 use super::values::{secret, whole};
 use super::via::Via;
+use crate::shell::idle;
 
 pub(super) const SHELL_ABOUT: &str = "Open a shell on an instance, without SSH.\n\n\
         Needs neither an SSH server nor a key on the instance: its Cloud Assistant agent runs the shell. \
         On a terminal, ~. on a new line leaves and ~? lists the escapes, as in ssh. Without one, a script on \
         stdin is typed to the shell and its output is copied to stdout, with prompts and echo; text passes, \
         binary data does not. The agent ends every session after 3 hours.";
-
-/// The shortest `--idle-timeout` in seconds, if not 0: the service takes no shorter one either.
-const LEAST_IDLE: u64 = 60;
-/// The longest.
-const MOST_IDLE: u64 = 31_536_000;
 
 /// `ecs-bridge session`
 #[derive(Args, Debug)]
@@ -117,15 +113,10 @@ pub struct Shell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EscapeChar(pub Option<u8>);
 
-/// Whether a shell may have this idle time-out, in seconds.
-pub(crate) fn is_idle_timeout(seconds: u64) -> bool {
-    seconds == 0 || (LEAST_IDLE..=MOST_IDLE).contains(&seconds)
-}
-
 fn idle_timeout(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(seconds) if is_idle_timeout(seconds) => Ok(seconds),
-        _ => Err(format!("expected 0 (never) or seconds from {LEAST_IDLE} to {MOST_IDLE}")),
+        Ok(seconds) if idle::is_allowed(seconds) => Ok(seconds),
+        _ => Err(format!("expected 0 (never) or seconds from {} to {}", idle::LEAST, idle::MOST)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! session opens.
 
 mod escape;
+pub(crate) mod idle;
 mod input;
 mod output;
 mod spinner;

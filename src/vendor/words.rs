@@ -201,7 +201,7 @@ fn check_value(option: &Opt, value: &str) -> Result<(), Wrong> {
         }
         Value::HostPort => host_port(value).is_none().then(|| "a port, or host:port".to_owned()),
         Value::IdleTimeout => {
-            let is_good = value.parse().is_ok_and(crate::cli::is_idle_timeout);
+            let is_good = value.parse().is_ok_and(crate::shell::idle::is_allowed);
             (!is_good).then(|| "seconds, 60 at least, or 0 for never".to_owned())
         }
         Value::Number => value.parse::<u32>().is_err().then(|| "a number".to_owned()),

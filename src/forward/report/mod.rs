@@ -1,10 +1,10 @@
 //! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
 
+mod event;
 mod vendor;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+pub(crate) use self::event::{Bytes, Event, Number, Reason};
 use self::vendor::VendorLines;
 use super::lines::Lines;
 use crate::explain::{self, Explain, Report, printable};
@@ -21,76 +22,6 @@ use crate::session::warning::Warning;
 
 /// How often connections are counted that failed for want of open files.
 const COUNTED_EVERY: Duration = Duration::from_secs(10);
-
-/// The number of a connection, from 1.
-pub(crate) type Number = u64;
-
-/// The bytes of a connection, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bytes {
-    /// From the local side to the far side.
-    pub(crate) sent: u64,
-    /// From the far side to the local side.
-    pub(crate) received: u64,
-}
-
-/// Something to tell. With `--json` it is one line, as docs/forwarding.md and forward.schema.json say.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-pub(crate) enum Event<'a> {
-    /// A forward listens, and its target can be reached.
-    Listening {
-        address: &'a str,
-        /// All of them, with the one above.
-        addresses: &'a [String],
-        instance: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        name: Option<&'a str>,
-        remote_host: Option<&'a str>,
-        remote_port: u16,
-    },
-    /// A connection came.
-    Accepted { connection: Number, address: &'a str, peer: &'a str },
-    /// Its session is there.
-    Opened { connection: Number, session: &'a str, waited_ms: u64 },
-    /// It is over. Every connection that was accepted comes to this.
-    Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
-    /// Something is amiss with it, and it goes on or has come to its end.
-    Warning { connection: Number, message: &'a str, fix: &'a str },
-    /// It failed, or the command did.
-    Error {
-        connection: Option<Number>,
-        message: &'a str,
-        why: Option<String>,
-        fix: Option<String>,
-        request_id: Option<&'a str>,
-    },
-}
-
-/// Why a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Reason {
-    /// The local side closed it.
-    Local,
-    /// The target did.
-    Target,
-    /// The forward was stopped.
-    Stopped,
-    /// It failed, as an error tells.
-    Failed,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Local => "the local client closed the connection",
-            Self::Target => "the target closed the connection",
-            Self::Stopped => "the forward was stopped",
-            Self::Failed => "it failed",
-        })
-    }
-}
 
 /// An event with its time.
 #[derive(Serialize)]

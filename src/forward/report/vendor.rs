@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::super::lines::Lines;
-use super::{Event, Number};
+use super::event::{Event, Number};
 
 /// Lines on stdout in the words of ali-instance-cli.
 pub(super) struct VendorLines {

@@ -286,7 +286,7 @@ async fn upgrade(
         .unwrap_or_else(|_| HeaderValue::from_static(""));
     token.set_sensitive(true);
     headers.insert("x-acs-session-token", token);
-    headers.insert("user-agent", HeaderValue::from_static(crate::USER_AGENT));
+    headers.insert("user-agent", HeaderValue::from_static(net::USER_AGENT));
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(16 * 1024)
