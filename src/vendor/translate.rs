@@ -87,7 +87,8 @@ pub(super) fn translate(
         Command::ConfigureDelete => words.extend(["configure", "delete"].map(str::to_owned)),
         Command::Version | Command::Help => add("--version", ""),
     }
-    let overrides = Overrides::default();
+    // So `configure list` tells what the other commands take.
+    let overrides = Overrides { profile_first, ..Overrides::default() };
     Ok(Translated { words, overrides, vendor: vendor(command, line, program) })
 }
 

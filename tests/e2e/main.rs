@@ -127,5 +127,6 @@ mod terminal;
 mod timing;
 mod trust;
 mod vendor;
+mod vendor_configure;
 mod vendor_words;
 mod version;

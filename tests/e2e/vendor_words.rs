@@ -60,7 +60,7 @@ async fn profiles_are_kept_in_the_words_of_the_pages() {
     for program in ["./ali-instance-cli", "./ali-instance-cli.exe"] {
         let set = format!(
             "{program} configure set --mode AK --region \"cn-hangzhou\" --access-key-id \"{id}\" \
-             --access-key-secret \"{secret}\""
+             --access-key-secret \"{secret}\" -p default"
         );
         let ended = shell(&lab, &set, &[]).await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -86,9 +86,9 @@ async fn profiles_are_kept_in_the_words_of_the_pages() {
         assert_eq!(modes, ["AK", "CredentialsURI", "StsToken"]);
         for (line, text) in [
             ("configure get region --profile sts", "cn-beijing\n"),
-            ("configure get mode region_id", "AK\ncn-hangzhou\n"),
+            ("configure get mode region_id -p default", "AK\ncn-hangzhou\n"),
             ("configure list", "sts"),
-            ("configure get", "region_id = cn-hangzhou"),
+            ("configure get -p default", "region_id = cn-hangzhou"),
             ("version", "ecs-bridge 0."),
             ("help", "send_public_key"),
             ("--help", "portforward"),

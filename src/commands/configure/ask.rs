@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::check::{Finding, check};
-use super::profile::{Change, open, parse_mode, put};
+use super::profile::{Change, open, parse_mode, put, set_current};
+use super::wording::{NOTHING, Wording};
 use crate::app::{Done, Message, Result, UsageError, query};
 use crate::cli::{Configure, Global};
 use crate::cloud::{Verdict, regions};
@@ -20,8 +21,6 @@ use crate::platform::signals::Signal;
 
 /// How often something is asked for that was not understood.
 const TRIES: u32 = 3;
-/// What takes an optional field out.
-const NOTHING: &str = "-";
 
 /// Why there is no profile in the end.
 enum Left {
@@ -49,6 +48,7 @@ struct Profile<'a> {
     path: &'a Path,
     /// As it was when it was looked at.
     before: Option<Entry>,
+    wording: Wording,
 }
 
 /// Runs the command.
@@ -60,7 +60,8 @@ pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     let mode = args.mode.clone().or(present).unwrap_or_else(|| "AK".to_owned());
     let mode = parse_mode(&mode, &name)?;
     let path = store.file_of(&name).to_owned();
-    let profile = Profile { store: &store, name: &name, mode, path: &path, before };
+    let wording = Wording::of(global);
+    let profile = Profile { store: &store, name: &name, mode, path: &path, before, wording };
     let mut dialogue = Dialogue::new()?;
     Destination::of(&path).and_then(|place| place.probe()).map_err(Error::from)?;
     let done = talk(&mut dialogue, global, args, &profile).await;
@@ -86,22 +87,26 @@ async fn talk(
     args: &Configure,
     profile: &Profile<'_>,
 ) -> std::result::Result<Done, Left> {
-    let (name, mode, path) = (profile.name, profile.mode, profile.path);
+    let Profile { name, mode, path, wording, .. } = *profile;
     let shown = printable(name);
     let others = match args.mode {
         Some(_) => "",
         None => " (others: --mode MODE; ecs-bridge configure --help lists them)",
     };
-    dialogue.say(&format!(
-        "profile '{shown}' of {}, mode {}{others}",
-        path.display(),
-        mode.name
-    ))?;
+    let before = profile.before.as_ref().map(form::mode_of);
+    if let Some(text) = before.and_then(|before| wording.other_mode(name, &before, mode.name)) {
+        dialogue.say(&text)?;
+    }
+    let file = path.display().to_string();
+    dialogue.say(&wording.heading(name, mode.name, &file, others))?;
     let mut changes: Vec<Change> = vec![("mode", Some(mode.name.into()))];
     loop {
-        for question in mode.questions.iter().chain([&REGION]) {
+        for question in wording.questions(mode) {
             let field = question.field;
-            let answer = ask(dialogue, global, profile, &changes, *question).await?;
+            if let Some(text) = wording.before(question) {
+                dialogue.say(text)?;
+            }
+            let answer = ask(dialogue, global, profile, &changes, question).await?;
             if let Some(value) = answer {
                 changes.retain(|(name, _)| *name != field);
                 changes.push((field, value));
@@ -125,38 +130,48 @@ async fn talk(
         }
         dialogue.say("Enter keeps an answer")?;
     }
-    if changes.is_empty() {
+    let is_current = profile.store.current().as_deref() == Some(name);
+    if changes.is_empty() && (wording == Wording::Own || is_current) {
         dialogue.say(&format!("profile '{shown}' is as it was"))?;
         return Ok(Done::Normally);
     }
     let is_first = profile.store.current().is_none();
-    let writing = store::change(path, |document| {
-        let now = document.profile(name);
-        let is_as_before = match (&profile.before, &now) {
-            (Some(before), Some(now)) => before == now,
-            (None, None) => true,
-            _ => false,
-        };
-        if !is_as_before {
-            return Err(Error::Changed { name: name.to_owned(), path: path.to_owned() });
+    let writing = async {
+        store::change(path, |document| {
+            let now = document.profile(name);
+            let is_as_before = match (&profile.before, &now) {
+                (Some(before), Some(now)) => before == now,
+                (None, None) => true,
+                _ => false,
+            };
+            if !is_as_before {
+                return Err(Error::Changed { name: name.to_owned(), path: path.to_owned() });
+            }
+            put(document, path, name, &changes)?;
+            if is_first && document.current().is_none() {
+                document.set_current(name);
+            }
+            Ok(())
+        })
+        .await?;
+        match wording {
+            Wording::Own => Ok(()),
+            Wording::Vendor => set_current(profile.store, name).await,
         }
-        put(document, path, name, &changes)?;
-        if is_first && document.current().is_none() {
-            document.set_current(name);
-        }
-        Ok(())
-    });
-    // To stop here leaves the file as it was or as it is to be.
+    };
+    // To stop here leaves the files as they were or as they are to be.
     dialogue.wait_for(writing).await?.map_err(|error| Left::Failed(error.into()))?;
-    dialogue.say(&format!("profile '{shown}' is written to {}", path.display()))?;
-    if !is_first && profile.store.current().as_deref() != Some(name) {
+    dialogue.say(&wording.written(name, &file))?;
+    if wording == Wording::Vendor {
+        return Ok(Done::Normally);
+    }
+    if !is_first && !is_current {
         let word = shell_word(name);
         let how = format!("use it with --profile {word}, or: ecs-bridge configure switch {word}");
         dialogue.say(&how)?;
     }
     if !global.quiet {
-        dialogue
-            .say(&next_step(name, is_first || profile.store.current().as_deref() == Some(name)))?;
+        dialogue.say(&next_step(name, is_first || is_current))?;
     }
     Ok(Done::Normally)
 }
@@ -225,13 +240,7 @@ async fn ask(
         (Some(value), _) => Some(printable(&form::shown(field, value))),
         (None, usual) => usual.map(printable),
     };
-    let prompt = match (offered, need) {
-        (Some(offered), Need::May) => {
-            format!("{} [{offered}; {NOTHING} for none]: ", form::label(field))
-        }
-        (Some(offered), _) => format!("{} [{offered}]: ", form::label(field)),
-        (None, _) => format!("{}: ", form::label(field)),
-    };
+    let prompt = profile.wording.prompt(question, offered.as_deref());
     let mut tries = 0;
     loop {
         let answer: Answer = match form::is_secret(field) {

@@ -5,8 +5,9 @@ mod check;
 mod profile;
 mod set;
 mod show;
+mod wording;
 
-use self::profile::open;
+use self::profile::{open, set_current};
 use crate::app::{Done, Result, UsageError, note};
 use crate::cli::{Configure, ConfigureAction, Global};
 use crate::credentials::edit::Entry;
@@ -63,12 +64,7 @@ fn name_of<'a>(global: &'a Global, given: Option<&'a str>, word: &str) -> Result
 async fn switch(global: &Global, name: &str) -> Result<Done> {
     let store = open(global)?;
     store.need(name)?;
-    let path = store.file_of_current();
-    store::change(path, |document| {
-        document.set_current(name);
-        Ok(())
-    })
-    .await?;
+    set_current(&store, name).await?;
     note(global, &format!("profile '{}' is the current one now", printable(name)));
     Ok(Done::Normally)
 }
@@ -79,7 +75,9 @@ async fn delete(global: &Global, name: &str) -> Result<Done> {
     let others: Vec<_> =
         store.profiles().into_iter().filter(|other| other.entry.name != name).collect();
     let is_current = store.current().as_deref() == Some(name);
-    if is_current && !others.is_empty() {
+    // ali-instance-cli makes the first one the current one then.
+    let next = others.first().filter(|_| is_current && global.vendor.is_some());
+    if is_current && !others.is_empty() && next.is_none() {
         let names: Vec<_> = others.iter().map(|other| other.entry.name.as_str()).collect();
         return Err(UsageError {
             what: format!("profile '{}' is the current one: it was not deleted", printable(name)),
@@ -100,6 +98,11 @@ async fn delete(global: &Global, name: &str) -> Result<Done> {
         Ok(count)
     })
     .await?;
+    if let Some(next) = next {
+        set_current(&store, &next.entry.name).await?;
+        let name = printable(&next.entry.name);
+        note(global, &format!("profile '{name}' is the current one now"));
+    }
     let times = if count > 1 { format!(" ({count} of that name)") } else { String::new() };
     note(
         global,

@@ -9,7 +9,7 @@ use crate::app::{Result, UsageError};
 use crate::cli::Global;
 use crate::credentials::edit::Document;
 use crate::credentials::form::{self, BROWSER_MODES, Mode, ORDER};
-use crate::credentials::store::Store;
+use crate::credentials::store::{self, Store};
 use crate::credentials::{Error, home, shell_word};
 use crate::explain::{ExitCode, printable};
 
@@ -47,6 +47,19 @@ pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
         ),
     )
     .into())
+}
+
+/// Makes a profile the current one, in the file whose word on it holds.
+pub(crate) async fn set_current(store: &Store, name: &str) -> std::result::Result<(), Error> {
+    if store.current().as_deref() == Some(name) {
+        return Ok(());
+    }
+    let path = store.file_of_current();
+    store::change(path, |document| {
+        document.set_current(name);
+        Ok(())
+    })
+    .await
 }
 
 /// Makes changes to a profile in the text of a file, and makes the profile, if it is new.

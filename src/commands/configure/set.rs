@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::check::check;
-use super::profile::{Change, open, parse_mode, put};
+use super::profile::{Change, open, parse_mode, put, set_current};
 use crate::app::{Done, Message, Result, UsageError, note, query, resolve, until_signal};
 use crate::cli::{ConfigureSet, Global};
 use crate::cloud::regions;
@@ -55,6 +55,11 @@ pub(crate) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
         Ok(())
     })
     .await?;
+    // As ali-instance-cli does with each profile that it writes.
+    let is_vendor = global.vendor.is_some();
+    if is_vendor {
+        set_current(&store, &name).await?;
+    }
     for (field, value) in &changes {
         let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         if ["region_id", "sts_region"].contains(field)
@@ -69,7 +74,7 @@ pub(crate) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     if let Some(problem) = &problem {
         note(global, &format!("it cannot be used as it is: {}", printable(&problem.in_short())));
     }
-    if !is_first && store.current().as_ref() != Some(&name) {
+    if !is_vendor && !is_first && store.current().as_ref() != Some(&name) {
         let word = shell_word(&name);
         note(
             global,

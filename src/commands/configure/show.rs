@@ -85,6 +85,7 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
 fn field_name(given: &str) -> String {
     match given.trim_start_matches('-').replace('-', "_") {
         name if name == "region" => "region_id".to_owned(),
+        name if name == "profile" => "name".to_owned(),
         name if name == "role_session_name" => "ram_session_name".to_owned(),
         name => name,
     }
@@ -171,6 +172,7 @@ mod tests {
     fn fields_have_several_names() {
         for (given, name) in [
             ("region", "region_id"),
+            ("profile", "name"),
             ("--access-key-id", "access_key_id"),
             ("role-session-name", "ram_session_name"),
             ("odd", "odd"),
