@@ -61,7 +61,7 @@ pub fn answers(input: &[u8]) {
                 Err(error) => {
                     assert!(matches!(error, DialError::Url(_)), "{error:?}");
                     let request_id = session.request_id;
-                    assert_reported(&NotDialled { error, request_id, is_given: false });
+                    assert_reported(&NotDialled { error, request_id, url_is_given: false });
                 }
             }
         }
@@ -136,6 +136,7 @@ fn not_opened(finding: Finding) -> impl Explain {
         },
         finding: Some(finding),
         request_id: None,
+        url_is_given: false,
     }
 }
 

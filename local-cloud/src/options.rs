@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// For how long a temporary key is given to an sshd that asks (else 60 s).
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     key_lifetime: Option<Duration>,
+    /// For how long a WebSocketUrl works (else 10 minutes).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    url_lifetime: Option<Duration>,
     /// Execute the scripts of RunCommand on this machine, with the programs in this folder before those of the system.
     #[arg(long, value_name = "DIR")]
     shell: Option<PathBuf>,
@@ -198,6 +201,9 @@ impl Options {
         let mut builder = LocalCloud::builder();
         if let Some(lifetime) = self.key_lifetime {
             builder = builder.key_lifetime(lifetime);
+        }
+        if let Some(lifetime) = self.url_lifetime {
+            builder = builder.url_lifetime(lifetime);
         }
         if let Some(role) = &self.metadata_role {
             builder = builder.metadata(Metadata::new().role(role));

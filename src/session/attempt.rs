@@ -155,6 +155,7 @@ fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFa
         target: plan.target.clone(),
         finding: None,
         request_id: session.request_id.clone(),
+        url_is_given: plan.origin.is_url(),
     }
 }
 
@@ -202,8 +203,8 @@ where
     let (socket, place) = tokio::select! {
         dialled = beside(is_at_once.then_some(&agent), dialled) => {
             let request_id = session.request_id.clone();
-            let is_given = plan.origin.is_url();
-            dialled.map_err(|error| NotDialled { error, request_id, is_given })?
+            let url_is_given = plan.origin.is_url();
+            dialled.map_err(|error| NotDialled { error, request_id, url_is_given })?
         }
         () = &mut stop => return Ok(SessionOutcome::Stopped),
         () = local.closed() => return Ok(SessionOutcome::Stopped),

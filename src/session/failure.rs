@@ -22,6 +22,8 @@ pub(crate) struct SessionFailure {
     pub finding: Option<Finding>,
     /// The request id of the call that started the session.
     pub request_id: Option<String>,
+    /// Whether the URL is the command line's, and not the API's.
+    pub url_is_given: bool,
 }
 
 /// What keeps an instance from taking part in a session.
@@ -67,7 +69,7 @@ impl Finding {
         let remedy = match self {
             Self::NotRunning { state } if state == "stopped" => {
                 "start the instance (ECS console, or `aliyun ecs StartInstance`), or let `proxy \
-                 --start` or `forward --start` do it"
+                 --start`, `forward --start` or `session --start` do it"
             }
             Self::NotRunning { .. } => START,
             Self::AgentMissing => {
@@ -90,12 +92,16 @@ impl Explain for SessionFailure {
     fn why(&self) -> Option<String> {
         // The headline has the cause, where it is known.
         match self.plain_cause() {
+            _ if self.url_is_stale() => Some(stale_url(None)),
             Some(_) => Some(self.failure.to_string()),
             None => self.cause_and_remedy().0,
         }
     }
 
     fn remedy(&self) -> Option<String> {
+        if self.url_is_stale() {
+            return Some(NEW_URL.to_owned());
+        }
         let finding = self.finding.as_ref().map(Finding::remedy);
         finding.or_else(|| self.cause_and_remedy().1)
     }
@@ -154,6 +160,14 @@ impl SessionFailure {
             },
             _ => false,
         }
+    }
+
+    /// Whether the gateway has closed the connection as one does whose URL of the command line is no
+    /// good any more. How it answers then is not published.
+    fn url_is_stale(&self) -> bool {
+        let Failure::Disconnected(disconnect) = &self.failure else { return false };
+        let is_forbidden = matches!(disconnect, Disconnect::Closed { code: Some(1008), .. });
+        self.url_is_given && (is_forbidden || is_plain_close(disconnect))
     }
 
     /// Whether the agent has joined, and could not connect to the target.
@@ -244,6 +258,19 @@ fn cause_of(disconnect: &Disconnect) -> Option<String> {
     Some(cause.to_owned())
 }
 
+/// What to do where a URL of the command line is no good any more.
+const NEW_URL: &str =
+    "start another session for a new URL, or give the instance in place of the URL";
+
+/// Why a URL of the command line may be no good any more, and what the gateway has said.
+fn stale_url(said: Option<&str>) -> String {
+    let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
+    format!(
+        "the URL of --wss-url has expired, its session has ended, or it is in use: a URL is good for \
+         10 minutes and one session{said}"
+    )
+}
+
 /// A session that was started, and whose gateway could not be dialled.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -253,14 +280,14 @@ pub(crate) struct NotDialled {
     /// The request id of the call that started the session.
     pub request_id: Option<String>,
     /// Whether the URL is the command line's, and not the API's.
-    pub is_given: bool,
+    pub url_is_given: bool,
 }
 
 impl NotDialled {
     /// Whether a URL of the command line is good no more.
     fn is_stale(&self) -> bool {
         let DialError::Refused { status, .. } = &self.error else { return false };
-        self.is_given && matches!(status.as_u16(), 401 | 403 | 404 | 410)
+        self.url_is_given && matches!(status.as_u16(), 401 | 403 | 404 | 410)
     }
 }
 
@@ -268,23 +295,14 @@ impl Explain for NotDialled {
     fn why(&self) -> Option<String> {
         let why = self.error.why();
         match self.is_stale() {
-            true => {
-                let said = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                Some(format!(
-                    "the URL of --wss-url has expired, its session has ended, or it is in use: a URL \
-                     is good for 10 minutes and one session{said}"
-                ))
-            }
+            true => Some(stale_url(why.as_deref())),
             false => why,
         }
     }
 
     fn remedy(&self) -> Option<String> {
         match self.is_stale() {
-            true => Some(
-                "start another session for a new URL, or give the instance in place of the URL"
-                    .to_owned(),
-            ),
+            true => Some(NEW_URL.to_owned()),
             false => self.error.remedy(),
         }
     }

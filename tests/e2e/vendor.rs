@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use local_cloud::{Agent, Instance, LocalCloud, Pace};
+use local_cloud::{Action, Agent, Fault, Instance, LocalCloud, Pace, Point};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -265,6 +266,40 @@ async fn a_url_that_cannot_be_used_is_explained() {
     assert!(!daily_log(lab.dir.path()).contains("hush"));
 }
 
+/// A URL that has expired, of a port and of a shell; and the ways in which a gateway may turn one away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_that_has_expired_is_explained() {
+    let turned_away = async |lab: &Lab, line: &str, url: String| {
+        let mut bridge = Bridge::start(vendor(lab, line).arg(url));
+        drop(bridge.stdin.take());
+        let ended = bridge.end().await;
+        let report = ended.report().unwrap();
+        assert!(matches!(ended.code, Some(7 | 8)), "{line}: {report:?}");
+        assert!(report.why.contains("the URL of --wss-url has expired"), "{line}: {report:?}");
+        assert!(report.fix.contains("start another session for a new URL"), "{line}: {report:?}");
+        assert!(!ended.stderr.contains("token="), "{}", ended.stderr);
+        assert_eq!(lab.cloud.calls(), [], "{line}: no API is called");
+    };
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick());
+    let builder = LocalCloud::builder().url_lifetime(Duration::ZERO);
+    let lab = Lab::with(builder, instance.clone()).await;
+    turned_away(&lab, "ssh -u", lab.cloud.start_session(INSTANCE, 22).unwrap()).await;
+    turned_away(&lab, "session -u", lab.cloud.start_shell(INSTANCE).unwrap()).await;
+    let said = lab.cloud.upgrades().into_iter().filter_map(|upgrade| upgrade.refusal);
+    assert_eq!(said.collect::<Vec<_>>(), ["the URL has expired"; 2]);
+
+    for fault in [
+        Fault::new(Point::Upgrade, Action::Refuse(401)),
+        Fault::new(Point::Upgrade, Action::Refuse(404)),
+        Fault::new(Point::Upgrade, Action::Refuse(410)),
+        Fault::new(Point::Connected, Action::Close(1008)),
+        Fault::new(Point::Connected, Action::Close(1000)),
+    ] {
+        let lab = Lab::new(instance.clone().fault(fault)).await;
+        turned_away(&lab, "ssh -u", lab.cloud.start_session(INSTANCE, 22).unwrap()).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_of_a_service_instance_are_started_by_compute_nest() {
     let (lab, _server) = lab().await;
@@ -288,6 +323,19 @@ async fn sessions_of_a_service_instance_are_started_by_compute_nest() {
         assert_eq!(lab.count(action), 0, "the account has not the instance: {action}");
     }
     assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 6);
+    let line = format!("session -i {INSTANCE} -s {service}");
+    let own = lab.bridge(["session", INSTANCE, "--service-instance", service]);
+    for command in [vendor(&lab, &line), own] {
+        let mut bridge = Bridge::start(&mut nest(command));
+        bridge.send(b"echo sum-$((40+2))\n").await;
+        drop(bridge.stdin.take());
+        let ended = bridge.end().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("sum-42"), "{ended:?}");
+    }
+    lab.all_ended().await;
+    assert_eq!(lab.count("StartTerminalSession"), 0);
+    assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 10);
 
     let line = format!("ssh -i {INSTANCE} -s {other}");
     let unknown = Bridge::start(&mut nest(vendor(&lab, &line))).end().await;

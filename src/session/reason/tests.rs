@@ -7,7 +7,7 @@ use crate::session::failure::SessionFailure;
 fn failed(failure: Failure) -> SessionFailure {
     let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
     let target = Target { instance, name, remote_host, port: Some(22) };
-    SessionFailure { failure, target, finding: None, request_id: None }
+    SessionFailure { failure, target, finding: None, request_id: None, url_is_given: false }
 }
 
 fn ended(reason: &str) -> SessionFailure {
