@@ -7,7 +7,7 @@ use self::Purpose::{Connect, List, SendKey, Start};
 /// What a policy is to allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Sessions, and finding out why one does not open: `proxy`, `forward`, `doctor`.
+    /// Sessions, and finding out why one does not open: `proxy`, `forward`, `session`, `doctor`.
     Connect,
     /// Commands in an instance: `send-key`, `known-hosts`.
     SendKey,

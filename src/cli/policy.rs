@@ -23,13 +23,13 @@ pub struct Policy {
 /// What a policy can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PolicyUse {
-    /// proxy, forward and doctor
+    /// proxy, forward, session and doctor
     Connect,
     /// send-key, known-hosts and --send-key
     SendKey,
     /// list
     List,
-    /// proxy and forward with --start
+    /// proxy, forward and session with --start
     Start,
 }
 

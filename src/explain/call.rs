@@ -385,7 +385,7 @@ fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
         ),
         Kind::InstanceNotRunning => (format!("'{subject}' is stopped, or not up yet"),
             "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once \
-             it has booted; `proxy --start` and `forward --start` do it"
+             it has booted; `proxy --start`, `forward --start` and `session --start` do it"
                 .to_owned(),
         ),
         Kind::TooManyInstances => ("the service takes fewer than the call names".to_owned(),

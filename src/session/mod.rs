@@ -12,6 +12,8 @@ pub(crate) mod plan;
 pub(crate) mod queue;
 mod reason;
 mod runner;
+#[cfg(test)]
+mod shell_tests;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod warning;

@@ -74,6 +74,35 @@ async fn the_service_s_limit_is_told_in_a_line() {
     assert!(shown.contains(line), "{shown}");
 }
 
+/// On a terminal it is warned of before; a script is not told. The shortest time that there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_session_is_ended_after_a_warning() {
+    let minute = ["--idle-timeout", "60"];
+    let on_terminal = async {
+        let mut shell = Shell::start(instance(Agent::d()), &minute).await;
+        shell.prompt().await;
+        shell.terminal.shows("is idle: the session ends in 15 s").await;
+        shell.ends(8).await
+    };
+    let from_pipe = async {
+        let lab = Lab::new(instance(Agent::d())).await;
+        let mut bridge =
+            Bridge::start(&mut lab.bridge(["session", INSTANCE].iter().chain(&minute)));
+        // Its input does not end, and it reads nothing.
+        let stdin = bridge.stdin.take();
+        timeout(2 * PATIENCE, bridge.child.wait()).await.expect("it ends").unwrap();
+        let ended = bridge.end().await;
+        drop(stdin);
+        lab.all_ended().await;
+        ended
+    };
+    let (shown, ended) = tokio::join!(on_terminal, from_pipe);
+    let line = "ecs-bridge: the session has ended: idle for 60 s (--idle-timeout)";
+    assert!(shown.contains(&format!("\r\n{line}\r")), "{shown}");
+    assert_eq!(ended.code, Some(8), "{}", ended.stderr);
+    assert!(ended.stderr.contains(line) && !ended.stderr.contains("in 15 s"), "{}", ended.stderr);
+}
+
 /// It stops as a program does on Ctrl-Z, and goes on in raw mode.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_suspended_by_its_escape_and_continued() {
