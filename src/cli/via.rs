@@ -10,8 +10,8 @@ use super::values::secret;
 pub struct Via {
     /// Start the session through this service instance of Compute Nest, which owns the instance
     ///
-    /// TARGET is the instance's id. The call is computenestsupplier:InvokeServiceInstanceOperationAPI in place of
-    /// ecs:StartTerminalSession.
+    /// TARGET is the instance's id. InvokeServiceInstanceOperationAPI of Compute Nest is called in place of
+    /// StartTerminalSession.
     #[arg(long, hide_short_help = true, value_name = "ID")]
     pub service_instance: Option<String>,
 

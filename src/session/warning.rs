@@ -26,7 +26,11 @@ impl Warning {
                       network between here and the gateway, and at the version of the agent",
             },
             Notice::IdleSoon(left) => Self {
-                message: format!("{target} is idle: the session ends in {} s", left.as_secs()),
+                // It may be told a moment late.
+                message: format!(
+                    "{target} is idle: the session ends in {:.0} s",
+                    left.as_secs_f64()
+                ),
                 fix: "press a key to keep it; --idle-timeout sets the time, 0 is never",
             },
             Notice::NoAnswer(after) => Self {

@@ -128,5 +128,6 @@ mod timing;
 mod trust;
 mod vendor;
 mod vendor_configure;
+mod vendor_pages;
 mod vendor_words;
 mod version;

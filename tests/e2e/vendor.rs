@@ -125,14 +125,14 @@ async fn session_takes_a_script_from_a_pipe() {
 }
 
 /// Reads the lines of stdout.
-struct Stdout(tokio::io::Lines<BufReader<tokio::process::ChildStdout>>);
+pub(crate) struct Stdout(tokio::io::Lines<BufReader<tokio::process::ChildStdout>>);
 
 impl Stdout {
-    fn of(bridge: &mut Bridge) -> Self {
+    pub(crate) fn of(bridge: &mut Bridge) -> Self {
         Self(BufReader::new(bridge.stdout.take().unwrap()).lines())
     }
 
-    async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         let line = timeout(PATIENCE, self.0.next_line()).await.expect("a line comes in time");
         line.unwrap().expect("there is a line")
     }
