@@ -124,6 +124,31 @@ async fn session_takes_a_script_from_a_pipe() {
     }
 }
 
+/// Windows: a user's password is stored, and has a name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_password_is_passed_on() {
+    let (lab, _server) = lab().await;
+    let own = ["session", INSTANCE, "--user-name", "root", "--password-name", "of-root"];
+    for command in [
+        vendor(&lab, "session -i i-bp1example0001 --user-name=root --password-name=of-root"),
+        vendor(&lab, "session -i i-bp1example0001 --user-name:root --passwd-name:of-root"),
+        lab.bridge(own),
+    ] {
+        let mut bridge = Bridge::start(&mut { command });
+        drop(bridge.stdin.take());
+        let ended = bridge.end().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    let calls = lab.cloud.calls();
+    let started: Vec<_> =
+        calls.iter().filter(|call| call.action == "StartTerminalSession").collect();
+    assert_eq!(started.len(), 3);
+    for call in started {
+        assert_eq!(call.params["Username"], "root");
+        assert_eq!(call.params["PasswordName"], "of-root");
+    }
+}
+
 /// Reads the lines of stdout.
 pub(crate) struct Stdout(tokio::io::Lines<BufReader<tokio::process::ChildStdout>>);
 

@@ -141,6 +141,15 @@ async fn credentials_come_from_the_command_line_the_profile_or_the_environment()
     let ended = shell(&lab, &key_line(""), &bare).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 
+    for prefix in ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"] {
+        let names = ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "REGION_ID"];
+        let [id_name, secret_name, region] = names.map(|name| format!("{prefix}{name}"));
+        let variables: [(&str, &str); 3] =
+            [(&id_name, &id), (&secret_name, &secret), (&region, "cn-hangzhou")];
+        let ended = shell(&lab, &key_line(""), &variables).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{prefix}");
+    }
+
     // A profile goes before them, and the command line before it.
     let set = "./ali-instance-cli configure set --mode AK --access-key-id nobody \
                --access-key-secret hush --region cn-hangzhou";
