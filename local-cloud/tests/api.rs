@@ -242,6 +242,22 @@ async fn quotas_count_what_nobody_has_ended() {
     assert_eq!(cloud.look(State::open_sessions), 3);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_upgrades_at_once_do_not_take_one_place() {
+    for _ in 0..50 {
+        let quota = LocalCloud::builder().instance_quota(1);
+        let cloud = quota.instance(Instance::new("i-a")).start().await.unwrap();
+        let mut sessions = Vec::new();
+        for _ in 0..8 {
+            sessions.push(start(&cloud, "i-a", 22).await);
+        }
+        let all = sessions.iter().map(|one| Client::try_connect(&cloud, one, Some("")));
+        let clients = futures_util::future::join_all(all).await;
+        assert_eq!(clients.iter().filter(|client| client.is_ok()).count(), 1);
+        cloud.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_has_ended_may_count_for_a_while() {
     let instance = Instance::new("i-a");

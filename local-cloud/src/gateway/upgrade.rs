@@ -1,6 +1,6 @@
 //! From an HTTP request to a WebSocket: who may connect, and who is turned away.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use hyper::{
@@ -21,7 +21,7 @@ use crate::{
     instance::Instance,
     record::{Serial, UpgradeRecord},
     resumption::Resumption,
-    session::SessionState,
+    session::{SessionRecord, SessionState},
     shell::ShellRequest,
     world::{Control, LiveStream, Shared, Ticket, World, random_hex},
 };
@@ -222,6 +222,10 @@ fn admit(shared: &Shared, params: &Params, token_header: Option<&str>) -> Result
         return Err(Refusal(status, "the gateway restarts".to_owned()));
     }
     let World { tickets, instances, settings, .. } = &mut *world;
+    // Streams that are let in count before their socket is there: two at once may not take one place.
+    let is_open = |stream: &LiveStream| !stream.controls.is_closed();
+    let begun = tickets.iter().filter(|ticket| ticket.live.iter().any(is_open));
+    let begun: HashSet<String> = begun.map(|ticket| ticket.id.clone()).collect();
     let ticket = tickets.get_mut(id).ok_or_else(|| forbidden("no such session, or ended"))?;
     if params.get("token") != Some(&ticket.token) {
         return Err(forbidden("another token than the URL's"));
@@ -243,7 +247,11 @@ fn admit(shared: &Shared, params: &Params, token_header: Option<&str>) -> Result
     let live: u32 = shared.look(|state| {
         let here = state.sessions().filter(|session| session.instance == ticket.instance);
         let lag = settings.quota_lag;
-        here.map(|s| s.live.max(u32::from(s.connections > 0 && s.lingers(lag)))).sum()
+        let is_held = |s: &SessionRecord| match s.connections {
+            0 => begun.contains(&s.id),
+            _ => s.lingers(lag),
+        };
+        here.map(|s| s.live.max(u32::from(is_held(s)))).sum()
     });
     if usize::try_from(live).unwrap_or(usize::MAX) >= settings.instance_quota {
         return Err(Refusal(429, format!("{live} sessions are connected to the instance")));
