@@ -64,6 +64,9 @@ fn remedy(kind: io::ErrorKind, address: &str, is_windows: bool) -> &'static str 
             "choose another port: a security policy of this machine forbids this one"
         }
         io::ErrorKind::AddrNotAvailable => "give an address that this machine has",
+        io::ErrorKind::Unsupported if is_windows => {
+            "listen on a port: unix sockets are not supported on Windows"
+        }
         _ => "give another address, port or path",
     }
 }
@@ -366,5 +369,7 @@ mod tests {
             let remedy = remedy(io::ErrorKind::PermissionDenied, address, is_windows);
             assert!(remedy.contains(text), "{address}: {remedy}");
         }
+        let remedy = remedy(io::ErrorKind::Unsupported, "C:/run/db.sock", true);
+        assert!(remedy.contains("listen on a port"), "{remedy}");
     }
 }

@@ -15,6 +15,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const KNOWN_HOSTS_COMMAND: (u32, u32) = (8, 5);
 /// The first version with `Include`.
 const INCLUDE: (u32, u32) = (7, 3);
+/// How Microsoft's begins its name.
+const FOR_WINDOWS: &str = "OpenSSH_for_Windows_";
 /// How much of a version is shown, in characters.
 const SHOWN: usize = 60;
 
@@ -80,6 +82,11 @@ impl Ssh {
         }
     }
 
+    /// Whether it knows `ControlMaster`: Microsoft's does not, and each connection with it fails.
+    pub(crate) fn shares_connections(&self) -> bool {
+        !matches!(self, Self::Version { name, .. } if name.starts_with(FOR_WINDOWS))
+    }
+
     fn is_at_least(&self, first: (u32, u32)) -> bool {
         match self {
             Self::Version { version, .. } => *version >= first,
@@ -118,6 +125,7 @@ mod tests {
             let ssh = parse(text);
             assert!(matches!(&ssh, Ssh::Version { version: found, .. } if *found == version));
             assert_eq!(ssh.knows_known_hosts_command(), knows, "{text}");
+            assert_eq!(ssh.shares_connections(), !text.contains("Windows"), "{text}");
             assert_eq!(ssh.knows_include(), version > (7, 2), "{text}");
         }
         let dropbear = parse("Dropbear v2022.83\n");

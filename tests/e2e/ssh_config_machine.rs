@@ -62,6 +62,39 @@ async fn an_old_ssh_gets_no_line_that_stops_it() {
 }
 
 #[tokio::test]
+async fn microsofts_ssh_gets_no_control_master() {
+    let home = with_ssh("OpenSSH_for_Windows_9.5p1, LibreSSL 3.8.2");
+    for args in [&["--write", "--control-master"][..], &["--control-master"]] {
+        let ended = ssh_config(&home, &[], args).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        let told = "OpenSSH_for_Windows_9.5p1 has no ControlMaster";
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+        assert!(ended.stderr.contains("leave out --control-master"), "{}", ended.stderr);
+        assert!(!home.own().exists() && !home.config().exists());
+    }
+    assert_eq!(ssh_config(&home, &[], &["--write"]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_stays_the_first_of_the_file() {
+    // Microsoft's ssh skips it there, and takes it for a part of the word elsewhere.
+    let home = with_ssh("OpenSSH_for_Windows_9.5p1, LibreSSL 3.8.2");
+    fs::create_dir(home.path(".ssh")).unwrap();
+    let text = "\u{feff}Host x\r\n    User me\r\n";
+    fs::write(home.config(), text).unwrap();
+    for _ in 0..2 {
+        assert_eq!(ssh_config(&home, &[], &["--write"]).await.code, Some(0));
+        let new = fs::read_to_string(home.config()).unwrap();
+        let rest = new.strip_prefix('\u{feff}').unwrap();
+        assert!(rest.starts_with("# >>> ecs-bridge") && !rest.contains('\u{feff}'), "{new}");
+        assert!(new.ends_with("<<<\r\nHost x\r\n    User me\r\n"), "{new}");
+        assert_eq!(new.matches('\n').count(), new.matches("\r\n").count(), "{new}");
+    }
+    assert_eq!(ssh_config(&home, &[], &["--uninstall"]).await.code, Some(0));
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), text);
+}
+
+#[tokio::test]
 async fn the_guard_keeps_an_ssh_going_that_does_not_know_the_line() {
     if installed("ssh").is_none() {
         return;

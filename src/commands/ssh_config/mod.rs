@@ -30,6 +30,12 @@ pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     }
     let mut blocks = blocks(global, args)?;
     let ssh = openssh::installed().await;
+    if blocks.control_master && !ssh.shares_connections() {
+        return Err(usage(
+            format!("{ssh} has no ControlMaster: each connection would fail with it"),
+            "leave out --control-master",
+        ));
+    }
     blocks.host_keys = host_keys(&ssh);
     match &args.write {
         Some(file) => write(global, file.as_deref(), &blocks, &ssh).await,

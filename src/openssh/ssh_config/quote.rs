@@ -13,24 +13,47 @@ pub(crate) fn is_writable(word: &str) -> bool {
     !word.chars().any(char::is_control)
 }
 
+/// Whose rules hold for commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Unix,
+    /// Commands are run without a shell, and each program takes its own command line apart: `"` around a word,
+    /// a backslash before a quote, and two for each backslash that stands before a quote.
+    Windows,
+}
+
+/// Where the configuration is written is where it is read.
+const HERE: System = if cfg!(windows) { System::Windows } else { System::Unix };
+
 /// A word of a `ProxyCommand`.
 pub(crate) fn proxy_word(word: &str) -> String {
-    shell_word(word).replace('%', "%%")
+    proxy_word_on(HERE, word)
+}
+
+fn proxy_word_on(system: System, word: &str) -> String {
+    shell_word(system, word).replace('%', "%%")
 }
 
 /// A `ProxyCommand`'s token that others choose: a name may have characters that a shell acts on.
 pub(crate) fn proxy_token(token: &str) -> String {
-    if cfg!(windows) { token.to_owned() } else { format!("'{token}'") }
+    match HERE {
+        System::Unix => format!("'{token}'"),
+        System::Windows => token.to_owned(),
+    }
 }
 
 /// A `KnownHostsCommand` of these words; tokens come behind them.
 pub(crate) fn known_hosts_command(words: &[&str], tokens: &str) -> String {
+    known_hosts_command_on(HERE, words, tokens)
+}
+
+fn known_hosts_command_on(system: System, words: &[&str], tokens: &str) -> String {
     let is_expanded = |word: &&str| word.contains("${");
     let first = words.first().copied().unwrap_or_default();
     let needs_shell = first.contains(['%', '$']) || words.iter().any(is_expanded);
-    let mut words: Vec<String> = if needs_shell && !cfg!(windows) {
+    let mut words: Vec<String> = if needs_shell && system == System::Unix {
         // The first word is taken as it stands; what it is to be is written into another one.
-        let inner: Vec<_> = words.iter().map(|word| shell_word(word)).collect();
+        let inner: Vec<_> = words.iter().map(|word| shell_word(system, word)).collect();
         let script = format!("exec {} \"$@\"", inner.join(" "));
         ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
     } else {
@@ -46,7 +69,14 @@ pub(crate) fn known_hosts_command(words: &[&str], tokens: &str) -> String {
 /// The file of an `Include`. Characters that mean something else there, or do in some versions, are
 /// found by a pattern.
 pub(crate) fn include_word(path: &str) -> String {
-    let path = if cfg!(windows) { path.replace('\\', "/") } else { path.to_owned() };
+    include_word_on(HERE, path)
+}
+
+fn include_word_on(system: System, path: &str) -> String {
+    let path = match system {
+        System::Unix => path.to_owned(),
+        System::Windows => path.replace('\\', "/"),
+    };
     let odd = |c: char| "%$*?[]{}\\\"'#~".contains(c);
     let pattern: String = path.chars().map(|c| if odd(c) { '?' } else { c }).collect();
     config_word(&pattern)
@@ -59,7 +89,7 @@ pub(crate) fn identity_word(path: &str) -> String {
 
 /// Whether a word of a command is written with quotes or backslashes, which some shells do not read.
 pub(crate) fn needs_quotes(word: &str) -> bool {
-    shell_word(word) != word
+    shell_word(HERE, word) != word
 }
 
 /// A word as the configuration's lines are taken apart.
@@ -71,15 +101,21 @@ fn config_word(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// A word as what runs the command takes it.
+fn shell_word(system: System, word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+%".contains(c) || !c.is_ascii();
+    match system {
+        System::Unix => unix_shell_word(word, is_plain),
+        System::Windows if !word.is_empty() && word.chars().all(|c| is_plain(c) || c == '\\') => {
+            word.to_owned()
+        }
+        System::Windows => windows_word(word),
+    }
+}
+
 /// A word as the user's shell takes it, whichever that is: what is not plain has a backslash before
 /// it. Quotes would do for a shell, but not for OpenSSH, where a backslash before one hides its end.
-fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+%".contains(c) || !c.is_ascii();
-    if cfg!(windows) {
-        let is_plain = |c: char| is_plain(c) || c == '\\';
-        let needs_quotes = word.is_empty() || !word.chars().all(is_plain);
-        return if needs_quotes { format!("\"{word}\"") } else { word.to_owned() };
-    }
+fn unix_shell_word(word: &str, is_plain: impl Fn(char) -> bool) -> String {
     if word.is_empty() {
         return "''".to_owned();
     }
@@ -93,37 +129,93 @@ fn shell_word(word: &str) -> String {
     quoted
 }
 
-#[cfg(all(test, unix))]
+/// A word in quotes, as a program of Windows takes its command line apart. OpenSSH finds the quotes' end
+/// where that program does.
+fn windows_word(word: &str) -> String {
+    let (mut quoted, mut backslashes) = ("\"".to_owned(), 0);
+    for c in word.chars() {
+        match c {
+            '\\' => backslashes += 1,
+            '"' => {
+                quoted.push_str(&"\\".repeat(backslashes + 1));
+                backslashes = 0;
+            }
+            _ => backslashes = 0,
+        }
+        quoted.push(c);
+    }
+    quoted.push_str(&"\\".repeat(backslashes));
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
 mod tests {
+    use super::System::{Unix, Windows};
     use super::*;
 
     #[test]
     fn plain_words_stay_plain() {
         let path = "/usr/local/bin/ecs-bridge";
-        assert_eq!(proxy_word(path), path);
-        assert_eq!(include_word("/home/me/.ssh/ecs-bridge.conf"), "/home/me/.ssh/ecs-bridge.conf");
+        assert_eq!(proxy_word_on(Unix, path), path);
         assert_eq!(
-            known_hosts_command(&[path, "known-hosts"], "%H"),
+            include_word_on(Unix, "/home/me/.ssh/ecs-bridge.conf"),
+            "/home/me/.ssh/ecs-bridge.conf"
+        );
+        assert_eq!(
+            known_hosts_command_on(Unix, &[path, "known-hosts"], "%H"),
             format!("{path} known-hosts %H")
         );
-        assert_eq!(proxy_word("中文"), "中文");
+        assert_eq!(proxy_word_on(Unix, "中文"), "中文");
     }
 
     #[test]
     fn odd_ones_are_quoted_as_each_command_wants_it() {
-        assert_eq!(proxy_word(r#"/we ird "$dir%/x"#), r#"/we\ ird\ \"\$dir%%/x"#);
-        assert_eq!(proxy_word(r"a\b'c"), r"a\\b\'c");
-        assert_eq!(proxy_word(""), "''");
-        assert_eq!(known_hosts_command(&["/a b/x", "y"], "%H"), r#""/a b/x" y %H"#);
-        assert_eq!(known_hosts_command(&[r#"/a"b\c"#, "50%"], "%H"), r#""/a\"b\\c" 50%% %H"#);
+        assert_eq!(proxy_word_on(Unix, r#"/we ird "$dir%/x"#), r#"/we\ ird\ \"\$dir%%/x"#);
+        assert_eq!(proxy_word_on(Unix, r"a\b'c"), r"a\\b\'c");
+        assert_eq!(proxy_word_on(Unix, ""), "''");
+        assert_eq!(known_hosts_command_on(Unix, &["/a b/x", "y"], "%H"), r#""/a b/x" y %H"#);
         assert_eq!(
-            known_hosts_command(&["/a%b", "-p", "x y"], "%H"),
+            known_hosts_command_on(Unix, &[r#"/a"b\c"#, "50%"], "%H"),
+            r#""/a\"b\\c" 50%% %H"#
+        );
+        assert_eq!(
+            known_hosts_command_on(Unix, &["/a%b", "-p", "x y"], "%H"),
             r#"/bin/sh -c "exec /a%%b -p x\\ y \"$@\"" sh %H"#
         );
-        let text = known_hosts_command(&["/a", "-p", "${HOME}"], "%H");
+        let text = known_hosts_command_on(Unix, &["/a", "-p", "${HOME}"], "%H");
         assert!(text.starts_with("/bin/sh -c ") && !text.contains("${"), "{text}");
         assert_eq!(identity_word("/a b/50%"), r#""/a b/50%%""#);
-        assert_eq!(include_word(r#"/a b/$x%/[*]"y"#), "\"/a b/?x?/????y\"");
+        assert_eq!(include_word_on(Unix, r#"/a b/$x%/[*]"y"#), "\"/a b/?x?/????y\"");
+    }
+
+    #[test]
+    fn windows_has_quotes_and_leaves_backslashes_alone() {
+        let word = |word| proxy_word_on(Windows, word);
+        let plain = r"C:\Users\Ann\bin\ecs-bridge.exe";
+        assert_eq!(word(plain), plain);
+        assert_eq!(word(r"C:\Users\Zoë王\x.exe"), r"C:\Users\Zoë王\x.exe");
+        assert_eq!(
+            word(r"C:\Program Files\ecs-bridge\ecs-bridge.exe"),
+            r#""C:\Program Files\ecs-bridge\ecs-bridge.exe""#
+        );
+        assert_eq!(word(r"C:\50%\x.exe"), r"C:\50%%\x.exe");
+        assert_eq!(word(r"C:\my folder\"), r#""C:\my folder\\""#);
+        assert_eq!(word(r#"a"b\"c"#), r#""a\"b\\\"c""#);
+        assert_eq!(word(""), r#""""#);
+        let include = |path| include_word_on(Windows, path);
+        assert_eq!(
+            include(r"C:\Users\Ann\.ssh\ecs-bridge.conf"),
+            "C:/Users/Ann/.ssh/ecs-bridge.conf"
+        );
+        assert_eq!(
+            include(r"C:\Users\Ann Müller\.ssh\x.conf"),
+            r#""C:/Users/Ann Müller/.ssh/x.conf""#
+        );
+        assert_eq!(
+            known_hosts_command_on(Windows, &[r"C:\Program Files\x.exe", "known-hosts"], "%H"),
+            r#""C:\\Program Files\\x.exe" known-hosts %H"#
+        );
     }
 
     /// `argv_split` of OpenSSH's misc.c, as far as it tells whether quotes close.
@@ -144,16 +236,25 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn quotes_always_close(word in "[ -~]{0,12}", path in "/[ -~]{0,12}") {
-            proptest::prop_assert!(closes(&proxy_word(&word)), "{}", proxy_word(&word));
-            let command = known_hosts_command(&[&path, &word], "%H");
+            proptest::prop_assert!(closes(&proxy_word_on(Unix, &word)), "{}", proxy_word_on(Unix, &word));
+            let command = known_hosts_command_on(Unix, &[&path, &word], "%H");
             proptest::prop_assert!(closes(&command), "{command}");
             proptest::prop_assert!(!command.contains("${"), "{command}");
-            proptest::prop_assert!(closes(&include_word(&path)));
+            proptest::prop_assert!(closes(&include_word_on(Unix, &path)));
         }
 
         #[test]
+        fn quotes_always_close_on_windows(word in r#"[ "\\a']{0,12}"#) {
+            let quoted = proxy_word_on(Windows, &word);
+            let plain = quoted == word;
+            proptest::prop_assert!(plain || closes(&quoted), "{}", quoted);
+            proptest::prop_assert!(closes(&known_hosts_command_on(Windows, &["C:\\x", &word], "%H")));
+        }
+
+        #[cfg(unix)]
+        #[test]
         fn a_shell_reads_back_what_was_written(word in "[ -~äß中]{1,12}") {
-            let text = proxy_word(&word).replace("%%", "%");
+            let text = proxy_word_on(Unix, &word).replace("%%", "%");
             let script = format!("printf %s {text}");
             let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             proptest::prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), word);

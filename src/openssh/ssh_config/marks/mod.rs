@@ -12,6 +12,8 @@ const ADVICE: &str =
 const MADE: &str = "# made by ecs-bridge";
 /// Before the name of the file that is included.
 const FILE: &str = "# file ";
+/// What editors of Windows begin a file with. Microsoft's ssh skips it there, and there only.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,13 +41,14 @@ pub(crate) struct Unpaired;
 
 /// Whether a line begins the part.
 pub(crate) fn is_begin(line: &str) -> bool {
-    line.trim().starts_with(BEGIN)
+    line.trim_start_matches('\u{feff}').trim().starts_with(BEGIN)
 }
 
 /// Takes a file apart.
 pub(crate) fn take_apart(text: &[u8]) -> Result<Parts<'_>, Unpaired> {
-    let (mut at, mut begin, mut end) = (0, None, None);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+    let (mark, rest) = byte_order_mark(text);
+    let (mut at, mut begin, mut end) = (mark.len(), None, None);
+    for line in rest.split_inclusive(|byte| *byte == b'\n') {
         let next = at + line.len();
         let trimmed = line.trim_ascii();
         if trimmed.starts_with(BEGIN.as_bytes()) {
@@ -118,8 +121,9 @@ pub(crate) fn put(text: Option<&[u8]>, body: &str) -> Result<Vec<u8>, Unpaired> 
     // Behind a Host line it would hold for that host only.
     let is_to_be_first = parts.part.is_none() || opens_block(parts.before);
     let part = part.as_bytes();
+    let (mark, before) = byte_order_mark(parts.before);
     Ok(match is_to_be_first {
-        true => [part, parts.before, parts.after].concat(),
+        true => [mark, part, before, parts.after].concat(),
         false => [parts.before, part, parts.after].concat(),
     })
 }
@@ -132,8 +136,14 @@ pub(crate) fn take_out(text: &[u8]) -> Result<Option<Vec<u8>>, Unpaired> {
     Ok((!is_over).then_some(rest))
 }
 
+/// The mark of the byte order, empty if there is none, and what comes after it.
+fn byte_order_mark(text: &[u8]) -> (&[u8], &[u8]) {
+    let len = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    text.split_at(len)
+}
+
 fn opens_block(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n').any(|line| {
+    byte_order_mark(text).1.split(|byte| *byte == b'\n').any(|line| {
         let line = line.trim_ascii_start().to_ascii_lowercase();
         let is = |word: &[u8]| {
             let rest = line.strip_prefix(word);

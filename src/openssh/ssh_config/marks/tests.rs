@@ -14,7 +14,9 @@ fn what_was_put_in_comes_out_again() {
     ] {
         let one = put(Some(text), "Include a\n").unwrap();
         assert_eq!(put(Some(&one), "Include a\n").unwrap(), one, "once more is the same");
-        assert!(one.ends_with(text) && one.starts_with(BEGIN.as_bytes()));
+        let (mark, rest) = byte_order_mark(text);
+        let begin = [mark, BEGIN.as_bytes()].concat();
+        assert!(one.ends_with(rest) && one.starts_with(&begin));
         let parts = take_apart(&one).unwrap();
         assert!(!parts.part.as_ref().unwrap().is_edited);
         assert_eq!(parts.part.unwrap().lines, ["Include a"]);
@@ -82,6 +84,24 @@ fn marks_that_do_not_fit_are_left_alone() {
         assert_eq!(put(Some(bad.as_bytes()), "y"), Err(Unpaired), "{bad}");
         assert_eq!(take_out(bad.as_bytes()), Err(Unpaired), "{bad}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_stays_the_first() {
+    let text = b"\xef\xbb\xbfHost x\r\n    User me\r\n";
+    let one = put(Some(text), "Include a\n").unwrap();
+    assert_eq!(one.windows(3).filter(|three| *three == BYTE_ORDER_MARK).count(), 1);
+    assert!(is_begin(std::str::from_utf8(&one).unwrap().lines().next().unwrap()));
+    let two = put(Some(&one), "Include b\n").unwrap();
+    assert!(two.starts_with(BYTE_ORDER_MARK) && two.ends_with(&text[3..]));
+    assert_eq!(take_out(&two).unwrap().unwrap(), text);
+    // A part below a Host line goes to the top, and the mark stays above it.
+    let part = put(Some(b""), "a").unwrap();
+    let below = [&text[..], &part].concat();
+    let new = put(Some(&below), "b").unwrap();
+    assert!(
+        new.starts_with(&[BYTE_ORDER_MARK, BEGIN.as_bytes()].concat()) && new.ends_with(&text[3..])
+    );
 }
 
 proptest::proptest! {
