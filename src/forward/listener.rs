@@ -369,7 +369,7 @@ mod tests {
             let remedy = remedy(io::ErrorKind::PermissionDenied, address, is_windows);
             assert!(remedy.contains(text), "{address}: {remedy}");
         }
-        let remedy = remedy(io::ErrorKind::Unsupported, "C:/run/db.sock", true);
+        let remedy = remedy(io::ErrorKind::Unsupported, "/run/db.sock", true);
         assert!(remedy.contains("listen on a port"), "{remedy}");
     }
 }

@@ -23,6 +23,19 @@ use crate::platform::replace::{self, Change, Destination, Mode, update};
 /// The file of its own, beside OpenSSH's.
 const OWN: &str = "ecs-bridge.conf";
 
+/// Why connections cannot be shared; `None` if they can.
+fn no_control_master(ssh: &Ssh) -> Option<String> {
+    if !ssh.shares_connections() {
+        return Some(format!("{ssh} has no ControlMaster: each connection would fail with it"));
+    }
+    // Git's and Cygwin's ssh cannot pass descriptors to another process.
+    cfg!(windows).then(|| {
+        "ssh on Windows cannot share connections: with ControlMaster, each one after the first \
+         would fail"
+            .to_owned()
+    })
+}
+
 /// Runs the command.
 pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     if args.uninstall {
@@ -30,11 +43,10 @@ pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     }
     let mut blocks = blocks(global, args)?;
     let ssh = openssh::installed().await;
-    if blocks.control_master && !ssh.shares_connections() {
-        return Err(usage(
-            format!("{ssh} has no ControlMaster: each connection would fail with it"),
-            "leave out --control-master",
-        ));
+    if blocks.control_master
+        && let Some(what) = no_control_master(&ssh)
+    {
+        return Err(usage(what, "leave out --control-master"));
     }
     blocks.host_keys = host_keys(&ssh);
     match &args.write {
