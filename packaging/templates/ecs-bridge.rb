@@ -38,6 +38,6 @@ class EcsBridge < Formula
 
   test do
     assert_match version.to_s, shell_output("#{bin}/ecs-bridge --version")
-    assert_match "no profiles", shell_output("#{bin}/ecs-bridge configure list")
+    assert_match "no profiles", shell_output("#{bin}/ecs-bridge configure list 2>&1")
   end
 end
