@@ -4,19 +4,23 @@
 
 mod support;
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use local_cloud::{Ending, Instance, InvocationRecord, LocalCloud};
 use support::*;
 use tempfile::TempDir;
 
-/// A folder of programs, each a shell script.
+/// A folder of programs, each a shell script. `sh` writes them: a program that another test starts at that moment would inherit
+/// the file from this process, open for writing, and until it runs nobody could execute the file ("Text file busy").
 fn programs(all: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in all {
         let file = folder.path().join(name);
-        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\""])
+            .arg(&file)
+            .arg(script);
+        assert!(sh.status().unwrap().success());
     }
     folder
 }

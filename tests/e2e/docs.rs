@@ -13,8 +13,7 @@ use tokio::time::timeout;
 
 use crate::forward_driver::Server as Echo;
 use crate::lab::Bridge;
-use crate::ssh_config_machine::program;
-use crate::world::{INSTANCE, PATIENCE, Server, World, installed, own_address};
+use crate::world::{INSTANCE, PATIENCE, Server, World, installed, own_address, program};
 
 const BRIDGE: &str = env!("CARGO_BIN_EXE_ecs-bridge");
 

@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::lab::{Bridge, Ended, Lab};
-use crate::world::INSTANCE;
+use crate::world::{INSTANCE, program};
 
 /// What a busy machine adds to a time-out.
 const MARGIN: Duration = Duration::from_secs(8);
@@ -330,12 +330,11 @@ async fn the_program_that_sshd_asks_for_keys_is_looked_at_if_that_is_asked_for()
         ("/opt/aliyun/keys %u", "passed", "sshd asks the key plug-in: /opt/aliyun/keys %u"),
         ("/opt/sso/keys %u", "failed", "sshd asks another program for keys: /opt/sso/keys %u"),
     ] {
-        let program = format!(
+        let script = format!(
             "#!/bin/sh\n[ \"$1\" = -T ] || exit 1\necho port 22\n\
              echo authorizedkeyscommand {told}\necho authorizedkeyscommanduser root\n"
         );
-        std::fs::write(&sshd, program).unwrap();
-        std::fs::set_permissions(&sshd, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program(&sshd, &script);
         let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--send-key", "--json"]));
         let ended = answered(&lab, "SSH-2.0-test\r\n", bridge).await;
         let document = document(&ended);

@@ -1,7 +1,7 @@
 //! `doctor --send-key`: what is made of an instance's sshd that asks a program for keys, or does not.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use local_cloud::{AccessKey, Agent, CommandKind, Ending, Instance, LocalCloud, Pace};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::lab::{Bridge, Lab};
-use crate::world::{INSTANCE, installed, succeed};
+use crate::world::{INSTANCE, installed, program, succeed};
 
 /// What the vendor's plug-in adds.
 const OWN: &str = "/usr/bin/timeout 5s /usr/local/share/aliyun-assist/plugin/\
@@ -77,7 +77,7 @@ impl Host {
         match told {
             Some(told) => {
                 let text = format!("#!{}\n[ \"$1\" = -T ] || exit 1\n{told}", self.dash.display());
-                executable(&path, &text);
+                program(&path, &text);
             }
             None => std::fs::remove_file(path).unwrap_or_default(),
         }
@@ -96,11 +96,6 @@ impl Host {
         let output = succeed(&mut command).await;
         checked(&self.lab, Ending::success().output(output)).await
     }
-}
-
-fn executable(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[track_caller]

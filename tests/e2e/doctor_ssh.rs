@@ -8,8 +8,7 @@ use tokio::process::Command;
 
 use crate::doctor::{answered, document, one, shown, text, well};
 use crate::lab::{Bridge, Lab};
-use crate::ssh_config_machine::program;
-use crate::world::{INSTANCE, installed, make_key, succeed};
+use crate::world::{INSTANCE, installed, make_key, program, succeed};
 
 const BRIDGE: &str = env!("CARGO_BIN_EXE_ecs-bridge");
 

@@ -1,13 +1,10 @@
 //! Host keys over the control plane, with a real `ssh` that takes no key on trust.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
 use local_cloud::{Agent, CommandKind, Instance, Pace};
 use tempfile::TempDir;
 
 use crate::lab::{Bridge, Ended};
-use crate::world::{INSTANCE, Server, World, installed, make_key, run};
+use crate::world::{INSTANCE, Server, World, installed, make_key, program, run};
 
 /// A world whose instance runs scripts, and finds an `sshd` with the configuration of the one that
 /// ssh will meet.
@@ -23,14 +20,9 @@ pub(crate) async fn world() -> Option<(World, TempDir)> {
     std::fs::copy(world.path("sshd_config"), &config).unwrap();
     program(
         &programs.path().join("sshd"),
-        &format!("exec {} -f {} \"$@\"", sshd.display(), config.display()),
+        &format!("#!/bin/sh\nexec {} -f {} \"$@\"\n", sshd.display(), config.display()),
     );
     Some((world, programs))
-}
-
-fn program(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Connects with strict checking and no known_hosts file: `Err` holds what ssh said.
@@ -141,7 +133,7 @@ async fn lines_are_those_of_the_keys_that_sshd_uses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_without_host_keys_says_so() {
     let Some((world, programs)) = world().await else { return };
-    program(&programs.path().join("sshd"), "echo hostkey /nonexistent/key");
+    program(&programs.path().join("sshd"), "#!/bin/sh\necho hostkey /nonexistent/key\n");
     let ended = asked(&world, &[INSTANCE]).await;
     assert_eq!(ended.code, Some(6), "{}", ended.stderr);
     ended.said(b"");

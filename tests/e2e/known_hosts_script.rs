@@ -1,6 +1,6 @@
 //! The script that instances run for `known-hosts`, as `dash` runs it, in surroundings of its own.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use local_cloud::CommandKind;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::lab::Bridge;
 use crate::send_key::lab;
 use crate::send_key_memory::tell_host_key;
-use crate::world::{INSTANCE, installed, make_key, succeed};
+use crate::world::{INSTANCE, installed, make_key, program, succeed};
 
 /// A folder in place of `/etc/ssh`, and one of programs.
 struct Host {
@@ -56,9 +56,8 @@ impl Host {
 
     /// An `sshd`, which is given its arguments.
     fn sshd(&self, text: &str) {
-        self.write("bin/sshd", &format!("#!{}\n{text}\n", self.dash.display()));
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(self.path("bin/sshd"), mode).unwrap();
+        let text = text.replace("ETC", self.path("etc").to_str().unwrap());
+        program(&self.path("bin/sshd"), &format!("#!{}\n{text}\n", self.dash.display()));
     }
 
     /// A key in `/etc/ssh`, as the script is to tell it.

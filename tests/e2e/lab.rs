@@ -64,7 +64,7 @@ impl Lab {
         let cloud = builder.instance(instance).start().await.unwrap();
         let (dir, programs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let ssh = SSH.replace("@BRIDGE@", env!("CARGO_BIN_EXE_ecs-bridge"));
-        crate::ssh_config_machine::program(&programs.path().join("ssh"), &ssh);
+        crate::world::program(&programs.path().join("ssh"), &ssh);
         Self { cloud, dir, programs, listener }
     }
 

@@ -1,7 +1,6 @@
 //! The first `proxy --send-key` on an instance without the key plug-in: installing that restarts
 //! sshd, which asks for keys on connections that it accepts from then on.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use local_cloud::{
@@ -15,7 +14,7 @@ use crate::lab::{BANNER, Bridge, Lab, SOON};
 use crate::send_key::{lab, send};
 use crate::send_key_memory::count;
 use crate::send_key_ssh::is_let_in;
-use crate::world::{INSTANCE, PATIENCE, World, installed, run};
+use crate::world::{INSTANCE, PATIENCE, World, installed, program, run};
 
 /// A session that does not wait for the installation opens long before that has ended.
 const SLOW: Duration = Duration::from_millis(700);
@@ -154,12 +153,9 @@ async fn where_sshd_asks_somebody_else_no_temporary_key_works_and_doctor_says_so
     assert_eq!(std::fs::read_to_string(&config).unwrap(), text);
 
     let programs = world.path("bin");
-    std::fs::create_dir(&programs).unwrap();
     let sshd = installed("sshd").unwrap();
     let script = format!("#!/bin/sh\nexec {} -f {} \"$@\"\n", sshd.display(), config.display());
-    std::fs::write(programs.join("sshd"), script).unwrap();
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(programs.join("sshd"), mode).unwrap();
+    program(&programs.join("sshd"), &script);
     world.cloud.update_instance(INSTANCE, |instance| instance.commands.shell = Some(programs));
     let mut doctor = world.command(env!("CARGO_BIN_EXE_ecs-bridge"));
     let output = run(doctor.args(["doctor", INSTANCE, "--send-key"])).await;

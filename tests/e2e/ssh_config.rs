@@ -284,8 +284,7 @@ fn stand_in(home: &Home, program: &Path, sshd: &Path) {
         sshd = sshd.display(),
     );
     fs::remove_file(program).unwrap();
-    fs::write(program, text).unwrap();
-    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    crate::world::program(program, &text);
 }
 
 /// The binary in a folder of any name.
@@ -293,7 +292,9 @@ pub(crate) fn bridge_in(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     let program = folder.join("ecs-bridge");
     if fs::hard_link(BRIDGE, &program).is_err() {
-        fs::copy(BRIDGE, &program).unwrap();
+        // Not by this process, as in `world::program`.
+        let copied = std::process::Command::new("cp").arg(BRIDGE).arg(&program).status();
+        assert!(copied.unwrap().success());
     }
     program
 }
@@ -384,9 +385,7 @@ async fn ssh_gets_to_an_instance_with_what_was_written() {
     fs::copy(world.path("sshd_config"), world.path("control_sshd_config")).unwrap();
     let config = world.path("control_sshd_config").display().to_string();
     let script = format!("#!/bin/sh\nexec {} -f {config} \"$@\"\n", sshd.display());
-    fs::write(programs.path().join("sshd"), script).unwrap();
-    let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(programs.path().join("sshd"), executable).unwrap();
+    crate::world::program(&programs.path().join("sshd"), &script);
 
     fs::create_dir(world.path(".ssh")).unwrap();
     let mine = format!(

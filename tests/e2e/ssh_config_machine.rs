@@ -2,18 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 
 use crate::lab::Ended;
 use crate::ssh_config::{BRIDGE, Home};
-use crate::world::{INSTANCE, installed, make_key, succeed};
-
-/// An executable file.
-pub(crate) fn program(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
+use crate::world::{INSTANCE, installed, make_key, program, succeed};
 
 /// A home with an `ssh` that says that it is this version.
 fn with_ssh(version: &str) -> Home {

@@ -1,6 +1,7 @@
 //! One world a test: a cloud, an instance with an SSH server, keys, and an ssh_config.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -290,6 +291,17 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
         eprintln!("skipped: {program} is not installed");
     }
     found
+}
+
+/// Writes an executable file. `sh` does it: a program that another test starts at that moment would inherit the file from
+/// this process, open for writing, and until it runs nobody could execute the file ("Text file busy").
+pub(crate) fn program(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut sh = sh.spawn().unwrap();
+    sh.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(sh.wait().unwrap().success(), "{} is not written", path.display());
 }
 
 pub(crate) async fn make_key(dir: &Path, name: &str) {
