@@ -191,7 +191,7 @@ impl Bridge {
         assert!(sent.status.success());
     }
 
-    /// A number of `/proc/PID/status`, in KiB: `VmRSS`, `VmHWM`.
+    /// A number of `/proc/PID/status`, in KiB: `VmRSS`, `VmHWM`, `RssFile`.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
