@@ -13,18 +13,30 @@ pub(super) struct Framing {
     unix_ms: u64,
     version: Version,
     channel_id: Bytes,
+    /// Whether the Outputs are of 1.01, whatever the gateway's own frames are: the agent numbers nothing,
+    /// acknowledges nothing, and takes what is sent again for more.
+    has_old_outputs: bool,
 }
 
 impl Framing {
     /// Frames that are created from `unix_ms` on, in milliseconds since the epoch.
     pub(super) fn new(now: Instant, unix_ms: u64) -> Self {
-        Self { started: now, unix_ms, version: Version::V1_01, channel_id: Bytes::new() }
+        Self {
+            started: now,
+            unix_ms,
+            version: Version::V1_01,
+            channel_id: Bytes::new(),
+            has_old_outputs: false,
+        }
     }
 
     /// Takes over what a frame of the peer tells. Whether it changes the version.
     pub(super) fn learn(&mut self, frame: &Frame) -> bool {
         if self.channel_id.is_empty() {
             self.channel_id = frame.channel_id.clone();
+        }
+        if frame.kind == FrameType::OUTPUT {
+            self.has_old_outputs = !frame.version.is_resumable();
         }
         let is_newer = frame.version > self.version;
         if is_newer {
@@ -33,9 +45,9 @@ impl Framing {
         is_newer
     }
 
-    /// Whether the peer acknowledges frames: it speaks 1.02.
+    /// Whether the peer acknowledges frames: gateway and agent speak 1.02.
     pub(super) fn has_acks(&self) -> bool {
-        self.version.is_resumable()
+        self.version.is_resumable() && !self.has_old_outputs
     }
 
     /// Whether another socket could go on with the stream.
@@ -56,7 +68,7 @@ impl Framing {
         payload: Bytes,
     ) -> Option<Bytes> {
         let elapsed = now.saturating_duration_since(self.started).as_millis();
-        let (channel_id, sequence) = if self.has_acks() {
+        let (channel_id, sequence) = if self.version.is_resumable() {
             (self.channel_id.clone(), Sequence::Pair { input, output })
         } else {
             // The two layouts agree: a peer that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01

@@ -16,6 +16,19 @@ fn frames_carry_their_number_and_the_last_output_that_came() {
     assert_eq!(test.sent_kinds(), [(FrameType::CLOSE, pair(3, 2))]);
 }
 
+/// The gateway's own frames may be of 1.02 and the agent's of 1.01: then nothing is sent twice.
+#[test]
+fn an_agent_of_1_01_behind_a_gateway_of_1_02_gets_nothing_again() {
+    let mut test = Test::speaking(Version::V1_02);
+    test.status(&[3]);
+    test.frame(FrameType::OUTPUT, Sequence::Single(0), b"hello");
+    assert_eq!(test.inputs(2)[1].sequence, pair(2, 0));
+    let asked: Vec<_> = kinds(&test.pass(100 * SECOND));
+    assert!(!asked.contains(&FrameType::SYNC), "{asked:?}");
+    test.session.handle_disconnect(test.now, cut());
+    assert_eq!(test.failure(), &Failure::Disconnected(cut()));
+}
+
 #[test]
 fn what_is_missing_is_asked_for_once_and_again_after_a_while() {
     let mut test = Test::open();
