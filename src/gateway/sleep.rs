@@ -18,14 +18,14 @@ impl SleepWatch {
         Self { looked: (now, wall) }
     }
 
-    /// Whether this machine has slept since the last call. Either clock shows it: some stand still
-    /// meanwhile, and others can be set. To be called after each wait, none of which is longer than
-    /// [`Self::deadline`] says.
-    pub(super) fn has_slept(&mut self, now: Instant, wall: SystemTime) -> bool {
+    /// For how long this machine has slept since the last call, and a wait before it, if it has. Either
+    /// clock shows it: some stand still meanwhile, and others can be set. To be called after each wait, none
+    /// of which is longer than [`Self::deadline`] says.
+    pub(super) fn slept(&mut self, now: Instant, wall: SystemTime) -> Option<Duration> {
         let (last, last_wall) = std::mem::replace(&mut self.looked, (now, wall));
         let passed = now.saturating_duration_since(last);
         let passed = passed.max(wall.duration_since(last_wall).unwrap_or_default());
-        passed > LOOK_EVERY + ASLEEP
+        (passed > LOOK_EVERY + ASLEEP).then_some(passed)
     }
 
     /// When to look again at the latest.
@@ -46,8 +46,9 @@ mod tests {
         for (monotonic, wall_clock) in [(0, 3600), (3600, 3600), (3600, 0), (51, 51)] {
             let mut watch = SleepWatch::new(now, wall);
             let (now, wall) = (now + SECOND * monotonic, wall + SECOND * wall_clock);
-            assert!(watch.has_slept(now, wall));
-            assert!(!watch.has_slept(now, wall), "that was before");
+            let slept = monotonic.max(wall_clock);
+            assert_eq!(watch.slept(now, wall), Some(SECOND * slept));
+            assert_eq!(watch.slept(now, wall), None, "that was before");
         }
     }
 
@@ -56,8 +57,8 @@ mod tests {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut watch = SleepWatch::new(now, wall);
         assert_eq!(watch.deadline(), now + LOOK_EVERY);
-        assert!(!watch.has_slept(now + 20 * SECOND, wall + 20 * SECOND));
-        assert!(!watch.has_slept(now + 40 * SECOND, wall - 3600 * SECOND));
-        assert!(!watch.has_slept(now + 85 * SECOND, wall - 3555 * SECOND));
+        assert_eq!(watch.slept(now + 20 * SECOND, wall + 20 * SECOND), None);
+        assert_eq!(watch.slept(now + 40 * SECOND, wall - 3600 * SECOND), None);
+        assert_eq!(watch.slept(now + 85 * SECOND, wall - 3555 * SECOND), None);
     }
 }

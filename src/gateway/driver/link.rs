@@ -19,9 +19,9 @@ use session_manager_proto::status::ReasonKind;
 impl Driver<'_> {
     /// Drops a socket that is no good any more, and makes another one.
     pub(super) fn maintain_connection(&mut self, now: Instant) {
-        if self.sleep.has_slept(now, SystemTime::now()) {
-            debug!("this machine has slept");
-            self.session.handle_slept(now);
+        if let Some(slept) = self.sleep.slept(now, SystemTime::now()) {
+            debug!("this machine has slept for {slept:.0?}");
+            self.session.handle_slept(now, slept);
         }
         if !self.session.is_connected() {
             if let Some((_, stream)) = self.halves.as_mut().filter(|_| self.peer_closed) {

@@ -39,6 +39,9 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 const BLOCKED_GRACE: Duration = Duration::from_secs(5);
 /// How long a gateway that has answered before may take to answer once this machine has slept.
 const WAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same after a sleep that the session may have outlived, if it cannot outlive its socket: the network
+/// comes back seconds after the machine.
+const SHORT_SLEEP_WAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A way is taken to be no longer than this: what takes longer may have been held up.
 const MAX_RTT: Duration = Duration::from_millis(500);
@@ -67,8 +70,8 @@ pub(crate) struct Probes {
     unanswered_activity: Duration,
     /// Since when nothing at all was heard.
     silent_since: Instant,
-    /// Since when this machine is awake again, until something is heard.
-    awake_since: Option<Instant>,
+    /// By when something has to be heard, since this machine has slept.
+    wake_deadline: Option<Instant>,
 }
 
 /// What is known of the peer.
@@ -121,7 +124,7 @@ impl Probes {
             last_activity: None,
             unanswered_activity: Duration::ZERO,
             silent_since: now,
-            awake_since: None,
+            wake_deadline: None,
         }
     }
 
@@ -154,15 +157,15 @@ impl Probes {
     /// something that it does not take.
     pub(crate) fn timeout_at(&self, waits: bool) -> Option<Instant> {
         let patience = if waits { SILENCE_TIMEOUT + BLOCKED_GRACE } else { SILENCE_TIMEOUT };
-        self.were_ever_answered().then(|| match self.awake_since {
-            Some(since) => since + WAKE_TIMEOUT,
+        self.were_ever_answered().then(|| match self.wake_deadline {
+            Some(deadline) => deadline,
             None => self.silent_since + patience,
         })
     }
 
     /// How that is told.
     pub(crate) fn timeout_reason(&self) -> String {
-        match self.awake_since {
+        match self.wake_deadline {
             Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
             None => {
                 format!(
@@ -173,9 +176,11 @@ impl Probes {
         }
     }
 
-    /// This machine has slept: whether the gateway is still there is asked at once.
-    pub(crate) fn handle_slept(&mut self, now: Instant) {
-        self.awake_since = Some(now);
+    /// This machine has slept: whether the gateway is still there is asked at once. `is_patient` says that
+    /// the session may still live, and only over this socket.
+    pub(crate) fn handle_slept(&mut self, now: Instant, is_patient: bool) {
+        let timeout = if is_patient { SHORT_SLEEP_WAKE_TIMEOUT } else { WAKE_TIMEOUT };
+        self.wake_deadline = Some(now + timeout);
         self.last = now.checked_sub(PING_INTERVAL).or(self.last);
     }
 
@@ -269,7 +274,7 @@ impl Probes {
     /// Something has come, or nothing is read, which could not be heard.
     pub(crate) fn note_activity(&mut self, now: Instant) {
         self.silent_since = now;
-        self.awake_since = None;
+        self.wake_deadline = None;
     }
 
     /// The peer has said something else. Whether it answers no more.

@@ -211,8 +211,8 @@ impl FlowControl {
     }
 
     /// This machine has slept.
-    pub(super) fn handle_slept(&mut self, now: Instant) {
-        self.probes.handle_slept(now);
+    pub(super) fn handle_slept(&mut self, now: Instant, is_patient: bool) {
+        self.probes.handle_slept(now, is_patient);
     }
 
     /// When a gateway that is silent is taken to be gone.

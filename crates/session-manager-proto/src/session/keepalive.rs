@@ -11,7 +11,7 @@ use crate::generation::Generation;
 
 /// An agent ends a session after 180 s without a frame from the client. From this silence on an end is
 /// taken to be that one.
-const AGENT_IDLE_FROM: Duration = Duration::from_secs(170);
+pub(super) const AGENT_IDLE_FROM: Duration = Duration::from_secs(170);
 /// After this silence the agent is not waited for.
 const AGENT_IDLE_BY: Duration = Duration::from_secs(185);
 /// A target that has spoken within this time was not idle.

@@ -47,6 +47,7 @@ use self::flow::FlowControl;
 use self::framing::Framing;
 pub use self::inbound::DELIVER_CAP;
 use self::inbound::Inbound;
+use self::keepalive::AGENT_IDLE_FROM;
 use self::link::Link;
 use self::opening::Opening;
 pub use self::outbound::LOCAL_CAP;
@@ -293,9 +294,11 @@ impl Session {
         event.into_iter().for_each(|event| self.emit(event));
     }
 
-    /// This machine has slept. Few sockets survive that.
-    pub fn handle_slept(&mut self, now: Instant) {
-        self.flow.handle_slept(now);
+    /// This machine has slept, for about so long. Few sockets survive that.
+    pub fn handle_slept(&mut self, now: Instant, slept: Duration) {
+        let silent = slept.max(now.saturating_duration_since(self.outbound.last_sent()));
+        let is_patient = silent < AGENT_IDLE_FROM && !self.framing.is_resumable();
+        self.flow.handle_slept(now, is_patient);
     }
 
     /// The socket has taken nothing since an instant, although there is something for it.

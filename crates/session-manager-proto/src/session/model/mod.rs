@@ -191,7 +191,7 @@ impl Model {
             Step::Agent(generation) => self.learn_agent(*generation),
             Step::Tick(time) => self.tick(*time),
             Step::Jump(time) => self.jump(*time),
-            Step::Slept => self.session.handle_slept(self.now),
+            Step::Slept => self.session.handle_slept(self.now, Duration::from_secs(60)),
             Step::Arrive(ways, messages) => _ = self.arrive(*ways, *messages),
             Step::Stall(ways, time) => self.stall(*ways, *time),
             Step::Mishap(ways, mishap) => self.mishap(*ways, *mishap),

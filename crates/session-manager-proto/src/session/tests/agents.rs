@@ -325,7 +325,7 @@ fn after_a_sleep_a_gateway_that_answers_has_two_seconds() {
             let ping = test.session.ping(test.now);
             test.session.handle_pong(test.now, &ping);
         }
-        test.session.handle_slept(test.now);
+        test.session.handle_slept(test.now, 200 * SECOND);
         assert!(test.session.poll_ping(test.now).is_some(), "it is asked at once");
         test.pass(1999 * MS);
         assert_eq!(test.session.end(), None);
@@ -336,11 +336,30 @@ fn after_a_sleep_a_gateway_that_answers_has_two_seconds() {
     test.output(BANNER);
     let ping = test.session.ping(test.now);
     test.session.handle_pong(test.now, &ping);
-    test.session.handle_slept(test.now);
+    test.session.handle_slept(test.now, 200 * SECOND);
     let ping = test.session.poll_ping(test.now).unwrap();
     test.session.handle_pong(test.now, &ping);
     test.pass(3 * SECOND);
     assert_eq!(test.session.end(), None);
+}
+
+/// The network comes back seconds after the machine, and a session of 1.01 is lost with its socket.
+#[test]
+fn after_a_short_sleep_a_session_that_cannot_be_resumed_is_given_longer() {
+    for (version, slept, patience) in
+        [(Version::V1_01, 60, 15), (Version::V1_01, 175, 2), (Version::V1_02, 60, 2)]
+    {
+        let mut test = Test::speaking(version);
+        test.output(BANNER);
+        let ping = test.session.ping(test.now);
+        test.session.handle_pong(test.now, &ping);
+        test.session.handle_slept(test.now, slept * SECOND);
+        assert!(test.session.poll_ping(test.now).is_some(), "it is asked at once");
+        test.pass(patience * SECOND - MS);
+        assert!(test.session.is_connected() && test.session.end().is_none());
+        test.pass(MS);
+        assert!(!test.session.is_connected() || test.session.end().is_some(), "{slept}");
+    }
 }
 
 #[test]
