@@ -134,7 +134,7 @@ impl Client {
         let mut call = self.prepare("DescribeInstances", None, Ok(()))?;
         insert(&mut call, "DryRun", Some("true".to_owned()));
         match self.call(&call).await {
-            Err(error) if error.code() == Some(DRY_RUN) => Ok(()),
+            Err(error) if error.code().is_some_and(|c| c.eq_ignore_ascii_case(DRY_RUN)) => Ok(()),
             answered => answered.map(drop),
         }
     }

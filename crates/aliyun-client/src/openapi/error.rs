@@ -123,61 +123,73 @@ pub enum Kind {
     Setup,
 }
 
+/// The codes that mean something of their own.
+const CODES: &[(&str, Kind)] = &[
+    ("InvalidAccessKeyId.Inactive", Kind::AccessKeyInactive),
+    ("SignatureDoesNotMatch", Kind::SecretWrong),
+    ("IncompleteSignature", Kind::SignatureIncomplete),
+    ("InvalidSecurityToken.Expired", Kind::TokenExpired),
+    ("InvalidSecurityToken.MismatchWithAccessKey", Kind::TokenMismatch),
+    ("MissingSecurityToken", Kind::TokenMissing),
+    ("InvalidTimeStamp.Format", Kind::TimestampFormat),
+    ("Forbidden.RiskControl", Kind::RiskControl),
+    ("UserBehavior.SessionManagerDisabled", Kind::SessionManagerDisabled),
+    ("SessionCount.ExceedLimit", Kind::SessionQuota),
+    ("PortForwarding.NotSupported", Kind::PortForwardingNotSupported),
+    ("InvalidInstance.NotRunning", Kind::InstanceNotRunning),
+    ("InstanceIds.ExceedLimit", Kind::TooManyInstances),
+    ("PortNumber.Invalid", Kind::PortInvalid),
+    ("InvalidParameter.ConnectionType", Kind::ConnectionTypeInvalid),
+    ("InvalidOperation.ConnectionTypeUnsupported", Kind::ConnectionTypeInvalid),
+    ("InternalError.Dispatch", Kind::DispatchFailed),
+    ("InvalidOperation.SecurityGroupRuleDenied", Kind::SecurityGroupDenied),
+    ("RegionId.ApiNotSupported", Kind::RegionNotSupported),
+    ("Operation.Forbidden", Kind::OperationForbidden),
+    ("SignatureNonceUsed", Kind::NonceUsed),
+    ("IdempotentProcessing", Kind::StillProcessing),
+    ("InvalidParameter.RoleArn", Kind::RoleSettingInvalid),
+    ("InvalidParameter.RoleSessionName", Kind::RoleSettingInvalid),
+    ("InvalidParameter.DurationSeconds", Kind::RoleSettingInvalid),
+    ("InvalidParameter.ExternalId", Kind::RoleSettingInvalid),
+    ("InvalidParameter.OIDCProviderArn", Kind::RoleSettingInvalid),
+    ("InvalidParameter.OIDCToken", Kind::RoleSettingInvalid),
+];
+
+/// The others, by what stands before their first dot.
+const FAMILIES: &[(&str, Kind)] = &[
+    ("EntityNotExist", Kind::RoleNotFound),
+    ("AuthenticationFail", Kind::OidcTokenRefused),
+    ("InvalidAccessKeyId", Kind::AccessKeyUnknown),
+    ("InvalidSecurityToken", Kind::TokenMalformed),
+    ("InvalidTimeStamp", Kind::ClockWrong),
+    ("Forbidden", Kind::PermissionMissing),
+    ("NoPermission", Kind::PermissionMissing),
+    ("InvalidInstance", Kind::InstanceNotFound),
+    ("InvalidInstanceId", Kind::InstanceNotFound),
+    ("InvalidInstanceIds", Kind::TooManyInstances),
+    ("InvalidCommandLine", Kind::CommandLineInvalid),
+    ("Username", Kind::UserNameInvalid),
+    ("InvalidPasswordName", Kind::PasswordNameInvalid),
+    ("InvalidTargetServer", Kind::TargetServerInvalid),
+    ("InvalidRegionId", Kind::RegionNotFound),
+    ("Throttling", Kind::Throttled),
+    ("ServiceUnavailable", Kind::ServiceUnavailable),
+];
+
 impl Kind {
-    /// The kind that belongs to a `Code` of the API.
+    /// The kind that belongs to a `Code` of the API, whatever the case of its letters.
     pub fn of_code(code: &str) -> Self {
-        let family = |name: &str| {
-            code.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let family = code.split_once('.').map_or(code, |(family, _)| family);
+        let of = |kinds: &[(&str, Self)], name: &str| {
+            kinds.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
         };
-        match code {
-            "InvalidAccessKeyId.Inactive" => Self::AccessKeyInactive,
-            "SignatureDoesNotMatch" => Self::SecretWrong,
-            "IncompleteSignature" => Self::SignatureIncomplete,
-            "InvalidSecurityToken.Expired" => Self::TokenExpired,
-            "InvalidSecurityToken.MismatchWithAccessKey" => Self::TokenMismatch,
-            "MissingSecurityToken" => Self::TokenMissing,
-            "InvalidTimeStamp.Format" => Self::TimestampFormat,
-            "Forbidden.RiskControl" => Self::RiskControl,
-            "UserBehavior.SessionManagerDisabled" => Self::SessionManagerDisabled,
-            "SessionCount.ExceedLimit" => Self::SessionQuota,
-            "PortForwarding.NotSupported" => Self::PortForwardingNotSupported,
-            "InvalidInstance.NotRunning" => Self::InstanceNotRunning,
-            "InstanceIds.ExceedLimit" => Self::TooManyInstances,
-            "PortNumber.Invalid" => Self::PortInvalid,
-            "InvalidParameter.ConnectionType" | "InvalidOperation.ConnectionTypeUnsupported" => {
-                Self::ConnectionTypeInvalid
-            }
-            "InternalError.Dispatch" => Self::DispatchFailed,
-            "InvalidOperation.SecurityGroupRuleDenied" => Self::SecurityGroupDenied,
-            "RegionId.ApiNotSupported" => Self::RegionNotSupported,
-            "Operation.Forbidden" => Self::OperationForbidden,
-            "SignatureNonceUsed" => Self::NonceUsed,
-            "IdempotentProcessing" => Self::StillProcessing,
-            "InvalidParameter.RoleArn"
-            | "InvalidParameter.RoleSessionName"
-            | "InvalidParameter.DurationSeconds"
-            | "InvalidParameter.ExternalId"
-            | "InvalidParameter.OIDCProviderArn"
-            | "InvalidParameter.OIDCToken" => Self::RoleSettingInvalid,
-            _ if family("EntityNotExist") => Self::RoleNotFound,
-            _ if family("AuthenticationFail") => Self::OidcTokenRefused,
-            _ if family("InvalidAccessKeyId") => Self::AccessKeyUnknown,
-            _ if family("InvalidSecurityToken") => Self::TokenMalformed,
-            _ if family("InvalidTimeStamp") => Self::ClockWrong,
-            _ if family("Forbidden") || family("NoPermission") => Self::PermissionMissing,
-            _ if family("InvalidInstance") || family("InvalidInstanceId") => Self::InstanceNotFound,
-            _ if family("InvalidInstanceIds") => Self::TooManyInstances,
-            _ if family("InvalidCommandLine") => Self::CommandLineInvalid,
-            _ if family("Username") => Self::UserNameInvalid,
-            _ if family("InvalidPasswordName") => Self::PasswordNameInvalid,
-            _ if family("InvalidTargetServer") => Self::TargetServerInvalid,
-            _ if family("InvalidRegionId") => Self::RegionNotFound,
-            _ if family("Throttling") => Self::Throttled,
-            _ if family("ServiceUnavailable") || code.starts_with("InternalError") => {
-                Self::ServiceUnavailable
-            }
-            _ => Self::OtherCode,
-        }
+        let internal = "InternalError";
+        let is_internal =
+            || code.get(..internal.len()).is_some_and(|start| start.eq_ignore_ascii_case(internal));
+        of(CODES, code)
+            .or_else(|| of(FAMILIES, family))
+            .or_else(|| is_internal().then_some(Self::ServiceUnavailable))
+            .unwrap_or(Self::OtherCode)
     }
 
     /// Whether the same call may succeed a moment later.
