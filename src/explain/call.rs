@@ -1,6 +1,6 @@
 //! Why a call of the API failed, and what to do next.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
 use super::cause::explained;
@@ -170,6 +170,9 @@ fn region_hint(region: &str) -> String {
     regions::meant_by(region).map_or_else(String::new, |id| format!("did you mean {id}? "))
 }
 
+/// So far apart two clocks may be that agree: the service takes many minutes.
+const AGREE: Duration = Duration::from_secs(60);
+
 /// Why it failed, and what to do next.
 type Words = (String, String);
 
@@ -215,12 +218,19 @@ fn clock(refusal: &Refusal) -> Words {
     let why = match refusal.service_time {
         Some(service) => {
             let (apart, word) = apart(local, service);
-            format!(
-                "this machine's clock says {}, the service's {}: this machine is {} {word}",
+            let both = format!(
+                "this machine's clock says {}, the service's {}",
                 shown(local),
-                shown(service),
-                humantime::format_duration(apart)
-            )
+                shown(service)
+            );
+            if apart <= AGREE {
+                return (
+                    format!("{both}: they agree, so the request was held up on its way"),
+                    "try again; if it stays so, look for a proxy that holds requests back"
+                        .to_owned(),
+                );
+            }
+            format!("{both}: this machine is {} {word}", humantime::format_duration(apart))
         }
         None => format!(
             "this machine's clock says {}, which the service finds wrong; it did not tell its own \
@@ -288,6 +298,11 @@ fn condition(action: &str) -> &'static str {
     }
 }
 
+/// What stands behind the last dot of a code, in small letters.
+fn detail(refusal: &Refusal) -> String {
+    refusal.code.rsplit('.').next().unwrap_or_default().to_ascii_lowercase()
+}
+
 /// Whether it is a call of STS, which is about a role.
 fn is_sts(call: &CallContext) -> bool {
     call.action.starts_with("AssumeRole")
@@ -296,15 +311,21 @@ fn is_sts(call: &CallContext) -> bool {
 fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let role = call.subject.as_deref().unwrap_or("the role");
     let source = &call.source;
+    let asked = match call.access_key_id {
+        // The role may be another profile's than the keys.
+        Some(_) => format!("{} asks for {role} with the keys of {source}", call.action),
+        None => format!("{source} asks for {role}"),
+    };
+    let detail = detail(refusal);
     match kind {
         Kind::RoleNotFound => (
-            format!("{source} asks for {role}"),
+            asked,
             "correct its ARN (the RAM console shows it), and see that the keys are of the same \
              cloud"
                 .to_owned(),
         ),
         Kind::OidcTokenRefused => {
-            let why = match refusal.code.ends_with(".Expired") {
+            let why = match detail == "expired" {
                 true => "it has expired, and whoever issues it has written no new one",
                 false => "it is of another issuer or for another audience, or damaged",
             };
@@ -316,19 +337,19 @@ fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
             )
         }
         _ => {
-            let field = match refusal.code.rsplit('.').next().unwrap_or_default() {
-                "RoleArn" => "ram_role_arn (acs:ram::ACCOUNT:role/NAME)",
-                "RoleSessionName" => {
+            let field = match &*detail {
+                "rolearn" => "ram_role_arn (acs:ram::ACCOUNT:role/NAME)",
+                "rolesessionname" => {
                     "ram_session_name (2 to 64 letters, digits, '.', '@', '-' and '_')"
                 }
-                "DurationSeconds" => {
+                "durationseconds" => {
                     "expired_seconds (900 up to the role's own limit, 3600 unless it was raised)"
                 }
-                "ExternalId" => "external_id",
-                "OIDCProviderArn" => "oidc_provider_arn",
+                "externalid" => "external_id",
+                "oidcproviderarn" => "oidc_provider_arn",
                 _ => "the token's file",
             };
-            (format!("{source} asks for {role}"), format!("correct {field}"))
+            (asked, format!("correct {field}"))
         }
     }
 }
@@ -399,7 +420,7 @@ fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
         Kind::PortInvalid => ("it has to be a number from 1 to 65535".to_owned(),
             "correct the port".to_owned(),
         ),
-        Kind::CommandLineInvalid => (match refusal.code.ends_with(".Conflict") {
+        Kind::CommandLineInvalid => (match detail(refusal) == "conflict" {
                 true => "a session has a port or a command, not both",
                 false => "it may have 512 characters at most",
             }

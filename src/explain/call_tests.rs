@@ -102,6 +102,11 @@ fn a_wrong_clock_is_held_against_the_service_s() {
     );
     wrong.local_time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_699_999_000_900);
     assert!(words(&wrong).1.ends_with("16m 40s behind"));
+    // It is not the clock where both say the same.
+    wrong.service_time = Some(wrong.local_time + Duration::from_secs(2));
+    let (_, why, fix) = words(&wrong);
+    assert!(why.ends_with("they agree, so the request was held up on its way"), "{why}");
+    assert!(fix.starts_with("try again"), "{fix}");
     wrong.service_time = None;
     assert!(words(&wrong).1.contains("did not tell"));
 }
@@ -226,6 +231,8 @@ fn every_code_has_words_of_its_own() {
         assert!(what.contains(code) && !why.is_empty() && !fix.is_empty(), "{what}\n{why}\n{fix}");
         assert_ne!(what.replace(code, "Brand.New"), generic.0, "{code}");
         assert_ne!(fix, generic.2, "{code}");
+        let lower = words(&refusal(&code.to_lowercase()));
+        assert_eq!((why, fix), (lower.1, lower.2), "{code}");
     }
     // An instance that does not run is one that exists.
     assert_ne!(Kind::of_code("InvalidInstance.NotRunning"), Kind::InstanceNotFound);
@@ -273,7 +280,10 @@ fn every_code_of_the_table_has_its_kind() {
         ("ThrottlingElse", OtherCode, 1),
         ("", OtherCode, 1),
     ] {
-        assert_eq!(Kind::of_code(code), kind, "{code}");
+        // Services differ in how they write them.
+        for code in [code.to_owned(), code.to_lowercase(), code.to_uppercase()] {
+            assert_eq!(Kind::of_code(&code), kind, "{code}");
+        }
         assert_eq!(exit_code(kind) as u8, exit, "{code}");
         assert_eq!(kind.is_transient(), exit == 7, "{code}");
     }

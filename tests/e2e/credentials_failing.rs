@@ -209,6 +209,11 @@ async fn a_role_that_cannot_be_assumed_is_told() {
         r#"{{"name": "p", "mode": "ChainableRamRoleArn", {ROLE}, "source_profile": "q"}},
            {{"name": "q", "mode": "AK", "access_key_id": "nobody", "access_key_secret": "testsecret"}}"#
     );
+    let gone_by_chain = format!(
+        r#"{{"name": "p", "mode": "ChainableRamRoleArn", "ram_role_arn": "acs:ram::1:role/gone",
+             "source_profile": "q"}},
+           {{"name": "q", "mode": "AK", {KEYS}}}"#
+    );
     run_all(vec![
         role("no permission", "")
             .cloud(|_| {
@@ -258,6 +263,13 @@ async fn a_role_that_cannot_be_assumed_is_told() {
             "no credentials by STS for profile 'p'",
             "came from profile 'q'",
             "ecs-bridge configure --mode AK --profile q",
+        ),
+        // The role is that of one profile, the keys are those of another.
+        failing("no such role of a chain", gone_by_chain).request_id().fails(
+            4,
+            "no credentials by STS for profile 'p'",
+            "AssumeRole asks for acs:ram::1:role/gone with the keys of profile 'q'",
+            "correct its ARN",
         ),
         sts("a page of HTML", ApiFault::on("AssumeRole").raw(502, "text/html", "<b>x</b>")).fails(
             7,
