@@ -54,7 +54,7 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
                 printable(field),
                 printable(&name)
             ),
-            remedy: "add --show-secrets to print it as it is".to_owned(),
+            remedy: "print it as it is with: ecs-bridge configure get --show-secrets".to_owned(),
             exit_code: ExitCode::Failed,
         }
         .into());
@@ -76,7 +76,10 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
         }
     }
     if is_asked_for && fields.iter().any(is_hidden) {
-        note(global, "not all is shown; --show-secrets prints it as it is");
+        note(
+            global,
+            "not all is shown; ecs-bridge configure get --show-secrets prints it as it is",
+        );
     }
     Ok(Done::Normally)
 }
