@@ -197,6 +197,7 @@ fn read(from: impl Read) -> Result<Zeroizing<String>, KeyError> {
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())),
+        Err(_) if matches!(**bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => Err(KeyError::Utf16),
         Err(_) => Err(KeyError::NotAKey),
     }
 }
@@ -286,6 +287,9 @@ pub(crate) enum KeyError {
     /// Something else altogether.
     #[error("this is no public key")]
     NotAKey,
+    /// As PowerShell writes what it redirects to a file.
+    #[error("the file is UTF-16, which no key file is")]
+    Utf16,
     /// It begins as one.
     #[error("the public key is damaged")]
     Damaged,
@@ -344,11 +348,21 @@ impl Explain for KeyError {
             Self::Private { path: Some(path) } => {
                 let mut public = path.clone().into_os_string();
                 public.push(".pub");
-                let (path, public) = (path.display(), PathBuf::from(public));
+                let (shown, public) = (path.display(), PathBuf::from(public));
                 return Some(match public.is_file() {
                     true => format!("give its public half, {}", public.display()),
+                    // What ssh-keygen cannot read.
+                    false
+                        if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("ppk")) =>
+                    {
+                        format!(
+                            "give its public half; puttygen '{shown}' -O public-openssh -o '{}' writes \
+                             it, and PuTTYgen's window shows it",
+                            public.display()
+                        )
+                    }
                     false => format!(
-                        "give its public half; ssh-keygen -y -f '{path}' > '{}' writes it",
+                        "give its public half; ssh-keygen -y -f '{shown}' > '{}' writes it",
                         public.display()
                     ),
                 });
@@ -357,6 +371,10 @@ impl Explain for KeyError {
                 "give the public half, the file that ends in .pub; and take care that this one is in \
                  nobody else's hands, for a command line can be seen by others and is kept in the \
                  shell's history"
+            }
+            Self::Utf16 => {
+                "save it as UTF-8; of ssh-keygen's output: ssh-keygen -y -f KEY | Out-File -Encoding \
+                 ascii KEY.pub"
             }
             Self::Certificate => "give the public key that it was made for: the file without -cert",
             Self::Several(_) => "give one of them, as text in quotes, or put it into its own file",

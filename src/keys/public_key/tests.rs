@@ -165,14 +165,36 @@ fn private_keys_in_files_are_told_apart_with_the_way_to_their_public_half() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("id");
     std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n").unwrap();
-    let load = || load(path.to_str(), None).unwrap_err();
+    let load_from = |path: &Path| load(path.to_str(), None).unwrap_err();
+    let load = || load_from(&path);
     assert!(load().to_string().contains("id is a private key"), "{}", load());
     assert!(load().remedy().unwrap().contains("ssh-keygen -y -f"), "{:?}", load().remedy());
+    // That of PuTTY has a program of its own.
+    let putty = dir.path().join("id.PPK");
+    std::fs::write(&putty, "PuTTY-User-Key-File-3: ssh-ed25519\n").unwrap();
+    let fix = load_from(&putty).remedy().unwrap();
+    assert!(fix.contains("puttygen '") && !fix.contains("ssh-keygen"), "{fix}");
     std::fs::write(dir.path().join("id.pub"), ED25519).unwrap();
     assert!(load().remedy().unwrap().ends_with("id.pub"), "{:?}", load().remedy());
     for text in [load().to_string(), format!("{:?}", load()), load().remedy().unwrap()] {
         assert!(!text.contains("c2VjcmV0"));
     }
+}
+
+#[test]
+fn a_file_that_powershell_has_written_is_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("id.pub");
+    let units = ED25519.encode_utf16();
+    let little: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(units.flat_map(u16::to_le_bytes)).collect();
+    std::fs::write(&path, little).unwrap();
+    let error = load(path.to_str(), None).unwrap_err();
+    assert!(
+        error.to_string().ends_with("id.pub: the file is UTF-16, which no key file is"),
+        "{error}"
+    );
+    assert!(error.remedy().unwrap().starts_with("save it as UTF-8"), "{:?}", error.remedy());
 }
 
 #[test]
