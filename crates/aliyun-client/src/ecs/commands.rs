@@ -34,10 +34,10 @@ pub enum InvocationStatus {
 
 impl InvocationStatus {
     fn parse(word: String) -> Self {
-        match word.as_str() {
-            "Pending" | "Scheduled" | "Running" | "Stopping" => Self::Underway(word),
-            "Success" => Self::Success,
-            "Failed" | "Error" | "Timeout" | "Cancelled" | "Terminated" | "Aborted" | "Invalid" => {
+        match word.to_ascii_lowercase().as_str() {
+            "pending" | "scheduled" | "running" | "stopping" => Self::Underway(word),
+            "success" => Self::Success,
+            "failed" | "error" | "timeout" | "cancelled" | "terminated" | "aborted" | "invalid" => {
                 Self::Failed(word)
             }
             _ => Self::Unknown(word),
@@ -191,6 +191,13 @@ mod tests {
         let bare = bare.unwrap();
         assert_eq!(bare.status, InvocationStatus::Underway("Running".into()));
         assert_eq!((bare.exit_code, bare.output.as_str()), (None, "not Base64!"));
+        for (word, status) in [
+            ("success", InvocationStatus::Success),
+            ("FAILED", InvocationStatus::Failed("FAILED".into())),
+            ("Odd", InvocationStatus::Unknown("Odd".into())),
+        ] {
+            assert_eq!(read(&list(json!({"InvocationStatus": word}))).unwrap().status, status);
+        }
         let long = "long ".repeat(9000);
         let long = list(json!({"InvocationStatus": long, "ErrorCode": "\u{1b}[31m"}));
         let long = read(&long).unwrap();

@@ -333,12 +333,12 @@ pub(crate) fn instance_status(answer: &Value) -> Option<InstanceStatus> {
 /// The state of one instance.
 pub(crate) fn state_of(item: &Value) -> InstanceState {
     let state = word(item, "Status").unwrap_or_default();
-    match state.as_str() {
-        "Pending" => InstanceState::Pending,
-        "Starting" => InstanceState::Starting,
-        "Running" => InstanceState::Running,
-        "Stopping" => InstanceState::Stopping,
-        "Stopped" => InstanceState::Stopped,
+    match state.to_ascii_lowercase().as_str() {
+        "pending" => InstanceState::Pending,
+        "starting" => InstanceState::Starting,
+        "running" => InstanceState::Running,
+        "stopping" => InstanceState::Stopping,
+        "stopped" => InstanceState::Stopped,
         _ => InstanceState::Other(state),
     }
 }
@@ -435,6 +435,7 @@ mod tests {
             instance_status(&json!({"InstanceStatuses": list})).unwrap().state
         };
         assert_eq!(read("Stopped"), InstanceState::Stopped);
+        assert_eq!(read("running"), InstanceState::Running);
         assert_eq!(read("Odd"), InstanceState::Other("Odd".into()));
         assert_eq!(instance_status(&json!({})), None);
     }
