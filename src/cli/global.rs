@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 
-use super::values::secret;
+use super::values::{path, secret};
 use crate::credentials::Overrides;
 use crate::vendor::Vendor;
 
@@ -73,7 +73,8 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "ECS_BRIDGE_CA_FILE",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = path()
     )]
     pub ca_file: Option<PathBuf>,
 
@@ -133,7 +134,8 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "ECS_BRIDGE_LOG_FILE",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = path()
     )]
     pub log_file: Option<PathBuf>,
 

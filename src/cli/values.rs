@@ -1,8 +1,12 @@
 //! Readers of options' values.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use secrecy::SecretString;
+
+use crate::credentials::{home, in_home};
 
 /// Reads a number within bounds.
 pub(super) fn whole<T: TryFrom<u64>>(
@@ -19,4 +23,9 @@ pub(super) fn whole<T: TryFrom<u64>>(
 /// What is not shown, however the command line is.
 pub(super) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.to_owned().into())
+}
+
+/// Reads a path, with the home folder in place of a tilde: a shell leaves that of `--option=~/file`.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| in_home(&path, home().as_deref()))
 }

@@ -104,6 +104,31 @@ async fn without_usable_credentials_nothing_is_sent() {
             .args(&["--ca-file", "DIR/ca.pem"])
             .calls(START, 0)
             .fails(3, "ca.pem is invalid", "", "-----BEGIN CERTIFICATE-----"),
+        // No shell has put the home folder in place of these tildes.
+        config("a file by its tilde")
+            .file("c.json", &PROFILES[..150])
+            .args(&["--config=~/c.json"])
+            .fails(3, "c.json is invalid", "", "correct it, name another file with --config"),
+        Case::new("no file by its tilde")
+            .env("ECS_BRIDGE_CONFIG", "~/nowhere.json")
+            .calls(START, 0)
+            .fails(
+                3,
+                "nowhere.json does not exist",
+                "ECS_BRIDGE_CONFIG names it",
+                "correct the path",
+            ),
+        Case::new("a file of certificates by its tilde")
+            .file("ca.pem", "testsecret")
+            .args(&["--ca-file=~/ca.pem"])
+            .calls(START, 0)
+            .fails(3, "ca.pem is invalid", "", "-----BEGIN CERTIFICATE-----"),
+        Case::new("a log file by its tilde").args(&["--log-file=~"]).calls(START, 0).fails(
+            3,
+            "cannot write the log file",
+            "",
+            "--log-file",
+        ),
         Case::new("a log file that cannot be written")
             .args(&["--log-file", "DIR"])
             .calls(START, 0)

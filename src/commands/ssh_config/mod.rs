@@ -93,7 +93,8 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
     option("--profile", global.profile.clone());
     option("--region", global.region.clone());
     option("--endpoint", global.endpoint.clone());
-    option("--config", global.config.as_deref().map(absolute).transpose()?);
+    let config = global.config.as_deref().map(|file| in_home(file, home().as_deref()));
+    option("--config", config.as_deref().map(absolute).transpose()?);
     option("--ca-file", global.ca_file.as_deref().map(absolute).transpose()?);
     let is_old = global.signature_version == Signature::V1;
     option("--signature-version", is_old.then(|| "v1".to_owned()));

@@ -394,7 +394,7 @@ impl ProfileFiles {
     fn of(query: &Query<'_>, env: &Environment<'_>) -> Self {
         if let Some(path) = query.config {
             let named_by = flag("--config", "ECS_BRIDGE_CONFIG", path, query);
-            return Self::Given(path.to_owned(), named_by);
+            return Self::Given(in_home(path, query.home.as_deref()), named_by);
         }
         if let Some((variable, path)) = env.find("CONFIG_FILE") {
             return Self::Given(in_home(Path::new(&path), query.home.as_deref()), variable);
@@ -433,10 +433,9 @@ pub fn profile_paths(
     home: Option<&Path>,
 ) -> Option<Vec<PathBuf>> {
     let named = || Environment(env).find("CONFIG_FILE");
-    let given = config.map(Path::to_owned);
-    let given = given.or_else(|| named().map(|(_, path)| in_home(Path::new(&path), home)));
+    let given = config.map(Path::to_owned).or_else(|| named().map(|(_, path)| path.into()));
     match (given, home) {
-        (Some(path), _) => Some(vec![path]),
+        (Some(path), _) => Some(vec![in_home(&path, home)]),
         (None, Some(home)) => Some(FILES.map(|name| home.join(FOLDER).join(name)).to_vec()),
         (None, None) => None,
     }
