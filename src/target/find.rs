@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Selector, Target};
+use super::{Selector, Target, is_id};
 use crate::app::table::Table;
 use crate::cloud::{Client, Error, Instance, InstanceFilter, InstancePage, InstanceState, Region};
 use crate::explain::{ExitCode, Explain};
@@ -84,6 +84,15 @@ impl Explain for FindError {
                 let mut parts = notes.clone();
                 if matches!(selector, Selector::Name(name) if name.contains('*')) {
                     parts.push("a '*' stands for itself here".to_owned());
+                }
+                if let Selector::Name(name) = selector
+                    && let Some((instance, port)) = name.rsplit_once(':')
+                    && port.parse::<u16>().is_ok()
+                {
+                    parts.push(format!("a port is a word of its own: {instance} {port}"));
+                }
+                if matches!(selector, Selector::Name(name) if is_id(&name.to_ascii_lowercase())) {
+                    parts.push("an id is written in small letters".to_owned());
                 }
                 if matches!(selector, Selector::Tag(..)) {
                     parts.push(
