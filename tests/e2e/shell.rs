@@ -106,6 +106,9 @@ async fn a_shell_is_used_on_a_terminal() {
         shell.does("sh -c 'echo as\"\"leep; exec sleep 1000'", "asleep\r\n").await;
         shell.terminal.types(b"\x03").await;
         shell.does("echo interr''upted", "interrupted\r\n").await;
+        shell.does("ulimit -c 0; sh -c 'echo do\"\"zing; exec sleep 1000'", "dozing\r\n").await;
+        shell.terminal.types(b"\x1c").await;
+        shell.terminal.shows("Quit").await;
         shell.does("sh -c 'echo wa\"\"iting; exec sleep 1000'", "waiting\r\n").await;
         shell.terminal.types(b"\x1a").await;
         shell.terminal.shows("Stopped").await;
