@@ -23,6 +23,7 @@ use crate::platform::signals::Signals;
 use crate::platform::{logging, terminal};
 use crate::session::agent::AgentVersions;
 use crate::session::event::SessionEvent;
+use crate::session::failure::NotSent;
 use crate::session::key::SessionKey;
 use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
@@ -211,7 +212,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
 /// What there is to say of a session that did not fail.
 fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
     info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
-    if matches!(outcome.end, End::Remote(_)) && !outcome.has_output {
+    let bytes = outcome.not_sent;
+    if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
         warn!("{target} took the connection and closed it without a word");
     }
     if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
@@ -219,6 +221,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
     }
     match outcome.local_error.take() {
         Some(error) => Err(error.into()),
+        None if bytes > 0 => Err(NotSent { bytes, target: target.clone() }.into()),
         None => Ok(()),
     }
 }

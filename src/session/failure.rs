@@ -271,6 +271,32 @@ fn stale_url(said: Option<&str>) -> String {
     )
 }
 
+/// The far side has ended a session before it had taken all of stdin.
+#[derive(Debug, thiserror::Error)]
+#[error("{bytes} bytes or more of stdin were not sent to {target}")]
+pub(crate) struct NotSent {
+    pub(crate) bytes: u64,
+    pub(crate) target: Target,
+}
+
+impl Explain for NotSent {
+    fn why(&self) -> Option<String> {
+        let why = "the far side ended the session before it had everything: the target closed the \
+                   connection, or its sending direction, which newer agents take for its end";
+        Some(why.to_owned())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = "let the target keep both directions open until it has everything, and send it \
+                      again";
+        Some(remedy.to_owned())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Session
+    }
+}
+
 /// A session that was started, and whose gateway could not be dialled.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]

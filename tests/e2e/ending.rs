@@ -118,6 +118,28 @@ async fn a_second_identification_is_the_end() {
     assert_eq!((session.empty_inputs, session.close_frames, session.dials), (1, 0, 2));
 }
 
+/// A target that closes, and one that closes only its sending direction: the agent ends the session.
+#[tokio::test]
+async fn an_upload_that_the_target_does_not_take_is_a_failure() {
+    for only_sending in [true, false] {
+        let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+        let mut bridge = lab.start(&[QUIET_PORT]);
+        bridge.send(&noise(60_000)).await;
+        drop(bridge.stdin.take());
+        let mut target = lab.accept().await;
+        read(&mut target, 1_000).await;
+        match only_sending {
+            true => target.shutdown().await.unwrap(),
+            false => drop(target),
+        }
+        let ended = soon(bridge).await;
+        assert_eq!(ended.code, Some(8), "{}", ended.stderr);
+        assert!(ended.stderr.contains("of stdin were not sent"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("fix: "), "{}", ended.stderr);
+        lab.all_ended().await;
+    }
+}
+
 #[tokio::test]
 async fn a_session_without_a_byte_from_the_target_is_told() {
     let lab = Lab::new(quick(Agent::d())).await;

@@ -59,6 +59,10 @@ impl Driver<'_> {
         }
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
+        let not_sent = match end {
+            End::Remote(_) if !self.session.is_ssh() => self.session.not_sent(),
+            _ => 0,
+        };
         // A session that was ended from elsewhere is no end of the target's.
         let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
             if reason.kind() == ReasonKind::Notified);
@@ -104,6 +108,7 @@ impl Driver<'_> {
             has_output: self.session.has_output(),
             sent: self.sent,
             delivered: delivered_bytes,
+            not_sent,
             #[cfg(test)]
             output_after_eof: self.session.has_output_after_eof(),
             yielded: self.session.has_yielded(),

@@ -147,6 +147,12 @@ impl Session {
         self.flow.not_arrived().max(unacknowledged) + self.outbound.queued() as u64
     }
 
+    /// How many bytes of the local side were not sent, those included that were dropped since nobody is
+    /// left to take them.
+    pub fn not_sent(&self) -> u64 {
+        self.outbound.not_sent()
+    }
+
     /// Whether Input waits until it is known that what was sent before has arrived.
     pub fn waits_for_arrival(&self) -> bool {
         self.flow.waits_for_arrival()

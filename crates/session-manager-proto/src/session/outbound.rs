@@ -33,6 +33,8 @@ const UNKNOWN_VERSION_CAP: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Outbound {
     queue: BytesMut,
+    /// How many bytes were dropped from the queue.
+    dropped: u64,
     /// The most that one frame carries.
     max_payload: usize,
     greeting: Greeting,
@@ -73,6 +75,7 @@ impl Outbound {
         };
         Self {
             queue: BytesMut::new(),
+            dropped: 0,
             max_payload,
             greeting,
             closed: None,
@@ -111,8 +114,14 @@ impl Outbound {
         self.queue.extend_from_slice(bytes);
     }
 
-    /// Forgets the bytes that were not sent yet.
+    /// How many bytes were not sent, and some of them never will be.
+    pub(super) fn not_sent(&self) -> u64 {
+        self.dropped + self.queue.len() as u64
+    }
+
+    /// Drops the bytes that were not sent yet.
     pub(super) fn clear(&mut self) {
+        self.dropped = self.not_sent();
         self.queue.clear();
     }
 
