@@ -99,6 +99,9 @@ enum Load {
     Ssh,
 }
 
+/// Bytes in one direction: none that are on their way to the target.
+const DOWN: Load = Load::Down { len: 100_000, wait: Duration::ZERO };
+
 /// Where it goes wrong.
 struct Scene {
     builder: Builder,

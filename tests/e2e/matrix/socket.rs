@@ -75,7 +75,7 @@ pub(super) fn rows() -> Vec<Row> {
         Row::stream("cut during an upload of 20 MB", input(12_000_000), Action::Cut, cut_for(CUT))
             .load(Load::Echo(MB20)),
         Row::stream("reset", output(50_000), Action::Reset, cut_for(CUT)),
-        ended("closed with 1000", 1000, Ends),
+        ended("closed with 1000 during a download", 1000, Ends).load(super::DOWN),
         closed("closed with 1001", 1001, "closed with code 1001"),
         // The system may call it a reset, if bytes were on their way.
         closed("closed with 1006: cut", 1006, "the connection to the gateway was lost"),

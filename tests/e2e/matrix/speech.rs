@@ -57,7 +57,7 @@ pub(super) fn rows() -> Vec<Row> {
             [Fails(8, "Exit"); 3],
         ),
         status("Aborted", Point::BeforeOpened, 2, "no room", [Fails(8, "no room"); 3]),
-        status("Exited (Exit) in the middle of the stream", behind, 6, "Exit", [Ends; 3]),
+        status("Exited (Exit) during a download", behind, 6, "Exit", [Ends; 3]).load(super::DOWN),
         ended("FlowExceedLimit", "FlowExceedLimit"),
         status(
             "AgentTimeout",
