@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::future::FusedFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -31,10 +31,12 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(400);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// An answer that comes within this time comes from a gateway that had read all before.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// How soon a local side has more that goes on writing when the far side ends the session.
+const MORE_WITHIN: Duration = Duration::from_millis(400);
 /// How long the local side may take nothing at all of what is left for it after the end.
 const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
-const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
+const DELIVER_AT_ONCE: Duration = Duration::from_secs(1);
 
 impl Driver<'_> {
     /// Closes the WebSocket while the local side takes what is left for it.
@@ -59,10 +61,8 @@ impl Driver<'_> {
         }
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
-        let not_sent = match end {
-            End::Remote(_) if !self.session.is_ssh() => self.session.not_sent(),
-            _ => 0,
-        };
+        let is_cut = matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
+        let not_sent = if is_cut { self.session.not_sent() } else { 0 };
         // A session that was ended from elsewhere is no end of the target's.
         let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
             if reason.kind() == ReasonKind::Notified);
@@ -83,7 +83,15 @@ impl Driver<'_> {
         };
         let sent = self.sent;
         let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
-        let writer = local.last_halves().map(|(_, writer)| writer);
+        let (reader, writer) = local.last_halves().unzip();
+        let buffer = &mut self.buffer[..];
+        let read_on = async {
+            let Some(reader) = reader.filter(|_| is_cut && not_sent == 0) else { return not_sent };
+            match timeout(MORE_WITHIN, reader.read(buffer)).await {
+                Ok(Ok(read)) => read as u64,
+                _ => 0,
+            }
+        };
         let deliver = async {
             let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
@@ -101,7 +109,7 @@ impl Driver<'_> {
                 Ok(delivered) => (delivered, false),
             }
         };
-        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
+        let ((), (delivered, is_all), not_sent) = tokio::join!(close, deliver, read_on);
         let delivered_bytes = rest.delivered;
         Outcome {
             end,

@@ -20,8 +20,8 @@ pub(crate) struct Outcome {
     pub sent: u64,
     /// Bytes from the far side that the local side has taken.
     pub delivered: u64,
-    /// How many bytes were taken from the local side and not sent, since the far side has ended the
-    /// session. For SSH, which notices, it is 0.
+    /// How many bytes of the local side, or more, were not sent since the far side has ended the session.
+    /// For SSH, which notices, it is 0.
     pub not_sent: u64,
     /// Whether anything came from the target after the end of file of the local side.
     #[cfg(test)]
