@@ -15,7 +15,7 @@ pub(super) const SHELL_ABOUT: &str = "Open a shell on an instance, without SSH.\
         Needs neither an SSH server nor a key on the instance: its Cloud Assistant agent runs the shell. \
         On a terminal, ~. on a new line leaves and ~? lists the escapes, as in ssh. Without one, a script on \
         stdin is typed to the shell and its output is copied to stdout, with prompts and echo; text passes, \
-        binary data does not. The agent ends every session after 3 hours.";
+        tabs and binary data do not. The agent ends every session after 3 hours.";
 
 /// `ecs-bridge session`
 #[derive(Args, Debug)]
