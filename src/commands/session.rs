@@ -37,7 +37,8 @@ use session_manager_proto::status::ReasonKind;
 const MAX_NAME: usize = 255;
 
 /// What is told where stdin or stdout is no terminal.
-const TEXT_ONLY: &str = "the stream of a shell is not 8-bit clean: text passes, tabs (a prompt completes words at them) and binary data may not";
+const TEXT_ONLY: &str = "the stream of a shell is not 8-bit clean: text passes, tabs (a prompt completes words at \
+                         them) and binary data may not";
 
 /// Runs the command until the shell has ended, the user leaves, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {

@@ -36,7 +36,7 @@ const MORE_WITHIN: Duration = Duration::from_millis(400);
 /// How long the local side may take nothing at all of what is left for it after the end.
 const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
-const DELIVER_AT_ONCE: Duration = Duration::from_secs(1);
+const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Driver<'_> {
     /// Closes the WebSocket while the local side takes what is left for it.
