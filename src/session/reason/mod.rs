@@ -17,6 +17,9 @@ pub(crate) const START: &str = "start the instance (ECS console, or `aliyun ecs 
 
 const SHELL: &str = "report it with `-vv` output: ecs-bridge asked for a port";
 
+const KEEPALIVE: &str = "connect again with --keepalive 50: unless it is given, agents up to 3.631 get none in a \
+                         stream that is not SSH";
+
 pub(crate) fn again() -> Option<String> {
     Some("connect again; with -vv the log says more".to_owned())
 }
@@ -106,14 +109,13 @@ pub(super) fn explain(
             "the session was ended from elsewhere: the console, the API, or an administrator",
             "connect again if that was not intended",
         ),
-        Kind::IdleTimeout => (
-            "the service ends a session after 3 minutes without a frame from this side",
-            "connect again; leave --keepalive on (50 s)",
-        ),
+        Kind::IdleTimeout => {
+            ("the service ends a session after 3 minutes without a frame from this side", KEEPALIVE)
+        }
         Kind::Timeout => (
             "a time limit of the service was reached: 3 minutes without a frame from this \
              side, or 3 hours in all",
-            "connect again; leave --keepalive on (50 s)",
+            KEEPALIVE,
         ),
         Kind::SessionTimeout => ("the service ends every session after 3 hours", "connect again"),
         Kind::AgentTimeout => ("the Cloud Assistant agent did not answer in time", AGENT),
