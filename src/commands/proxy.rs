@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
@@ -35,6 +36,9 @@ use crate::session::{self, SessionOutcome, SessionRequest};
 use crate::target::finder::{Finder, Found, Instances, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
+
+/// How soon stdin has more that goes on writing when the far side has ended the session.
+const MORE_WITHIN: Duration = Duration::from_millis(400);
 
 /// Runs the command until either side has ended, or a signal comes.
 pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
@@ -177,7 +181,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 error = key.register(gate, plan.queue()) => failed.set(Some(error)),
             }
         };
-        let mut stop = std::pin::pin!(stop.fuse());
+        let mut stop = Box::pin(stop.fuse());
         if !key.is_opening() {
             debug!("the session is opened once the key plug-in is installed");
             tokio::select! {
@@ -194,7 +198,10 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
                 session::run(&request, &mut self.local, stop, &on_event).await
             }
-            false => Ok(SessionOutcome::Stopped),
+            false => {
+                drop(stop);
+                Ok(SessionOutcome::Stopped)
+            }
         };
         if let Some(signal) = ended_by.get() {
             return Ok(Done::By(signal));
@@ -202,7 +209,14 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         if let Some(error) = failed.take() {
             return Err(error);
         }
-        if let SessionOutcome::Ended(outcome) = outcome? {
+        if let SessionOutcome::Ended(mut outcome) = outcome? {
+            if let Some(not_sent @ 0) = &mut outcome.not_sent {
+                tokio::select! {
+                    biased;
+                    signal = self.signals.next() => return Ok(Done::By(signal)),
+                    more = self.local.read_more(MORE_WITHIN) => *not_sent = more,
+                }
+            }
             ended(&plan.target, outcome)?;
         }
         Ok(Done::Normally)
@@ -212,7 +226,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
 /// What there is to say of a session that did not fail.
 fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
     info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
-    let bytes = outcome.not_sent;
+    let bytes = outcome.not_sent.unwrap_or(0);
     if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
         warn!("{target} took the connection and closed it without a word");
     }

@@ -112,13 +112,19 @@ impl Forwarding {
                 let is_complete =
                     matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
                 let reason = reason(&carried, stopped);
-                if reason == Reason::Local
-                    && !is_complete
-                    && let SessionOutcome::Ended(Outcome {
-                        sent: 1.., delivered: 0, yielded, ..
-                    }) = &carried
-                {
-                    let warning = Warning::of_silence(&self.plan.target, *yielded);
+                let target = &self.plan.target;
+                let warning = match &carried {
+                    SessionOutcome::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. })
+                        if reason == Reason::Local && !is_complete =>
+                    {
+                        Some(Warning::of_silence(target, *yielded))
+                    }
+                    SessionOutcome::Ended(Outcome { not_sent: Some(bytes @ 1..), .. }) => {
+                        Some(Warning::of_cut(target, *bytes))
+                    }
+                    _ => None,
+                };
+                if let Some(warning) = warning {
                     context.reporter.warned(number, &warning);
                 }
                 tell_closed(context, number, began, reason);

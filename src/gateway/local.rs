@@ -6,12 +6,17 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::endpoint::LocalWrite;
+
+/// The most bytes of a protocol's goodbye, such as QUIT, or close_notify of TLS.
+const GOODBYE: usize = 256;
 
 /// The local side of a session.
 #[derive(Debug)]
@@ -85,6 +90,17 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
             self.state = State::Gone;
         }
         self.halves()
+    }
+
+    /// How many bytes more, or above, come `within` that time from a local side whose session the far side
+    /// has ended. So few as the goodbye of a protocol has do not count: nobody reads them any more.
+    pub(crate) async fn read_more(&mut self, within: Duration) -> u64 {
+        let Some((reader, _)) = self.last_halves() else { return 0 };
+        let mut buffer = [0; 2 * GOODBYE];
+        match timeout(within, reader.read(&mut buffer)).await {
+            Ok(Ok(read)) if read > GOODBYE => read as u64,
+            _ => 0,
+        }
     }
 
     /// Waits until nobody is left who reads from it, as far as the platform can tell. Cancel-safe.
@@ -222,6 +238,16 @@ mod tests {
         far.read_exact(&mut buffer).await.unwrap();
         assert_eq!(&buffer, b"xyz");
         assert!(local.into_halves().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_goodbye_is_no_more_to_be_sent() {
+        for (bytes, counted) in [(0, 0), (31, 0), (GOODBYE, 0), (GOODBYE + 1, 257), (5_000, 512)] {
+            let (mut far, reader) = duplex(8_192);
+            let mut local = LocalSide::new(reader, duplex(64).0);
+            far.write_all(&vec![7; bytes]).await.unwrap();
+            assert_eq!(local.read_more(Duration::from_secs(1)).await, counted, "{bytes}");
+        }
     }
 
     #[tokio::test]

@@ -45,6 +45,17 @@ impl Warning {
         }
     }
 
+    /// The far side has ended the session before so many `bytes` of the local side were sent.
+    pub(crate) fn of_cut(target: &Target, bytes: u64) -> Self {
+        Self {
+            message: format!(
+                "{bytes} bytes or more were not sent to {target}: it has closed the connection"
+            ),
+            fix: "let the target keep both directions open until it has everything, and send it \
+                  again",
+        }
+    }
+
     /// The end of file came from the local side, and nothing from the target after it. `yielded` says
     /// that the session was ended before `--linger` for another one that needed its place.
     pub(crate) fn of_silence(target: &Target, yielded: bool) -> Self {

@@ -140,6 +140,20 @@ async fn an_upload_that_the_target_does_not_take_is_a_failure() {
     }
 }
 
+/// What answers the end, such as close_notify of TLS, has nobody who would miss it.
+#[tokio::test]
+async fn a_goodbye_behind_the_end_is_no_failure() {
+    let lab = Lab::new(quick(Agent::d())).await;
+    let (mut bridge, target) = open(&lab, &[QUIET_PORT]).await;
+    drop(target);
+    lab.session(|session| session.end_reason.is_some()).await;
+    // It may have ended already.
+    let _ = bridge.stdin.as_mut().unwrap().write_all(&noise(31)).await;
+    let ended = soon(bridge).await;
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
+    lab.all_ended().await;
+}
+
 #[tokio::test]
 async fn a_session_without_a_byte_from_the_target_is_told() {
     let lab = Lab::new(quick(Agent::d())).await;

@@ -162,6 +162,37 @@ async fn an_end_of_file_that_is_not_answered_is_warned_of_and_a_reset() {
     }
 }
 
+/// The target closes in the middle of an upload. A client that has heard nothing from it is reset; one that
+/// has an answer gets all of it first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_the_target_does_not_take_is_warned_of() {
+    for (agent, answer) in
+        [(Agent::d(), &b""[..]), (Agent::d(), b"413 too large"), (Agent::resumable(), b"")]
+    {
+        let pace = Pace::announced(1_000_000);
+        let lab = Lab::new(Instance::new(INSTANCE).agent(agent.quick()).pace(pace)).await;
+        let spec = format!("0:localhost:{QUIET_PORT}");
+        let mut forward = Forward::start(&lab, &["-L", &spec]);
+        let mut client = forward.connect().await;
+        client.write_all(&[7; 200_000]).await.unwrap();
+        let mut target = lab.accept().await;
+        read(&mut target, 1_000).await;
+        target.write_all(answer).await.unwrap();
+        target.shutdown().await.unwrap();
+        match answer {
+            b"" => is_reset(&mut client).await,
+            _ => assert_eq!(rest(&mut client).await.unwrap(), answer),
+        }
+        let warning = forward.told(1, "warning").await;
+        assert!(text(&warning, "message").contains("were not sent to port 6379"), "{warning}");
+        assert!(text(&warning, "fix").contains("both directions"), "{warning}");
+        assert_eq!(forward.told(1, "closed").await["reason"], "target");
+        let over = forward.stop("TERM").await;
+        assert_eq!(over.all("error").len(), 0);
+        lab.all_ended().await;
+    }
+}
+
 /// A client that leaves with a reset asks for no answer, and one that had an answer has nothing to be
 /// warned of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::future::FusedFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -31,8 +31,6 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(400);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// An answer that comes within this time comes from a gateway that had read all before.
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// How soon a local side has more that goes on writing when the far side ends the session.
-const MORE_WITHIN: Duration = Duration::from_millis(400);
 /// How long the local side may take nothing at all of what is left for it after the end.
 const DELIVER_WITHIN: Duration = Duration::from_secs(120);
 /// The same once the process is to end.
@@ -61,12 +59,13 @@ impl Driver<'_> {
         }
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
-        let is_cut = matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
-        let not_sent = if is_cut { self.session.not_sent() } else { 0 };
+        let not_sent = self.not_sent(&end, local).await;
+        // A program that has heard nothing cannot know by a clean end that its bytes are lost.
+        let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
         // A session that was ended from elsewhere is no end of the target's.
         let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
             if reason.kind() == ReasonKind::Notified);
-        let complete = !failed && !self.stopping && !is_unanswered && !is_notified;
+        let complete = !failed && !self.stopping && !is_unanswered && !is_notified && !is_lost;
         let (halves, on_event) = (&mut self.halves, self.on_event);
         let close = async {
             if let Some((sink, stream)) = halves
@@ -83,15 +82,7 @@ impl Driver<'_> {
         };
         let sent = self.sent;
         let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
-        let (reader, writer) = local.last_halves().unzip();
-        let buffer = &mut self.buffer[..];
-        let read_on = async {
-            let Some(reader) = reader.filter(|_| is_cut && not_sent == 0) else { return not_sent };
-            match timeout(MORE_WITHIN, reader.read(buffer)).await {
-                Ok(Ok(read)) => read as u64,
-                _ => 0,
-            }
-        };
+        let writer = local.last_halves().map(|(_, writer)| writer);
         let deliver = async {
             let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
@@ -109,7 +100,7 @@ impl Driver<'_> {
                 Ok(delivered) => (delivered, false),
             }
         };
-        let ((), (delivered, is_all), not_sent) = tokio::join!(close, deliver, read_on);
+        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
         let delivered_bytes = rest.delivered;
         Outcome {
             end,
@@ -122,6 +113,21 @@ impl Driver<'_> {
             yielded: self.session.has_yielded(),
             complete: complete && is_all,
             local_error: self.local_error.or(delivered.err()),
+        }
+    }
+
+    /// See [`Outcome::not_sent`].
+    async fn not_sent<R, W>(&self, end: &End, local: &mut LocalSide<R, W>) -> Option<u64>
+    where
+        R: AsyncRead + Unpin,
+        W: LocalWrite,
+    {
+        let may_be_cut =
+            matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
+        match self.session.not_sent() {
+            _ if !may_be_cut => None,
+            0 => Some(local.read_more(Duration::ZERO).await),
+            bytes => Some(bytes),
         }
     }
 

@@ -21,8 +21,8 @@ pub(crate) struct Outcome {
     /// Bytes from the far side that the local side has taken.
     pub delivered: u64,
     /// How many bytes of the local side, or more, were not sent since the far side has ended the session.
-    /// For SSH, which notices, it is 0.
-    pub not_sent: u64,
+    /// Nothing where it has not, for SSH, which notices, and where the local side has gone.
+    pub not_sent: Option<u64>,
     /// Whether anything came from the target after the end of file of the local side.
     #[cfg(test)]
     pub output_after_eof: bool,

@@ -20,8 +20,11 @@ fn message(fault: &'static str, malformed: Malformed, cell: Cell) -> Row {
     Row::stream(fault, Point::OutputBytes(50_000), Action::Send(malformed), [cell; 3])
 }
 
+/// What is said where the sequence alone tells that something is amiss.
+const MISSING: &str = "may be missing";
+
 pub(super) fn rows() -> Vec<Row> {
-    let odd = [Warned, Warned, Whole];
+    let odd = [Warned(MISSING), Warned(MISSING), Whole];
     let unseen = [Unseen, Unseen, Whole];
     vec![
         down("an Output twice", Corruption::Duplicate, odd),

@@ -63,8 +63,8 @@ enum Cell {
     /// What had come until then, and a report that contains this. `proxy` ends with the code;
     /// `forward` resets that connection, and the next one is well.
     Fails(i32, &'static str),
-    /// All that came, and a warning that some may be missing.
-    Warned,
+    /// All that came, and a warning, which contains this, that some may be missing.
+    Warned(&'static str),
     /// Less or more than was sent, and no word: nothing in this version of the stream shows it.
     Unseen,
     /// Nothing: it cannot happen there.
@@ -79,7 +79,7 @@ impl Cell {
             (Self::Ends, _) => "ends".to_owned(),
             (Self::Fails(code, _), By::Proxy) => format!("exit {code}"),
             (Self::Fails(..), By::Forward) => "reset".to_owned(),
-            (Self::Warned, _) => "warning".to_owned(),
+            (Self::Warned(_), _) => "warning".to_owned(),
             (Self::Unseen, _) => "undetected".to_owned(),
             (Self::NotPlayed, _) => "–".to_owned(),
         }
@@ -264,7 +264,7 @@ fn table() -> String {
             for by in [By::Proxy, By::Forward] {
                 for cell in row.cells(by) {
                     write!(table, " | {}", cell.text(by)).unwrap();
-                    if let Cell::Fails(_, words) | Cell::Told(words) = cell
+                    if let Cell::Fails(_, words) | Cell::Told(words) | Cell::Warned(words) = cell
                         && !said.contains(&words)
                     {
                         said.push(words);

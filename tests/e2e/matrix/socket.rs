@@ -5,6 +5,7 @@ use std::time::Duration;
 use local_cloud::{Action, Point, Restart};
 
 use super::Cell::{Ends, Fails, Whole};
+use super::speech::ended_in_upload;
 use super::{Cell, During, Load, Row};
 use crate::lab::Lab;
 use crate::world::PATIENCE;
@@ -76,6 +77,7 @@ pub(super) fn rows() -> Vec<Row> {
             .load(Load::Echo(MB20)),
         Row::stream("reset", output(50_000), Action::Reset, cut_for(CUT)),
         ended("closed with 1000 during a download", 1000, Ends).load(super::DOWN),
+        ended_in_upload("closed with 1000 during an upload", Action::Close(1000)),
         closed("closed with 1001", 1001, "closed with code 1001"),
         // The system may call it a reset, if bytes were on their way.
         closed("closed with 1006: cut", 1006, "the connection to the gateway was lost"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_cloud::{Action, Corruption, Fault, FrameFault, Instance, Pace, Point, Which};
 
-use super::Cell::{Ends, Fails, NotPlayed, Whole};
+use super::Cell::{Ends, Fails, NotPlayed, Warned, Whole};
 use super::{Cell, Load, Row, Scene};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
@@ -15,6 +15,18 @@ fn status(fault: &'static str, at: Point, state: u8, text: &str, cells: [Cell; 3
 
 fn ended(fault: &'static str, reason: &'static str) -> Row {
     status(fault, Point::OutputBytes(50_000), 5, reason, [Fails(8, reason); 3])
+}
+
+/// The far side ends the session, cleanly, while most of an upload has still to be sent.
+pub(super) fn ended_in_upload(fault: &'static str, action: Action) -> Row {
+    let change = move |scene: Scene| {
+        let fault = Fault::new(Point::InputBytes(50_000), action.clone()).times(1);
+        // 250 kB/s, so that neither the socket nor the gateway can have it all.
+        scene.instance(|instance| instance.pace(Pace::announced(2_000_000)).fault(fault))
+    };
+    Row::new(fault, change, [Fails(8, "of stdin were not sent"); 3])
+        .forward([Warned("were not sent to port 7"); 3])
+        .load(Load::Up { len: 2_000_000, wait: Duration::ZERO })
 }
 
 /// Only a resumable agent can do it.
@@ -58,6 +70,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         status("Aborted", Point::BeforeOpened, 2, "no room", [Fails(8, "no room"); 3]),
         status("Exited (Exit) during a download", behind, 6, "Exit", [Ends; 3]).load(super::DOWN),
+        ended_in_upload("Exited (Exit) during an upload", Action::status(6, "Exit")),
         ended("FlowExceedLimit", "FlowExceedLimit"),
         status(
             "AgentTimeout",
