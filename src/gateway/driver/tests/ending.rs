@@ -166,3 +166,22 @@ async fn an_upload_is_done_when_the_gateway_has_taken_it() {
         assert!(!outcome.complete && !outcome.output_after_eof);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_early_end_does_not_wait_for_a_reader_that_takes_nothing() {
+    let (socket, mut gateway) = pair().await;
+    let (_far, writer) = duplex(16);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = LocalSide::new(reader, writer);
+    open(&mut gateway, Version::V1_01).await;
+    let output = frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), &[7; 1_000]);
+    gateway.send(output).await.unwrap();
+    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let stop = tokio::time::sleep(Duration::from_secs(5));
+    let begin = clock();
+    let outcome = splice(connection, session, &mut local, stop, &nobody).await;
+    assert!(!outcome.complete && outcome.delivered == 16, "{outcome:?}");
+    // What is sent goes out first, and the gateway is given time for its answer to the close.
+    let took = clock() - begin - Duration::from_secs(5);
+    assert!(took <= FLUSH_WITHIN + WRITE_WITHIN + Duration::from_millis(400 + 100), "{took:?}");
+}
