@@ -104,7 +104,7 @@ fn the_order() {
 fn region_and_endpoint_belong_to_the_profile_and_yield_to_the_environment() {
     let world = World::new().file("config.json", &file_of("a", &["a"]));
     let found = world.resolve().unwrap();
-    let path = world.home.path().join(".aliyun/config.json");
+    let path = world.home.path().join(".aliyun").join("config.json");
     let origin = format!("region_id of profile 'a' of {}", path.display());
     assert_eq!(found.region, Some(Setting { value: "cn-a".into(), origin }));
     assert_eq!(value(&found.endpoint), Some("a.example.com"));
@@ -185,7 +185,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
         "ALICLOUD_PROFILE",
         "ALIBABACLOUD_",
         "config_ecs.json: not there",
-        ".alibabacloud/credentials: not there",
+        &format!("{}: not there", PathBuf::from(".alibabacloud").join("credentials").display()),
         "ECS_METADATA with the same: not set",
         "no region is known",
         "CREDENTIALS_URI",

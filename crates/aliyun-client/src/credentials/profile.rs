@@ -246,10 +246,11 @@ mod tests {
         std::fs::write(&path, vec![b' '; MAX_FILE as usize + 1]).unwrap();
         let error = ProfileFile::read(&path).unwrap_err();
         assert!(error.to_string().contains("larger"), "{error}");
-        let error = ProfileFile::read(&path.join("below")).unwrap_err();
-        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+        // For Windows there is no such file.
         #[cfg(unix)]
         {
+            let error = ProfileFile::read(&path.join("below")).unwrap_err();
+            assert!(matches!(error, Error::Unreadable { .. }), "{error}");
             let link = folder.path().join("link");
             std::os::unix::fs::symlink(folder.path().join("nothing"), &link).unwrap();
             let error = ProfileFile::read(&link).unwrap_err();
