@@ -41,6 +41,8 @@ pub(crate) struct Queue {
     ended: Notify,
     /// A permit for each that waits, for the sessions that linger to take.
     wanted: Semaphore,
+    /// How many wait.
+    wanting: Cell<usize>,
 }
 
 impl fmt::Debug for Queue {
@@ -62,6 +64,7 @@ impl Queue {
             ended_at: Cell::new(None),
             ended: Notify::new(),
             wanted: Semaphore::new(0),
+            wanting: Cell::new(0),
         }
     }
 
@@ -73,6 +76,7 @@ impl Queue {
     /// Asks one session that lingers to end, for as long as what it gives is held.
     pub(crate) fn want_place(&self) -> PlaceWanted<'_> {
         self.wanted.add_permits(1);
+        self.wanting.set(self.wanting.get() + 1);
         PlaceWanted(self)
     }
 
@@ -106,7 +110,7 @@ impl Queue {
             began,
             deadline: began + self.within,
             refused: None,
-            place_wanted: None,
+            place_wanted: Cell::new(None),
             // Those that wait already go first.
             waits: may_wait && !self.within.is_zero() && self.is_occupied(),
             is_closed: Cell::new(false),
@@ -131,8 +135,10 @@ pub(crate) struct PlaceWanted<'a>(&'a Queue);
 
 impl Drop for PlaceWanted<'_> {
     fn drop(&mut self) {
-        // None is left where a session has ended for it.
-        self.0.wanted.forget_permits(1);
+        let Queue { wanted, wanting, .. } = self.0;
+        wanting.set(wanting.get().saturating_sub(1));
+        // A session may have been asked for it, and what is left is asked for by others.
+        wanted.forget_permits(wanted.available_permits().saturating_sub(wanting.get()));
     }
 }
 
@@ -158,7 +164,7 @@ pub(super) struct Turn<'q> {
     deadline: Instant,
     /// Why it waits.
     refused: Option<SessionError>,
-    place_wanted: Option<PlaceWanted<'q>>,
+    place_wanted: Cell<Option<PlaceWanted<'q>>>,
     waits: bool,
     /// Whether the session was connected, and is closed now.
     is_closed: Cell<bool>,
@@ -176,7 +182,7 @@ impl Turn<'_> {
     /// When no place has come free in time: [`SessionError::Waited`].
     pub(super) async fn wait(&mut self) -> Result<(), SessionError> {
         let queue = self.queue;
-        self.place_wanted.get_or_insert_with(|| queue.want_place());
+        self.place_wanted.get_mut().get_or_insert_with(|| queue.want_place());
         let is_late = timeout_at(self.deadline, self.next()).await.is_err();
         let gives_up = is_late && self.first.take().is_none();
         match self.refused.take_if(|_| gives_up) {
@@ -234,8 +240,11 @@ impl Turn<'_> {
     pub(super) fn on_event(&self, event: &SessionEvent<'_>) {
         let queue = self.queue;
         match event {
-            SessionEvent::Connected if self.first.take().is_some() => {
-                info!("a place for the session has come free");
+            SessionEvent::Connected => {
+                self.place_wanted.take();
+                if self.first.take().is_some() {
+                    info!("a place for the session has come free");
+                }
             }
             SessionEvent::Closed if !self.is_closed.replace(true) => {
                 queue.ending.set(queue.ending.get() + 1);
@@ -256,4 +265,38 @@ pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = getrandom::fill(&mut bytes);
     u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue::new(60, |_| {})
+    }
+
+    #[test]
+    fn one_that_has_its_place_leaves_the_others_theirs_to_ask_for() {
+        let queue = queue();
+        let (first, second) = (queue.want_place(), queue.want_place());
+        assert!(queue.place_wanted().now_or_never().is_some(), "a session ends for the first");
+        drop(first);
+        assert!(queue.place_wanted().now_or_never().is_some(), "and one for the second");
+        drop(second);
+        // One that gives up asks for nothing more.
+        drop(queue.want_place());
+        assert!(queue.place_wanted().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_connected_asks_for_no_place() {
+        let queue = queue();
+        let mut turn = queue.turn(true);
+        turn.wait().await.unwrap();
+        assert_eq!(queue.wanted.available_permits(), 1);
+        turn.on_event(&SessionEvent::Connected);
+        assert_eq!(queue.wanted.available_permits(), 0);
+    }
 }
