@@ -16,7 +16,7 @@ use crate::explain::ExitCode;
 use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::{self, LocalWrite};
 use crate::gateway::gate::Gate;
-use crate::gateway::local::LocalSide;
+use crate::gateway::local::{GOODBYE, LocalSide};
 use crate::keys::known_hosts;
 use crate::keys::public_key::{self, PublicKey};
 use crate::keys::registration::{Registration, check_user};
@@ -214,7 +214,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 tokio::select! {
                     biased;
                     signal = self.signals.next() => return Ok(Done::By(signal)),
-                    more = self.local.read_more(MORE_WITHIN) => *not_sent = more,
+                    more = self.local.read_more(MORE_WITHIN, GOODBYE) => *not_sent = more,
                 }
             }
             ended(&plan.target, outcome)?;

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::endpoint::LocalWrite;
 
-/// The most bytes of a protocol's goodbye, such as QUIT, or close_notify of TLS.
-const GOODBYE: usize = 256;
+/// The most bytes of a protocol's goodbye, such as QUIT, or close_notify of TLS. Nobody reads it any more
+/// where the far side has ended the session.
+pub(crate) const GOODBYE: usize = 256;
 
 /// The local side of a session.
 #[derive(Debug)]
@@ -93,14 +94,20 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
     }
 
     /// How many bytes more, or above, come `within` that time from a local side whose session the far side
-    /// has ended. So few as the goodbye of a protocol has do not count: nobody reads them any more.
-    pub(crate) async fn read_more(&mut self, within: Duration) -> u64 {
+    /// has ended; none, if they are no more than `ignored`.
+    pub(crate) async fn read_more(&mut self, within: Duration, ignored: usize) -> u64 {
         let Some((reader, _)) = self.last_halves() else { return 0 };
-        let mut buffer = [0; 2 * GOODBYE];
-        match timeout(within, reader.read(&mut buffer)).await {
-            Ok(Ok(read)) if read > GOODBYE => read as u64,
-            _ => 0,
-        }
+        let (mut buffer, mut count) = ([0; 512], 0);
+        let read_on = async {
+            while count <= ignored
+                && let Ok(read @ 1..) = reader.read(&mut buffer).await
+            {
+                count += read;
+            }
+        };
+        // What was read until then counts.
+        let _ = timeout(within, read_on).await;
+        if count > ignored { count as u64 } else { 0 }
     }
 
     /// Waits until nobody is left who reads from it, as far as the platform can tell. Cancel-safe.
@@ -246,8 +253,27 @@ mod tests {
             let (mut far, reader) = duplex(8_192);
             let mut local = LocalSide::new(reader, duplex(64).0);
             far.write_all(&vec![7; bytes]).await.unwrap();
-            assert_eq!(local.read_more(Duration::from_secs(1)).await, counted, "{bytes}");
+            let more = local.read_more(Duration::from_secs(1), GOODBYE).await;
+            assert_eq!(more, counted, "{bytes}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_in_small_pieces_is_no_goodbye() {
+        let (mut far, reader) = duplex(8_192);
+        let mut local = LocalSide::new(reader, duplex(64).0);
+        let lines = async {
+            loop {
+                far.write_all(&[7; 100]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let more = tokio::select! {
+            more = local.read_more(Duration::from_millis(400), GOODBYE) => more,
+            () = lines => unreachable!("it goes on"),
+        };
+        assert_eq!(more, 300);
+        assert_eq!(local.read_more(Duration::ZERO, 0).await, 0, "the time is over at once");
     }
 
     #[tokio::test]

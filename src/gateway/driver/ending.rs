@@ -19,7 +19,7 @@ use tracing::debug;
 use super::Driver;
 use super::outcome::{LocalError, Outcome, is_gone};
 use crate::gateway::endpoint::LocalWrite;
-use crate::gateway::local::LocalSide;
+use crate::gateway::local::{GOODBYE, LocalSide};
 use crate::gateway::upgrade::Socket;
 use crate::session::event::SessionEvent;
 use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd, Session};
@@ -126,7 +126,12 @@ impl Driver<'_> {
             matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
         match self.session.not_sent() {
             _ if !may_be_cut => None,
-            0 => Some(local.read_more(Duration::ZERO).await),
+            // It may be the next request on a connection that was idle.
+            0 if self.session.has_output() => Some(0),
+            0 => {
+                let ignored = if self.sent == 0 { 0 } else { GOODBYE };
+                Some(local.read_more(Duration::ZERO, ignored).await)
+            }
             bytes => Some(bytes),
         }
     }
