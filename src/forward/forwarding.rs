@@ -113,16 +113,16 @@ impl Forwarding {
                     matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
                 let reason = reason(&carried, stopped);
                 let target = &self.plan.target;
-                let warning = match &carried {
+                let (warning, code) = match &carried {
                     SessionOutcome::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. })
                         if reason == Reason::Local && !is_complete =>
                     {
-                        Some(Warning::of_silence(target, *yielded))
+                        (Some(Warning::of_silence(target, *yielded)), ExitCode::Ok)
                     }
                     SessionOutcome::Ended(Outcome { not_sent: Some(bytes @ 1..), .. }) => {
-                        Some(Warning::of_cut(target, *bytes))
+                        (Some(Warning::of_cut(target, *bytes)), ExitCode::Session)
                     }
-                    _ => None,
+                    _ => (None, ExitCode::Ok),
                 };
                 if let Some(warning) = warning {
                     context.reporter.warned(number, &warning);
@@ -133,7 +133,7 @@ impl Forwarding {
                     Some((reader, writer)) => socket::reset(reader, writer),
                     None => {}
                 }
-                ExitCode::Ok
+                code
             }
         }
     }

@@ -49,7 +49,7 @@ impl Warning {
     pub(crate) fn of_cut(target: &Target, bytes: u64) -> Self {
         Self {
             message: format!(
-                "{bytes} bytes or more were not sent to {target}: it has closed the connection"
+                "{bytes} bytes or more were not sent to {target}: the far side ended the session"
             ),
             fix: "let the target keep both directions open until it has everything, and send it \
                   again",

@@ -166,13 +166,15 @@ async fn an_end_of_file_that_is_not_answered_is_warned_of_and_a_reset() {
 /// has an answer gets all of it first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_the_target_does_not_take_is_warned_of() {
-    for (agent, answer) in
-        [(Agent::d(), &b""[..]), (Agent::d(), b"413 too large"), (Agent::resumable(), b"")]
-    {
+    for (agent, answer, once) in [
+        (Agent::d(), &b""[..], "--once"),
+        (Agent::d(), b"413 too large", "--no-probe"),
+        (Agent::resumable(), b"", "--no-probe"),
+    ] {
         let pace = Pace::announced(1_000_000);
         let lab = Lab::new(Instance::new(INSTANCE).agent(agent.quick()).pace(pace)).await;
         let spec = format!("0:localhost:{QUIET_PORT}");
-        let mut forward = Forward::start(&lab, &["-L", &spec]);
+        let mut forward = Forward::start(&lab, &["-L", &spec, once]);
         let mut client = forward.connect().await;
         client.write_all(&[7; 200_000]).await.unwrap();
         let mut target = lab.accept().await;
@@ -187,8 +189,11 @@ async fn an_upload_that_the_target_does_not_take_is_warned_of() {
         assert!(text(&warning, "message").contains("were not sent to port 6379"), "{warning}");
         assert!(text(&warning, "fix").contains("both directions"), "{warning}");
         assert_eq!(forward.told(1, "closed").await["reason"], "target");
-        let over = forward.stop("TERM").await;
-        assert_eq!(over.all("error").len(), 0);
+        let (over, code) = match once {
+            "--once" => (forward.end().await, 8),
+            _ => (forward.stop("TERM").await, 143),
+        };
+        assert_eq!((over.all("error").len(), over.code()), (0, code));
         lab.all_ended().await;
     }
 }

@@ -363,7 +363,7 @@ fn judge(cell: Cell, by: By, got: &Got, expected: &[u8]) -> Result<(), String> {
         Cell::Fails(wanted, words) => {
             is_part && said.contains(words) && code_fits(wanted) && (by == By::Proxy || *reset)
         }
-        Cell::Warned(words) => !is_whole && said.contains(words) && code_fits(0),
+        Cell::Warned(words) => !is_whole && said.contains(words) && code_fits(0) && !reset,
         Cell::Unseen => !is_whole && said.is_empty() && code_fits(0),
         Cell::NotPlayed => unreachable!("it was not played"),
     };
