@@ -21,6 +21,7 @@ use crate::platform::logging;
 use crate::platform::signals::Signals;
 use crate::session::error::SessionError;
 use crate::session::event::{Notice, SessionEvent};
+use crate::session::failure::NotSent;
 use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Plan, Shell};
 use crate::session::queue::Queue;
@@ -324,7 +325,7 @@ fn ended(
     target: Target,
     outcome: std::result::Result<SessionOutcome, SessionError>,
 ) -> Result<Ended> {
-    let Outcome { end, sent, delivered, local_error, .. } = match outcome {
+    let Outcome { end, sent, delivered, local_error, not_sent, .. } = match outcome {
         Ok(SessionOutcome::Ended(outcome)) => outcome,
         Ok(SessionOutcome::Stopped) => return Ok(Ended::Unread),
         Err(error) => {
@@ -340,6 +341,12 @@ fn ended(
     info!("{sent} bytes sent, {delivered} bytes received");
     if let Some(error) = local_error {
         return Err(error.into());
+    }
+    // What ends by itself says so, and may leave the rest of a script: `exit` is such an end.
+    if let (End::Remote(RemoteEnd::Close | RemoteEnd::WebSocket), Some(bytes @ 1..)) =
+        (&end, not_sent)
+    {
+        return Err(NotSent { bytes, target }.into());
     }
     Ok(match end {
         End::Remote(RemoteEnd::Status(reason)) if reason.kind() == ReasonKind::Notified => {

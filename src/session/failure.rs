@@ -281,14 +281,23 @@ pub(crate) struct NotSent {
 
 impl Explain for NotSent {
     fn why(&self) -> Option<String> {
-        let why = "the far side ended the session before it had everything: the target closed the \
-                   connection, or its sending direction, which newer agents take for its end";
+        let why = match self.target.port {
+            Some(_) => {
+                "the far side ended the session before it had everything: the target closed the \
+                 connection, or its sending direction, which newer agents take for its end"
+            }
+            None => "the far side ended the session before it had everything",
+        };
         Some(why.to_owned())
     }
 
     fn remedy(&self) -> Option<String> {
-        let remedy = "let the target keep both directions open until it has everything, and send it \
-                      again";
+        let remedy = match self.target.port {
+            Some(_) => {
+                "let the target keep both directions open until it has everything, and send it again"
+            }
+            None => "look at what was done in the instance, and run the rest",
+        };
         Some(remedy.to_owned())
     }
 

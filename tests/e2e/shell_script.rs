@@ -1,6 +1,6 @@
 //! `ecs-bridge session` without a terminal: a script in, its output out; and what cannot be had.
 
-use local_cloud::{Agent, InstanceStatus};
+use local_cloud::{Action, Agent, Fault, InstanceStatus, Pace, Point};
 use tokio::time::timeout;
 
 use crate::case::{Case, run_all};
@@ -43,6 +43,18 @@ async fn a_script_runs_to_its_end() {
         }
         lab.all_ended().await;
     }
+}
+
+/// The rest of it is lost with the session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_is_cut_is_no_success() {
+    let cut = Fault::new(Point::InputBytes(5_000), Action::Close(1000)).times(1);
+    let instance = instance(Agent::d()).pace(Pace::announced(100_000)).fault(cut);
+    let lab = Lab::new(instance).await;
+    let ended = script(&lab, &[], &b"true\n".repeat(10_000)).await;
+    assert_eq!(ended.code, Some(8), "{}", ended.stderr);
+    assert!(ended.stderr.contains("of stdin were not sent"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("fix: look at what was done"), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
