@@ -182,7 +182,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
             "leave the name out, or give another one",
         ));
     }
-    let line = format!("Include {}", include_word(&path));
+    let line = format!("Include {}", include_word(&path, &config.to_string_lossy()));
     let include = format!("{}\n{line}\n", marks::file_line(&path));
     let made_elsewhere = can_put(&config, &include, &line)?;
     report_dropped(global, &file, text)?;

@@ -68,14 +68,22 @@ fn known_hosts_command_on(system: System, words: &[&str], tokens: &str) -> Strin
 
 /// The file of an `Include`. Characters that mean something else there, or do in some versions, are
 /// found by a pattern.
-pub(crate) fn include_word(path: &str) -> String {
-    include_word_on(HERE, path)
+pub(crate) fn include_word(path: &str, config: &str) -> String {
+    include_word_on(HERE, path, config)
 }
 
-fn include_word_on(system: System, path: &str) -> String {
+/// On Windows one beside `config` is named without its folder, which is ssh's own: Git's ssh takes a path
+/// that begins with a drive for a relative one.
+fn include_word_on(system: System, path: &str, config: &str) -> String {
     let path = match system {
         System::Unix => path.to_owned(),
-        System::Windows => path.replace('\\', "/"),
+        System::Windows => {
+            let (path, config) = (path.replace('\\', "/"), config.replace('\\', "/"));
+            match (path.rsplit_once('/'), config.rsplit_once('/')) {
+                (Some((folder, name)), Some((ssh, _))) if folder == ssh => name.to_owned(),
+                _ => path,
+            }
+        }
     };
     let odd = |c: char| "%$*?[]{}\\\"'#~".contains(c);
     let pattern: String = path.chars().map(|c| if odd(c) { '?' } else { c }).collect();
@@ -106,8 +114,13 @@ fn shell_word(system: System, word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+%".contains(c) || !c.is_ascii();
     match system {
         System::Unix => unix_shell_word(word, is_plain),
-        System::Windows if !word.is_empty() && word.chars().all(|c| is_plain(c) || c == '\\') => {
-            word.to_owned()
+        System::Windows if !word.is_empty() && word.chars().all(&is_plain) => word.to_owned(),
+        // Git's ssh gives the command to a shell, which takes a backslash outside quotes away.
+        System::Windows
+            if word.get(1..).is_some_and(|rest| rest.starts_with(":\\"))
+                && word.chars().all(|c| is_plain(c) || c == '\\') =>
+        {
+            word.replace('\\', "/")
         }
         System::Windows => windows_word(word),
     }
@@ -159,7 +172,7 @@ mod tests {
         let path = "/usr/local/bin/ecs-bridge";
         assert_eq!(proxy_word_on(Unix, path), path);
         assert_eq!(
-            include_word_on(Unix, "/home/me/.ssh/ecs-bridge.conf"),
+            include_word_on(Unix, "/home/me/.ssh/ecs-bridge.conf", "/home/me/.ssh/config"),
             "/home/me/.ssh/ecs-bridge.conf"
         );
         assert_eq!(
@@ -186,32 +199,27 @@ mod tests {
         let text = known_hosts_command_on(Unix, &["/a", "-p", "${HOME}"], "%H");
         assert!(text.starts_with("/bin/sh -c ") && !text.contains("${"), "{text}");
         assert_eq!(identity_word("/a b/50%"), r#""/a b/50%%""#);
-        assert_eq!(include_word_on(Unix, r#"/a b/$x%/[*]"y"#), "\"/a b/?x?/????y\"");
+        assert_eq!(include_word_on(Unix, r#"/a b/$x%/[*]"y"#, "/c"), "\"/a b/?x?/????y\"");
     }
 
     #[test]
     fn windows_has_quotes_and_leaves_backslashes_alone() {
         let word = |word| proxy_word_on(Windows, word);
-        let plain = r"C:\Users\Ann\bin\ecs-bridge.exe";
-        assert_eq!(word(plain), plain);
-        assert_eq!(word(r"C:\Users\Zoë王\x.exe"), r"C:\Users\Zoë王\x.exe");
+        assert_eq!(word(r"C:\Users\Ann\bin\ecs-bridge.exe"), "C:/Users/Ann/bin/ecs-bridge.exe");
+        assert_eq!(word(r"C:\Users\Zoë王\x.exe"), "C:/Users/Zoë王/x.exe");
+        assert_eq!(word(r"a\b"), r#""a\b""#);
         assert_eq!(
             word(r"C:\Program Files\ecs-bridge\ecs-bridge.exe"),
             r#""C:\Program Files\ecs-bridge\ecs-bridge.exe""#
         );
-        assert_eq!(word(r"C:\50%\x.exe"), r"C:\50%%\x.exe");
+        assert_eq!(word(r"C:\50%\x.exe"), "C:/50%%/x.exe");
         assert_eq!(word(r"C:\my folder\"), r#""C:\my folder\\""#);
         assert_eq!(word(r#"a"b\"c"#), r#""a\"b\\\"c""#);
         assert_eq!(word(""), r#""""#);
-        let include = |path| include_word_on(Windows, path);
-        assert_eq!(
-            include(r"C:\Users\Ann\.ssh\ecs-bridge.conf"),
-            "C:/Users/Ann/.ssh/ecs-bridge.conf"
-        );
-        assert_eq!(
-            include(r"C:\Users\Ann Müller\.ssh\x.conf"),
-            r#""C:/Users/Ann Müller/.ssh/x.conf""#
-        );
+        let include = |path| include_word_on(Windows, path, r"C:\Users\Ann Müller\.ssh\config");
+        assert_eq!(include(r"C:\Users\Ann Müller\.ssh\ecs-bridge.conf"), "ecs-bridge.conf");
+        assert_eq!(include(r"C:\Users\Ann\.ssh\x.conf"), "C:/Users/Ann/.ssh/x.conf");
+        assert_eq!(include(r"D:\my files\x.conf"), r#""D:/my files/x.conf""#);
         assert_eq!(
             known_hosts_command_on(Windows, &[r"C:\Program Files\x.exe", "known-hosts"], "%H"),
             r#""C:\\Program Files\\x.exe" known-hosts %H"#
@@ -240,7 +248,7 @@ mod tests {
             let command = known_hosts_command_on(Unix, &[&path, &word], "%H");
             proptest::prop_assert!(closes(&command), "{command}");
             proptest::prop_assert!(!command.contains("${"), "{command}");
-            proptest::prop_assert!(closes(&include_word_on(Unix, &path)));
+            proptest::prop_assert!(closes(&include_word_on(Unix, &path, "/c")));
         }
 
         #[test]
