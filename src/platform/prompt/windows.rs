@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal as _};
 
-use console::Term;
+use console::{Key, Term};
+use secrecy::zeroize::Zeroizing;
 
 use super::answer::{Answer, LONGEST, NoTerminal, Stop};
 use crate::platform::signals::{Signal, Signals};
@@ -29,8 +30,12 @@ impl Terminal {
         self.write(question)?;
         let console = self.console.clone();
         let reading = tokio::task::spawn_blocking(move || match is_seen {
-            true => console.read_line(),
-            false => console.read_secure_line(),
+            true => console.read_line().map(Zeroizing::new),
+            false => {
+                let line = unseen(|| console.read_key());
+                console.write_line("")?;
+                line
+            }
         });
         let read = tokio::select! {
             read = reading => read,
@@ -38,7 +43,7 @@ impl Terminal {
         };
         match read {
             Ok(Ok(line)) if line.len() > LONGEST => Err(Stop::TooLong),
-            Ok(Ok(line)) => Ok(Answer::new(line)),
+            Ok(Ok(line)) => Ok(line),
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
                 Err(Stop::By(Signal::Interrupt))
             }
@@ -52,5 +57,49 @@ impl Terminal {
 
     pub(super) fn write(&mut self, text: &str) -> Result<(), Stop> {
         self.console.write_str(text).map_err(|_| Stop::By(Signal::Hangup))
+    }
+}
+
+/// A line that is not shown. The crate's own takes Backspace for nothing here.
+fn unseen(mut next: impl FnMut() -> io::Result<Key>) -> io::Result<Answer> {
+    let mut line = Zeroizing::new(String::new());
+    loop {
+        match next()? {
+            Key::Enter => return Ok(line),
+            Key::Backspace => drop(line.pop()),
+            // Ctrl-D, and what ends a file on Windows.
+            Key::Char('\x04' | '\x1a') if line.is_empty() => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Key::Char(c) if !c.is_control() => line.push(c),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &[Key]) -> io::Result<Answer> {
+        let mut keys = keys.iter().cloned();
+        unseen(|| keys.next().ok_or_else(|| io::ErrorKind::BrokenPipe.into()))
+    }
+
+    #[test]
+    fn a_secret_is_corrected_by_backspace() {
+        let keys = [Key::Char('a'), Key::Char('é'), Key::Backspace, Key::Char('c'), Key::Enter];
+        assert_eq!(typed(&keys).unwrap().as_str(), "ac");
+        assert_eq!(typed(&[Key::Backspace, Key::Enter]).unwrap().as_str(), "");
+    }
+
+    #[test]
+    fn its_end_without_an_answer_is_told() {
+        for end in ['\x04', '\x1a'] {
+            let kind = typed(&[Key::Char(end)]).unwrap_err().kind();
+            assert_eq!(kind, io::ErrorKind::UnexpectedEof);
+        }
+        let keys = [Key::Char('a'), Key::Char('\x04'), Key::Enter];
+        assert_eq!(typed(&keys).unwrap().as_str(), "a");
     }
 }
