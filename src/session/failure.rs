@@ -271,6 +271,10 @@ fn stale_url(said: Option<&str>) -> String {
     )
 }
 
+/// What to do where the far side has ended a session before it had everything.
+pub(crate) const KEEP_OPEN: &str =
+    "let the target keep both directions open until it has everything, and send it again";
+
 /// The far side has ended a session before it had taken all of stdin.
 #[derive(Debug, thiserror::Error)]
 #[error("{bytes} bytes or more of stdin were not sent to {target}")]
@@ -293,9 +297,7 @@ impl Explain for NotSent {
 
     fn remedy(&self) -> Option<String> {
         let remedy = match self.target.port {
-            Some(_) => {
-                "let the target keep both directions open until it has everything, and send it again"
-            }
+            Some(_) => KEEP_OPEN,
             None => "look at what was done in the instance, and run the rest",
         };
         Some(remedy.to_owned())

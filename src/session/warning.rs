@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::event::Notice;
+use super::failure::KEEP_OPEN;
 use super::target::Target;
 
 /// Something that the user should be told of a session that goes on, or has not failed.
@@ -51,8 +52,7 @@ impl Warning {
             message: format!(
                 "{bytes} bytes or more were not sent to {target}: the far side ended the session"
             ),
-            fix: "let the target keep both directions open until it has everything, and send it \
-                  again",
+            fix: KEEP_OPEN,
         }
     }
 
