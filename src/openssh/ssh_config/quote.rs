@@ -17,8 +17,8 @@ pub(crate) fn is_writable(word: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum System {
     Unix,
-    /// Commands are run without a shell, and each program takes its own command line apart: `"` around a word,
-    /// a backslash before a quote, and two for each backslash that stands before a quote.
+    /// Commands are run without a shell, but by Git's ssh, and each program takes its own command line apart:
+    /// `"` around a word, a backslash before a quote, and two for each backslash that stands before a quote.
     Windows,
 }
 
