@@ -42,7 +42,9 @@ pub(super) struct Inbound {
     ssh: SshDetector,
     /// Only for the target of a port: agents dial it again.
     redial: Option<RedialWatch>,
-    outputs: u64,
+    /// Whether an Output has come, though it may be empty: the agent has joined.
+    has_joined: bool,
+    has_output: bool,
     has_output_after_eof: bool,
     last_output: Instant,
     /// Bytes of Output since the last frame of this side.
@@ -91,7 +93,8 @@ impl Inbound {
             is_discarding: false,
             ssh,
             redial,
-            outputs: 0,
+            has_joined: false,
+            has_output: false,
             has_output_after_eof: false,
             last_output: now,
             since_last_sent: 0,
@@ -113,8 +116,12 @@ impl Inbound {
         self.queue.is_empty()
     }
 
+    pub(super) fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+
     pub(super) fn has_output(&self) -> bool {
-        self.outputs > 0
+        self.has_output
     }
 
     pub(super) fn has_output_after_eof(&self) -> bool {
@@ -226,8 +233,12 @@ impl Inbound {
         greeting: Greeting,
         is_closed: bool,
     ) -> Option<End> {
-        self.last_output = now;
-        self.outputs = self.outputs.saturating_add(1);
+        self.has_joined = true;
+        // An empty one of 1.02 acknowledges, and tells nothing of the target.
+        if !payload.is_empty() {
+            self.last_output = now;
+            self.has_output = true;
+        }
         self.since_last_sent = self.since_last_sent.saturating_add(payload.len());
         self.ssh.detect(&payload, greeting);
         let is_ssh = self.is_ssh() || greeting == Greeting::Ssh;

@@ -102,7 +102,7 @@ impl Opening {
     ) -> Option<Instant> {
         let server_first = match greeting {
             Greeting::Nothing => config.server_first,
-            Greeting::Ssh => true,
+            Greeting::Begun(_) | Greeting::Ssh => true,
             Greeting::Other => false,
         };
         let at = self.opened.map(|at| at + opened);

@@ -50,6 +50,8 @@ pub(super) struct Outbound {
     /// Until when that waits for the peer to tell what it has.
     peer_ack_deadline: Option<Instant>,
     unacked: Option<Unacked>,
+    /// When all bytes that were sent had last become acknowledged (1.02).
+    acknowledged: Option<Instant>,
     is_keepalive_due: bool,
     last_sent: Instant,
     last_input: Instant,
@@ -85,6 +87,7 @@ impl Outbound {
             retransmit_next: None,
             peer_ack_deadline: None,
             unacked: None,
+            acknowledged: None,
             is_keepalive_due: false,
             last_sent: now,
             last_input: now,
@@ -107,9 +110,7 @@ impl Outbound {
 
     /// Takes bytes of the local side.
     pub(super) fn push(&mut self, now: Instant, bytes: &[u8]) {
-        if self.greeting == Greeting::Nothing {
-            self.greeting = Greeting::of(bytes);
-        }
+        self.greeting = self.greeting.and(bytes);
         self.last_input = now;
         self.queue.extend_from_slice(bytes);
     }
@@ -163,6 +164,11 @@ impl Outbound {
     /// When the local side last sent something, or something of it went out.
     pub(super) fn last_input(&self) -> Instant {
         self.last_input
+    }
+
+    /// When that last made a difference to the peer: it was sent, or acknowledged.
+    pub(super) fn last_activity(&self) -> Instant {
+        self.acknowledged.map_or(self.last_input, |at| at.max(self.last_input))
     }
 
     /// The sequence of the last Input or Resize.
@@ -298,6 +304,7 @@ impl Outbound {
             // The greater half of all distances is behind.
             if up_to.wrapping_sub(unacked.sequence) <= u32::MAX / 2 {
                 self.unacked = None;
+                self.acknowledged = Some(now);
             } else {
                 (unacked.since, unacked.requested) = (now, None);
             }

@@ -12,15 +12,30 @@ const SSH: &[u8] = b"SSH-";
 pub(super) enum Greeting {
     #[default]
     Nothing,
+    /// So many first bytes, which are those of `SSH-` as far as they go.
+    Begun(usize),
     Ssh,
     Other,
 }
 
 impl Greeting {
-    /// What first bytes that are `bytes` say.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let is_ssh = bytes.iter().zip(SSH).all(|(a, b)| a == b);
-        if is_ssh { Self::Ssh } else { Self::Other }
+    /// The same once `bytes` have followed.
+    pub(super) fn and(self, bytes: &[u8]) -> Self {
+        let matched = match self {
+            Self::Nothing => 0,
+            Self::Begun(matched) => matched,
+            Self::Ssh | Self::Other => return self,
+        };
+        let expected = SSH.get(matched..).unwrap_or_default();
+        if !bytes.iter().zip(expected).all(|(a, b)| a == b) {
+            Self::Other
+        } else if bytes.len() >= expected.len() {
+            Self::Ssh
+        } else if bytes.is_empty() {
+            self
+        } else {
+            Self::Begun(matched + bytes.len())
+        }
     }
 }
 
@@ -102,8 +117,18 @@ mod tests {
         assert_eq!(detected(&[b"SS", b"X"], Greeting::Nothing), Some(false));
         assert_eq!(detected(&[b"a notice\r\n"], Greeting::Ssh), Some(true));
         assert_eq!(detected(&[b"HTTP", b"SSH-"], Greeting::Nothing), Some(false));
-        assert_eq!(Greeting::of(b"SSH-2.0-client"), Greeting::Ssh);
-        assert_eq!(Greeting::of(b"SS"), Greeting::Ssh);
-        assert_eq!(Greeting::of(b"PING"), Greeting::Other);
+    }
+
+    #[test]
+    fn the_local_side_may_begin_with_less_than_a_word() {
+        let after = |reads: &[&[u8]]| {
+            reads.iter().fold(Greeting::Nothing, |greeting, bytes| greeting.and(bytes))
+        };
+        assert_eq!(after(&[b""]), Greeting::Nothing);
+        assert_eq!(after(&[b"SSH-2.0-client"]), Greeting::Ssh);
+        assert_eq!(after(&[b"S", b"SH", b"-2", b"x"]), Greeting::Ssh);
+        assert_eq!(after(&[b"S", b"S", b""]), Greeting::Begun(2));
+        assert_eq!(after(&[b"S", b"TAT\r\n", b"SSH-"]), Greeting::Other);
+        assert_eq!(after(&[b"PING"]), Greeting::Other);
     }
 }

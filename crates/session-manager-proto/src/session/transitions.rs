@@ -54,12 +54,15 @@ impl Session {
             }
             self.shell.handle_written();
         }
-        if !self.config.is_shell() || self.shell.has_written() {
+        // An empty one comes of the agent, and tells nothing of the target.
+        if self.config.is_shell() && self.shell.has_written() || !frame.payload.is_empty() {
             self.make_reached(now);
+        } else if !self.config.is_shell() {
+            self.make_ready(now);
         }
         let (greeting, is_closed) = (self.outbound.greeting(), self.outbound.is_closed());
         let end = self.inbound.handle_output(now, frame.payload, greeting, is_closed);
-        self.outbound.forget_unneeded(self.framing.has_acks(), self.has_output());
+        self.outbound.forget_unneeded(self.framing.has_acks(), self.inbound.has_joined());
         self.flow.update_reading(self.wants_remote());
         if let Some(end) = end {
             return self.finish(end, true);
@@ -191,13 +194,13 @@ impl Session {
 
     /// When something was last carried.
     fn active(&self) -> Instant {
-        self.outbound.last_input().max(self.inbound.last_output())
+        self.outbound.last_activity().max(self.inbound.last_output())
     }
 
     /// Since when nothing has come or gone after the local end of file.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         let drained = self.outbound.drained_from()?.max(self.flow.taken_at());
-        let quiet = drained.max(self.outbound.last_input()).max(self.inbound.last_output());
+        let quiet = drained.max(self.outbound.last_activity()).max(self.inbound.last_output());
         Some(quiet.max(self.flow.last_arrival().unwrap_or(quiet)))
     }
 
@@ -286,7 +289,7 @@ impl Session {
 
     /// Whether there was a stream that could end.
     pub(super) fn has_begun(&self) -> bool {
-        self.opening.is_opened() || self.has_output()
+        self.opening.is_opened() || self.inbound.has_joined()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -342,7 +345,7 @@ impl Session {
             && let Some(size) = self.shell.take_resize()
         {
             let sequence = self.outbound.keep(now, FrameType::RESIZE, size.clone());
-            self.outbound.forget_unneeded(self.framing.has_acks(), self.has_output());
+            self.outbound.forget_unneeded(self.framing.has_acks(), self.inbound.has_joined());
             return Some((FrameType::RESIZE, sequence, size));
         }
         if !self.outbound.is_open() || self.outbound.is_retransmitting() {
@@ -357,7 +360,7 @@ impl Session {
             None => return None,
         };
         let sequence = self.outbound.keep(now, kind, payload.clone());
-        self.outbound.forget_unneeded(self.framing.has_acks(), self.has_output());
+        self.outbound.forget_unneeded(self.framing.has_acks(), self.inbound.has_joined());
         Some((kind, sequence, payload))
     }
 

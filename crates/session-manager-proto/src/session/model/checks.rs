@@ -162,7 +162,10 @@ impl Model {
                         self.start + self.config().ready_delay + NO_STATUS_GRACE;
                     let told = told.or((!self.progress).then_some(unacked_output_bytes));
                     let is_time = told.is_some_and(|told| told <= self.now);
-                    assert!(!self.ready && (self.session.has_output() || is_time), "too soon");
+                    assert!(
+                        !self.ready && (self.session.inbound.has_joined() || is_time),
+                        "too soon"
+                    );
                     self.ready = true;
                 }
                 Event::Ended(end) => {

@@ -352,6 +352,20 @@ fn an_idle_session_is_ended_when_the_user_asks_for_it() {
     assert_eq!(test.session.end(), Some(&End::Failed(Failure::Idle(60 * SECOND))));
 }
 
+/// An agent of 1.02 acknowledges by an empty Output, a keepalive too: that is nothing of the target's.
+#[test]
+fn an_output_without_bytes_is_no_activity_of_the_target() {
+    let mut test = Test::new(|config| config.idle_timeout = Some(60 * SECOND));
+    test.version = Version::V1_02;
+    test.status(&[3]);
+    for number in 1..=6 {
+        test.output_at(0, number, b"");
+        test.pass(10 * SECOND);
+    }
+    assert!(!test.session.has_output());
+    assert_eq!(test.session.end(), Some(&End::Failed(Failure::Idle(60 * SECOND))));
+}
+
 #[test]
 fn a_newer_version_is_spoken_when_the_far_side_does() {
     let mut test = Test::new(|_| {});

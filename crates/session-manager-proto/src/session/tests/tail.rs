@@ -266,3 +266,22 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     test.wait(11 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local), "and then it is quiet");
 }
+
+/// What acknowledges all of an upload is an Output without bytes, and the target's answer may follow it.
+#[test]
+fn linger_begins_with_the_acknowledgement_of_an_agent_that_was_slow() {
+    let mut test = Test::open();
+    test.local(b"one");
+    test.sent();
+    test.output_at(test.session.outbound.last_sequence(), 2, b"");
+    test.local(b"two");
+    test.sent();
+    test.session.handle_local_eof(test.now);
+    test.wait(15 * SECOND);
+    assert_eq!(test.session.end(), None, "it is acknowledged to those who wait");
+    test.output_at(test.session.outbound.last_sequence(), 3, b"");
+    test.wait(9 * SECOND);
+    assert_eq!(test.session.end(), None);
+    test.wait(2 * SECOND);
+    assert_eq!(test.session.end(), Some(&End::Local));
+}
