@@ -16,14 +16,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
-use super::Driver;
 use super::outcome::{LocalError, Outcome, is_gone};
+use super::{Driver, clock};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::{GOODBYE, LocalSide};
 use crate::gateway::upgrade::Socket;
 use crate::session::event::SessionEvent;
-use session_manager_proto::session::{Arrived, End, Failure, RemoteEnd, Session};
-use session_manager_proto::status::ReasonKind;
+use session_manager_proto::session::{Arrived, End, Failure, Session};
 
 /// How long the gateway may take to answer the WebSocket's close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(400);
@@ -62,9 +61,7 @@ impl Driver<'_> {
         let not_sent = self.not_sent(&end, local).await;
         // A program that has heard nothing cannot know by a clean end that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
-        // A session that was ended from elsewhere is no end of the target's.
-        let is_notified = matches!(&end, End::Remote(RemoteEnd::Status(reason))
-            if reason.kind() == ReasonKind::Notified);
+        let is_notified = end.notified().is_some();
         let complete = !failed && !self.stopping && !is_unanswered && !is_notified && !is_lost;
         let (halves, on_event) = (&mut self.halves, self.on_event);
         let close = async {
@@ -124,7 +121,8 @@ impl Driver<'_> {
     {
         let may_be_cut =
             matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
-        match self.session.not_sent() {
+        let ended = self.ended.unwrap_or_else(clock);
+        match self.session.not_sent(ended) {
             _ if !may_be_cut => None,
             // It may be the next request on a connection that was idle.
             0 if self.session.has_output() => Some(0),

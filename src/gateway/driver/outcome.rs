@@ -68,9 +68,14 @@ impl Explain for LocalError {
 
 /// Whether the local side has gone, which is no error of its own.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, NotConnected};
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, NotConnected, TimedOut,
+    };
     pipe::is_closed(error)
-        || matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected)
+        || matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionReset | HostUnreachable | NotConnected | TimedOut
+        )
 }
 
 /// What the system says, without the library's words around it.

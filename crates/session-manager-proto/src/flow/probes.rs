@@ -30,6 +30,9 @@ const MAX_UNANSWERED: [usize; 2] = [8, 64];
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_COUNTED_PAUSE: Duration = Duration::from_secs(5);
 
+/// A ping that is unanswered for so long means that the gateway reads nothing: the way takes less.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
 /// A ping is due after so long without one.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// After so much silence a gateway that has answered before is taken to be gone.
@@ -143,12 +146,22 @@ impl Probes {
         self.last_arrival
     }
 
+    /// Whether a peer that answers has read nothing for 2 s, up to a ping behind all that was sent.
+    pub(crate) fn is_stuck_before(&self, now: Instant, position: u64) -> bool {
+        let is_past = |at: Instant| now.saturating_duration_since(at) >= STUCK_AFTER;
+        let is_behind = |ping: &Ping| ping.position == position && !ping.unread && is_past(ping.at);
+        self.are_answered()
+            && self.arrived < position
+            && self.last_arrival.is_none_or(is_past)
+            && self.waiting.iter().any(is_behind)
+    }
+
     /// When the next activity of this side is due.
     pub(crate) fn keepalive_ping_at(&self) -> Instant {
         self.last.unwrap_or(self.began) + PING_INTERVAL
     }
 
-    /// A activity was given without asking for one.
+    /// A pong was sent that nobody has asked for.
     pub(crate) fn note_pong_sent(&mut self, now: Instant) {
         self.last = Some(now);
     }

@@ -18,6 +18,18 @@ pub enum End {
     Failed(Failure),
 }
 
+impl End {
+    /// The reason, if the session was ended by the API or the console: that is no end of the target's.
+    pub fn notified(&self) -> Option<&Reason> {
+        match self {
+            Self::Remote(RemoteEnd::Status(reason)) => {
+                (reason.kind() == ReasonKind::Notified).then_some(reason)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The ways in which a peer ends a session when nothing is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteEnd {

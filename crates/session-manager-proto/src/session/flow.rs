@@ -80,6 +80,13 @@ impl FlowControl {
         self.pace.position() - self.probes.arrived()
     }
 
+    /// How many of them the gateway has not taken, as far as it tells by reading nothing.
+    pub(super) fn stuck(&self, now: Instant) -> u64 {
+        let position = self.pace.position();
+        let is_stuck = self.probes.is_stuck_before(now, position);
+        if is_stuck { self.not_arrived() } else { 0 }
+    }
+
     /// Whether Input waits until it is known that what was sent before has arrived.
     pub(super) fn waits_for_arrival(&self) -> bool {
         self.pace.waits_for_arrival()

@@ -148,9 +148,12 @@ impl Session {
     }
 
     /// How many bytes of the local side were not sent, those included that were dropped since nobody is
-    /// left to take them.
-    pub fn not_sent(&self) -> u64 {
-        self.outbound.not_sent()
+    /// left to take them. After the local end of file, bytes that the gateway has not read count too, if it
+    /// answers pings and has read nothing for 2 s.
+    pub fn not_sent(&self, now: Instant) -> u64 {
+        let may_be_stuck = self.outbound.is_closed() && self.arrived() != Arrived::Yes;
+        let stuck = if may_be_stuck { self.flow.stuck(now) } else { 0 };
+        self.outbound.not_sent() + stuck
     }
 
     /// Whether Input waits until it is known that what was sent before has arrived.
@@ -419,7 +422,9 @@ impl Session {
     /// The next bytes for the local side.
     pub fn poll_deliver(&mut self) -> Option<Bytes> {
         let bytes = self.inbound.pop()?;
-        self.flow.update_reading(self.wants_remote());
+        if !self.phase.is_ended() {
+            self.flow.update_reading(self.wants_remote());
+        }
         Some(bytes)
     }
 

@@ -73,6 +73,34 @@ fn what_waits_goes_on_with_an_acknowledgement() {
     assert_eq!(test.session.outbound.last_new_input(), None);
 }
 
+/// What a gateway has not read for a while cannot have got any further when the target ends the stream.
+/// Before the local end of file it may be a request on a connection that was idle.
+#[test]
+fn what_the_gateway_has_not_read_at_the_end_was_not_sent() {
+    for (is_closed, is_asked, waited, not_sent) in [
+        (true, true, 2 * SECOND, 5_000),
+        (true, true, 2 * SECOND - MS, 0),
+        (true, false, 2 * SECOND, 0),
+        (false, true, 2 * SECOND, 0),
+    ] {
+        let mut test = Test::answering();
+        test.local(&[7; 5_000]);
+        if is_closed {
+            test.session.handle_local_eof(test.now);
+        }
+        assert_eq!(payloads(&test.sent()).len(), 5_000);
+        if is_asked {
+            test.session.ping(test.now);
+        }
+        test.now += waited;
+        test.output_at(0, 2, b"bye");
+        test.frame(FrameType::STATUS, pair(0, 0), b"\x05Exit");
+        assert!(matches!(test.session.end(), Some(End::Remote(_))));
+        assert_eq!(test.delivered(), b"bye");
+        assert_eq!(test.session.not_sent(test.now), not_sent, "{is_closed} {is_asked} {waited:?}");
+    }
+}
+
 #[test]
 fn keepalives_pass_and_it_is_asked_again_while_something_waits() {
     let mut test = Test::answering();
