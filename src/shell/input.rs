@@ -145,12 +145,17 @@ impl<R: AsyncRead + Unpin> AsyncRead for ShellInput<R> {
                     *has_left = left.get();
                 }
                 Source::Script { last, output } => match read.last() {
-                    Some(byte) => {
-                        *last = *byte;
-                        this.rest.extend_from_slice(read);
+                    Some(_) => {
+                        for byte in read {
+                            // Both would be a line's end, as typed, and an empty line would follow each.
+                            if (*last, *byte) != (b'\r', b'\n') {
+                                this.rest.put_u8(*byte);
+                            }
+                            *last = *byte;
+                        }
                     }
                     None => {
-                        if *last != b'\n' {
+                        if !matches!(*last, b'\n' | b'\r') {
                             this.rest.put_u8(b'\n');
                         }
                         this.rest.put_u8(END);
@@ -190,10 +195,20 @@ mod tests {
             (&b""[..], &b"\x04"[..]),
             (b"ls\n", b"ls\n\x04"),
             (b"ls\necho \xc3\xa9", b"ls\necho \xc3\xa9\n\x04"),
+            (b"ls\r\n\r\npwd\r\n", b"ls\r\rpwd\r\x04"),
+            (b"ls\r", b"ls\r\x04"),
         ] {
             let mut input = ShellInput::script(script, &Rc::default());
             assert_eq!(all(&mut input).await, sent);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_end_of_windows_is_one_though_it_comes_in_two_pieces() {
+        let mut input = ShellInput::script(b"a\r".chain(&b"\nb\n"[..]), &Rc::default());
+        let mut sent = [0; 5];
+        input.read_exact(&mut sent).await.unwrap();
+        assert_eq!(&sent, b"a\rb\n\x04");
     }
 
     /// A shell that runs a program loses the first; one without output waits in vain, and is left alone.

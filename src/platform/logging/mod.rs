@@ -13,7 +13,7 @@ pub(crate) use failure::LastFailure;
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
@@ -25,7 +25,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use self::daily::{DailyLayer, DailyLog};
 use self::file::{LogFile, LogFileError};
-use self::stderr::Stderr;
+use self::stderr::{Stderr, shows_colours};
 use crate::cli::{Cli, Command};
 use crate::explain::{Explain, Report};
 
@@ -77,7 +77,7 @@ pub(crate) fn init(cli: &Cli) -> Result<(), LogFileError> {
             )
         }
         None => {
-            let lines = lines.without_time().with_ansi(io::stderr().is_terminal());
+            let lines = lines.without_time().with_ansi(shows_colours());
             let lines = lines.with_writer(|| Stderr);
             tracing::subscriber::set_global_default(
                 registry.with(lines.with_filter(only_ours(level))),

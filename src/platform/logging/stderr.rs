@@ -8,6 +8,14 @@ pub(crate) fn tell(message: &dyn std::fmt::Display) {
     let _ = Stderr.write_all(format!("{message}\n").as_bytes());
 }
 
+/// Whether stderr shows colours. On Windows they are switched on for the console.
+pub(super) fn shows_colours() -> bool {
+    #[cfg(windows)]
+    return console::Term::stderr().features().colors_supported();
+    #[cfg(not(windows))]
+    io::stderr().is_terminal()
+}
+
 /// Stderr, where lines end so that they also look right on a terminal that ssh has in raw mode.
 pub(super) struct Stderr;
 
