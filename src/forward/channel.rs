@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 
 use super::context::{Context, Phase};
+use super::permit::Permit;
 use super::report::{Bytes, Number};
 use crate::app::Result;
 use crate::gateway::local::LocalSide;
@@ -93,6 +94,8 @@ struct State {
     connection: Cell<Option<Number>>,
     /// What is to be told of it once it has one.
     notices: RefCell<Vec<Notice>>,
+    /// Nothing once the session is ended, though its local side may still have something to take.
+    permit: RefCell<Option<Permit>>,
     context: Rc<Context>,
 }
 
@@ -102,6 +105,7 @@ impl Channel {
         context: &Rc<Context>,
         plan: Plan,
         probe: Option<oneshot::Sender<Result<Probed>>>,
+        permit: Permit,
     ) -> (Self, impl Future<Output = ()> + 'static) {
         let (attach, local) = oneshot::channel();
         let (sender, stage) = watch::channel(Stage::Opening);
@@ -115,6 +119,7 @@ impl Channel {
             counters: RefCell::default(),
             connection: Cell::default(),
             notices: RefCell::default(),
+            permit: RefCell::new(Some(permit)),
             context: Rc::clone(context),
         });
         let (finished, done) = oneshot::channel();
@@ -126,6 +131,7 @@ impl Channel {
             // Nobody may be left to hear of it.
             let _ = finished.send(run.await);
             over.stage.send_replace(Stage::Over);
+            over.permit.take();
         };
         let attach = Some(attach);
         (Self { attach, state, stage, done, wanted, since: Instant::now() }, task)
@@ -294,6 +300,10 @@ impl State {
             }
             SessionEvent::Ended => {
                 self.stage.send_replace(Stage::Ending);
+            }
+            // One that never was ready may be tried again.
+            SessionEvent::Released if self.ready.get().is_some() => {
+                self.permit.take();
             }
             SessionEvent::Connected | SessionEvent::Closed | SessionEvent::Released => {}
         }

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::channel::{Channel, Probed};
 use super::context::{Context, Counted};
+use super::permit::Permit;
 use super::warm::Warm;
 use crate::app::Result;
 use crate::session::plan::Plan;
@@ -26,7 +27,7 @@ pub(crate) struct Pool {
     waiting: Cell<usize>,
     waiting_told: Cell<bool>,
     /// A permit has come free.
-    pub(crate) freed: Notify,
+    pub(crate) freed: Rc<Notify>,
     /// Every session's task. A session is ended before its task is.
     tasks: RefCell<JoinSet<()>>,
     /// The sessions that are kept ready, those of each forward.
@@ -40,7 +41,7 @@ impl Pool {
             context: Rc::new(context),
             waiting: Cell::new(0),
             waiting_told: Cell::new(false),
-            freed: Notify::new(),
+            freed: Rc::default(),
             tasks: RefCell::default(),
             warm: RefCell::default(),
         }
@@ -52,40 +53,31 @@ impl Pool {
     }
 
     /// Begins to open a channel. The permit is held until its session is ended.
-    pub(crate) fn open(self: &Rc<Self>, plan: &Plan, permit: OwnedSemaphorePermit) -> Channel {
-        let (channel, task) = Channel::new(&self.context, plan.clone(), None);
-        self.spawn(permit, task);
+    pub(crate) fn open(&self, plan: &Plan, permit: Permit) -> Channel {
+        let (channel, task) = Channel::new(&self.context, plan.clone(), None, permit);
+        self.spawn(task);
         channel
     }
 
     /// The same for a probe, which is told whether the target was reached. A failure before is the
     /// probe's, and not that of the connection that has the channel by then.
     pub(crate) fn probe(
-        self: &Rc<Self>,
+        &self,
         plan: &Plan,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> (Channel, oneshot::Receiver<Result<Probed>>) {
         let (probe, probed) = oneshot::channel();
-        let (channel, task) = Channel::new(&self.context, plan.for_probe(), Some(probe));
-        self.spawn(permit, task);
+        let (channel, task) = Channel::new(&self.context, plan.for_probe(), Some(probe), permit);
+        self.spawn(task);
         (channel, probed)
     }
 
-    /// Runs a session's task, which holds the permit until its session is ended.
-    fn spawn(
-        self: &Rc<Self>,
-        permit: OwnedSemaphorePermit,
-        task: impl Future<Output = ()> + 'static,
-    ) {
+    /// Runs a session's task.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let mut tasks = self.tasks.borrow_mut();
         // Nobody else asks for those that have ended, and they would add up.
         while tasks.try_join_next().is_some() {}
-        let pool = Rc::clone(self);
-        tasks.spawn_local(async move {
-            task.await;
-            drop(permit);
-            pool.freed.notify_waiters();
-        });
+        tasks.spawn_local(task);
     }
 
     /// Waits for the sessions' tasks to end, for as long as that may take.
@@ -97,12 +89,16 @@ impl Pool {
     }
 
     /// Lets one more session be connected, if that is possible at once.
-    pub(crate) fn free_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
+    pub(crate) fn free_permit(&self) -> Option<Permit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| self.permit_of(permit))
+    }
+
+    fn permit_of(&self, permit: OwnedSemaphorePermit) -> Permit {
+        Permit::new(permit, &self.freed)
     }
 
     /// Waits, in order, until one more session may be connected.
-    pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn permit(&self) -> Permit {
         if let Some(permit) = self.free_permit() {
             return permit;
         }
@@ -111,14 +107,14 @@ impl Pool {
         let evicted = self.warm.borrow().iter().any(|warm| warm.evict());
         let _wanted = (!evicted).then(|| self.context.queue.want_place());
         match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => permit,
+            Ok(permit) => self.permit_of(permit),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }
 
     /// The same for a connection; the first time that one has to wait is told.
-    pub(crate) async fn permit_for_connection(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn permit_for_connection(&self) -> Permit {
         let mut permit = std::pin::pin!(self.permit());
         tokio::select! {
             biased;
@@ -136,7 +132,7 @@ impl Pool {
     }
 
     /// A permit that nobody waits for.
-    pub(crate) fn spare_permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn spare_permit(&self) -> Option<Permit> {
         let free = !self.is_crowded();
         free.then(|| self.free_permit()).flatten()
     }

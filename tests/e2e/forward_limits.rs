@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use local_cloud::{Agent, ApiFault, Instance, Pace};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use local_cloud::{Agent, ApiFault, Instance, Pace, SessionRecord};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, echoes, number, read, rest, text};
-use crate::lab::{Lab, SOON};
+use crate::lab::{Lab, QUIET_PORT, SOON};
 #[cfg(target_os = "linux")]
 use crate::terminal::by;
-use crate::world::INSTANCE;
+use crate::world::{INSTANCE, noise};
 
 const START: &str = "StartTerminalSession";
 const TOLD: &str = "--max-connections allows";
@@ -208,4 +208,35 @@ async fn five_hundred_short_connections_leave_nothing_behind() {
 #[cfg(target_os = "linux")]
 fn open_files(forward: &Forward) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", forward.bridge.pid())).unwrap().count()
+}
+
+/// What is left for a client that takes its time needs no session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_over_holds_no_place() {
+    let lab = Lab::new(quick()).await;
+    let path = lab.dir.path().join("s");
+    let spec = format!("{}:localhost:{QUIET_PORT}", path.display());
+    let args = ["-L", &spec, "--no-probe", "--max-connections", "1", "--grace", "0"];
+    let mut forward = Forward::start(&lab, &args);
+    forward.address().await;
+    let mut slow = UnixStream::connect(&path).await.unwrap();
+    let mut target = lab.accept().await;
+    let bytes = noise(400_000);
+    target.write_all(&bytes).await.unwrap();
+    drop(target);
+    let mut got = vec![0; bytes.len()];
+    let mut read = 0;
+    // It reads as much as it has to.
+    let a_moment = Duration::from_millis(100);
+    let ended = |session: &SessionRecord| session.ended_by_api;
+    while lab.cloud.wait_for_session(ended, a_moment).await.is_err() {
+        assert!(read < bytes.len() - 8192, "all is read before the session is over");
+        read += slow.read(&mut got[read..read + 8192]).await.unwrap();
+    }
+    let _next = UnixStream::connect(&path).await.unwrap();
+    lab.accept().await;
+    slow.read_exact(&mut got[read..]).await.unwrap();
+    assert!(got == bytes);
+    forward.stop("TERM").await;
+    lab.all_ended().await;
 }
