@@ -173,34 +173,33 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
             target: &plan.target,
         };
         let (ended_by, failed) = (Cell::new(None), Cell::new(None));
-        let (signals, gate) = (&mut self.signals, &self.gate);
-        let stop = async {
-            tokio::select! {
-                biased;
-                signal = signals.next() => ended_by.set(Some(signal)),
-                error = key.register(gate, plan.queue()) => failed.set(Some(error)),
+        let outcome = {
+            let (signals, gate) = (&mut self.signals, &self.gate);
+            let stop = async {
+                tokio::select! {
+                    biased;
+                    signal = signals.next() => ended_by.set(Some(signal)),
+                    error = key.register(gate, plan.queue()) => failed.set(Some(error)),
+                }
+            };
+            let mut stop = std::pin::pin!(stop.fuse());
+            if !key.is_opening() {
+                debug!("the session is opened once the key plug-in is installed");
+                tokio::select! {
+                    biased;
+                    () = stop.as_mut() => {}
+                    () = key.installed() => {}
+                    // ssh is gone.
+                    () = self.local.closed() => return Ok(Done::Normally),
+                }
             }
-        };
-        let mut stop = Box::pin(stop.fuse());
-        if !key.is_opening() {
-            debug!("the session is opened once the key plug-in is installed");
-            tokio::select! {
-                biased;
-                () = stop.as_mut() => {}
-                () = key.installed() => {}
-                // ssh is gone.
-                () = self.local.closed() => return Ok(Done::Normally),
-            }
-        }
-        let outcome = match key.is_opening() {
-            true => {
-                let request = SessionRequest { found, plan: &plan, starter, up_by: &key.up_by };
-                let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
-                session::run(&request, &mut self.local, stop, &on_event).await
-            }
-            false => {
-                drop(stop);
-                Ok(SessionOutcome::Stopped)
+            match key.is_opening() {
+                true => {
+                    let request = SessionRequest { found, plan: &plan, starter, up_by: &key.up_by };
+                    let on_event = |event: SessionEvent<'_>| output_gate.on_event(event);
+                    session::run(&request, &mut self.local, stop, &on_event).await
+                }
+                false => Ok(SessionOutcome::Stopped),
             }
         };
         if let Some(signal) = ended_by.get() {
@@ -217,15 +216,23 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                     more = self.local.read_more(MORE_WITHIN, GOODBYE) => *not_sent = more,
                 }
             }
-            ended(&plan.target, outcome)?;
+            return ended(&plan.target, outcome);
         }
         Ok(Done::Normally)
     }
 }
 
-/// What there is to say of a session that did not fail.
-fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
+/// What there is to say of a session that did not fail. One that was ended from elsewhere is no success:
+/// the target may have had more to say.
+fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
+    if let Some(error) = outcome.local_error.take() {
+        return Err(error.into());
+    }
+    if let Some(reason) = outcome.end.notified() {
+        warn!("{}", Warning::of_notified(reason));
+        return Ok(Done::Code(ExitCode::Session as u8));
+    }
     let bytes = outcome.not_sent.unwrap_or(0);
     if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
         warn!("{target} took the connection and closed it without a word");
@@ -233,10 +240,9 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<()> {
     if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
         warn!("{}", Warning::of_silence(target, outcome.yielded));
     }
-    match outcome.local_error.take() {
-        Some(error) => Err(error.into()),
-        None if bytes > 0 => Err(NotSent { bytes, target: target.clone() }.into()),
-        None => Ok(()),
+    match bytes {
+        0 => Ok(Done::Normally),
+        bytes => Err(NotSent { bytes, target: target.clone() }.into()),
     }
 }
 

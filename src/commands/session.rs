@@ -1,6 +1,7 @@
 //! `ecs-bridge session`: a shell on an instance.
 
 use std::cell::Cell;
+use std::io::{self, IsTerminal as _};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::gateway::endpoint::{self, LocalWrite};
 use crate::gateway::local::LocalSide;
 use crate::platform::console::{Console, WindowSize};
 use crate::platform::logging;
-use crate::platform::signals::Signals;
+use crate::platform::signals::{Signal, Signals};
 use crate::session::error::SessionError;
 use crate::session::event::{Notice, SessionEvent};
 use crate::session::failure::NotSent;
@@ -111,11 +112,13 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         }
         None => ShellInput::script(local.reader, &output),
     };
+    let stdout = ShellOutput::new(local.writer, &output)
+        .for_console(cfg!(windows) && io::stdout().is_terminal());
     let tell_end = tell.clone();
     let mut run = Run {
         plan: Plan::shell(target, args, shell).of_origin(&origin).queued(&queue),
         starter: Starter::new(&args.start, tell.clone()),
-        local: LocalSide::new(reader, ShellOutput::new(local.writer, &output)),
+        local: LocalSide::new(reader, stdout),
         signals,
         console: console.clone(),
         spinner,
@@ -207,8 +210,11 @@ fn act(action: Action, help: &str, console: &Console, left: &Notify) {
 
 /// How the command ended, if it did not fail.
 enum Ended {
-    /// A signal asked for it.
-    By(Done),
+    /// A signal asked for it, before there was a session or after.
+    By {
+        signal: Signal,
+        has_begun: bool,
+    },
     /// The shell or the command ended.
     Shell(Target),
     /// The user left.
@@ -226,7 +232,8 @@ impl Ended {
     fn text(&self, args: &cli::Shell) -> Option<String> {
         let text = match self {
             // A warning has told that it was ended from elsewhere.
-            Self::By(_) | Self::Unread | Self::Notified => return None,
+            Self::By { has_begun: false, .. } | Self::Unread | Self::Notified => return None,
+            Self::By { signal, .. } => format!("the session has ended: {}", signal.name()),
             Self::Shell(target) if args.command.is_some() => format!(
                 "the command on {} has ended (the service does not report its exit code)",
                 target.instance_name()
@@ -247,7 +254,7 @@ impl Ended {
     /// A session that was cut is no success: a script may not have run to its end.
     fn done(self) -> Done {
         match self {
-            Self::By(done) => done,
+            Self::By { signal, .. } => Done::By(signal),
             Self::Shell(_) | Self::Left | Self::Unread => Done::Normally,
             Self::Idle(_) | Self::Limit | Self::Notified => Done::Code(ExitCode::Session as u8),
         }
@@ -274,7 +281,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<R, W> {
         let cancelled = async |run: &mut Self| {
             Ok(tokio::select! {
                 biased;
-                signal = run.signals.next() => Ended::By(Done::By(signal)),
+                signal = run.signals.next() => Ended::By { signal, has_begun: false },
                 () = run.local.closed() => Ended::Unread,
             })
         };
@@ -311,7 +318,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<R, W> {
             SessionRequest { found, plan: &plan, starter: self.starter.as_ref(), up_by: &up_by };
         let outcome = session::run(&request, &mut self.local, stop.boxed_local(), &on_event).await;
         if let Some(signal) = by_signal.get() {
-            return Ok(Ended::By(Done::By(signal)));
+            return Ok(Ended::By { signal, has_begun: self.has_begun.get() });
         }
         if has_left.get() {
             return Ok(Ended::Left);
@@ -342,6 +349,10 @@ fn ended(
     if let Some(error) = local_error {
         return Err(error.into());
     }
+    if let Some(reason) = end.notified() {
+        warn!("{}", Warning::of_notified(reason));
+        return Ok(Ended::Notified);
+    }
     // What ends by itself says so, and may leave the rest of a script: `exit` is such an end.
     if let (End::Remote(RemoteEnd::Close | RemoteEnd::WebSocket), Some(bytes @ 1..)) =
         (&end, not_sent)
@@ -349,9 +360,6 @@ fn ended(
         return Err(NotSent { bytes, target }.into());
     }
     Ok(match end {
-        End::Remote(RemoteEnd::Status(reason)) if reason.kind() == ReasonKind::Notified => {
-            Ended::Notified
-        }
         End::Remote(_) => Ended::Shell(target),
         End::Local | End::Failed(_) => Ended::Unread,
     })

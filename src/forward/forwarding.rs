@@ -11,7 +11,7 @@ use super::pool::Pool;
 use super::report::{Event, Number, Reason};
 use super::warm::{Pause, Warm};
 use crate::app::Result;
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, Explain as _};
 use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::LocalWrite as _;
 use crate::gateway::socket;
@@ -113,7 +113,17 @@ impl Forwarding {
                     matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
                 let reason = reason(&carried, stopped);
                 let target = &self.plan.target;
+                let notified = match &carried {
+                    SessionOutcome::Ended(outcome) => outcome.end.notified(),
+                    SessionOutcome::Stopped => None,
+                };
                 let (warning, code) = match &carried {
+                    SessionOutcome::Ended(Outcome { local_error: Some(error), .. }) => {
+                        (Some(Warning::of_local(target, error)), error.exit_code())
+                    }
+                    _ if notified.is_some() => {
+                        (notified.map(Warning::of_notified), ExitCode::Session)
+                    }
                     SessionOutcome::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. })
                         if reason == Reason::Local && !is_complete =>
                     {

@@ -14,6 +14,15 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    /// What the system calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
     /// The exit code of a process that the signal has ended: 128 and the signal's number.
     pub(crate) fn exit_code(self) -> u8 {
         match self {

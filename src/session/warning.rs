@@ -5,6 +5,8 @@ use std::fmt;
 use super::event::Notice;
 use super::failure::KEEP_OPEN;
 use super::target::Target;
+use crate::gateway::driver::LocalError;
+use session_manager_proto::status::Reason;
 
 /// Something that the user should be told of a session that goes on, or has not failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,28 @@ impl Warning {
                 "{bytes} bytes or more were not sent to {target}: the far side ended the session"
             ),
             fix: KEEP_OPEN,
+        }
+    }
+
+    /// A local connection could not be read, or did not take what the target had sent.
+    pub(crate) fn of_local(target: &Target, error: &LocalError) -> Self {
+        let fix = match error {
+            LocalError::Read(_) => "look at the program that made the connection",
+            LocalError::Write(_) | LocalError::Stalled(_) => {
+                "look at the program that made the connection: it has to read until the end"
+            }
+        };
+        Self { message: format!("a connection to {target} failed here: {error}"), fix }
+    }
+
+    /// The API or the console has ended the session.
+    pub(crate) fn of_notified(reason: &Reason) -> Self {
+        Self {
+            message: format!(
+                "the session was ended from elsewhere: the console, the API, or an administrator \
+                 ({reason})"
+            ),
+            fix: "connect again; ask whoever may end sessions if it comes again",
         }
     }
 

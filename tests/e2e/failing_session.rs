@@ -402,9 +402,10 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
     .await;
 }
 
-/// The API or the console may end a session: that is its end, and it is told.
+/// The API or the console may end a session: that is its end, and it is told. It is no success, since the
+/// target may have had more to say.
 #[tokio::test]
-async fn a_session_that_is_ended_from_elsewhere_ends_well_with_a_warning() {
+async fn a_session_that_is_ended_from_elsewhere_is_no_success_and_warned_of() {
     let notified = Fault::new(Point::OutputBytes(5), Action::status(6, "Notified: by the API"));
     let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).fault(notified);
     let lab = Lab::new(instance).await;
@@ -414,7 +415,7 @@ async fn a_session_that_is_ended_from_elsewhere_ends_well_with_a_warning() {
     let ended = bridge.end().await;
     assert!(ended.stderr.contains("ended from elsewhere"), "{}", ended.stderr);
     assert!(ended.stderr.contains("Notified: by the API"), "{}", ended.stderr);
-    assert_eq!((ended.code, &*ended.stdout), (Some(0), &b"hello"[..]), "{}", ended.stderr);
+    assert_eq!((ended.code, &*ended.stdout), (Some(8), &b"hello"[..]), "{}", ended.stderr);
     lab.all_ended().await;
 }
 

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use local_cloud::{Agent, Corruption, FrameFault, Instance, Pace, Which};
+use local_cloud::{Action, Agent, Corruption, Fault, FrameFault, Instance, Pace, Point, Which};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -196,6 +196,25 @@ async fn an_upload_that_the_target_does_not_take_is_warned_of() {
         assert_eq!((over.all("error").len(), over.code()), (0, code));
         lab.all_ended().await;
     }
+}
+
+/// The target may have had more to say, and a script that has waited for it has to know.
+#[tokio::test]
+async fn a_session_that_is_ended_from_elsewhere_is_a_reset_and_no_success() {
+    let notified = Fault::new(Point::OutputBytes(5), Action::status(6, "Notified: by the API"));
+    let lab = Lab::new(quick(Agent::d()).fault(notified)).await;
+    let spec = format!("0:localhost:{QUIET_PORT}");
+    let mut forward = Forward::start(&lab, &["-L", &spec, "--no-probe", "--once"]);
+    let mut client = forward.connect().await;
+    lab.accept().await.write_all(b"hello").await.unwrap();
+    assert_eq!(read(&mut client, 5).await, b"hello");
+    is_reset(&mut client).await;
+    let warning = forward.told(1, "warning").await;
+    assert!(text(&warning, "message").contains("(Notified: by the API)"), "{warning}");
+    let over = forward.end().await;
+    assert_eq!(over.code(), 8);
+    assert!(over.ended.stderr.contains("ended from elsewhere"), "{:?}", over.ended);
+    lab.all_ended().await;
 }
 
 /// A client that leaves with a reset asks for no answer, and one that had an answer has nothing to be

@@ -16,7 +16,9 @@ async fn a_signal_restores_the_terminal() {
         let mut shell = Shell::start(instance(Agent::d()), &[]).await;
         shell.prompt().await;
         shell.signal(signal).await;
-        shell.ends(code).await;
+        let shown = shell.ends(code).await;
+        let line = format!("ecs-bridge: the session has ended: SIG{signal}\r");
+        assert!(shown.contains(&line), "{shown}");
     }
 }
 
@@ -62,6 +64,26 @@ async fn a_lost_gateway_restores_the_terminal_and_is_explained() {
     assert!(shell.lab.cloud.faults().inject(&id, Action::Cut));
     let shown = shell.ends(8).await;
     assert!(shown.contains("ecs-bridge: error: the connection to the gateway was lost"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_that_cannot_be_had_restores_the_terminal() {
+    let shell = Shell::start(instance(Agent::d()), &["--user-name", "nobody-knows"]).await;
+    let shown = shell.ends(6).await;
+    assert!(shown.contains("the user of the shell does not exist"), "{shown}");
+}
+
+/// Who closes the window takes the terminal away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_with_its_terminal() {
+    let lab = Lab::new(instance(Agent::d())).await;
+    let mut terminal = Terminal::new();
+    let mut child = terminal.start(&lab.bridge(["session", INSTANCE]), Streams::All);
+    terminal.types(b"echo u''p\r").await;
+    terminal.shows("up\r\n").await;
+    terminal.close().await;
+    timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use crate::case::{Case, run_all};
 use crate::lab::{Bridge, Ended, Lab};
 use crate::shell::instance;
+use crate::terminal::{Streams, Terminal, by};
 use crate::world::{INSTANCE, PATIENCE};
 
 async fn script(lab: &Lab, args: &[&str], script: &[u8]) -> Ended {
@@ -135,4 +136,21 @@ async fn what_cannot_be_had_is_explained() {
         ]);
     }
     run_all(cases).await;
+}
+
+/// Without a terminal for both, nothing turns on the one that there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_on_a_terminal_has_no_spinner() {
+    let lab = Lab::new(instance(Agent::d())).await;
+    std::fs::write(lab.dir.path().join("script"), "echo sum-$((40+2))\nexit\n").unwrap();
+    let mut terminal = Terminal::new();
+    let from_file = by(&["sh", "-c", "\"$@\" < script", "sh"], &lab.bridge(["session", INSTANCE]));
+    let mut child = terminal.start(&from_file, Streams::All);
+    terminal.shows("sum-42").await;
+    timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let shown = terminal.shown();
+    for words in ["Starting a session", "Connecting to the gateway", "Waiting for the shell"] {
+        assert!(!shown.contains(words), "{shown}");
+    }
+    lab.all_ended().await;
 }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::{FutureExt, StreamExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::Driver;
 use super::outcome::plain;
@@ -14,7 +14,6 @@ use crate::gateway::connection::NotReconnected;
 use crate::gateway::upgrade::Socket;
 use crate::session::event::{Notice, SessionEvent};
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
-use session_manager_proto::status::ReasonKind;
 
 impl Driver<'_> {
     /// Drops a socket that is no good any more, and makes another one.
@@ -155,14 +154,6 @@ impl Driver<'_> {
                         info!(
                             "the server closed the connection, and the agent dialled it again: \
                              this is the end of the stream"
-                        );
-                    }
-                    if let End::Remote(RemoteEnd::Status(reason)) = &end
-                        && reason.kind() == ReasonKind::Notified
-                    {
-                        warn!(
-                            "the session was ended from elsewhere: the console, the API, or an \
-                             administrator ({reason})"
                         );
                     }
                     debug!("the session has ended: {end:?}");
