@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::table::{Command, Opt, Value};
 use super::words::{Kind, Line, Wrong, host_port};
-use crate::credentials::{Overrides, shell_word};
+use crate::credentials::{Overrides, form, shell_word};
 
 /// Options that a command line of this program has under another name, or the same.
 const SAME: [(&str, &str); 7] = [
@@ -239,7 +239,14 @@ fn shown(command: Command, line: &Line, program: &str) -> String {
         shown.push_str(&format!(" --{}", option.name));
         match value {
             Some(_) if option.is_secret => shown.push_str(" …"),
-            Some(value) => shown.push_str(&format!(" {}", shell_word(value))),
+            Some(value) => {
+                // As `configure get` shows it: a URI or a command may have a secret in it.
+                let value = match option.field {
+                    Some(field) => form::shown(field, &value.as_str().into()),
+                    None => value.clone(),
+                };
+                shown.push_str(&format!(" {}", shell_word(&value)));
+            }
             None => {}
         }
     }
@@ -312,6 +319,12 @@ mod tests {
         assert!(vendor.warnings[0].contains("--access-key-secret and --sts-token"));
         let url = translated("session --url:wss://a?token=hush").unwrap().vendor;
         assert_eq!(url.shown, "ali-instance-cli session --wss-url …");
+        let uri = translated("ssh -i i-1 --credentials-uri http://u:hush@h/x?t=hush").unwrap();
+        assert!(!uri.vendor.shown.contains("hush"), "{}", uri.vendor.shown);
+        let program = ["ssh", "-i", "i-1", "--process-command", "keys --secret hush"];
+        let line = Line::read(&program.map(str::to_owned), "ali-instance-cli").unwrap();
+        let shown = shown(Command::Ssh, &line, "ali-instance-cli");
+        assert!(shown.contains("keys …") && !shown.contains("hush"), "{shown}");
         assert!(
             translated("configure set --access-key-secret -").unwrap().vendor.warnings.is_empty()
         );

@@ -107,7 +107,7 @@ async fn session_takes_a_script_from_a_pipe() {
     let (lab, _server) = lab().await;
     for line in [
         "session --instance i-bp1example0001",
-        "session -i=i-bp1example0001 --idle-timeout:60 --user-name root",
+        "session -i=i-bp1example0001 --idle-timeout:60 --user-name root --connection-type Intranet",
         "session --wss-url",
     ] {
         let mut command = vendor(&lab, line);
@@ -122,6 +122,9 @@ async fn session_takes_a_script_from_a_pipe() {
         assert!(stdout.contains("sum-42"), "{line}: {stdout} {}", ended.stderr);
         assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
     }
+    let calls = lab.cloud.calls();
+    let types: Vec<_> = calls.iter().filter_map(|call| call.params.get("ConnectionType")).collect();
+    assert_eq!(types, ["Intranet"], "where none is given, the service decides");
 }
 
 /// Windows: a user's password is stored, and has a name.
@@ -169,9 +172,15 @@ async fn portforward_prints_what_scripts_read() {
     for (line, remote) in [
         ("portforward --instance i-bp1example0001 --local-port 0 --remote-port 7", "7"),
         ("portforward -i=i-bp1example0001 -l=0 -r=7 --idle-timeout 60", "7"),
-        ("portforward -i:i-bp1example0001 -l:0 -r:localhost:7", "7"),
+        ("portforward -i:i-bp1example0001 -l:0 -r:localhost:7 --bind 127.0.0.1", "7"),
+        // Under its own name.
+        ("ecs-bridge portforward -i i-bp1example0001 -l 0 -r 7", "7"),
     ] {
-        let mut bridge = Bridge::start(vendor(&lab, line).env("ECS_BRIDGE_LINGER", "0"));
+        let mut command = match line.strip_prefix("ecs-bridge ") {
+            Some(line) => lab.bridge(line.split_whitespace()),
+            None => vendor(&lab, line),
+        };
+        let mut bridge = Bridge::start(command.env("ECS_BRIDGE_LINGER", "0"));
         let mut stdout = Stdout::of(&mut bridge);
         let first = stdout.next().await;
         let rest = first.strip_prefix("Port forwarding for SessionId: ").expect(&first);
@@ -208,15 +217,16 @@ async fn send_public_key_ends_with_the_line_that_scripts_look_for() {
         ("send_public_key -i i-bp1example0001 --public-key".to_owned(), Some(key)),
         ("send_public_key -i=i-bp1example0001".to_owned(), None),
     ] {
-        let mut command = vendor(&lab, &line);
-        command.args(text);
-        let ended = Bridge::start(&mut command).end().await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
-        let stdout = String::from_utf8(ended.stdout).unwrap();
-        let last = stdout.lines().last().unwrap();
-        assert_eq!(last, "The temporary ssh_public_key has been registered", "{line}");
-        let user = if line.contains("ops") { "for ops on" } else { "for root on" };
-        assert!(stdout.contains(user), "{stdout}");
+        for mut command in [vendor(&lab, &line), lab.bridge(line.split_whitespace())] {
+            command.args(&text);
+            let ended = Bridge::start(&mut command).end().await;
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+            let stdout = String::from_utf8(ended.stdout).unwrap();
+            let last = stdout.lines().last().unwrap();
+            assert_eq!(last, "The temporary ssh_public_key has been registered", "{line}");
+            let user = if line.contains("ops") { "for ops on" } else { "for root on" };
+            assert!(stdout.contains(user), "{stdout}");
+        }
     }
 }
 
@@ -338,16 +348,23 @@ async fn sessions_of_a_service_instance_are_started_by_compute_nest() {
     let own = lab.bridge(["proxy", INSTANCE, "--service-instance", service]);
     greets(&lab, &mut nest(own)).await.well(b"");
     let line = format!("portforward -i {INSTANCE} --service-instance={service} -l 0 -r 7");
-    let mut bridge = Bridge::start(&mut nest(vendor(&lab, &line)));
-    let mut stdout = Stdout::of(&mut bridge);
-    assert!(stdout.next().await.starts_with("Port forwarding for SessionId: s-"));
-    bridge.signal("TERM").await;
-    assert_eq!(bridge.end().await.code, Some(143));
+    let own = ["forward", "-i", INSTANCE, "--service-instance", service, "-L", "0:localhost:7"];
+    for (command, is_own) in [(vendor(&lab, &line), false), (lab.bridge(own), true)] {
+        let mut bridge = Bridge::start(&mut nest(command));
+        if is_own {
+            bridge.logged("Forwarding 127.0.0.1:").await;
+        } else {
+            let first = Stdout::of(&mut bridge).next().await;
+            assert!(first.starts_with("Port forwarding for SessionId: s-"), "{first}");
+        }
+        bridge.signal("TERM").await;
+        assert_eq!(bridge.end().await.code, Some(143));
+    }
     lab.all_ended().await;
     for action in ["StartTerminalSession", "EndTerminalSession"] {
         assert_eq!(lab.count(action), 0, "the account has not the instance: {action}");
     }
-    assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 6);
+    assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 8);
     let line = format!("session -i {INSTANCE} -s {service}");
     let own = lab.bridge(["session", INSTANCE, "--service-instance", service]);
     for command in [vendor(&lab, &line), own] {
@@ -360,7 +377,7 @@ async fn sessions_of_a_service_instance_are_started_by_compute_nest() {
     }
     lab.all_ended().await;
     assert_eq!(lab.count("StartTerminalSession"), 0);
-    assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 10);
+    assert_eq!(lab.count("InvokeServiceInstanceOperationAPI"), 12);
 
     let line = format!("ssh -i {INSTANCE} -s {other}");
     let unknown = Bridge::start(&mut nest(vendor(&lab, &line))).end().await;

@@ -4,8 +4,10 @@ use std::os::unix::fs::symlink;
 
 use local_cloud::{Agent, Instance, Pace};
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::lab::{Bridge, Ended, Lab};
+use crate::profiles;
 use crate::world::{self, INSTANCE, daily_log};
 
 async fn lab() -> Lab {
@@ -25,14 +27,19 @@ async fn lab_with_key() -> Lab {
     lab
 }
 
-/// Runs a command line in the folder of the program, with these variables and no credentials.
-async fn shell(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> Ended {
+/// A command line in the folder of the program, with these variables and no credentials.
+fn command(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = world::command("sh", &lab.cloud, lab.dir.path());
     for (name, _) in lab.cloud.env().iter().filter(|(name, _)| *name != "ALIBABA_CLOUD_ENDPOINT") {
         command.env_remove(name);
     }
-    command.envs(variables.iter().copied());
-    let mut bridge = Bridge::start(command.args(["-c", line]));
+    command.envs(variables.iter().copied()).args(["-c", line]);
+    command
+}
+
+/// Runs a command line, as [`command`] has it.
+async fn shell(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> Ended {
+    let mut bridge = Bridge::start(&mut command(lab, line, variables));
     drop(bridge.stdin.take());
     bridge.end().await
 }
@@ -141,6 +148,14 @@ async fn credentials_come_from_the_command_line_the_profile_or_the_environment()
     let ended = shell(&lab, &key_line(""), &bare).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 
+    let wrong = bare.map(|(name, value)| match name {
+        "ACCESS_KEY_SECRET" => (name, "hush"),
+        _ => (name, value),
+    });
+    let ended = shell(&lab, &key_line(""), &wrong).await;
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("set ACCESS_KEY_ID, ACCESS_KEY_SECRET anew"), "{}", ended.stderr);
+
     for prefix in ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"] {
         let names = ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "REGION_ID"];
         let [id_name, secret_name, region] = names.map(|name| format!("{prefix}{name}"));
@@ -161,6 +176,51 @@ async fn credentials_come_from_the_command_line_the_profile_or_the_environment()
     let log = daily_log(lab.dir.path());
     assert!(log.contains("--access-key-secret …"), "{log}");
     assert!(!log.contains(&secret) && !log.contains("hush"), "{log}");
+}
+
+/// Each option of credentials, as it may stand on any command line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_mode_may_be_given_on_the_command_line() {
+    let lab = Lab::with(profiles::cloud(), profiles::instance()).await;
+    symlink(env!("CARGO_BIN_EXE_ecs-bridge"), lab.dir.path().join("ali-instance-cli")).unwrap();
+    let keys = "--access-key-id testid --access-key-secret testsecret";
+    let printed = format!(r#"{{"mode": "AK", {}}}"#, profiles::KEYS);
+    profiles::file(&lab, "keys.json", &printed);
+    let set = format!(
+        "./ali-instance-cli configure set --config-path other.json --mode AK {keys} --region cn-hangzhou"
+    );
+    assert_eq!(shell(&lab, &set, &[]).await.code, Some(0));
+    let (endpoint, uri) = (lab.cloud.endpoint(), lab.cloud.credentials_uri());
+    let variables = [
+        ("ECS_BRIDGE_STS_ENDPOINT", endpoint.as_str()),
+        ("ECS_BRIDGE_METADATA_URL", endpoint.as_str()),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str()),
+    ];
+    let role = format!(
+        "--ram-role-arn {} --role-session-name tests --expired-seconds 900 --sts-region cn-hangzhou",
+        profiles::ARN
+    );
+    for options in [
+        "--config-path other.json".to_owned(),
+        format!("--mode AK {keys}"),
+        format!("--mode=CredentialsURI --credentials-uri={uri}"),
+        "--mode:CredentialsURI".to_owned(),
+        "--mode External --process-command 'cat keys.json'".to_owned(),
+        format!("--mode RamRoleArn {keys} {role}"),
+        format!("--mode EcsRamRole --ram-role-name {}", profiles::ECS_ROLE),
+        format!("{keys} --connect-timeout 5 --read-timeout 9 --retry-count 2 --language zh"),
+        format!("{keys} --retry-timeout 9"),
+    ] {
+        let line =
+            format!("exec ./ali-instance-cli ssh -i {INSTANCE} --region cn-hangzhou {options}");
+        let mut command = command(&lab, &line, &variables);
+        let ended = profiles::carries(&lab, &mut command).await;
+        assert_eq!(ended.code, Some(0), "{options}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("testsecret"), "{options}: {}", ended.stderr);
+        lab.all_ended().await;
+    }
+    let log = daily_log(lab.dir.path());
+    assert!(!log.contains("testsecret") && log.contains("--mode External"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,6 +245,9 @@ async fn what_is_wrong_exits_2_and_says_what_to_do() {
         ("session -i i-1 --idle-timeout -1", "60 at least"),
         ("session -i i-1 --idle-timeout 5", "60 at least"),
         ("ssh -i i-1 --skip-secure-verify", "certificates are always verified"),
+        ("session -i i-1 --password hush", "--password-name NAME"),
+        ("session -i i-1 --passwd=hush", "--password-name NAME"),
+        ("session -u wss://h/x?token=hush -i i-1", "exclude each other"),
         ("portforward -i i-1 -r x", "--remote-port cannot be"),
         ("--profile x", "no command is given"),
     ] {

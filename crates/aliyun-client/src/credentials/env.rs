@@ -76,8 +76,13 @@ impl Environment<'_> {
     /// The access key that the environment holds. Its parts come from one prefix: two prefixes are
     /// two accounts.
     pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        self.credentials_of(&PREFIXES)
+    }
+
+    /// The same with these prefixes.
+    pub(super) fn credentials_of(&self, prefixes: &[&str]) -> Result<Option<Credentials>, Error> {
         let mut half = None;
-        for prefix in PREFIXES {
+        for prefix in prefixes {
             let variable = format!("{prefix}ACCESS_KEY_ID");
             let secret_variable = format!("{prefix}ACCESS_KEY_SECRET");
             let (id, secret) = match (self.get(&variable), self.get(&secret_variable)) {

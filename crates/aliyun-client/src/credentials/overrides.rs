@@ -19,13 +19,8 @@ use super::profile::{Profile, ProfileFile};
 use super::query::{Query, Resolved, Setting};
 use super::source::Source;
 
-/// Variables that ali-instance-cli reads without a prefix too, and their names there.
-const BARE: [(&str, &str); 4] = [
-    ("ACCESS_KEY_ID", "ACCESS_KEY_ID"),
-    ("ACCESS_KEY_SECRET", "ACCESS_KEY_SECRET"),
-    ("SECURITY_TOKEN", "SECURITY_TOKEN"),
-    ("REGION_ID", "REGION"),
-];
+/// The prefixes of the variables of keys: ali-instance-cli reads them without one, too.
+const KEY_PREFIXES: [&str; 4] = [PREFIXES[0], PREFIXES[1], PREFIXES[2], ""];
 
 /// Fields of a profile that the command line gives. They go before those of the profile.
 #[derive(Clone, Default)]
@@ -104,15 +99,25 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
         let fixed = CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
         return finish(&env, fixed, region, base, false);
     }
+    let mut fields = base.map(|(_, profile)| profile.fields().clone()).unwrap_or_default();
+    if overrides.profile_first
+        && lacks_keys(&fields)
+        && let Some(found) = env.credentials_of(&KEY_PREFIXES)?
+    {
+        if overrides.fields.is_empty() {
+            let fixed = CredentialSource::fixed(CachedCredentials::fixed(found, None));
+            return finish(&env, fixed, region, base, true);
+        }
+        fill(&mut fields, &found);
+    }
     if base.is_none() && overrides.fields.is_empty() {
         return resolve(&query);
     }
-    let mut fields = base.map(|(_, profile)| profile.fields().clone()).unwrap_or_default();
-    if overrides.profile_first {
-        fill(&mut fields, &env)?;
-    }
     for (name, value) in &overrides.fields {
         fields.insert((*name).to_owned(), value.expose_secret().into());
+    }
+    if overrides.profile_first {
+        fill_uri(&mut fields, &env)?;
     }
     let name = base.map_or("default", |(_, profile)| profile.name.as_str());
     let profile = Profile::new(name.to_owned(), fields);
@@ -144,25 +149,23 @@ pub fn unused(region: &str, origin: &str) -> Result<Resolved, Error> {
     })
 }
 
-/// Fills the fields of keys that are empty from the environment: all of them or none, since a key of two
-/// sources is none.
-fn fill(fields: &mut Map<String, Value>, env: &Environment<'_>) -> Result<(), Error> {
-    let has = |field: &str| super::json::text(fields, field).is_some();
-    if has("mode")
-        && !["AK", "StsToken"].contains(&Mode::of(|f| super::json::text(fields, f)).as_str())
-    {
-        return Ok(());
-    }
-    if has("access_key_id") || has("access_key_secret") {
-        return Ok(());
-    }
-    let Some(found) = env.credentials()? else { return Ok(()) };
+/// Whether a profile has no key at all, in a mode that needs no more than one: a key of two sources is
+/// none.
+fn lacks_keys(fields: &Map<String, Value>) -> bool {
+    let text = |field: &str| super::json::text(fields, field);
+    let mode = Mode::of(text);
+    (text("mode").is_none() || ["AK", "StsToken"].contains(&mode.as_str()))
+        && text("access_key_id").is_none()
+        && text("access_key_secret").is_none()
+}
+
+/// Fills the fields of keys with those of variables.
+fn fill(fields: &mut Map<String, Value>, found: &Credentials) {
     let token = found.security_token().map(|token| token.expose_secret().to_owned());
-    let secret = found.access_key_secret().expose_secret().to_owned();
     let values = [
         ("mode", Some(if token.is_some() { "StsToken" } else { "AK" }.to_owned())),
         ("access_key_id", Some(found.access_key_id().to_owned())),
-        ("access_key_secret", Some(secret)),
+        ("access_key_secret", Some(found.access_key_secret().expose_secret().to_owned())),
         ("sts_token", token),
     ];
     for (name, value) in values {
@@ -170,21 +173,27 @@ fn fill(fields: &mut Map<String, Value>, env: &Environment<'_>) -> Result<(), Er
             fields.insert(name.to_owned(), value.into());
         }
     }
+}
+
+/// Fills the URI of credentials from the environment, in the mode that needs one.
+fn fill_uri(fields: &mut Map<String, Value>, env: &Environment<'_>) -> Result<(), Error> {
+    let mode = Mode::of(|field| super::json::text(fields, field));
+    let needs_uri = matches!(Mode::parse(&mode), Some((Mode::CredentialsUri, _)))
+        && super::json::text(fields, "credentials_uri").is_none();
+    if needs_uri && let Some((_, uri)) = env.find_text("CREDENTIALS_URI")? {
+        fields.insert("credentials_uri".to_owned(), uri.into());
+    }
     Ok(())
 }
 
-/// A variable as ali-instance-cli reads it: none names a profile, and some need no prefix.
+/// A variable as ali-instance-cli reads it: none names a profile, and that of the region needs no prefix.
 fn vendor_variable(env: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
     if PROFILES.contains(&name) {
         return None;
     }
     let own = env(name).filter(|value| !value.is_empty());
-    let bare = || {
-        let name = name.strip_prefix(PREFIXES[2])?;
-        let (_, bare) = BARE.iter().find(|(known, _)| *known == name)?;
-        env(bare)
-    };
-    own.or_else(bare)
+    let is_last = name.strip_prefix(PREFIXES[2]) == Some("REGION_ID");
+    own.or_else(|| if is_last { env("REGION") } else { None })
 }
 
 #[cfg(test)]
@@ -268,6 +277,17 @@ mod tests {
             let empty = r#"{"current":"p","profiles":[{"name":"p","mode":"AK"}]}"#;
             assert_eq!(account(empty, &variables), of_variables);
         }
+        let bare = resolved("{}", &KEYS, &[], true).unwrap();
+        assert_eq!(bare.credential_source.source().to_string(), "the environment (ACCESS_KEY_ID)");
+        let token = [&KEYS[..], &[("SECURITY_TOKEN", "t")]].concat();
+        let token = resolved("{}", &token, &[], true).unwrap();
+        let source = token.credential_source.source();
+        assert!(matches!(source, Source::Environment { temporary: true, .. }), "{source}");
+        let half = resolved("{}", &KEYS[..1], &[], true).unwrap_err();
+        assert!(matches!(half, Error::HalfSet { missing, .. } if missing == "ACCESS_KEY_SECRET"));
+        let uri = [("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1/keys")];
+        let found = resolved("{}", &uri, &[("mode", "CredentialsURI")], true).unwrap();
+        assert_eq!(found.credential_source.source().mode(), "CredentialsURI");
         let named = [("ALIBABA_CLOUD_PROFILE", "nobody")];
         assert_eq!(account(PROFILE, &named).0, "of-profile", "no variable names a profile");
     }
