@@ -3,7 +3,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use local_cloud::{Agent, Instance, LocalCloud, Tls};
 use rustls::{
@@ -23,8 +28,15 @@ async fn connect(cloud: &LocalCloud) -> std::io::Result<TlsStream<TcpStream>> {
 }
 
 async fn connect_to(cloud: &LocalCloud, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_trusting(cloud.ca_pem().unwrap(), cloud.addr(), name).await
+}
+
+async fn connect_trusting(
+    pem: &str,
+    addr: SocketAddr,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    let pem = cloud.ca_pem().unwrap();
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -32,7 +44,7 @@ async fn connect_to(cloud: &LocalCloud, name: &str) -> std::io::Result<TlsStream
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = TcpStream::connect(cloud.addr()).await?;
+    let tcp = TcpStream::connect(addr).await?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }
@@ -87,4 +99,48 @@ async fn the_certificate_is_for_more_names() {
     assert!(connect_to(&cloud, name).await.is_ok());
     assert!(connect(&cloud).await.is_ok());
     assert!(connect_to(&cloud, "ecs.cn-beijing.aliyuncs.com").await.is_err());
+}
+
+/// The program itself, as a client that knows only the service's names is led to it; and Compute Nest, in one call.
+#[tokio::test]
+async fn the_program_serves_more_names_and_a_service_instance() {
+    let name = "ecs.cn-hangzhou.aliyuncs.com";
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
+        .args(["--instance", "i-a", "--service-instance", "si-a", "--tls-names"])
+        .arg(format!("other.example,{name}"))
+        .arg("--ca-file")
+        .arg(&ca)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The file is there once all is said.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let first = lines.next().unwrap();
+    assert!(lines.any(|line| line.contains("ca.pem")));
+    let port = first.rsplit(':').next().unwrap().parse().unwrap();
+    let (pem, addr) =
+        (std::fs::read_to_string(ca).unwrap(), SocketAddr::from(([127, 0, 0, 1], port)));
+    for name in ["localhost", "other.example"] {
+        assert!(connect_trusting(&pem, addr, name).await.is_ok(), "{name}");
+    }
+    let mut tls = connect_trusting(&pem, addr, name).await.unwrap();
+    let mut call = Call::new(
+        "InvokeServiceInstanceOperationAPI",
+        &[
+            ("ServiceInstanceId", "si-a"),
+            ("OperationProduct", "ecs"),
+            ("OperationAction", "StartTerminalSession"),
+            ("OperationVersion", "2014-05-26"),
+            ("OperationParameters", r#"{"RegionId": "cn-hangzhou", "InstanceId": ["i-a"]}"#),
+        ],
+    );
+    call.version = "2021-05-21";
+    tls.write_all(call.v3().as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = soon(tls.read_to_string(&mut answer)).await;
+    assert!(answer.contains("OperationResults"), "{answer}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
