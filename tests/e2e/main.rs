@@ -44,6 +44,8 @@ mod doctor_table;
 mod ending;
 mod failing;
 mod failing_session;
+#[cfg(target_os = "linux")]
+mod fault_matrix;
 mod forward_driver;
 mod forward_ending;
 mod forward_exec;
@@ -79,8 +81,6 @@ mod list_agents;
 mod log;
 #[cfg(target_os = "linux")]
 mod masters;
-#[cfg(target_os = "linux")]
-mod matrix;
 #[cfg(target_os = "linux")]
 mod names;
 #[cfg(target_os = "linux")]

@@ -99,6 +99,16 @@ enum Load {
     Ssh,
 }
 
+impl Load {
+    /// Whether it is megabytes, and keeps a processor busy.
+    fn is_heavy(self) -> bool {
+        match self {
+            Self::Echo(len) | Self::Down { len, .. } | Self::Up { len, .. } => len >= 1_000_000,
+            Self::Ssh => false,
+        }
+    }
+}
+
 /// Bytes in one direction: none that are on their way to the target.
 const DOWN: Load = Load::Down { len: 100_000, wait: Duration::ZERO };
 

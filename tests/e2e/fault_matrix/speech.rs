@@ -80,6 +80,7 @@ pub(super) fn rows() -> Vec<Row> {
             [Fails(8, "AgentTimeout"); 3],
         ),
         ended("SessionTimeout", "SessionTimeout"),
+        ended("Closed (Notified) during a download", "Notified"),
         ended("an unknown reason", "NoSuchReason"),
         by_resumable(
             "an acknowledgement of Input that was never sent",
