@@ -55,7 +55,7 @@ impl Session {
             self.shell.handle_written();
         }
         // An empty one comes of the agent, and tells nothing of the target.
-        if self.config.is_shell() && self.shell.has_written() || !frame.payload.is_empty() {
+        if !frame.payload.is_empty() {
             self.make_reached(now);
         } else if !self.config.is_shell() {
             self.make_ready(now);
