@@ -2,7 +2,8 @@
 //!
 //! An agent of generations A to C does not say that the target has closed, and a keepalive can make it
 //! dial again. A server that speaks first then greets again: the same first bytes, soon after a
-//! keepalive, with nothing from the client between them.
+//! keepalive, with nothing from the client between them. One that has only answered so far does not greet,
+//! and may still have to answer.
 
 use std::time::{Duration, Instant};
 
@@ -20,21 +21,29 @@ pub(super) struct RedialWatch {
     repeats: bool,
     /// Until when a greeting can be the answer to a keepalive.
     until: Option<Instant>,
+    /// Whether the client has spoken first, so that the first bytes may be an answer.
+    is_client_first: bool,
+    /// Whether nothing has come since the client has last spoken.
+    is_unanswered: bool,
 }
 
 impl RedialWatch {
     /// A keepalive is sent that makes an agent dial a closed target again.
     pub(super) fn handle_keepalive(&mut self, now: Instant) {
-        self.until = Some(now + WITHIN);
+        let may_be_answer = self.is_client_first && self.is_unanswered;
+        self.until = (!may_be_answer).then_some(now + WITHIN);
     }
 
     /// Bytes of the client are sent: what comes from now on may be the answer to them.
     pub(super) fn handle_input(&mut self) {
         self.until = None;
+        self.is_client_first |= self.greeting.is_empty();
+        self.is_unanswered = true;
     }
 
     /// An Output has come. Whether it is the greeting of a second connection.
     pub(super) fn is_second_greeting(&mut self, now: Instant, payload: &[u8]) -> bool {
+        self.is_unanswered &= payload.is_empty();
         if self.greeting.len() < PREFIX {
             let missing = PREFIX - self.greeting.len();
             self.greeting.extend(payload.iter().take(missing));

@@ -31,6 +31,8 @@ pub(super) struct FlowControl {
     blocked: Option<Instant>,
     /// How many payload bytes the socket has taken, and when it took the last of them.
     taken: (u64, Instant),
+    /// Until when nothing was read, or since when there is a session.
+    unread: Instant,
 }
 
 impl FlowControl {
@@ -40,6 +42,7 @@ impl FlowControl {
             probes: Probes::new(now),
             blocked: None,
             taken: (0, now),
+            unread: now,
         }
     }
 
@@ -215,6 +218,12 @@ impl FlowControl {
     /// Nothing is read, so that nothing could be heard.
     pub(super) fn handle_not_reading(&mut self, now: Instant) {
         self.probes.note_activity(now);
+        self.unread = now;
+    }
+
+    /// Until when nothing was read, as far as it was told. What should have come by then may still come.
+    pub(super) fn unread(&self) -> Instant {
+        self.unread
     }
 
     /// This machine has slept.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Keepalive;
 use super::end::{End, Failure, RemoteEnd};
+use super::flow::FlowControl;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use crate::generation::Generation;
@@ -73,10 +74,15 @@ impl KeepalivePolicy {
             && since(inbound.last_output()) >= NOT_IDLE
     }
 
-    /// When the agent has ended the session, should it not say so.
-    pub(super) fn agent_idle_at(self, outbound: &Outbound, inbound: &Inbound) -> Option<Instant> {
+    /// When the agent has ended the session, should it not say so, as long as the peer is read.
+    pub(super) fn agent_idle_at(
+        self,
+        outbound: &Outbound,
+        inbound: &Inbound,
+        flow: &FlowControl,
+    ) -> Option<Instant> {
         let quiet = outbound.last_sent() + AGENT_IDLE_BY;
-        let quiet = quiet.max(inbound.last_output() + NOT_IDLE);
+        let quiet = quiet.max(inbound.last_output().max(flow.unread()) + NOT_IDLE);
         self.is_left_to_agent(outbound, inbound).then_some(quiet)
     }
 

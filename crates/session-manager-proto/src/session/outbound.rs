@@ -380,7 +380,7 @@ impl Outbound {
         is_handed_over && self.arrived(flow, has_acks) == Arrived::Yes
     }
 
-    /// When what was sent before the local end of file is given up.
+    /// When what was sent before the local end of file is given up, as long as the peer is read.
     pub(super) fn arrival_deadline(&self, flow: &FlowControl, has_acks: bool) -> Option<Instant> {
         let closed = self.closed?;
         let since = match flow.blocked() {
@@ -392,7 +392,7 @@ impl Outbound {
             }
             None => return None,
         };
-        Some(since + ARRIVAL_TIMEOUT)
+        Some(since.max(flow.unread()) + ARRIVAL_TIMEOUT)
     }
 
     /// When the peer is asked for an acknowledgement (1.02). Before an end it is asked at once.

@@ -168,7 +168,11 @@ impl Session {
                 self.outbound.no_answer_at(&self.flow, has_acks, self.inbound.last_output())
             }
             Timer::KeepAlive => self.keepalive().due_at(&self.outbound, &self.inbound),
-            Timer::AgentIdle => self.keepalive().agent_idle_at(&self.outbound, &self.inbound),
+            // What is not read may be there all the same.
+            Timer::AgentIdle | Timer::Arrival if !self.wants_remote() => None,
+            Timer::AgentIdle => {
+                self.keepalive().agent_idle_at(&self.outbound, &self.inbound, &self.flow)
+            }
             Timer::Arrival => self.outbound.arrival_deadline(&self.flow, has_acks),
             Timer::Idle => Some(self.active() + self.config.idle_timeout?),
             Timer::IdleWarning if self.shell.is_warned(self.active()) => None,

@@ -14,8 +14,8 @@ impl Model {
             assert!(!self.gone, "delivered to nobody");
             let end = self.delivered + bytes.len();
             assert_eq!(self.answered.get(self.delivered..end), Some(&bytes[..]), "not what came");
+            self.check_connection(self.delivered..end);
             self.delivered = end;
-            self.check_connection();
             match self.peer {
                 Some(_) => self.answered.forget_before(end),
                 None => self.pieces.push(bytes),
@@ -58,6 +58,7 @@ impl Model {
                     assert!(!ended && self.ready, "Input before its time, or after");
                     let may_redial = self.redials_unasked() && !is_downloading;
                     assert!(!may_redial || !frame.payload.is_empty(), "an agent may redial");
+                    self.keepalive = frame.payload.is_empty().then_some(self.now);
                     self.input(sequence, &frame.payload);
                 }
                 FrameType::RESIZE => {
@@ -84,10 +85,14 @@ impl Model {
 
     /// Nothing of a second connection is delivered where it can be told: in a stream of SSH, and where
     /// a keepalive has brought the greeting.
-    fn check_connection(&self) {
-        let Some(first) = self.peer.as_ref().and_then(|peer| peer.first_answered) else { return };
-        let is_told = self.session.is_ssh();
-        assert!(!is_told || self.delivered <= first, "bytes of a second connection");
+    fn check_connection(&self, delivered: Range<usize>) {
+        let Some(peer) = &self.peer else { return };
+        let Some(first) = peer.first_answered else { return };
+        let is_at_once = self.keepalive.is_some_and(|at| self.now <= at + 3 * SECOND);
+        let is_greeting = peer.agent.greeting.len() >= 8 && self.is_greeted;
+        let is_greeting = is_greeting && peer.is_second_by_keepalive && delivered.start <= first;
+        let is_told = self.session.is_ssh() || (is_greeting && is_at_once);
+        assert!(!is_told || delivered.end <= first, "bytes of a second connection");
     }
 
     /// Whether the agent is known to dial a target again for an empty Input, and is not to get one.
@@ -261,6 +266,9 @@ impl Model {
             End::Remote(RemoteEnd::Status(_) | RemoteEnd::Close | RemoteEnd::WebSocket)
                 if !self.lost[1] && !self.is_unanswered() =>
             {
+                assert_eq!(self.answered.end(), peer.answered, "output was lost");
+            }
+            End::Remote(RemoteEnd::Idle) if !self.was_disturbed => {
                 assert_eq!(self.answered.end(), peer.answered, "output was lost");
             }
             _ => {}

@@ -46,6 +46,8 @@ pub(crate) struct Model {
     ready: bool,
     local_eof: bool,
     agent: Option<Generation>,
+    /// When an empty Input was sent, with none of the local side since.
+    keepalive: Option<Instant>,
     /// A ping that waits for its answer.
     ping: Option<Bytes>,
     last_frame: Instant,
@@ -63,6 +65,8 @@ pub(crate) struct Model {
     /// The highest number of an Output that has come, in order or not.
     highest: u32,
     answered: Stream,
+    /// Whether the first Output came before any byte was sent.
+    is_greeted: bool,
     delivered: usize,
     gone: bool,
     progress: bool,
@@ -118,6 +122,7 @@ impl Model {
             ready: false,
             local_eof: false,
             agent: None,
+            keepalive: None,
             ping: None,
             last_frame: start,
             closed: false,
@@ -130,6 +135,7 @@ impl Model {
             received: 0,
             highest: 0,
             answered: Stream::default(),
+            is_greeted: false,
             delivered: 0,
             gone: false,
             progress: false,
@@ -333,6 +339,8 @@ impl Model {
             self.channel_id = frame.channel_id;
         }
         self.resumable |= frame.version.is_resumable();
+        let is_first = frame.kind == FrameType::OUTPUT && self.answered.end() == 0;
+        self.is_greeted |= is_first && !frame.payload.is_empty() && self.sent == 0;
         match (frame.kind, frame.sequence) {
             (FrameType::OUTPUT, Sequence::Single(_)) => self.answered.write(&frame.payload),
             (FrameType::OUTPUT, Sequence::Pair { output, .. }) => {

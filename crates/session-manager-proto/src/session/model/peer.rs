@@ -89,6 +89,8 @@ pub(super) struct Peer {
     pub(super) outputs: u32,
     pub(super) answered: usize,
     pub(super) first_answered: Option<usize>,
+    /// Whether it was an empty Input that brought about the second one.
+    pub(super) is_second_by_keepalive: bool,
     /// What ended the session, as a Status.
     over: Option<&'static [u8]>,
     last_heard: Instant,
@@ -110,6 +112,7 @@ impl Peer {
             outputs: 0,
             answered: 0,
             first_answered: None,
+            is_second_by_keepalive: false,
             over: None,
             last_heard: now,
             out: VecDeque::new(),
@@ -323,6 +326,8 @@ impl Peer {
         if self.target == Target::Closed && dials {
             self.target = Target::Second;
             self.first_answered = Some(self.answered);
+            self.is_second_by_keepalive =
+                frame.kind == FrameType::INPUT && frame.payload.is_empty();
             self.answer(Bytes::from_static(self.agent.greeting));
         }
     }

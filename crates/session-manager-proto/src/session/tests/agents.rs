@@ -186,6 +186,28 @@ fn a_download_keeps_its_session_open() {
     }
 }
 
+/// A download whose reader pauses: what waits in the socket may be the rest of it, and no end of the agent's.
+#[test]
+fn a_session_that_is_not_read_is_not_taken_for_an_idle_one() {
+    for agent in [Generation::A, Generation::B] {
+        let mut test = greeted(Some(agent), Keepalive::ByAgent(50 * SECOND));
+        while test.session.wants_remote() {
+            test.output(&[7; 2048]);
+        }
+        assert_eq!(test.pass(400 * SECOND), [], "a keepalive could make it dial again");
+        test.session.handle_timeout(test.now);
+        assert_eq!(test.session.end(), None);
+        test.delivered();
+        test.pass(30 * SECOND);
+        test.output(b"the rest");
+        assert_eq!(test.delivered(), b"the rest");
+        test.pass(60 * SECOND - MS);
+        assert_eq!(test.session.end(), None);
+        test.pass(MS);
+        assert_eq!(test.session.end(), Some(&End::Remote(RemoteEnd::Idle)));
+    }
+}
+
 #[test]
 fn a_second_greeting_behind_a_keepalive_is_no_part_of_the_stream() {
     for agent in [None, Some(Generation::A), Some(Generation::B)] {
@@ -228,6 +250,28 @@ fn an_answer_and_a_heartbeat_are_no_second_greeting() {
         test.pass(3 * SECOND);
     }
     assert_eq!(test.session.end(), None);
+}
+
+/// A slow answer to a second request comes right behind a keepalive. A server that greets its clients is
+/// watched all the same, whoever asked it last.
+#[test]
+fn a_slow_answer_is_no_second_greeting() {
+    for greets in [false, true] {
+        let mut test = Test::new(|config| config.keepalive = always(5));
+        test.status(&[3]);
+        if greets {
+            test.output(b"HTTP/1.1");
+        }
+        test.local(b"GET /1 HTTP/1.1\r\n\r\n");
+        test.pass(2 * SECOND);
+        test.output(b"HTTP/1.0 200 OK\r\n\r\n");
+        test.local(b"GET /2 HTTP/1.1\r\n\r\n");
+        test.pass(5 * SECOND);
+        let first = if greets { &b"HTTP/1.1"[..] } else { b"HTTP/1.0" };
+        test.output(&[first, b" 200 OK\r\n\r\n"].concat());
+        let redialled = End::Failed(Failure::Redialled);
+        assert_eq!(test.session.end(), greets.then_some(&redialled));
+    }
 }
 
 /// An agent of generation C with a server behind it that greets, and closes what is idle for 30 s.

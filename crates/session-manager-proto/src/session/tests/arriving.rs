@@ -101,6 +101,38 @@ fn what_the_gateway_has_not_read_at_the_end_was_not_sent() {
     }
 }
 
+/// While the local side takes nothing no answer is read: it is not missed before it could have come.
+#[test]
+fn what_nobody_could_hear_is_not_missed_at_the_end() {
+    for blocked in [false, true] {
+        let mut test = Test::answering();
+        test.local(&[7; 5_000]);
+        test.session.handle_local_eof(test.now);
+        assert_eq!(payloads(&test.sent()).len(), 5_000);
+        let ping = test.session.ping(test.now);
+        for number in 2.. {
+            test.output_at(0, number, &[7; 2048]);
+            if !test.session.wants_remote() {
+                break;
+            }
+        }
+        if blocked {
+            test.session.handle_socket_blocked(test.now);
+        }
+        test.pass(300 * SECOND);
+        test.session.handle_timeout(test.now);
+        assert_eq!(test.session.end(), None);
+        test.delivered();
+        test.session.handle_timeout(test.now);
+        assert_eq!(test.session.end(), None);
+        test.pass(64 * SECOND);
+        assert_eq!(test.session.end(), None);
+        test.session.handle_socket_drained(test.now);
+        test.session.handle_pong(test.now, &ping);
+        assert_eq!((test.session.arrived(), test.session.end()), (Arrived::Yes, None));
+    }
+}
+
 #[test]
 fn keepalives_pass_and_it_is_asked_again_while_something_waits() {
     let mut test = Test::answering();
