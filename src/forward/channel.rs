@@ -22,6 +22,10 @@ use crate::session::target::Target;
 use crate::session::warning::Warning;
 use session_manager_proto::session::End;
 
+/// How long a probe's session waits for a connection once its target has spoken, if the agent may connect
+/// to another one without a word: servers give those who log in 10 s (MySQL) or more.
+const KEPT_GREETING: Duration = Duration::from_secs(5);
+
 /// A local connection.
 pub(crate) type Halves = (ReadHalf, WriteHalf);
 
@@ -68,6 +72,8 @@ pub(crate) struct Channel {
     wanted: oneshot::Sender<Infallible>,
     /// When it was begun.
     pub(crate) since: Instant,
+    /// Whether it was opened for a probe, and another can be opened in its place.
+    is_replaceable: bool,
 }
 
 /// A channel with its local side.
@@ -85,6 +91,8 @@ struct State {
     ready: Cell<Option<Instant>>,
     /// When the target was taken to be listening, if it ever was.
     reached: Cell<Option<Instant>>,
+    /// Since when its target may close unnoticed although it has spoken.
+    may_outlive_target: Cell<Option<Instant>>,
     /// The probe that waits for the target to be reached.
     probe: RefCell<Option<oneshot::Sender<Result<Probed>>>>,
     target: Target,
@@ -107,12 +115,14 @@ impl Channel {
         probe: Option<oneshot::Sender<Result<Probed>>>,
         permit: Permit,
     ) -> (Self, impl Future<Output = ()> + 'static) {
+        let is_replaceable = probe.is_some() && !plan.origin.is_url();
         let (attach, local) = oneshot::channel();
         let (sender, stage) = watch::channel(Stage::Opening);
         let state = Rc::new(State {
             stage: sender,
             ready: Cell::default(),
             reached: Cell::default(),
+            may_outlive_target: Cell::default(),
             probe: RefCell::new(probe),
             target: plan.target.clone(),
             session: RefCell::default(),
@@ -134,7 +144,7 @@ impl Channel {
             over.permit.take();
         };
         let attach = Some(attach);
-        (Self { attach, state, stage, done, wanted, since: Instant::now() }, task)
+        (Self { attach, state, stage, done, wanted, since: Instant::now(), is_replaceable }, task)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -191,6 +201,13 @@ impl Channel {
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let reached = self.state.reached.get();
         reached.map(|reached| now.saturating_duration_since(reached)).unwrap_or_default()
+    }
+
+    /// When a connection is not to get it any more, since its target may have closed unnoticed: that which
+    /// was kept without being asked for.
+    pub(crate) fn usable_until(&self) -> Option<Instant> {
+        let since = self.state.may_outlive_target.get().filter(|_| self.is_replaceable)?;
+        Some(since + KEPT_GREETING)
     }
 
     /// Whether it cannot be used any more: the far side has ended the session, or it did not open.
@@ -291,6 +308,11 @@ impl State {
                 if let Some(probe) = self.probe.take() {
                     let _ = probe.send(Ok(Probed::Reached));
                 }
+            }
+            SessionEvent::MayOutliveTarget(may_outlive) => {
+                self.may_outlive_target.set(may_outlive.then(Instant::now));
+                // The keeper looks at it again.
+                self.stage.send_modify(|_| {});
             }
             SessionEvent::Notice(notice) => self.tell(notice),
             SessionEvent::Progress { sent, delivered: received } => {

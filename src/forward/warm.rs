@@ -56,6 +56,8 @@ impl Warm {
     /// Takes the channel that has come farthest.
     pub(super) fn take(&self) -> Option<Channel> {
         let mut warm = self.channels.borrow_mut();
+        let now = Instant::now();
+        warm.retain(|channel| is_usable(channel, now));
         // The youngest: the target has had the least time to lose its patience with it.
         let find = |stage| warm.iter().rposition(|channel| channel.stage() == stage);
         let found =
@@ -90,7 +92,7 @@ impl Warm {
             }
             outcome.is_none()
         });
-        warm.retain(|channel| channel.age(now) < warm_for + OVERDUE);
+        warm.retain(|channel| channel.age(now) < warm_for + OVERDUE && is_usable(channel, now));
         let is_fresh = |channel: &&Channel| channel.age(now) < warm_for;
         // One that is just ending has its place until it is known why.
         let mut fresh = warm.iter().filter(is_fresh).count();
@@ -111,9 +113,14 @@ impl Warm {
         // One that is still being opened tells when it is.
         let reached = warm.iter().filter(reached);
         let stale = reached.filter_map(until).min().map(|left| now + left);
-        let next = [stale, pause.until.filter(|until| *until > now)].into_iter().flatten().min();
-        next.unwrap_or(now + warm_for)
+        let unusable = warm.iter().filter_map(Channel::usable_until).min();
+        let again = pause.until.filter(|until| *until > now);
+        [stale, unusable, again].into_iter().flatten().min().unwrap_or(now + warm_for)
     }
+}
+
+fn is_usable(channel: &Channel, now: Instant) -> bool {
+    channel.usable_until().is_none_or(|until| now < until)
 }
 
 /// When to try again after channels that were over at once.

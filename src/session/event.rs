@@ -16,6 +16,10 @@ pub(crate) enum SessionEvent<'a> {
     Ready,
     /// The target is taken to be listening: it has spoken, or the agent has had the time to dial it.
     Reached,
+    /// Whether the target may close unnoticed although it has spoken, see
+    /// [`Session::may_outlive_target`](session_manager_proto::session::Session::may_outlive_target). Told
+    /// when it changes; at first it may not.
+    MayOutliveTarget(bool),
     /// Its user should be told something.
     Notice(Notice),
     /// So many bytes have been carried in all, from the local side and to it.

@@ -121,6 +121,8 @@ async fn one_session_is_all_that_an_early_connection_needs() {
     for (agent, progress) in [
         (Agent::a(), Progress::default()),
         (Agent::a(), Progress::none()),
+        (Agent::b(), Progress::none()),
+        (Agent::c(), Progress::none()),
         (Agent::d(), Progress::none()),
     ] {
         let server = Server::echo().await;
@@ -217,6 +219,35 @@ async fn a_session_that_no_connection_wants_is_ended() {
     drop((client, target));
     forward.told(1, "closed").await;
     stop(&lab, forward).await;
+}
+
+/// Agents that do not tell that the target has closed would connect the first bytes to another one: a
+/// connection gets no greeting that is old. With one that tells, the session is kept as long as any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_greeting_is_not_given_to_a_connection() {
+    let kept_greeting = async |(agent, tells): (Agent, bool)| {
+        let lab = Lab::new(quick(agent)).await;
+        let spec = format!("0:localhost:{QUIET_PORT}");
+        let args = ["-L", &spec, "--warm-for", if tells { "7" } else { "300" }, "--linger", "0"];
+        let mut forward = Forward::start(&lab, &args);
+        let mut first = lab.accept().await;
+        first.write_all(b"greeting 1\n").await.unwrap();
+        let greeted = std::time::Instant::now();
+        forward.address().await;
+        lab.session(|session| session.ended_by_api && session.live == 0).await;
+        assert!(!tells || greeted.elapsed() > Duration::from_secs(6), "it was ended too soon");
+        let mut client = forward.connect().await;
+        let mut second = lab.accept().await;
+        second.write_all(b"greeting 2\n").await.unwrap();
+        assert_eq!(read(&mut client, 11).await, b"greeting 2\n");
+        assert_eq!(lab.cloud.sessions().len(), 2);
+        drop((client, first, second));
+        forward.told(1, "closed").await;
+        stop(&lab, forward).await;
+    };
+    let [a, b, c, d] = all_agents();
+    let [a, b, c, d] = [(a, false), (b, false), (c, false), (d, true)].map(kept_greeting);
+    tokio::join!(a, b, c, d);
 }
 
 /// The target does not close it: the time alone ends it.

@@ -92,6 +92,8 @@ pub(crate) struct Driver<'w> {
     local_error: Option<LocalError>,
     sent: u64,
     delivered: u64,
+    /// What was last told of [`Session::may_outlive_target`].
+    may_outlive_target: bool,
 }
 
 /// A socket that can only be read.
@@ -163,6 +165,7 @@ impl<'w> Driver<'w> {
             local_error: None,
             sent: 0,
             delivered: 0,
+            may_outlive_target: false,
         }
     }
 
@@ -200,6 +203,7 @@ impl<'w> Driver<'w> {
             self.maintain_connection(now);
             self.session.handle_timeout(now);
             self.log_events();
+            self.tell_of_target();
             match self.session.may_yield_at() {
                 Some(at) if at <= now => {
                     self.place_wanted.get_or_insert_with(self.wants_place);

@@ -179,6 +179,12 @@ impl Session {
         self.agent.is_none() && !self.is_ssh() && !self.config.is_shell() && is_other
     }
 
+    /// Whether the target has spoken, and its agent may connect to it again without a word once it has
+    /// closed: bytes of the local side would reach another connection than the one that has spoken.
+    pub fn may_outlive_target(&self) -> bool {
+        self.has_output() && !self.is_ssh() && self.keepalive().redials()
+    }
+
     /// The generation of the instance's agent is known from now on.
     pub fn handle_agent(&mut self, now: Instant, generation: Generation) {
         self.agent = Some(generation);
