@@ -95,8 +95,8 @@ impl AgentVersions {
     pub(crate) fn warn_of_idle_end(&self, cloud: &Cloud, instance: &str) {
         let topic = cloud.topic("agent-idle", &[instance]);
         let (label, now) = (cloud.client.label(instance), SystemTime::now());
-        let is_told = self.told.borrow_mut().replace(instance.to_owned()).is_some();
-        if is_told || self.cache.get::<()>(&topic, DAY, now).is_some() {
+        let told = self.told.borrow_mut().replace(instance.to_owned());
+        if told.as_deref() == Some(instance) || self.cache.get::<()>(&topic, DAY, now).is_some() {
             return debug!("an idle session with {label} has ended");
         }
         self.cache.put(&topic, &(), now);

@@ -84,6 +84,8 @@ where
         };
         session.map(|session| (session, early))
     };
+    // Nobody polls this one any more, and others may wait for the same answer.
+    drop(agent);
     let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
     let line = async {
         // What is half made is nearer than a new beginning.

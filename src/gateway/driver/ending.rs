@@ -46,6 +46,8 @@ impl Driver<'_> {
         R: AsyncRead + Unpin,
         W: LocalWrite,
     {
+        // Others may wait for the same answer, and nobody polls it from here on.
+        self.agent = None;
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
         // By its own end of file: one that is asked to end or has gone does not care.
         let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
