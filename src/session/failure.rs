@@ -224,8 +224,8 @@ impl SessionFailure {
                  sessions",
             ),
             Failure::NotArrived { .. } => (
-                "the gateway took nothing more, or did not say what has arrived, for 60 s after the end \
-                 of the input",
+                "after the end of the input the gateway took nothing more for too long, or did not confirm \
+                 what has arrived",
                 "check the result at the target, and send it again if it is incomplete",
             ),
             Failure::Idle(_) => {
