@@ -95,7 +95,8 @@ pub struct Forward {
 
     /// Replace ready connections after this many seconds; set it below the server's idle timeout
     ///
-    /// Without --warm: end the session of the first test after this time if no connection uses it.
+    /// Without --warm: end the session of the first test after this time if no connection uses it; after
+    /// 5 seconds if the server has sent first and the agent would not report that it has closed.
     #[arg(
         long,
         hide_short_help = true,

@@ -46,8 +46,8 @@ pub struct Session {
     /// The agent ends a session after 180 seconds without a frame from this side. Agents before version
     /// 4.1065 do not report that the target has closed the connection, and a keepalive can make them
     /// connect to it again. So, unless this option is given, agents from 3.632 to 4.1064 get a frame
-    /// that does not, and agents up to 3.631 get none unless the stream is SSH: their idle sessions
-    /// end after 180 seconds, and the connection is closed.
+    /// that does not, and agents up to 3.631 get none unless the stream is SSH or a download is under way:
+    /// their idle sessions end after 180 seconds, and the connection is closed.
     #[arg(
         long,
         hide_short_help = true,
