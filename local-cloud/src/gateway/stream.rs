@@ -44,6 +44,9 @@ const INPUT_QUEUE: usize = 16;
 const MAX_MESSAGE: usize = 64 * 1024;
 /// How long the end of a connection may take: what is queued, a last status, the WebSocket's own close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the client may take to read what was sent before the end, and to close: a connection that is dropped
+/// before is reset, and what the system still holds of it is lost.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A socket that was let in.
 pub(crate) struct Socket {
@@ -286,7 +289,7 @@ impl Sockets<'_> {
                 () = cut => {}
             }
         };
-        let _ = timeout(CLOSE_TIMEOUT, all).await;
+        let _ = timeout(GOODBYE_TIMEOUT, all).await;
     }
 }
 
