@@ -54,7 +54,7 @@ pub(super) async fn all(rows: Vec<Row>) {
                 }
                 let waits = row.within >= 30;
                 let (weight, waiting_weight) = match (row.load.is_heavy(), waits) {
-                    (true, true) => (1, HEAVY_WAITING),
+                    (true, true) => (HEAVY, HEAVY_WAITING),
                     (true, false) => (HEAVY, 1),
                     (false, _) => (1, 1),
                 };
@@ -119,7 +119,7 @@ async fn play(row: &Row, by: By, speaks: Speaks, cell: Cell) -> Result<(), Strin
     let played = async {
         match row.load {
             Load::Ssh => ssh(row, scene, by, cell).await,
-            load => raw(row, scene, by, cell, load).await,
+            load => raw(row, scene, (by, speaks), cell, load).await,
         }
     };
     let played = timeout(limit, played).await;
@@ -150,7 +150,13 @@ async fn serve(mut stream: TcpStream, load: Load, bytes: &[u8]) -> std::io::Resu
     tokio::io::copy(&mut reader, &mut writer).await.map(|_| ())
 }
 
-async fn raw(row: &Row, scene: Scene, by: By, cell: Cell, load: Load) -> Result<(), String> {
+async fn raw(
+    row: &Row,
+    scene: Scene,
+    (by, speaks): (By, Speaks),
+    cell: Cell,
+    load: Load,
+) -> Result<(), String> {
     let (len, reader_waits) = match load {
         Load::Down { len, wait } => (len, wait),
         Load::Up { len, .. } | Load::Echo(len) => (len, Duration::ZERO),
@@ -181,6 +187,11 @@ async fn raw(row: &Row, scene: Scene, by: By, cell: Cell, load: Load) -> Result<
     let common = |command: &mut Command| {
         // A cell that fails for a quota is not to wait for another outcome.
         command.args(["--linger", "0", "--wait", "0"]);
+        if speaks == Speaks::A {
+            // It drops what comes before it has dialled, and a busy machine may take its time for that: the
+            // target's first words say when.
+            command.args(["--ready-delay", "5"]);
+        }
         command.envs(scene.env.iter().map(|(name, value)| (name, value)));
     };
     let carried = async {
