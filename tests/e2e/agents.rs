@@ -11,6 +11,11 @@ use crate::forward_driver::{Forward, is_silent};
 use crate::lab::{BANNER, Lab, QUIET_PORT};
 use crate::world::{INSTANCE, PATIENCE, noise};
 
+/// More than all buffers on the way hold.
+const LEN: usize = 32 << 20;
+/// Longer than an agent waits for a frame, and than it is waited for.
+const PAUSE: Duration = Duration::from_secs(200);
+
 /// The call that tells the agent's version.
 const ASK: &str = "DescribeCloudAssistantStatus";
 
@@ -154,8 +159,9 @@ async fn no_keepalive_brings_another_connection_s_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_are_sent_at_opened_to_an_agent_that_keeps_them() {
     for (agent, keeps) in [(Agent::a(), false), (Agent::b(), true), (Agent::c(), true)] {
-        // It dials late enough for a busy machine.
-        let agent = agent.join_delay(Duration::ZERO).dial_delay(Duration::from_millis(1300));
+        // Late enough for a busy machine, where bytes are to come before; and early enough where not.
+        let dials = Duration::from_millis(if keeps { 1300 } else { 0 });
+        let agent = agent.join_delay(Duration::ZERO).dial_delay(dials);
         let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
         let mut bridge = lab.start(&[QUIET_PORT]);
         bridge.send(b"PING").await;
@@ -213,41 +219,104 @@ async fn a_version_that_is_not_told_holds_nothing_up() {
     }
 }
 
-/// Nothing published shows a gateway that answers pings, and an idle ssh is not ended for that.
+/// Nothing published shows a gateway that answers pings, and an idle ssh is not ended for that, nor by its
+/// agent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_answers_no_pings_keeps_an_idle_session() {
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pongs(false);
-    let lab = Lab::new(instance).await;
-    let mut bridge = lab.start(&[]);
-    let mut target = lab.accept().await;
-    target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
-    bridge.expect(b"SSH-2.0-x\r\n").await;
-    // The time-out was 60 s.
-    let ended = timeout(Duration::from_secs(70), bridge.child.wait()).await;
-    assert!(ended.is_err(), "{}", bridge.log());
-    target.write_all(b"still here").await.unwrap();
-    bridge.expect(b"still here").await;
-    drop(target);
-    bridge.end().await.well(b"");
-    lab.all_ended().await;
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in all() {
+        cases.spawn(async move {
+            let case = format!("{:?}", agent.generation);
+            let instance = Instance::new(INSTANCE).agent(agent.quick()).pongs(false);
+            let lab = Lab::new(instance).await;
+            let mut bridge = lab.start(&["--linger", "0"]);
+            let mut target = lab.accept().await;
+            target.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+            bridge.expect(b"SSH-2.0-x\r\n").await;
+            // An agent ends a session after 180 s without a frame.
+            let ended = timeout(Duration::from_secs(190), bridge.child.wait()).await;
+            assert!(ended.is_err(), "{case}: {}", bridge.log());
+            target.write_all(b"still here").await.unwrap();
+            bridge.expect(b"still here").await;
+            drop(bridge.stdin.take());
+            bridge.end().await.well(b"");
+            lab.all_ended().await;
+        });
+    }
+    cases.join_all().await;
+}
+
+/// A client that reads nothing for longer than an agent without keepalives lives: it gets all of the
+/// answer, or sees that it does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_pauses_for_long_is_whole_or_reset() {
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in all() {
+        cases.spawn(async move {
+            let case = format!("{:?}", agent.generation);
+            let instance = Instance::new(INSTANCE).agent(agent.quick());
+            let lab = Lab::new(instance.pace(Pace::announced(64_000_000))).await;
+            let mut forward =
+                Forward::start(&lab, &["--grace", "0", "-L", &format!("0:localhost:{QUIET_PORT}")]);
+            let mut client = forward.connect().await;
+            client.write_all(b"a question").await.unwrap();
+            let mut target = lab.accept().await;
+            read_all(&mut target, 10).await;
+            let (mut from_client, mut to_client) = target.into_split();
+            // Where the agent ends the session it is cut off.
+            let writes = tokio::spawn(async move { to_client.write_all(&vec![7; LEN]).await });
+            // An agent without keepalives ends the session after 180 s, and closes its connection then.
+            let until = tokio::time::Instant::now() + PAUSE;
+            let more = tokio::time::timeout_at(until, from_client.read(&mut [0])).await;
+            assert!(matches!(more, Err(_) | Ok(Ok(0) | Err(_))), "{case}: a byte of nobody's");
+            tokio::time::sleep_until(until).await;
+            let (mut got, mut buffer) = (0, vec![0; 1 << 16]);
+            while got < LEN {
+                match timeout(PATIENCE, client.read(&mut buffer)).await.expect("it goes on or ends")
+                {
+                    Ok(0) => panic!("{case}: {got} bytes were taken for all"),
+                    Ok(read) => got += read,
+                    Err(error) => {
+                        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{case}");
+                        break;
+                    }
+                }
+            }
+            let is_kept_open = !matches!(case.as_str(), "A" | "B");
+            assert!(got == LEN || !is_kept_open, "{case}: only {got} bytes");
+            writes.abort();
+            forward.stop("TERM").await;
+        });
+    }
+    cases.join_all().await;
 }
 
 /// A request, and an agent that falls silent while its gateway lives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_falls_silent_is_told_of() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
-    let mut bridge = lab.start(&[QUIET_PORT]);
-    bridge.send(b"a question").await;
-    let mut target = lab.accept().await;
-    read_all(&mut target, 10).await;
-    // Which it is not for a minute.
-    is_silent(&mut target, Duration::from_secs(30)).await;
-    assert_eq!(bridge.log(), "");
-    bridge.logged("ServerAliveInterval").await;
-    let log = bridge.log();
-    assert!(log.contains("--idle-timeout"), "{log}");
-    drop(target);
-    assert_eq!(bridge.end().await.code, Some(0));
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in [Agent::a(), Agent::b(), Agent::c(), Agent::d()] {
+        cases.spawn(async move {
+            let tells = agent == Agent::d();
+            let lab = Lab::new(Instance::new(INSTANCE).agent(agent.quick())).await;
+            let mut bridge = lab.start(&[QUIET_PORT, "--linger", "0"]);
+            bridge.send(b"a question").await;
+            let mut target = lab.accept().await;
+            read_all(&mut target, 10).await;
+            // Which it is not for a minute.
+            is_silent(&mut target, Duration::from_secs(30)).await;
+            assert_eq!(bridge.log(), "");
+            bridge.logged("ServerAliveInterval").await;
+            let log = bridge.log();
+            assert!(log.contains("--idle-timeout"), "{log}");
+            drop(target);
+            if !tells {
+                drop(bridge.stdin.take());
+            }
+            assert_eq!(bridge.end().await.code, Some(0));
+        });
+    }
+    cases.join_all().await;
 }
 
 /// Idle sessions of agents that dial again without a word are not kept open: after 180 s the local

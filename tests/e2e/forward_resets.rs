@@ -64,9 +64,14 @@ async fn is_cut_short(mut curl: Child) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_does_not_take_half_an_answer_for_all_when_the_forward_is_stopped() {
-    for (agent, grace, signals) in
-        [(Agent::d(), "0", 1), (Agent::d(), "1", 1), (Agent::a(), "1", 1), (Agent::d(), "3600", 2)]
-    {
+    for (agent, grace, signals) in [
+        (Agent::d(), "0", 1),
+        (Agent::d(), "1", 1),
+        (Agent::a(), "1", 1),
+        (Agent::b(), "1", 1),
+        (Agent::c(), "1", 1),
+        (Agent::d(), "3600", 2),
+    ] {
         let server = half_an_answer().await;
         let lab = Lab::new(quick(agent).target(80, server.addr)).await;
         let mut forward = Forward::start(&lab, &["-L", "0:localhost:80", "--grace", grace]);
