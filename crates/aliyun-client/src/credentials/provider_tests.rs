@@ -42,7 +42,9 @@ impl Server {
                         None => (500, "hush"),
                     };
                     let length = body.len();
-                    let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n");
+                    let head = format!(
+                        "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+                    );
                     let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
                 });
             }
