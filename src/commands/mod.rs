@@ -27,6 +27,12 @@ use crate::platform::{event_loop, logging};
 
 /// Runs a command and gives the exit code of the process. Failures are told on stderr.
 pub fn run(cli: &Cli) -> u8 {
+    #[cfg(windows)]
+    if let Command::Proxy(_) = &cli.command
+        && let Some(code) = crate::platform::child::run()
+    {
+        return code;
+    }
     let code = match start(cli) {
         Ok(Done::Normally) => ExitCode::Ok as u8,
         Ok(Done::By(signal)) => signal.exit_code(),

@@ -2,6 +2,8 @@
 //! are replaced, the folders of caches and logs.
 
 pub(crate) mod cache;
+#[cfg(windows)]
+pub(crate) mod child;
 pub(crate) mod console;
 pub(crate) mod event_loop;
 pub(crate) mod logging;
