@@ -89,6 +89,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let (gate, writer) = Gate::new(local.writer);
     let tap = OutputTap::default();
     let local = LocalSide::new(local.reader, writer.shown_to(tap.shown_to()));
+    let local = local.reading_ahead(cfg!(not(unix)));
     let starter = Starter::new(&args.start, tell);
     let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));
     let key = key.as_ref();

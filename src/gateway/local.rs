@@ -14,10 +14,13 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::endpoint::LocalWrite;
+use crate::platform::pipe;
 
 /// The most bytes of a protocol's goodbye, such as QUIT, or close_notify of TLS. Nobody reads it any more
 /// where the far side has ended the session.
 pub(crate) const GOODBYE: usize = 256;
+/// The most that is read ahead of a session, in bytes: ssh sends its identification and its key exchange.
+const AHEAD: usize = 4096;
 
 /// The local side of a session.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct LocalSide<R, W> {
     state: State<R, W>,
     /// Whether what was read has been used.
     is_settled: Rc<Cell<bool>>,
+    /// Whether an end of file shows that ssh has gone.
+    reads_ahead: bool,
 }
 
 #[derive(Debug)]
@@ -41,12 +46,18 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
     pub(crate) fn new(reader: R, writer: W) -> Self {
         let is_settled = Rc::default();
         let reader = Rewind::new(reader, Rc::clone(&is_settled));
-        Self { state: State::Here(reader, writer), is_settled }
+        Self { state: State::Here(reader, writer), is_settled, reads_ahead: false }
+    }
+
+    /// The same, where the platform cannot tell that whoever reads has gone: [`Self::closed`] reads ahead then,
+    /// and takes the end of file of ssh for it, which never closes only one direction.
+    pub(crate) fn reading_ahead(self, reads_ahead: bool) -> Self {
+        Self { reads_ahead, ..self }
     }
 
     /// A local side that comes later.
     pub(crate) fn awaited(receiver: oneshot::Receiver<(R, W)>) -> Self {
-        Self { state: State::Awaited(receiver), is_settled: Rc::default() }
+        Self { state: State::Awaited(receiver), is_settled: Rc::default(), reads_ahead: false }
     }
 
     /// Whether it is there.
@@ -112,16 +123,19 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
 
     /// Waits until nobody is left who reads from it, as far as the platform can tell. Cancel-safe.
     pub(crate) async fn closed(&mut self) {
-        self.arrived().await.1.closed().await;
+        let reads_ahead = self.reads_ahead;
+        let (reader, writer) = self.arrived().await;
+        closed_or_gone(writer.closed(), reader, reads_ahead).await;
     }
 
     /// The same; one that was not read waits, too, for an end of file that comes before any byte, see
     /// [`LocalWrite::left`]. Cancel-safe.
     pub(crate) async fn left(&mut self) {
+        let reads_ahead = self.reads_ahead;
         let (reader, writer) = self.arrived().await;
         match reader.was_read {
-            true => writer.closed().await,
-            false => writer.left().await,
+            true => closed_or_gone(writer.closed(), reader, reads_ahead).await,
+            false => closed_or_gone(writer.left(), reader, reads_ahead).await,
         }
     }
 
@@ -147,6 +161,18 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
     }
 }
 
+/// Waits until a writer is closed, or, where it is read ahead, until ssh has gone.
+async fn closed_or_gone<R: AsyncRead + Unpin>(
+    closed: impl Future<Output = ()>,
+    reader: &mut Rewind<R>,
+    reads_ahead: bool,
+) {
+    tokio::select! {
+        () = closed => {}
+        () = reader.ssh_gone(), if reads_ahead => {}
+    }
+}
+
 /// Remembers what is read until it is settled that it has been used. A session takes no more than it
 /// may hold before it is open, so that this is bounded.
 #[derive(Debug)]
@@ -158,11 +184,38 @@ pub(crate) struct Rewind<R> {
     again: BytesMut,
     /// Whether anything was read, an end of file included.
     was_read: bool,
+    /// Whether an end of file was read ahead.
+    has_ended: bool,
 }
 
 impl<R: AsyncRead + Unpin> Rewind<R> {
     fn new(reader: R, is_settled: Rc<Cell<bool>>) -> Self {
-        Self { reader, is_settled, kept: BytesMut::new(), again: BytesMut::new(), was_read: false }
+        let (kept, again) = (BytesMut::new(), BytesMut::new());
+        Self { reader, is_settled, kept, again, was_read: false, has_ended: false }
+    }
+
+    /// Reads ahead, and waits for an end of file behind what ssh sends first. What is read can still be read.
+    /// Never returns for anybody else, nor once what was read has been used. Cancel-safe.
+    async fn ssh_gone(&mut self) {
+        while !self.has_ended && !self.is_settled.get() && self.kept.len() < AHEAD {
+            let mut buffer = [0; AHEAD];
+            let room = buffer.get_mut(self.kept.len()..).unwrap_or_default();
+            match self.reader.read(room).await {
+                Ok(0) => self.has_ended = true,
+                Ok(read) => {
+                    let read = room.get(..read).unwrap_or_default();
+                    self.kept.extend_from_slice(read);
+                    self.again.extend_from_slice(read);
+                }
+                Err(error) if pipe::is_closed(&error) => self.has_ended = true,
+                // Reading finds out.
+                Err(_) => break,
+            }
+            self.was_read = true;
+        }
+        if !(self.has_ended && self.kept.starts_with(b"SSH-")) {
+            std::future::pending().await
+        }
     }
 
     fn rewind(&mut self) {
@@ -185,6 +238,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for Rewind<R> {
         let this = &mut *self;
         if !this.again.is_empty() {
             give(&mut this.again, buf);
+            return Poll::Ready(Ok(()));
+        }
+        if this.has_ended {
             return Poll::Ready(Ok(()));
         }
         if this.is_settled.get() {
@@ -245,6 +301,63 @@ mod tests {
         far.read_exact(&mut buffer).await.unwrap();
         assert_eq!(&buffer, b"xyz");
         assert!(local.into_halves().is_some());
+    }
+
+    /// Whether somebody who sends this, and closes that direction alone, has gone.
+    async fn has_gone(sent: &[u8], reads_ahead: bool, is_left: bool) -> bool {
+        let (_far, writer) = duplex(64);
+        let mut local = LocalSide::new(sent, writer).reading_ahead(reads_ahead);
+        // What is asked once more says the same.
+        for _ in 0..2 {
+            let _ = match is_left {
+                true => timeout(Duration::from_secs(1), local.left()).await,
+                false => timeout(Duration::from_secs(1), local.closed()).await,
+            };
+        }
+        let gone = timeout(Duration::from_secs(1), local.closed()).await.is_ok();
+        for _ in 0..2 {
+            let mut all = Vec::new();
+            local.halves().unwrap().0.read_to_end(&mut all).await.unwrap();
+            assert!(all == sent, "nothing is lost: {} of {}", all.len(), sent.len());
+            local.rewind();
+        }
+        gone
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_file_of_ssh_alone_shows_that_it_has_gone() {
+        let long = [&b"SSH-2.0-x\r\n"[..], &[7; AHEAD]].concat();
+        for (sent, gone) in [
+            (&b"SSH-2.0-OpenSSH_9.5\r\n"[..], true),
+            (&long[..AHEAD - 1], true),
+            // It has more to send, and is not looked at any further.
+            (&long[..], false),
+            (b"echo x", false),
+            (b"SSH", false),
+            (b"", false),
+        ] {
+            assert_eq!(has_gone(sent, true, false).await, gone, "{} bytes", sent.len());
+            assert_eq!(has_gone(sent, true, true).await, gone, "{} bytes", sent.len());
+            assert!(!has_gone(sent, false, false).await, "the platform tells otherwise");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_ahead_while_it_is_waited_for_comes_in_turn() {
+        let (mut far, reader) = duplex(64);
+        let mut local = LocalSide::new(reader, duplex(64).0).reading_ahead(true);
+        for word in [&b"SSH-"[..], b"2.0"] {
+            far.write_all(word).await.unwrap();
+            assert!(timeout(Duration::from_secs(1), local.closed()).await.is_err());
+        }
+        let mut buffer = [0; 9];
+        let (reader, _) = local.halves().unwrap();
+        reader.read_exact(&mut buffer[..7]).await.unwrap();
+        far.write_all(b"-x").await.unwrap();
+        reader.read_exact(&mut buffer[7..]).await.unwrap();
+        assert_eq!(&buffer, b"SSH-2.0-x");
+        drop(far);
+        timeout(Duration::from_secs(1), local.closed()).await.expect("it has gone");
     }
 
     #[tokio::test(start_paused = true)]
