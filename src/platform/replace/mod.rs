@@ -20,6 +20,10 @@ pub(crate) const MOST: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a change is made anew to what somebody else has written meanwhile.
 const TRIES: u32 = 10;
+/// How often Windows is asked again for a file that another process has open, and after which pauses: who looks
+/// for viruses or makes an index opens what has just been written.
+const OPEN_TRIES: u32 = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 /// As many links may lead to a file as the system follows.
 const LINKS: u32 = 40;
 /// How files are called that are not whole yet.
@@ -146,31 +150,56 @@ impl Destination {
     }
 
     /// Puts a new content in the place of an old one; `false` if it is not the old one any more.
-    fn replace(&self, old: Option<&[u8]>, new: &[u8], mode: Mode) -> Result<bool, Error> {
+    async fn replace(&self, old: Option<&[u8]>, new: &[u8], mode: Mode) -> Result<bool, Error> {
         let found = self.found()?;
         let failed = |problem| self.unwritten(problem);
         let mut file = self.beside().map_err(failed)?;
         file.write_all(new).map_err(failed)?;
         self.owned(&file, found.as_ref(), mode)?;
         file.as_file().sync_all().map_err(failed)?;
-        if self.read()?.as_deref() != old {
+        if self.read_once_free().await?.as_deref() != old {
             return Ok(false);
         }
-        file.persist(&self.real).map_err(|error| failed(error.error))?;
+        let mut tries = 0;
+        while let Err(error) = file.persist(&self.real) {
+            if !is_free_later(&error.error, &mut tries).await {
+                return Err(failed(error.error));
+            }
+            file = error.file;
+        }
         self.settle();
         Ok(true)
     }
 
     /// Removes the file; `false` if its content is another one by now.
-    fn remove(&self, old: Option<&[u8]>) -> Result<bool, Error> {
-        if self.read()?.as_deref() != old {
+    async fn remove(&self, old: Option<&[u8]>) -> Result<bool, Error> {
+        if self.read_once_free().await?.as_deref() != old {
             return Ok(false);
         }
-        match fs::remove_file(&self.real) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.unwritten(error)),
-            _ => {
-                self.settle();
-                Ok(true)
+        let mut tries = 0;
+        while let Err(error) = fs::remove_file(&self.real) {
+            if error.kind() == io::ErrorKind::NotFound {
+                break;
+            }
+            if !is_free_later(&error, &mut tries).await {
+                return Err(self.unwritten(error));
+            }
+        }
+        self.settle();
+        Ok(true)
+    }
+
+    /// The same as [`Self::read`], and waits for another process that has the file to itself.
+    async fn read_once_free(&self) -> Result<Option<Vec<u8>>, Error> {
+        let mut tries = 0;
+        loop {
+            let read = self.read();
+            let is_held = match &read {
+                Err(Error::Read { problem, .. }) => is_free_later(problem, &mut tries).await,
+                _ => false,
+            };
+            if !is_held {
+                return read;
             }
         }
     }
@@ -222,6 +251,23 @@ impl Destination {
     }
 }
 
+/// Waits a moment where a file may be open in another process, which Windows tells by these errors; `false`
+/// where it is not, or that takes too long.
+async fn is_free_later(error: &io::Error, tries: &mut u32) -> bool {
+    const ACCESS_DENIED: i32 = 5;
+    const SHARING_VIOLATION: i32 = 32;
+    const LOCK_VIOLATION: i32 = 33;
+    let code = error.raw_os_error().filter(|_| cfg!(windows));
+    let is_open = matches!(code, Some(ACCESS_DENIED | SHARING_VIOLATION | LOCK_VIOLATION));
+    *tries += 1;
+    if !is_open || *tries > OPEN_TRIES {
+        return false;
+    }
+    debug!("another process may have the file open: {error}");
+    tokio::time::sleep(OPEN_PAUSE).await;
+    true
+}
+
 /// The folder that a file is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -243,7 +289,7 @@ pub(crate) async fn update<T, E: From<Error>>(
     let folder = place.folder();
     for _ in 0..TRIES {
         let lock = if folder.is_dir() { Some(lock(place).await?) } else { None };
-        let old = place.read()?;
+        let old = place.read_once_free().await?;
         let (change, result) = edit(old.as_deref())?;
         let is_done = match change {
             Change::None => true,
@@ -252,8 +298,8 @@ pub(crate) async fn update<T, E: From<Error>>(
                 cache::make(folder).map_err(|problem| place.unwritten(problem))?;
                 false
             }
-            Change::To(new) => place.replace(old.as_deref(), &new, mode)?,
-            Change::Gone => place.remove(old.as_deref())?,
+            Change::To(new) => place.replace(old.as_deref(), &new, mode).await?,
+            Change::Gone => place.remove(old.as_deref()).await?,
         };
         if is_done {
             return Ok(result);

@@ -162,3 +162,39 @@ async fn writers_at_once_lose_nothing() {
     all.sort_unstable();
     assert_eq!(all, (0..16).collect::<Vec<u8>>());
 }
+
+/// Has the file open for a while, with these rights of others.
+#[cfg(windows)]
+fn held(file: &Path, others: u32) -> std::thread::JoinHandle<()> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    let file = File::options().read(true).share_mode(others).open(file).unwrap();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(file);
+    })
+}
+
+#[cfg(windows)]
+#[tokio::test]
+async fn a_file_that_another_process_has_open_is_waited_for() {
+    const NOTHING: u32 = 0;
+    const READ_AND_WRITE: u32 = 3;
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    let place = Destination::of(&file).unwrap();
+    for others in [NOTHING, READ_AND_WRITE] {
+        fs::write(&file, "x").unwrap();
+        let holder = held(&file, others);
+        assert!(fs::remove_file(&file).is_err(), "the system refuses it meanwhile");
+        write(&file, Mode::Kept, "y").await.unwrap();
+        holder.join().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "y");
+
+        let holder = held(&file, others);
+        update(&place, Mode::Kept, |_| Ok::<_, Error>((Change::Gone, ()))).await.unwrap();
+        holder.join().unwrap();
+        assert!(!file.exists());
+    }
+}
