@@ -22,6 +22,8 @@ const READ: usize = 4096;
 const END: u8 = 0x04;
 /// The key for which Windows reads an end of file (Ctrl-Z).
 const CTRL_Z: u8 = 0x1a;
+/// How soon the second half of a character comes that the console gives in two.
+const SECOND_HALF: Duration = Duration::from_millis(50);
 /// How long the output is quiet before the end of input is sent again; each time it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of these.
@@ -44,6 +46,11 @@ enum Source {
         act: Act,
         /// Whether the user has left.
         has_left: bool,
+        /// Whether an empty read is no end, but Ctrl-Z.
+        has_ctrl_z: bool,
+        /// An empty read that may be Ctrl-Z, until this time: std reads nothing, too, where the console has the
+        /// first half (UTF-16) of a character outside the Basic Multilingual Plane.
+        ctrl_z: Option<Pin<Box<Sleep>>>,
     },
     Script {
         /// The last byte of it.
@@ -73,7 +80,9 @@ impl<R> fmt::Debug for ShellInput<R> {
 impl<R> ShellInput<R> {
     /// The keys of a terminal. `act` does what escapes ask for, and gets the text of their list.
     pub(crate) fn keys(reader: R, escapes: Escapes, act: impl Fn(Action, &str) + 'static) -> Self {
-        let source = Source::Terminal { escapes, act: Box::new(act), has_left: false };
+        let act = Box::new(act);
+        let (has_left, has_ctrl_z, ctrl_z) = (false, cfg!(windows), None);
+        let source = Source::Terminal { escapes, act, has_left, has_ctrl_z, ctrl_z };
         Self { reader, source, rest: BytesMut::new() }
     }
 
@@ -127,16 +136,33 @@ impl<R: AsyncRead + Unpin> AsyncRead for ShellInput<R> {
             }
             let mut chunk = [0; READ];
             let mut chunk = ReadBuf::new(&mut chunk);
-            ready!(Pin::new(&mut this.reader).poll_read(cx, &mut chunk))?;
+            match (Pin::new(&mut this.reader).poll_read(cx, &mut chunk), &mut this.source) {
+                (Poll::Ready(read), _) => read?,
+                (Poll::Pending, Source::Terminal { ctrl_z: pending @ Some(_), .. }) => {
+                    if let Some(until) = pending {
+                        ready!(until.as_mut().poll(cx));
+                    }
+                    *pending = None;
+                    this.rest.put_u8(CTRL_Z);
+                    break;
+                }
+                (Poll::Pending, _) => return Poll::Pending,
+            }
             let read = chunk.filled();
+            if let Source::Terminal { ctrl_z, .. } = &mut this.source
+                && ctrl_z.take().is_some()
+                && !matches!(read.first(), Some(0xf0..=0xf4))
+            {
+                this.rest.put_u8(CTRL_Z);
+            }
             match &mut this.source {
                 // The console takes Ctrl-Z alone for an end of file.
-                Source::Terminal { .. } if read.is_empty() && cfg!(windows) => {
-                    this.rest.put_u8(CTRL_Z);
+                Source::Terminal { has_ctrl_z: true, ctrl_z, .. } if read.is_empty() => {
+                    *ctrl_z = Some(Box::pin(sleep(SECOND_HALF)));
                 }
                 // The terminal has gone.
                 Source::Terminal { .. } if read.is_empty() => return Poll::Ready(Ok(())),
-                Source::Terminal { escapes, act, has_left } => {
+                Source::Terminal { escapes, act, has_left, .. } => {
                     let (help, left) = (escapes.help(), std::cell::Cell::new(false));
                     escapes.filter(read, &mut this.rest, &|action| {
                         left.set(action == Action::Leave);
@@ -228,6 +254,50 @@ mod tests {
             assert_eq!(input.read_u8().await.unwrap(), END);
             assert_eq!(begun.elapsed(), Duration::from_millis(pause));
             assert_eq!(all(&mut input).await, b"");
+        }
+    }
+
+    /// What is read, what is sent of it, and after how many milliseconds.
+    type Case<'a> = (&'a [&'static [u8]], &'a [u8], u128);
+
+    /// A console of Windows: an empty part is an empty read.
+    struct Parts(Vec<&'static [u8]>);
+
+    impl AsyncRead for Parts {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Pending;
+            }
+            buf.put_slice(self.0.remove(0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_read_of_a_console_is_ctrl_z_or_half_a_character() {
+        let emoji = "😀b".as_bytes();
+        let cases: [Case<'_>; 5] = [
+            (&[b""], b"\x1a", 50),
+            (&[b"a", b"", emoji], "a😀b".as_bytes(), 0),
+            (&[b"", b"b"], b"\x1ab", 0),
+            (&[b"", "é".as_bytes()], "\x1aé".as_bytes(), 0),
+            (&[b"", b"", emoji, b""], "\x1a😀b\x1a".as_bytes(), 50),
+        ];
+        for (parts, sent, after) in cases {
+            let mut input = ShellInput::keys(Parts(parts.to_vec()), Escapes::new(None), |_, _| {});
+            if let Source::Terminal { has_ctrl_z, .. } = &mut input.source {
+                *has_ctrl_z = true;
+            }
+            let begun = Instant::now();
+            let mut all = vec![0; sent.len()];
+            input.read_exact(&mut all).await.unwrap();
+            assert_eq!((&all[..], begun.elapsed().as_millis()), (sent, after));
+            let more = tokio::time::timeout(Duration::from_secs(1), input.read_u8()).await;
+            assert!(more.is_err(), "{more:?} after {sent:?}");
         }
     }
 

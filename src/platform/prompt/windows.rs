@@ -64,7 +64,12 @@ impl Terminal {
 fn unseen(mut next: impl FnMut() -> io::Result<Key>) -> io::Result<Answer> {
     let mut line = Zeroizing::new(String::new());
     loop {
-        match next()? {
+        let key = match next() {
+            // Half a character, as of an emoji: as little a part of a line as an arrow key.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+            key => key?,
+        };
+        match key {
             Key::Enter => return Ok(line),
             Key::Backspace => drop(line.pop()),
             // Ctrl-D, and what ends a file on Windows.
@@ -91,6 +96,18 @@ mod tests {
         let keys = [Key::Char('a'), Key::Char('é'), Key::Backspace, Key::Char('c'), Key::Enter];
         assert_eq!(typed(&keys).unwrap().as_str(), "ac");
         assert_eq!(typed(&[Key::Backspace, Key::Enter]).unwrap().as_str(), "");
+    }
+
+    #[test]
+    fn half_a_character_ends_no_secret() {
+        let mut keys = vec![
+            Ok(Key::Char('a')),
+            Err(io::ErrorKind::InvalidData.into()),
+            Ok(Key::Char('b')),
+            Ok(Key::Enter),
+        ]
+        .into_iter();
+        assert_eq!(unseen(|| keys.next().unwrap()).unwrap().as_str(), "ab");
     }
 
     #[test]
