@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
 use crate::app::Result;
+use crate::credentials::program_file;
 use crate::explain::{ExitCode, Explain};
 use crate::platform::signals::Signal;
 
@@ -34,7 +35,7 @@ impl Program {
     /// Starts the program, if there is one, with the forwards' addresses in its environment.
     pub(crate) fn start(command: &[OsString], addresses: &[String]) -> Result<Option<Self>> {
         let Some((program, args)) = command.split_first() else { return Ok(None) };
-        let mut command = Command::new(program);
+        let mut command = Command::new(program_file(program));
         command.args(args).kill_on_drop(true);
         for (index, address) in addresses.iter().enumerate() {
             let (host, port) = parts(address);

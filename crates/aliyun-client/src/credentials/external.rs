@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::error::Error;
 use super::host::{Host, Restore};
 use super::problem::ExternalProblem;
-use super::shell::shell_words;
+use super::shell::{program_file, shell_words};
 use super::source::Source;
 
 /// How long the program may take.
@@ -64,7 +64,7 @@ pub(super) async fn run(
 async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, ExternalProblem> {
     let (program, args) = words.split_first().ok_or(ExternalProblem::NotACommand)?;
     let program = program.clone();
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program_file(program.as_ref()));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let foreground = host.foreground();
     #[cfg(unix)]

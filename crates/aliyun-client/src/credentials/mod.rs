@@ -63,7 +63,7 @@ pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
 pub use query::{Query, Resolved, Setting, home, in_home};
 pub use role::{USUAL_SECONDS, USUAL_SESSION};
-pub use shell::{shell_word, shell_words};
+pub use shell::{program_file, shell_word, shell_words};
 pub use source::Source;
 
 /// The names of the modes that are supported, in a profile or in what a program prints.
