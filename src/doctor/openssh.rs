@@ -128,9 +128,9 @@ impl DoctorContext<'_> {
         match openssh::check_shell(shell.as_deref(), &program).await {
             Some(problem) => failed(problem.what, problem.why, problem.fix),
             None => {
-                let shell = shell
-                    .map_or("/bin/sh".to_owned(), |shell| shell.to_string_lossy().into_owned());
-                Outcome::passed(format!("{} runs the ProxyCommand", printable(&shell)))
+                let shell = shell.map(|shell| shell.to_string_lossy().into_owned());
+                let is_microsofts = self.ssh.get().is_some_and(Ssh::is_microsofts);
+                Outcome::passed(runs_proxy_command(cfg!(windows), is_microsofts, shell))
             }
         }
     }
@@ -192,6 +192,18 @@ impl DoctorContext<'_> {
     }
 }
 
+/// What runs the ProxyCommand.
+fn runs_proxy_command(on_windows: bool, is_microsofts: bool, shell: Option<String>) -> String {
+    match shell {
+        _ if on_windows && is_microsofts => {
+            "Microsoft's ssh runs the ProxyCommand without a shell".to_owned()
+        }
+        _ if on_windows => "ssh runs the ProxyCommand with a shell of its own".to_owned(),
+        Some(shell) => format!("{} runs the ProxyCommand", printable(&shell)),
+        None => "/bin/sh runs the ProxyCommand".to_owned(),
+    }
+}
+
 /// Whether the key that each login registers is one that ssh offers.
 fn sent_key(named: Option<&str>, files: &[PathBuf], agent: &AgentKeys) -> Outcome {
     let loaded = match public_key::load(named, home().as_deref()) {
@@ -234,4 +246,24 @@ fn failed(what: String, why: impl Into<String>, fix: String) -> Outcome {
 fn is_bridge(word: &str) -> bool {
     let name = Path::new(word).file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("ecs-bridge")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_the_proxy_command_depends_on_the_system_and_on_ssh() {
+        let bash = Some("/bin/bash".to_owned());
+        for (on_windows, is_microsofts, shell, named) in [
+            (false, false, bash.clone(), "/bin/bash runs"),
+            (false, false, None, "/bin/sh runs"),
+            (true, true, bash.clone(), "without a shell"),
+            (true, false, bash, "a shell of its own"),
+            (true, false, None, "a shell of its own"),
+        ] {
+            let text = runs_proxy_command(on_windows, is_microsofts, shell);
+            assert!(text.contains(named), "{text}");
+        }
+    }
 }

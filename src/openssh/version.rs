@@ -82,9 +82,14 @@ impl Ssh {
         }
     }
 
+    /// Whether it is Microsoft's.
+    pub(crate) fn is_microsofts(&self) -> bool {
+        matches!(self, Self::Version { name, .. } if name.starts_with(FOR_WINDOWS))
+    }
+
     /// Whether it knows `ControlMaster`: Microsoft's does not, and each connection with it fails.
     pub(crate) fn shares_connections(&self) -> bool {
-        !matches!(self, Self::Version { name, .. } if name.starts_with(FOR_WINDOWS))
+        !self.is_microsofts()
     }
 
     fn is_at_least(&self, first: (u32, u32)) -> bool {
