@@ -54,6 +54,9 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     }
     check(args)?;
     let is_interactive = Console::is_there();
+    if is_interactive && Console::is_mintty() {
+        return Err(no_console().into());
+    }
     let mut signals =
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let local = endpoint::stdio()
@@ -153,6 +156,17 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         tell_end(&text);
     }
     Ok(ended.done())
+}
+
+/// The window has no console, and the shell would need one.
+fn no_console() -> UsageError {
+    UsageError {
+        what: "this window (mintty, as of Git Bash) is no console, which a shell needs".to_owned(),
+        remedy: "run `winpty ecs-bridge session …`, or use Windows Terminal; a script needs no console: \
+                 ecs-bridge session TARGET < script"
+            .to_owned(),
+        exit_code: ExitCode::Usage,
+    }
 }
 
 /// What the user can do nothing but correct.

@@ -43,6 +43,12 @@ impl Console {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
+    /// Whether that terminal is a window of Git Bash (mintty): to a program of Windows it is a pipe, whose modes
+    /// cannot be set.
+    pub(crate) fn is_mintty() -> bool {
+        platform::is_mintty()
+    }
+
     /// Takes the terminal: keys are neither echoed nor changed, and Ctrl-C still ends the process. To be
     /// called in the event loop.
     ///

@@ -50,6 +50,11 @@ fn set(settings: &Termios) -> io::Result<()> {
     Ok(tcsetattr(&stdin, OptionalActions::Now, settings)?)
 }
 
+/// Such windows are terminals here.
+pub(super) fn is_mintty() -> bool {
+    false
+}
+
 pub(super) fn window_size() -> Option<WindowSize> {
     let sizes = [tcgetwinsize(io::stdout()), tcgetwinsize(io::stdin()), tcgetwinsize(io::stderr())];
     let size = sizes.into_iter().find_map(Result::ok)?;

@@ -47,6 +47,10 @@ impl Settings {
     }
 }
 
+pub(super) fn is_mintty() -> bool {
+    console::Term::stdout().features().is_msys_tty()
+}
+
 pub(super) fn window_size() -> Option<WindowSize> {
     let window = screen_buffer_info(HandleRef::stdout()).ok()?.window_rect();
     let length = |from: i16, to: i16| u16::try_from(i32::from(to) - i32::from(from) + 1).ok();

@@ -31,6 +31,12 @@ pub(crate) enum NoTerminal {
     /// Input or output is something else.
     #[error("{0} is not a terminal, and there are questions to be answered")]
     Not(&'static str),
+    /// Git Bash's window, which is a pipe to a program of Windows.
+    #[cfg(windows)]
+    #[error(
+        "this window (mintty, as of Git Bash) is no console, and there are questions to be answered"
+    )]
+    Mintty,
     /// It cannot be used.
     #[error("the terminal cannot be used: {0}")]
     Unusable(#[source] io::Error),
@@ -38,6 +44,14 @@ pub(crate) enum NoTerminal {
 
 impl Explain for NoTerminal {
     fn remedy(&self) -> Option<String> {
+        #[cfg(windows)]
+        if matches!(self, Self::Mintty) {
+            return Some(
+                "run `winpty ecs-bridge …`, or use Windows Terminal; or answer by options: ecs-bridge configure set \
+                 --profile NAME --mode MODE … (secrets on stdin, with -)"
+                    .to_owned(),
+            );
+        }
         Some(
             "without a terminal, use: ecs-bridge configure set --profile NAME --mode MODE … \
              (secrets on stdin, with -)"

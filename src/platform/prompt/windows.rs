@@ -22,8 +22,13 @@ impl Terminal {
         if !io::stderr().is_terminal() {
             return Err(NoTerminal::Not("stderr"));
         }
+        let console = Term::stderr();
+        // std counts it for a terminal.
+        if console.features().is_msys_tty() {
+            return Err(NoTerminal::Mintty);
+        }
         let signals = Signals::new().map_err(NoTerminal::Unusable)?;
-        Ok(Self { console: Term::stderr(), signals })
+        Ok(Self { console, signals })
     }
 
     pub(super) async fn line(&mut self, question: &str, is_seen: bool) -> Result<Answer, Stop> {
