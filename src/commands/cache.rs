@@ -4,7 +4,7 @@ use std::env;
 
 use crate::app::{Done, Result, UsageError, note, print};
 use crate::cli::{self, CacheAction, Global};
-use crate::credentials::home;
+use crate::credentials::{HOME_VARIABLE, home};
 use crate::explain::ExitCode;
 use crate::platform::cache::Cache;
 
@@ -18,7 +18,7 @@ pub(crate) fn run(global: &Global, args: &cli::Cache) -> Result<Done> {
     };
     let Some(folder) = cache.folder() else {
         let what = "there is no folder for the cache: no home folder is known".to_owned();
-        return Err(wrong(what, "set HOME").into());
+        return Err(wrong(what, &format!("set {HOME_VARIABLE}")).into());
     };
     match args.action {
         CacheAction::Path => print(&folder.display())?,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::{Done, Result, UsageError, print};
 use crate::cli;
+use crate::credentials::HOME_VARIABLE;
 use crate::explain::ExitCode;
 use crate::platform::logging::{Folder, LastFailure, Name};
 use crate::platform::open_files::OpenFiles;
@@ -23,7 +24,8 @@ const CHUNK: u64 = 1 << 16;
 /// Runs the command.
 pub(crate) async fn run(args: &cli::Log) -> Result<Done> {
     let folder = Folder::of_process().ok_or_else(|| {
-        nothing("there is no folder for the log: no home folder is known".to_owned(), "set HOME")
+        let what = "there is no folder for the log: no home folder is known".to_owned();
+        nothing(what, &format!("set {HOME_VARIABLE}"))
     })?;
     if args.path {
         print(&folder.path().display())?;

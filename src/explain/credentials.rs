@@ -13,6 +13,20 @@ const ACCEPTED: &str = "it has to print one JSON object and nothing else: a prof
     mode but External, with mode (AK or StsToken), access_key_id, access_key_secret and sts_token, or \
     with the fields of another mode; expiration, if it is there, says until when to use it";
 
+/// How a file gets its owner's rights, by commands of the system.
+fn readable(path: &str, on_windows: bool) -> String {
+    match on_windows {
+        // As cmd.exe and PowerShell take it; it gets the entries of its folder.
+        true => format!(
+            "make it yours and readable: takeown /f \"{path}\", then icacls \"{path}\" /reset"
+        ),
+        false => {
+            let path = shell_word(path);
+            format!("make it yours and readable: chown $USER {path} && chmod 600 {path}")
+        }
+    }
+}
+
 impl Explain for Error {
     fn why(&self) -> Option<String> {
         match self {
@@ -106,10 +120,9 @@ impl Explain for Error {
                 "correct the path, or leave it out to use ~/.aliyun/config.json".into()
             }
             Self::Unreadable { path, problem } => match problem.kind() {
-                std::io::ErrorKind::PermissionDenied => format!(
-                    "make it yours and readable: chown $USER {0} && chmod 600 {0}",
-                    shell_word(&path.to_string_lossy())
-                ),
+                std::io::ErrorKind::PermissionDenied => {
+                    readable(&path.to_string_lossy(), cfg!(windows))
+                }
                 _ => "correct it, or name another file with --config".into(),
             },
             Self::Unusable { .. } => {
@@ -266,5 +279,21 @@ fn external(problem: &ExternalProblem) -> String {
         ExternalProblem::TooMuch { .. } | ExternalProblem::Unusable { .. } => {
             format!("run process_command by hand: {ACCEPTED}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_of_a_file_are_given_by_commands_of_the_system() {
+        let unix = readable("/home/me/a b", false);
+        assert!(unix.ends_with("chown $USER '/home/me/a b' && chmod 600 '/home/me/a b'"), "{unix}");
+        let windows = readable(r"C:\a b\c.json", true);
+        assert!(
+            windows.ends_with(r#"takeown /f "C:\a b\c.json", then icacls "C:\a b\c.json" /reset"#),
+            "{windows}"
+        );
     }
 }

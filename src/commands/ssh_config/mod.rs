@@ -11,7 +11,7 @@ use clap::ValueEnum as _;
 use crate::app::{Done, Message, Result, UsageError, note, print};
 use crate::cli::{Global, Signature, SshConfig};
 use crate::cloud::{Endpoint, Region};
-use crate::credentials::{home, in_home};
+use crate::credentials::{HOME_VARIABLE, home, in_home};
 use crate::explain::{ExitCode, Explain, printable};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::blocks::{Blocks, HostKeys, dropped, is_host};
@@ -349,7 +349,7 @@ fn report(global: &Global, place: &Destination, new: &str) -> Result<()> {
 fn config() -> Result<PathBuf> {
     match home() {
         Some(home) => Ok(home.join(".ssh").join("config")),
-        None => Err(usage("no home folder is known".to_owned(), "set HOME")),
+        None => Err(usage("no home folder is known".to_owned(), &format!("set {HOME_VARIABLE}"))),
     }
 }
 

@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg};
 
-use crate::credentials::in_home;
+use crate::credentials::{HOME_VARIABLE, in_home};
 use crate::explain::{ExitCode, Explain};
 
 /// The most that is read of a key file, in bytes; RSA with 16,384 bits takes 3,000.
@@ -321,7 +321,7 @@ pub(crate) enum KeyError {
         folder: PathBuf,
     },
     /// Nowhere to look.
-    #[error("no key was named, and no home folder is known (HOME)")]
+    #[error("no key was named, and no home folder is known ({})", HOME_VARIABLE)]
     NoHome,
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::cached::CachedCredentials;
 use super::credential_source::{CredentialSource, Instance, NO_URI};
 use super::env::{Environment, PREFIXES};
-use super::error::Error;
+use super::error::{Error, HOME_VARIABLE};
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
 use super::query::{Query, Resolved, Setting, in_home};
@@ -373,7 +373,8 @@ impl Files {
             looked.push(format!("{}: {found}", path.display()));
         }
         if paths.is_empty() {
-            looked.push("~/.aliyun/config.json: no home folder is known (HOME)".to_owned());
+            looked
+                .push(format!("~/.aliyun/config.json: no home folder is known ({HOME_VARIABLE})"));
         }
         if let Some((path, _)) = &self.ini {
             let found = match loaded.iter().find(|file| file.path == *path) {

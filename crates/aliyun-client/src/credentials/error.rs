@@ -10,6 +10,9 @@ use crate::cause::Cause;
 use crate::endpoint::EndpointError;
 use crate::openapi::error::Error as CallError;
 
+/// The variable that names the user's home folder.
+pub const HOME_VARIABLE: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
 /// Why there are no credentials. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -234,7 +237,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Nowhere to look for the file, and nowhere to write it.
-    #[error("no configuration file was named, and no home folder is known (HOME)")]
+    #[error("no configuration file was named, and no home folder is known ({})", HOME_VARIABLE)]
     NoHome,
     /// The temporary credentials are over.
     #[error("the temporary credentials of {source_of_it} have expired")]

@@ -52,7 +52,7 @@ mod uri;
 pub use chain::{listed, problems, profile_paths, profile_variable, resolve, resolve_as_if};
 pub use context::FetchContext;
 pub use credential_source::CredentialSource;
-pub use error::Error;
+pub use error::{Error, HOME_VARIABLE};
 pub use fetch::Problem as FetchProblem;
 pub use fields::check;
 pub use host::{Doing, Host, Renewed, Restore, SaveError};
