@@ -2,9 +2,8 @@
 //!
 //! It is run without a shell and without stdin. Where this process is in the foreground of a terminal, the
 //! program is so too: it may ask there (`/dev/tty`), for a code of a second factor, say. Elsewhere it has a
-//! process group of its own. It is ended, with what it has started, when its time is over or nobody waits
-//! for it any more. What it writes to stderr goes where
-//! this program's stderr goes, and nowhere else.
+//! process group of its own. It is ended when its time is over or nobody waits for it any more, on Unix with
+//! what it has started. What it writes to stderr goes where this program's stderr goes, and nowhere else.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -99,7 +98,8 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Exter
     let status =
         status.map_err(|problem| ExternalProblem::Start { program: program.clone(), problem })?;
     if !status.success() {
-        if group.foreground.is_some() && was_interrupted(status) {
+        // Programs of one console are told of Ctrl-C together.
+        if (cfg!(windows) || group.foreground.is_some()) && was_interrupted(status) {
             // Ctrl-C was for this process too, which ends by it.
             tokio::time::sleep(INTERRUPT).await;
         }
@@ -117,7 +117,12 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Exter
 /// Whether Ctrl-C has ended a program, or what a shell has started for it.
 fn was_interrupted(status: ExitStatus) -> bool {
     const INTERRUPT: i32 = 2;
+    /// `STATUS_CONTROL_C_EXIT`
+    const BY_CTRL_C: i32 = 0xc000_013a_u32.cast_signed();
 
+    if cfg!(windows) && status.code() == Some(BY_CTRL_C) {
+        return true;
+    }
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     #[cfg(not(unix))]
@@ -125,7 +130,7 @@ fn was_interrupted(status: ExitStatus) -> bool {
     signal == Some(INTERRUPT) || status.code() == Some(128 + INTERRUPT)
 }
 
-/// A program and all that it has started, ended when this is dropped before it has ended. What a
+/// A program and, on Unix, all that it has started, ended when this is dropped before it has ended. What a
 /// program leaves behind that has ended stays: it does so on purpose.
 struct Group {
     child: Child,
@@ -234,5 +239,22 @@ mod tests {
         let command = format!("sh '{}'", script.display());
         let printed = run(&command.into(), &source(), &()).await.unwrap();
         assert_eq!(printed.expose_secret().trim(), json);
+    }
+}
+
+#[cfg(windows)]
+#[cfg(test)]
+mod tests {
+    use std::os::windows::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn ctrl_c_is_told_from_other_ends() {
+        for (code, is_interrupt) in
+            [(0xc000_013a, true), (130, true), (1, false), (0xc000_0005, false)]
+        {
+            assert_eq!(was_interrupted(ExitStatus::from_raw(code)), is_interrupt, "{code:x}");
+        }
     }
 }
