@@ -73,7 +73,7 @@ pub(crate) fn include_word(path: &str, config: &str) -> String {
 }
 
 /// On Windows one beside `config` is named without its folder, which is ssh's own: Git's ssh takes a path
-/// that begins with a drive for a relative one.
+/// that begins with a drive for a relative one. A file elsewhere is one for Microsoft's alone.
 fn include_word_on(system: System, path: &str, config: &str) -> String {
     let path = match system {
         System::Unix => path.to_owned(),
