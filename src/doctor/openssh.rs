@@ -9,6 +9,7 @@ use super::through::Through;
 use crate::credentials::{home, in_home};
 use crate::explain::{ExitCode, printable};
 use crate::keys::public_key;
+use crate::openssh::ssh_config::absolute::of_ssh;
 use crate::openssh::ssh_config::blocks::is_host;
 use crate::openssh::{self, AgentKeys, Ssh};
 
@@ -143,7 +144,12 @@ impl DoctorContext<'_> {
         };
         let words = openssh::words(command);
         let program = words.first().map(PathBuf::from).unwrap_or_default();
-        match openssh::executable(&program).filter(|_| program.is_absolute()) {
+        let is_microsofts = self.ssh.get().is_some_and(Ssh::is_microsofts);
+        let found = match cfg!(windows) {
+            true => of_ssh(&program.to_string_lossy(), is_microsofts).map(PathBuf::from),
+            false => program.is_absolute().then(|| program.clone()),
+        };
+        match found.and_then(|program| openssh::executable(&program)) {
             Some(path) => Outcome::passed(path.display().to_string()),
             None => failed(
                 format!("KnownHostsCommand {} cannot be run", program.display()),

@@ -87,6 +87,11 @@ impl Ssh {
         matches!(self, Self::Version { name, .. } if name.starts_with(FOR_WINDOWS))
     }
 
+    /// Whether it is an OpenSSH of Windows that is not Microsoft's: Git's.
+    pub(crate) fn is_gits(&self) -> bool {
+        cfg!(windows) && matches!(self, Self::Version { .. }) && !self.is_microsofts()
+    }
+
     /// Whether it knows `ControlMaster`: Microsoft's does not, and each connection with it fails.
     pub(crate) fn shares_connections(&self) -> bool {
         !self.is_microsofts()

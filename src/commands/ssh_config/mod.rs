@@ -49,6 +49,7 @@ pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
         return Err(usage(what, "leave out --control-master"));
     }
     blocks.host_keys = host_keys(&ssh);
+    blocks.is_git_ssh = ssh.is_gits();
     match &args.write {
         Some(file) => write(global, file.as_deref(), &blocks, &ssh).await,
         None => {
@@ -139,8 +140,15 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
         _ => vec!["--regions".to_owned(), regions.join(",")],
     };
     let (control_master, hosts) = (args.control_master, args.host.clone());
-    let host_keys = HostKeys::default();
-    Ok(Blocks { program, send_key, host_keys, proxy_options, look_up, control_master, hosts })
+    Ok(Blocks {
+        program,
+        send_key,
+        proxy_options,
+        look_up,
+        control_master,
+        hosts,
+        ..Blocks::default()
+    })
 }
 
 /// The file of a public key that can be registered, found out now rather than at each login.

@@ -1,5 +1,6 @@
 //! The blocks that lead OpenSSH's connections to instances through this program.
 
+use super::absolute::to_git;
 use super::quote::{identity_word, known_hosts_command, proxy_token, proxy_word};
 
 /// What the blocks are to be like.
@@ -16,6 +17,8 @@ pub(crate) struct Blocks {
     /// The options of every subcommand that looks for an instance.
     pub(crate) look_up: Vec<String>,
     pub(crate) control_master: bool,
+    /// Whether ssh is Git's on Windows, to which a path that begins with a drive is not absolute.
+    pub(crate) is_git_ssh: bool,
     /// Hosts by name, for programs that list hosts.
     pub(crate) hosts: Vec<String>,
 }
@@ -53,7 +56,10 @@ impl Blocks {
                 text.push_str(&self.proxy_command(Some(key.as_deref())));
                 if self.host_keys != HostKeys::Unchecked {
                     let words = [&self.program[..], &["known-hosts".to_owned()], &self.look_up];
-                    let words = words.concat();
+                    let mut words = words.concat();
+                    if let Some(program) = words.first_mut().filter(|_| self.is_git_ssh) {
+                        *program = to_git(program);
+                    }
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     let command = known_hosts_command(&words, "%H");
                     text.push_str(&format!("    KnownHostsCommand {command}\n"));
@@ -215,6 +221,20 @@ mod tests {
         for text in [guarded, unchecked] {
             assert!(!text.contains("StrictHostKeyChecking"), "{text}");
         }
+    }
+
+    #[test]
+    fn git_s_ssh_on_windows_is_given_a_path_that_is_absolute_to_it() {
+        let with = |is_git_ssh| {
+            let program = vec!["C:/bin/b.exe".to_owned()];
+            Blocks { program, send_key: Some(None), is_git_ssh, ..Blocks::default() }.text()
+        };
+        let git = with(true);
+        assert!(git.contains("    KnownHostsCommand /c/bin/b.exe known-hosts %H\n"), "{git}");
+        // A shell runs it, or Windows itself.
+        assert!(git.contains("    ProxyCommand C:/bin/b.exe proxy "), "{git}");
+        let other = with(false);
+        assert!(other.contains("    KnownHostsCommand C:/bin/b.exe known-hosts %H\n"), "{other}");
     }
 
     #[test]
