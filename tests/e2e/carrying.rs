@@ -10,10 +10,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::lab::{Bridge, Lab, PLENTY, QUIET_PORT, STILL, fill};
+use crate::lab::{Bridge, Lab, QUIET_PORT};
+#[cfg(target_os = "linux")]
+use crate::lab::{PLENTY, STILL, fill};
 use crate::world::{INSTANCE, PATIENCE, noise};
 
 /// What the process may grow by while it waits, in KiB.
+#[cfg(target_os = "linux")]
 const GROWTH: u64 = 1024;
 
 /// An instance that sets no limit worth the name.

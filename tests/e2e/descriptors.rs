@@ -21,7 +21,6 @@ fn limited(lab: &Lab, limit: usize, args: &[&str]) -> tokio::process::Command {
 /// Limits under which nothing but the program itself can be opened, and such that are enough.
 const LIMITS: [usize; 10] = [5, 6, 7, 8, 9, 10, 11, 12, 14, 40];
 
-#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_under_a_low_limit_names_it_and_nothing_else() {
     let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());

@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::lab::{Bridge, Ended, Lab};
 use crate::targets::{LOOK, calls, instance, remembered};
+#[cfg(target_os = "linux")]
 use crate::terminal::{Streams, Terminal};
 use crate::world::run;
 
@@ -228,6 +229,7 @@ async fn what_was_listed_completes() {
     assert_eq!(calls(&lab, LOOK).len(), before);
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_terminal_the_next_step_is_told() {
     let lab = Lab::new(Instance::new("i-bp1a").name("web-1")).await;

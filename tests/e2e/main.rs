@@ -32,6 +32,7 @@ mod credentials_program;
 mod credentials_renewal;
 #[cfg(target_os = "linux")]
 mod credentials_terminal;
+#[cfg(target_os = "linux")]
 mod descriptors;
 mod dialogue;
 #[cfg(target_os = "linux")]
@@ -113,6 +114,7 @@ mod shell_script;
 mod slow_reader;
 mod ssh_config;
 mod ssh_config_machine;
+#[cfg(target_os = "linux")]
 mod stack;
 mod start;
 mod stdout_failing;
