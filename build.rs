@@ -6,11 +6,18 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ECS_BRIDGE_COMMIT");
     // A package has no history: whoever builds one can give the commit in the variable.
-    if let Some(commit) = std::env::var("ECS_BRIDGE_COMMIT").ok().or_else(commit) {
+    if let Some(commit) = given().or_else(commit) {
         println!("cargo::rustc-env=ECS_BRIDGE_COMMIT={commit}");
     }
     let target = std::env::var("TARGET").unwrap_or_default();
     println!("cargo::rustc-env=ECS_BRIDGE_TARGET={target}");
+}
+
+/// The commit that the variable names: as short as git's own.
+fn given() -> Option<String> {
+    let commit = std::env::var("ECS_BRIDGE_COMMIT").ok().filter(|commit| !commit.is_empty())?;
+    let is_whole = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(if is_whole { commit[..12].to_owned() } else { commit })
 }
 
 /// The commit that a release is built from. A debug build does not have it: each commit would compile the
@@ -38,7 +45,9 @@ fn git(args: &[&str]) -> Option<String> {
     if !std::fs::exists(".git").unwrap_or(false) {
         return None;
     }
-    let output = Command::new("git").args(args).output().ok()?;
+    // In a container the checkout belongs to another user, and git would refuse it.
+    let safe = format!("safe.directory={}", std::env::current_dir().ok()?.display());
+    let output = Command::new("git").args(["-c", &safe]).args(args).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }
