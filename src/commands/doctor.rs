@@ -68,8 +68,8 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
             document["last_failure"] = serde_json::json!(last_failure);
             // The check of ssh has asked it already, unless it was skipped.
             document["ecs_bridge"] = match context.ssh.get() {
-                Some(ssh) => about(ssh),
-                None => about(&installed().await),
+                Some(ssh) => about(ssh).await,
+                None => about(&installed().await).await,
             };
             tell(&document);
         }

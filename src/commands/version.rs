@@ -7,7 +7,7 @@ use crate::openssh::installed;
 /// Prints the version.
 pub(crate) async fn run(args: &cli::Version) -> Result<Done> {
     match args.json {
-        true => print(&format!("{:#}", about(&installed().await)))?,
+        true => print(&format!("{:#}", about(&installed().await).await))?,
         false => print(&concat!("ecs-bridge ", env!("CARGO_PKG_VERSION")))?,
     }
     Ok(Done::Normally)

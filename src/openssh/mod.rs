@@ -10,5 +10,6 @@ mod version;
 
 pub(crate) use self::agent::{AgentKeys, agent_keys};
 pub(crate) use self::config::{Options, executable, options, words};
+pub(crate) use self::printed::printed;
 pub(crate) use self::shell::{ShellProblem, check_shell};
 pub(crate) use self::version::{Ssh, installed};

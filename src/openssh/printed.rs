@@ -14,17 +14,17 @@ pub(super) const SSH: &str = "ssh";
 const MOST: u64 = 1 << 18;
 
 /// What a program printed.
-pub(super) struct Printed {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Printed {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs a program without stdin, and reads what it prints.
 ///
 /// # Errors
 /// When it cannot be started; [`io::ErrorKind::TimedOut`] when it does not end in time.
-pub(super) async fn printed(command: &mut Command, within: Duration) -> io::Result<Printed> {
+pub(crate) async fn printed(command: &mut Command, within: Duration) -> io::Result<Printed> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

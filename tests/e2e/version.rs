@@ -18,6 +18,7 @@ async fn the_version_and_the_facts_of_a_bug_report_are_printed() {
     assert_eq!(facts["version"], version);
     assert_eq!(facts["os"]["family"], std::env::consts::OS);
     assert_eq!(facts["os"]["arch"], std::env::consts::ARCH);
+    assert!(facts["os"]["kernel"].as_str().is_some_and(|kernel| kernel.contains('.')), "{facts}");
     assert!(facts["target"].as_str().unwrap().contains(std::env::consts::ARCH), "{facts}");
     assert_eq!(facts["tls"]["library"], "rustls");
     for unknown in ["commit", "ssh"] {
