@@ -127,6 +127,21 @@ fn what_went_wrong_before_does_not_again() {
     play(alone(false), &steps).settle();
 }
 
+/// A server that greets closes, and a keepalive makes the agent connect to it again.
+#[test]
+fn a_keepalive_brings_no_second_connection_s_bytes() {
+    for generation in [Generation::A, Generation::B, Generation::C] {
+        let mut agent = Agent::new(false);
+        (agent.generation, agent.greeting) = (generation, b"220 mail.example ESMTP\r\n");
+        let mut setup = Setup::new(agent);
+        setup.config.keepalive = Keepalive::Always(5 * SECOND);
+        let steps = [Step::Tick(2 * SECOND), Step::TargetCloses, Step::Tick(10 * SECOND)];
+        let mut model = play(setup, &steps);
+        model.settle();
+        assert_eq!(model.session.end(), Some(&End::Failed(Failure::Redialled)), "{generation:?}");
+    }
+}
+
 /// Nothing was written, and the socket takes no frame: nothing is missing at the end.
 #[test]
 fn nothing_is_missing_where_nothing_was_written() {
