@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use local_cloud::{Agent, Instance, Pace};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::lab::{Bridge, Lab, QUIET_PORT};
@@ -25,7 +25,8 @@ fn fast(agent: Agent) -> Instance {
 }
 
 /// A session whose target has said `hello`, and has been heard.
-async fn open(lab: &Lab) -> (Bridge, TcpStream) {
+#[cfg(target_os = "linux")]
+async fn open(lab: &Lab) -> (Bridge, tokio::net::TcpStream) {
     let mut bridge = lab.start(&[QUIET_PORT]);
     let mut target = lab.accept().await;
     target.write_all(b"hello").await.unwrap();

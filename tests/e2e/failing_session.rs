@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use local_cloud::{
     Action, Agent, ApiFault, DialFailure, Fault, Instance, InstanceStatus, LocalCloud, Malformed,
-    Pace, Point, Progress, Tls,
+    Point, Progress, Tls,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::case::{Case, run_all};
-use crate::lab::{Bridge, Lab, QUIET_PORT, refusing};
+use crate::lab::{Bridge, Lab, refusing};
 use crate::world::{INSTANCE, noise};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -452,11 +452,11 @@ async fn a_frame_of_an_unknown_type_is_skipped() {
 #[tokio::test]
 async fn a_message_that_is_too_long_is_not_kept_in_memory() {
     let huge = Fault::new(Point::Opened, Action::Send(Malformed::Huge(64_000_000)));
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(local_cloud::Pace::off());
     let lab = Lab::new(instance.fault(huge)).await;
     // It waits a moment for the answer to this call, and can be looked at.
     lab.cloud.faults().api(ApiFault::on("EndTerminalSession").silent());
-    let bridge = lab.start(&[QUIET_PORT]);
+    let bridge = lab.start(&[crate::lab::QUIET_PORT]);
     let called =
         |state: &local_cloud::State| state.calls().any(|call| call.action == "EndTerminalSession");
     lab.cloud.wait_for(called, crate::world::PATIENCE).await.unwrap();

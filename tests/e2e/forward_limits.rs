@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use local_cloud::{Agent, ApiFault, Instance, Pace, SessionRecord};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::net::UnixStream;
 
-use crate::forward_driver::{Forward, Server, echoes, number, read, rest, text};
-use crate::lab::{Lab, QUIET_PORT, SOON};
+use crate::forward_driver::{Forward, Server, echoes, number, read, text};
+use crate::lab::{Lab, QUIET_PORT};
 #[cfg(target_os = "linux")]
 use crate::terminal::by;
 use crate::world::{INSTANCE, noise};
@@ -166,6 +165,11 @@ async fn a_quota_of_the_service_has_words_of_its_own_and_fails_that_connection_o
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_short_connections_leave_nothing_behind() {
+    use crate::forward_driver::rest;
+    use crate::lab::SOON;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
     let server = Server::start(async |mut stream: TcpStream| {
         let mut question = [0; 4];
         tokio::io::AsyncReadExt::read_exact(&mut stream, &mut question).await?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use local_cloud::ssh_server::SshServer;
-use local_cloud::{Agent, Builder, Instance, LocalCloud, Pace, Sshd};
+use local_cloud::{Agent, Builder, Instance, LocalCloud, Pace};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -111,7 +111,7 @@ impl World {
     #[cfg(target_os = "linux")]
     pub(crate) async fn without_plugin(
         instance: Instance,
-        change: impl FnOnce(Sshd) -> Sshd,
+        change: impl FnOnce(local_cloud::Sshd) -> local_cloud::Sshd,
     ) -> Option<Self> {
         let (sshd, curl) = (installed("sshd")?, installed("curl")?);
         let dir = TempDir::new().unwrap();
@@ -138,7 +138,7 @@ impl World {
         let instance = instance.pace(Pace::announced(LIMIT)).target(22, addr);
         let cloud = LocalCloud::builder().instance(instance).start().await.unwrap();
         let lines = ask_cloud(&cloud, &curl).await;
-        let sshd = change(Sshd::new(config, pid_file, lines));
+        let sshd = change(local_cloud::Sshd::new(config, pid_file, lines));
         cloud.update_instance(INSTANCE, |instance| instance.commands.sshd = Some(sshd));
         let host_key = std::fs::read_to_string(dir.path().join("host.pub")).unwrap();
         let world = Self { cloud, dir, addr, _server: Running::Daemon(daemon) };
