@@ -92,6 +92,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[derive(Debug, thiserror::Error)]
     enum NoFile {
         #[error("the file cannot be read")]
@@ -100,6 +101,7 @@ mod tests {
         Words(String),
     }
 
+    #[cfg(unix)]
     impl Explain for NoFile {
         fn remedy(&self) -> Option<String> {
             Some("correct it".into())
