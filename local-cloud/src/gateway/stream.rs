@@ -192,7 +192,7 @@ impl Sockets<'_> {
                 Some(next) = self.arrivals.recv() => return (Ending::replaced(), Some(next)),
                 wrote = self.writer.run(&mut socket.sink) => match wrote {
                     Wrote::Cut => Ending::cut("Cut"),
-                    Wrote::Gone => Ending::unwritable(),
+                    Wrote::HungUp | Wrote::Gone => Ending::unwritable(),
                     Wrote::Close(code) => Ending::closed(code),
                     Wrote::Over(ending) if ending.goodbye == Goodbye::HangUp => {
                         Ending { status: None, ..ending }
@@ -278,8 +278,13 @@ impl Sockets<'_> {
             loop {
                 match self.writer.run(&mut socket.sink).await {
                     Wrote::Cut => break,
+                    // Nobody takes the rest, and what waits to be sent waits in vain.
+                    Wrote::Gone => {
+                        sleep(CLOSE_TIMEOUT).await;
+                        break;
+                    }
                     Wrote::Over(_) => {}
-                    Wrote::Close(_) | Wrote::Gone => pending().await,
+                    Wrote::Close(_) | Wrote::HungUp => pending().await,
                 }
             }
         };

@@ -39,6 +39,8 @@ pub(crate) enum Wrote {
     Close(u16),
     /// The client was told that it is over.
     Over(Ending),
+    /// The sending side of the connection was closed, behind all that was queued.
+    HungUp,
     /// The WebSocket takes no more.
     Gone,
 }
@@ -130,7 +132,7 @@ impl<'a> Writer<'a> {
                 self.link.switches().hang_up();
                 // The flush ends it; where it cannot, the connection is broken already.
                 let _ = sink.flush().await;
-                return Wrote::Gone;
+                return Wrote::HungUp;
             } else if let Some(wrote) = self.act(outgoing) {
                 return wrote;
             }
