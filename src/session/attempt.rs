@@ -62,7 +62,6 @@ where
 {
     let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
-    let agent = is_at_once.then(|| look_up.clone());
     // The way to the gateway is made while the API is asked, if it is known from the last session.
     let line = async {
         let place = cloud.gateway.borrow().clone()?;
@@ -70,6 +69,8 @@ where
     };
     let mut line = std::pin::pin!(line.fuse());
     let started = {
+        // It goes with the call: others may wait for the same answer, and nobody would poll it.
+        let agent = is_at_once.then(|| look_up.clone());
         let started = beside(agent.as_ref(), start(cloud, plan, local, &mut stop));
         let mut started = std::pin::pin!(started);
         let mut early = None;
@@ -84,8 +85,6 @@ where
         };
         session.map(|session| (session, early))
     };
-    // Nobody polls this one any more, and others may wait for the same answer.
-    drop(agent);
     let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
     let line = async {
         // What is half made is nearer than a new beginning.
