@@ -1,5 +1,6 @@
 //! What happens in a session.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::end::{Disconnect, End};
@@ -58,4 +59,24 @@ pub enum Event {
     IdleSoon(Duration),
     /// The session has ended; what is queued is still to be delivered.
     Ended(End),
+}
+
+/// What has happened and was not asked for yet.
+#[derive(Debug, Default)]
+pub(super) struct Events(pub(super) VecDeque<Event>);
+
+impl Events {
+    /// Events are bounded by being dropped if nobody asks for them.
+    pub(super) fn push(&mut self, event: impl Into<Option<Event>>) {
+        if let Some(event) = event.into()
+            && (self.0.len() < 64 || matches!(event, Event::Ended(_)))
+        {
+            self.0.push_back(event);
+        }
+    }
+
+    /// What came is not known, or came before.
+    pub(super) fn skip(&mut self, what: String) {
+        self.push(Event::Skipped(what));
+    }
 }

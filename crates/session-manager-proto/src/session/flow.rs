@@ -25,8 +25,8 @@ pub(super) enum Payload {
 /// The flow control of one session.
 #[derive(Debug)]
 pub(super) struct FlowControl {
-    pace: Pace,
-    probes: Probes,
+    pub(super) pace: Pace,
+    pub(super) probes: Probes,
     /// Since when the socket has taken nothing although there is something for it.
     blocked: Option<Instant>,
     /// How many payload bytes the socket has taken, and when it took the last of them.
@@ -44,11 +44,6 @@ impl FlowControl {
             taken: (0, now),
             unread: now,
         }
-    }
-
-    /// Obeys another limit from now on, in bits per second.
-    pub(super) fn set_limit(&mut self, now: Instant, limit: u64) {
-        self.pace.set_limit(now, limit);
     }
 
     /// How many bytes of a payload may be sent now in one frame. `None` says wait.
@@ -73,12 +68,7 @@ impl FlowControl {
         self.pace.spend(now, len);
     }
 
-    /// How many payload bytes were ever sent.
-    pub(super) fn sent(&self) -> u64 {
-        self.pace.position()
-    }
-
-    /// How many of them are not known to have arrived at the gateway.
+    /// How many payload bytes are not known to have arrived at the gateway.
     pub(super) fn not_arrived(&self) -> u64 {
         self.pace.position() - self.probes.arrived()
     }
@@ -88,21 +78,6 @@ impl FlowControl {
         let position = self.pace.position();
         let is_stuck = self.probes.is_stuck_before(now, position);
         if is_stuck { self.not_arrived() } else { 0 }
-    }
-
-    /// Whether Input waits until it is known that what was sent before has arrived.
-    pub(super) fn waits_for_arrival(&self) -> bool {
-        self.pace.waits_for_arrival()
-    }
-
-    /// When more than before was last known to have arrived.
-    pub(super) fn last_arrival(&self) -> Option<Instant> {
-        self.probes.last_arrival()
-    }
-
-    /// Whether the gateway has ever answered a ping.
-    pub(super) fn has_answered(&self) -> bool {
-        self.probes.were_ever_answered()
     }
 
     /// The socket has taken nothing since an instant, although there is something for it.
@@ -116,11 +91,6 @@ impl FlowControl {
         if self.pace.position() > self.taken.0 {
             self.taken = (self.pace.position(), now);
         }
-    }
-
-    /// The socket takes something again after a while: all that it holds arrives at once.
-    pub(super) fn handle_socket_unblocked(&mut self, now: Instant) {
-        self.pace.handle_unblocked(now);
     }
 
     /// Since when the socket has taken nothing.
@@ -146,11 +116,6 @@ impl FlowControl {
         self.probes.send(now, self.pace.position(), last_new_input)
     }
 
-    /// Whether a ping is due only to show this side alive.
-    pub(super) fn is_keepalive_ping_due(&self, now: Instant) -> bool {
-        self.probes.keepalive_ping_at() <= now
-    }
-
     /// Whether a ping that is due may wait no longer for what else can be sent at once.
     pub(super) fn is_ping_overdue(&self, is_closed: bool) -> bool {
         self.probes.is_overdue(self.sending(is_closed))
@@ -161,11 +126,6 @@ impl FlowControl {
         let keepalive = self.probes.keepalive_ping_at();
         let behind = reads.then(|| self.probes.due_at(now, self.sending(is_closed))).flatten();
         behind.map_or(keepalive, |behind| behind.min(keepalive))
-    }
-
-    /// A pong is sent that nobody has asked for.
-    pub(super) fn handle_pong_sent(&mut self, now: Instant) {
-        self.probes.note_pong_sent(now);
     }
 
     /// A pong has come. `reads` says whether the peer is read.
@@ -226,19 +186,9 @@ impl FlowControl {
         self.unread
     }
 
-    /// This machine has slept.
-    pub(super) fn handle_slept(&mut self, now: Instant, is_patient: bool) {
-        self.probes.handle_slept(now, is_patient);
-    }
-
     /// When a gateway that is silent is taken to be gone.
     pub(super) fn silence_at(&self) -> Option<Instant> {
         self.probes.timeout_at(self.blocked.is_some() || self.not_arrived() > 0)
-    }
-
-    /// What is said of that.
-    pub(super) fn silence_reason(&self) -> String {
-        self.probes.timeout_reason()
     }
 
     fn sending(&self, is_closed: bool) -> Sending {
@@ -247,12 +197,6 @@ impl FlowControl {
             second: self.pace.second(),
             waits: self.pace.waits_for_arrival() || (is_closed && self.not_arrived() > 0),
         }
-    }
-
-    /// The limit in bits per second.
-    #[cfg(test)]
-    pub(super) fn limit(&self) -> u64 {
-        self.pace.limit()
     }
 }
 
@@ -291,12 +235,13 @@ mod tests {
         let now = Instant::now();
         let mut flow = FlowControl::new(now);
         send_all(&mut flow, now);
-        assert_eq!((flow.sent(), flow.not_arrived(), flow.has_answered()), (8192, 8192, false));
+        assert_eq!((flow.pace.position(), flow.not_arrived()), (8192, 8192));
+        assert!(!flow.probes.were_ever_answered());
         assert_eq!(flow.ping_at(now, true, false), now, "the way is not known");
         let ping = flow.ping(now, None);
         assert_eq!(flow.handle_pong(now + SECOND / 2, &ping, true), None);
-        assert_eq!((flow.not_arrived(), flow.has_answered()), (0, true));
-        assert_eq!(flow.last_arrival(), Some(now + SECOND / 2));
+        assert_eq!((flow.not_arrived(), flow.probes.were_ever_answered()), (0, true));
+        assert_eq!(flow.probes.last_arrival(), Some(now + SECOND / 2));
         // A ping whose answer is late says so, and a pong that answers nothing is only activity.
         let ping = flow.ping(now + SECOND, None);
         let event = flow.handle_pong(now + 4 * SECOND, &ping, true);

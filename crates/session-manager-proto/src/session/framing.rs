@@ -63,9 +63,8 @@ impl Framing {
     pub(super) fn encode(
         &self,
         now: Instant,
-        kind: FrameType,
-        (input, output): (u32, u32),
-        payload: Bytes,
+        (kind, input, payload): (FrameType, u32, Bytes),
+        output: u32,
     ) -> Option<Bytes> {
         let elapsed = now.saturating_duration_since(self.started).as_millis();
         let (channel_id, sequence) = if self.version.is_resumable() {

@@ -39,6 +39,8 @@ pub(super) struct Inbound {
     queued: usize,
     /// Whether nobody takes output any more.
     is_discarding: bool,
+    /// Whether the stream has ended, so that nothing more is wanted.
+    is_finished: bool,
     ssh: SshDetector,
     /// Only for the target of a port: agents dial it again.
     redial: Option<RedialWatch>,
@@ -91,6 +93,7 @@ impl Inbound {
             queue: VecDeque::new(),
             queued: 0,
             is_discarding: false,
+            is_finished: false,
             ssh,
             redial,
             has_joined: false,
@@ -107,9 +110,9 @@ impl Inbound {
         }
     }
 
-    /// Whether there is room for more output.
+    /// Whether there is room for more output. There is none once the stream has ended.
     pub(super) fn has_room(&self) -> bool {
-        self.queued < DELIVER_CAP && self.queue.len() < DELIVER_PIECES
+        !self.is_finished && self.queued < DELIVER_CAP && self.queue.len() < DELIVER_PIECES
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -165,6 +168,7 @@ impl Inbound {
 
     /// The stream has ended: what was kept back is output after all.
     pub(super) fn finish(&mut self) {
+        self.is_finished = true;
         let rest = self.ssh.rest();
         self.push(Bytes::from_static(rest));
     }

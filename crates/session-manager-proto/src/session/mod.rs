@@ -1,16 +1,19 @@
 //! The state machine of one stream (PROTOCOL.md, 3 to 8).
 //!
 //! ```text
-//!   Opening ──── any Output, or Opened and a delay ───▶ Open ─── local EOF ──▶ HalfClosed
-//!      │ local bytes are held                            │ bytes flow            │ output flows until
-//!      │                                                 │                       │ the peer is quiet
-//!      ├───────────────── shutdown: Flushing ◀───────────┼───────────────────────┤
-//!      │                       │                         │                       │
-//!      ├── the peer ends the stream, and output of it is missing: PeerEnded ─────┤
-//!      │                       │          │                                      │
-//!      ▼                       ▼          ▼                                      ▼
-//!    Ended ◀──────────────────────────────────────────────── any end, any failure
+//!   Streaming ──────────────────────── shutdown ───────────────────────▶ Flushing
+//!      │ local bytes are held until any Output, or Opened and a delay;      │ local bytes go out
+//!      │ bytes flow; after the local EOF output flows until the peer is     │
+//!      │ quiet                                                              │
+//!      ├── the peer ends the stream, and output of it is missing ───────────┤
+//!      │                               ▼                                    │
+//!      │                           PeerEnded                                │
+//!      ▼                               ▼                                    ▼
+//!    Ended ◀──────────────────────────────────────────── any end, any failure
 //! ```
+//!
+//! `Stream` has what goes on while it lasts: what frames and deadlines change, and what is sent. [`Session`]
+//! has the states, which end it, and the WebSocket under it.
 //!
 //! The caller feeds it with `handle_*`, and after each call asks for what there is to do with
 //! `poll_*` until that gives nothing. Memory is bounded: [`Session::local_room`] and
@@ -22,7 +25,6 @@ mod event;
 mod flow;
 mod framing;
 mod inbound;
-mod keepalive;
 mod link;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod model;
@@ -31,11 +33,10 @@ mod outbound;
 mod phase;
 mod shell;
 mod ssh;
+mod stream;
 #[cfg(test)]
 mod tests;
-mod transitions;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,79 +44,51 @@ use bytes::Bytes;
 pub use self::config::{Config, Keepalive, SessionKind};
 pub use self::end::{Arrived, Disconnect, End, Failure, Party, RemoteEnd};
 pub use self::event::Event;
-use self::flow::FlowControl;
-use self::framing::Framing;
 pub use self::inbound::DELIVER_CAP;
-use self::inbound::Inbound;
-use self::keepalive::AGENT_IDLE_FROM;
 use self::link::Link;
-use self::opening::Opening;
 pub use self::outbound::LOCAL_CAP;
-use self::outbound::Outbound;
-use self::phase::Phase;
-use self::shell::Shell;
+use self::phase::{PendingEnd, Phase};
 use self::ssh::Greeting;
+use self::stream::{AGENT_IDLE_FROM, Stop, Stream};
 use crate::frame::{Frame, FrameType, Sequence};
 use crate::generation::Generation;
-use crate::status::Status;
 use crate::timer::Timer;
-
-/// How long a session that lingers has to be quiet before it may be ended for another one.
-const YIELD_AFTER: Duration = Duration::from_secs(1);
-/// The same where the target has not answered yet.
-const YIELD_UNANSWERED_AFTER: Duration = Duration::from_secs(3);
 
 /// One stream.
 #[derive(Debug)]
 pub struct Session {
-    config: Config,
     phase: Phase,
-    opening: Opening,
-    framing: Framing,
     link: Link,
-    flow: FlowControl,
-    outbound: Outbound,
-    inbound: Inbound,
-    shell: Shell,
-    /// The generation of the agent, once it is known.
-    agent: Option<Generation>,
-    events: VecDeque<Event>,
+    stream: Stream,
 }
 
 impl Session {
     /// A session whose WebSocket was upgraded at `now`.
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
-            phase: Phase::Opening,
-            opening: Opening::new(now),
-            framing: Framing::new(now, config.unix_ms),
+            phase: Phase::Streaming,
             link: Link::new(config.random),
-            flow: FlowControl::new(now),
-            outbound: Outbound::new(now, config.kind),
-            inbound: Inbound::new(now, config.kind),
-            shell: Shell::default(),
-            agent: None,
-            events: VecDeque::new(),
-            config,
+            stream: Stream::new(now, config),
         }
     }
 
     /// How many bytes may be read from the local side now; 0 says leave it alone.
     pub fn local_room(&self) -> usize {
         match self.phase {
-            Phase::Opening | Phase::Open => self.outbound.room(),
+            Phase::Streaming => self.stream.outbound.room(),
             _ => 0,
         }
     }
 
     /// Whether to read on from the peer. Once the session has ended there is no need to.
     pub fn wants_remote(&self) -> bool {
-        !self.phase.is_ended() && self.inbound.has_room()
+        self.stream.inbound.has_room()
     }
 
     /// Whether everything is done: ended, the Close frame taken, all bytes delivered.
     pub fn is_finished(&self) -> bool {
-        matches!(self.phase, Phase::Ended { close_due: false, .. }) && self.inbound.is_empty()
+        matches!(self.phase, Phase::Ended { close_due: false, .. })
+            && self.stream.inbound.is_empty()
     }
 
     /// How it ended, once it has.
@@ -125,45 +98,36 @@ impl Session {
 
     /// Whether anything came from the target.
     pub fn has_output(&self) -> bool {
-        self.inbound.has_output()
+        self.stream.inbound.has_output()
     }
 
     /// Whether anything came from the target after the local end of file.
     pub fn has_output_after_eof(&self) -> bool {
-        self.inbound.has_output_after_eof()
+        self.stream.inbound.has_output_after_eof()
     }
 
     /// Whether what was sent has arrived.
     pub fn arrived(&self) -> Arrived {
-        self.outbound.arrived(&self.flow, self.framing.has_acks())
+        self.stream.arrived()
     }
 
     /// How many payload bytes are not known to have arrived.
     pub fn not_arrived(&self) -> u64 {
-        let unacknowledged = match self.framing.has_acks() {
-            true => self.outbound.unacknowledged(),
-            false => 0,
-        };
-        self.flow.not_arrived().max(unacknowledged) + self.outbound.queued() as u64
+        self.stream.not_arrived()
     }
 
     /// How many bytes of the local side were not sent, those included that were dropped since nobody is
     /// left to take them. After the local end of file, bytes that the gateway has not read count too, if it
     /// answers pings and has read nothing for 2 s.
     pub fn not_sent(&self, now: Instant) -> u64 {
-        let may_be_stuck = self.outbound.is_closed() && self.arrived() != Arrived::Yes;
-        let stuck = if may_be_stuck { self.flow.stuck(now) } else { 0 };
-        self.outbound.not_sent() + stuck
-    }
-
-    /// Whether Input waits until it is known that what was sent before has arrived.
-    pub fn waits_for_arrival(&self) -> bool {
-        self.flow.waits_for_arrival()
+        let may_be_stuck = self.stream.outbound.is_closed() && self.arrived() != Arrived::Yes;
+        let stuck = if may_be_stuck { self.stream.flow.stuck(now) } else { 0 };
+        self.stream.outbound.not_sent() + stuck
     }
 
     /// Whether the stream is known to be SSH's: a second identification line is its end.
     pub fn is_ssh(&self) -> bool {
-        self.inbound.is_ssh() || self.outbound.greeting() == Greeting::Ssh
+        self.stream.is_ssh()
     }
 
     /// Whether there is a WebSocket as far as the session knows. Without one frames are neither
@@ -175,23 +139,21 @@ impl Session {
     /// Whether the generation of the agent changes anything, as far as that is known yet: it does not
     /// for a stream of SSH, and for a shell.
     pub fn wants_agent(&self) -> bool {
-        let is_other = self.has_begun() || self.outbound.greeting() == Greeting::Other;
-        self.agent.is_none() && !self.is_ssh() && !self.config.is_shell() && is_other
+        let greeting = self.stream.outbound.greeting();
+        let is_other = self.stream.has_begun() || greeting == Greeting::Other;
+        let is_open = !self.is_ssh() && self.stream.shell.is_none();
+        self.stream.agent.is_none() && is_open && is_other
     }
 
     /// Whether the target has spoken, and its agent may connect to it again without a word once it has
     /// closed: bytes of the local side would reach another connection than the one that has spoken.
     pub fn may_outlive_target(&self) -> bool {
-        self.has_output() && !self.is_ssh() && self.keepalive().redials()
+        self.has_output() && !self.is_ssh() && self.stream.redials()
     }
 
     /// The generation of the instance's agent is known from now on.
     pub fn handle_agent(&mut self, now: Instant, generation: Generation) {
-        self.agent = Some(generation);
-        if !self.keepalive().may_send(&self.inbound) {
-            // One is due that was harmless as far as was known.
-            self.outbound.set_keepalive_due(false);
-        }
+        self.stream.handle_agent(generation);
         // What was waited for may have been due a while ago.
         self.handle_timeout(now);
     }
@@ -200,38 +162,35 @@ impl Session {
     pub fn handle_local(&mut self, now: Instant, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.local_room() || self.phase.is_ended());
         if !self.phase.is_ended() && !bytes.is_empty() {
-            self.outbound.push(now, bytes);
+            self.stream.outbound.push(now, bytes);
         }
     }
 
     /// The window of a shell has a size from now on.
     pub fn handle_resize(&mut self, columns: u16, rows: u16) {
-        if self.config.is_shell() {
-            self.shell.set_size(columns, rows);
+        if let Some(shell) = &mut self.stream.shell {
+            shell.set_size(columns, rows);
         }
     }
 
     /// The local side has sent all. What it sent goes out, and what comes in is still delivered.
     pub fn handle_local_eof(&mut self, now: Instant) {
-        self.outbound.close(now);
-        if matches!(self.phase, Phase::Open) {
-            self.phase = Phase::HalfClosed;
-        }
+        self.stream.outbound.close(now);
     }
 
     /// The local side takes no more bytes: what waits for it is dropped, and the session is closed
     /// once what it sent has gone out, but within `grace`.
     pub fn handle_local_gone(&mut self, now: Instant, grace: Duration) {
-        self.inbound.discard();
-        self.flow.update_reading(self.wants_remote());
+        self.stream.inbound.discard();
+        self.stream.flow.update_reading(self.wants_remote());
         self.handle_shutdown(now, grace);
     }
 
     /// The session is to be closed once what the local side sent has gone out, within `grace`.
     pub fn handle_shutdown(&mut self, now: Instant, grace: Duration) {
         self.handle_local_eof(now);
-        if !self.outbound.is_open() {
-            self.outbound.clear();
+        if !self.stream.outbound.is_open() {
+            self.stream.outbound.clear();
         }
         self.phase.flush(now + grace);
         if !self.link.is_up() {
@@ -274,21 +233,21 @@ impl Session {
             Ok(frame) => frame,
             Err(error) => return self.fail(Failure::Malformed(error)),
         };
-        if self.framing.learn(&frame) {
-            self.emit(Event::Version(frame.version));
+        let is_numbered = matches!(frame.sequence, Sequence::Pair { .. });
+        if is_numbered && matches!(frame.kind, FrameType::OUTPUT | FrameType::SYNC) {
+            self.link.handle_peer_answer();
         }
-        self.handle_activity(now);
-        match frame.kind {
-            FrameType::OUTPUT => self.handle_output(now, frame),
-            FrameType::STATUS => {
-                self.handle_status(now, Status::parse_with(&frame.payload, redact));
-            }
-            FrameType::CLOSE => self.handle_peer_end(now, RemoteEnd::Close),
-            FrameType::SYNC => match frame.sequence {
-                Sequence::Pair { input, .. } => self.handle_sync(input),
-                Sequence::Single(_) => self.emit(Event::Skipped("a Sync of version 1.01".into())),
-            },
-            kind => self.emit(Event::Skipped(format!("a frame of type {}", kind.0))),
+        let is_output = match self.stream.handle_frame(now, frame, redact) {
+            Ok(is_output) => is_output,
+            Err(stop) => return self.stop(now, stop),
+        };
+        let Some(pending) = self.phase.pending_end_mut() else { return };
+        if is_output && is_numbered {
+            pending.restart(now);
+        }
+        if let Some(end) = pending.if_complete().filter(|_| !self.stream.inbound.has_gap()) {
+            let end = End::Remote(end.clone());
+            self.finish(end, false);
         }
     }
 
@@ -299,37 +258,36 @@ impl Session {
 
     /// A WebSocket pong has come, asked for or not.
     pub fn handle_pong(&mut self, now: Instant, payload: &[u8]) {
-        let event = self.flow.handle_pong(now, payload, self.wants_remote());
-        event.into_iter().for_each(|event| self.emit(event));
+        let reads = self.wants_remote();
+        self.stream.events.push(self.stream.flow.handle_pong(now, payload, reads));
     }
 
     /// Something has come that is no answer to a ping.
     pub fn handle_activity(&mut self, now: Instant) {
-        let event = self.flow.handle_activity(now, self.wants_remote());
-        event.into_iter().for_each(|event| self.emit(event));
+        self.stream.handle_activity(now);
     }
 
     /// This machine has slept, for about so long. Few sockets survive that.
     pub fn handle_slept(&mut self, now: Instant, slept: Duration) {
-        let silent = slept.max(now.saturating_duration_since(self.outbound.last_sent()));
-        let is_patient = silent < AGENT_IDLE_FROM && !self.framing.is_resumable();
-        self.flow.handle_slept(now, is_patient);
+        let silent = slept.max(now.saturating_duration_since(self.stream.outbound.last_sent()));
+        let is_patient = silent < AGENT_IDLE_FROM && !self.stream.framing.is_resumable();
+        self.stream.flow.probes.handle_slept(now, is_patient);
     }
 
     /// The socket has taken nothing since an instant, although there is something for it.
     pub fn handle_socket_blocked(&mut self, since: Instant) {
-        self.flow.handle_socket_blocked(since);
+        self.stream.flow.handle_socket_blocked(since);
     }
 
     /// The socket has taken everything.
     pub fn handle_socket_drained(&mut self, now: Instant) {
-        self.flow.handle_socket_drained(now);
+        self.stream.flow.handle_socket_drained(now);
     }
 
     /// The socket has taken nothing for a while, and takes something again: what it holds reaches
     /// the peer all at once, as if it were sent now.
     pub fn handle_socket_unblocked(&mut self, now: Instant) {
-        self.flow.handle_socket_unblocked(now);
+        self.stream.flow.pace.handle_unblocked(now);
     }
 
     /// The WebSocket is gone, or no good any more. It is to be dropped, whatever the answer is:
@@ -338,17 +296,17 @@ impl Session {
         if self.phase.is_ended() || !self.link.is_up() {
             return;
         }
-        let is_resumable = self.framing.is_resumable();
-        if !is_resumable && self.is_agent_idle_end(now) {
+        let is_resumable = self.stream.framing.is_resumable();
+        if !is_resumable && self.stream.is_agent_idle_end(now) {
             return self.finish(End::Remote(RemoteEnd::Idle), false);
         }
         if !is_resumable || why.is_final() || self.phase.flush_by().is_some() {
             return self.finish_without_socket(now, why, None);
         }
-        self.emit(Event::Disconnected(why.clone()));
+        self.stream.events.push(Event::Disconnected(why.clone()));
         self.link.handle_disconnect(now, why);
-        self.outbound.handle_disconnect();
-        self.inbound.handle_disconnect();
+        self.stream.outbound.handle_disconnect();
+        self.stream.inbound.handle_disconnect();
     }
 
     /// There is a WebSocket again.
@@ -357,14 +315,14 @@ impl Session {
             return;
         }
         self.link.handle_reconnected(now);
-        self.opening.handle_reconnected(now);
-        self.flow.handle_reconnected(now);
-        self.outbound.handle_reconnected(now);
-        self.inbound.handle_reconnected(now);
+        self.stream.opening.handle_reconnected(now);
+        self.stream.flow.handle_reconnected(now);
+        self.stream.outbound.handle_reconnected(now);
+        self.stream.inbound.handle_reconnected(now);
         if let Some(pending) = self.phase.pending_end_mut() {
             pending.handle_reconnected(now);
         }
-        self.emit(Event::Reconnected);
+        self.stream.events.push(Event::Reconnected);
     }
 
     /// No WebSocket could be made: `is_final` says that none ever can.
@@ -377,7 +335,7 @@ impl Session {
     /// A deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.wants_remote() {
-            self.flow.handle_not_reading(now);
+            self.stream.flow.handle_not_reading(now);
         }
         for timer in Timer::ALL {
             if self.deadline(timer).is_some_and(|deadline| deadline <= now) {
@@ -389,17 +347,19 @@ impl Session {
     /// The next message for the WebSocket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         if !self.phase.is_ended() && self.link.is_up() {
-            if let Some((kind, sequence, payload)) = self.next_frame(now) {
-                return self.encode(now, kind, sequence, payload);
+            if let Some(message) = self.stream.poll_frame(now, &mut self.phase) {
+                return Some(message);
             }
-            let is_flushed = self.outbound.queued() == 0 && !self.outbound.is_retransmitting();
+            let outbound = &self.stream.outbound;
+            let is_flushed = outbound.queued() == 0 && !outbound.is_retransmitting();
             if self.phase.flush_by().is_some() && is_flushed {
                 self.finish(End::Local, true);
             }
         }
         let Phase::Ended { close_due, .. } = &mut self.phase else { return None };
         let payload = std::mem::take(close_due).then_some(Bytes::from_static(b"1"))?;
-        self.encode(now, FrameType::CLOSE, self.outbound.last_sequence(), payload)
+        let input = self.stream.outbound.last_sequence();
+        self.stream.encode(now, (FrameType::CLOSE, input, payload))
     }
 
     /// The payload of a WebSocket ping, if one is due.
@@ -408,10 +368,10 @@ impl Session {
             return None;
         }
         // It follows what can be sent at once, so that its answer speaks for all of that.
-        let waits = !self.flow.is_keepalive_ping_due(now)
-            && self.can_send(now)
-            && !self.flow.is_ping_overdue(self.outbound.is_closed());
-        (!waits).then(|| self.flow.ping(now, self.outbound.last_new_input()))
+        let waits = self.stream.flow.probes.keepalive_ping_at() > now
+            && self.stream.can_send(now, &self.phase)
+            && !self.stream.flow.is_ping_overdue(self.stream.outbound.is_closed());
+        (!waits).then(|| self.stream.flow.ping(now, self.stream.outbound.last_new_input()))
     }
 
     /// Whether a pong is due that nobody has asked for: while nothing is read the gateway's own pings
@@ -420,30 +380,30 @@ impl Session {
         let is_due =
             !self.wants_remote() && self.poll_ping_timeout(now).is_some_and(|at| at <= now);
         if is_due {
-            self.flow.handle_pong_sent(now);
+            self.stream.flow.probes.note_pong_sent(now);
         }
         is_due
     }
 
     /// The next bytes for the local side.
     pub fn poll_deliver(&mut self) -> Option<Bytes> {
-        let bytes = self.inbound.pop()?;
-        if !self.phase.is_ended() {
-            self.flow.update_reading(self.wants_remote());
+        let bytes = self.stream.inbound.pop()?;
+        if self.wants_remote() {
+            self.stream.flow.update_reading(true);
         }
         Some(bytes)
     }
 
     /// What has happened since the last call.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.stream.events.0.pop_front()
     }
 
     /// The channel id with which a new WebSocket is to be asked for, once it is time for that. One
     /// of [`Self::handle_reconnected`] and [`Self::handle_not_reconnected`] has to follow.
     pub fn poll_reconnect(&mut self, now: Instant) -> Option<Bytes> {
         let is_due = !self.phase.is_ended() && self.link.poll_reconnect(now);
-        is_due.then(|| self.framing.channel_id())
+        is_due.then(|| self.stream.framing.channel_id())
     }
 
     /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
@@ -457,19 +417,130 @@ impl Session {
     /// a message.
     pub fn poll_ping_timeout(&self, now: Instant) -> Option<Instant> {
         let is_live = self.link.is_up() && !self.phase.is_ended();
-        is_live.then(|| self.flow.ping_at(now, self.wants_remote(), self.outbound.is_closed()))
+        is_live.then(|| {
+            self.stream.flow.ping_at(now, self.wants_remote(), self.stream.outbound.is_closed())
+        })
     }
 
     /// From when on a session that lingers may be ended because another one needs its place. One whose
     /// target has not answered what was sent last is given longer.
     pub fn may_yield_at(&self) -> Option<Instant> {
-        self.deadline(Timer::Linger)?;
-        if self.is_busy() {
-            return None;
+        self.deadline(Timer::Linger).and(self.stream.may_yield_at())
+    }
+
+    /// The stream does not go on as it is.
+    fn stop(&mut self, now: Instant, stop: Stop) {
+        match stop {
+            Stop::End(end, tell) => self.finish(end, tell),
+            Stop::PeerEnd(end) => self.handle_peer_end(now, end),
+            Stop::Disconnect(why) => self.handle_disconnect(now, why),
         }
-        let is_answered =
-            self.has_output() && self.inbound.last_output() > self.outbound.last_input();
-        let least = if is_answered { YIELD_AFTER } else { YIELD_UNANSWERED_AFTER };
-        Some(self.quiet_since()? + least.min(self.config.linger))
+    }
+
+    /// The peer has ended the stream. That is its end once all of it is there.
+    fn handle_peer_end(&mut self, now: Instant, end: RemoteEnd) {
+        let is_missing = self.stream.inbound.has_gap();
+        let awaits_sync = self.link.awaits_sync_answer(now);
+        match self.phase {
+            Phase::PeerEnded(_) => {}
+            _ if !is_missing && !awaits_sync => self.finish(End::Remote(end), false),
+            _ => {
+                self.stream.inbound.request_missing();
+                // Nobody is left to take it.
+                self.stream.outbound.clear();
+                let mut pending = PendingEnd::new(now, end, is_missing, awaits_sync);
+                pending.flush_by = self.phase.flush_by();
+                self.phase = Phase::PeerEnded(pending);
+            }
+        }
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        let Stream { inbound, flow, .. } = &self.stream;
+        match timer {
+            _ if self.phase.is_ended() => None,
+            Timer::Reconnect => self.link.reconnect_at(),
+            Timer::GiveUp => self.link.give_up_at(),
+            Timer::Flush => self.phase.flush_by(),
+            _ if !self.link.is_up() => None,
+            Timer::Resync => inbound.resync_at(self.phase.pending_end().is_some()),
+            Timer::PendingEnd => {
+                self.phase.pending_end()?.deadline(inbound.is_sync_due(), flow.blocked())
+            }
+            // The peer has ended the stream, and only what is missing is still waited for.
+            _ if self.phase.pending_end().is_some() => None,
+            _ => self.stream.deadline(timer),
+        }
+    }
+
+    fn expire(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::PendingEnd => self.handle_pending_end_timeout(now),
+            Timer::GiveUp => self.give_up(now),
+            Timer::Flush => {
+                self.stream.outbound.clear();
+                self.finish(End::Local, true);
+            }
+            _ => {
+                if let Err(stop) = self.stream.expire(now, timer) {
+                    self.stop(now, stop);
+                }
+            }
+        }
+    }
+
+    /// What was missing at the end has not come. What the local side does not take is not read, and
+    /// has no time to keep.
+    fn handle_pending_end_timeout(&mut self, now: Instant) {
+        let inbound = &self.stream.inbound;
+        let Some(pending) = self.phase.pending_end_mut() else { return };
+        match inbound.lost_output() {
+            _ if !inbound.has_room() => pending.restart(now),
+            Some(failure) => self.fail(failure),
+            None => {
+                let end = End::Remote(pending.end().clone());
+                self.finish(end, false);
+            }
+        }
+    }
+
+    /// No other socket was made in time, or none ever can be.
+    fn give_up(&mut self, now: Instant) {
+        if let Some(outage) = self.link.outage().cloned() {
+            let last = outage.last_error.unwrap_or_else(|| outage.why.to_string());
+            self.finish_without_socket(now, outage.why, Some(last));
+        }
+    }
+
+    /// Nothing brings the stream back; `last` is how the last try failed, if there was one.
+    fn finish_without_socket(&mut self, now: Instant, why: Disconnect, last: Option<String>) {
+        // Before the Sync on a new socket is answered, nobody knows what the old one has lost.
+        let may_be_cut = self.link.awaits_sync_answer(now);
+        let is_normal = why.is_normal() && self.stream.has_begun() && !may_be_cut;
+        let was_to_end = is_normal || self.phase.pending_end().is_some();
+        let end = match (self.stream.inbound.lost_output(), last) {
+            (Some(failure), _) if was_to_end => End::Failed(failure),
+            _ if is_normal => End::Remote(RemoteEnd::WebSocket),
+            (_, Some(last)) => End::Failed(Failure::NotResumed { why, last }),
+            _ if why == Disconnect::Frozen => End::Failed(Failure::Frozen),
+            _ => End::Failed(Failure::Disconnected(why)),
+        };
+        self.link.abandon();
+        self.finish(end, false);
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.finish(End::Failed(failure), true);
+    }
+
+    /// Ends the session, once. `tell` says whether the peer still has to hear of it.
+    fn finish(&mut self, end: End, tell: bool) {
+        if self.phase.is_ended() {
+            return;
+        }
+        self.stream.inbound.finish();
+        let close_due = tell && self.link.is_up() && self.stream.handles_close(&end);
+        self.phase = Phase::Ended { end: end.clone(), close_due, yielded: false };
+        self.stream.events.push(Event::Ended(end));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use super::end::Failure;
 use super::link::RECONNECT_TIMEOUT;
 use super::ssh::Greeting;
 use crate::generation::Generation;
@@ -54,17 +55,14 @@ impl Opening {
         self.since = now;
     }
 
-    pub(super) fn has_progress(&self) -> bool {
-        self.has_progress
-    }
-
     pub(super) fn is_opened(&self) -> bool {
         self.opened.is_some()
     }
 
-    /// How long the session has lasted.
-    pub(super) fn waited(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.started)
+    /// The session has not opened in time.
+    pub(super) fn failure(&self, now: Instant) -> Failure {
+        let waited = now.saturating_duration_since(self.started);
+        Failure::NotOpened { waited, progress: self.has_progress }
     }
 
     /// When local bytes may flow although the target has not spoken. Where it speaks first that is
@@ -103,7 +101,8 @@ impl Opening {
         let server_first = match greeting {
             Greeting::Nothing => config.server_first,
             Greeting::Begun(_) | Greeting::Ssh => true,
-            Greeting::Other => false,
+            // The bytes of a shell tell nothing of it.
+            Greeting::Other => config.is_shell() && config.server_first,
         };
         let at = self.opened.map(|at| at + opened);
         match (at, server_first) {

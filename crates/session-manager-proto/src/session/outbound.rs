@@ -364,9 +364,9 @@ impl Outbound {
         // An acknowledgement can be waited for from an agent that has given one before, or was not
         // asked yet.
         let may_acknowledge = has_acks && (self.replay.peer_acknowledges() || !is_requested);
-        if flow.sent() == 0 || is_acknowledged || (is_confirmed && gateway_decides) {
+        if flow.pace.position() == 0 || is_acknowledged || (is_confirmed && gateway_decides) {
             Arrived::Yes
-        } else if flow.has_answered() || may_acknowledge {
+        } else if flow.probes.were_ever_answered() || may_acknowledge {
             Arrived::NotYet
         } else {
             Arrived::Unknown
@@ -387,7 +387,7 @@ impl Outbound {
             Some(_) if self.is_done(flow, has_acks) => return None,
             Some(blocked) => closed.max(blocked),
             None if self.is_sent(flow) && self.arrived(flow, has_acks) == Arrived::NotYet => {
-                let arrival = flow.last_arrival().unwrap_or(closed);
+                let arrival = flow.probes.last_arrival().unwrap_or(closed);
                 closed.max(self.last_input).max(flow.taken_at()).max(arrival)
             }
             None => return None,
@@ -427,11 +427,11 @@ impl Outbound {
             return None;
         }
         // What the gateway has not taken nobody can answer.
-        let is_taken = flow.not_arrived() == 0 || !flow.has_answered();
+        let is_taken = flow.not_arrived() == 0 || !flow.probes.were_ever_answered();
         if !self.is_sent(flow) || !is_taken {
             return None;
         }
-        let since = self.last_input.max(flow.last_arrival().unwrap_or(self.last_input));
+        let since = self.last_input.max(flow.probes.last_arrival().unwrap_or(self.last_input));
         if has_acks {
             // One that has never acknowledged anything may have its own way.
             let can_answer = self.replay.peer_acknowledges();

@@ -12,12 +12,9 @@ const SYNC_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The state of a session. The docs of [`super`] draw how one leads to the other.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Local bytes wait until the target can receive them.
-    Opening,
-    /// Bytes flow in both directions.
-    Open,
-    /// The local side has sent all; output is delivered until the peer ends the stream or is quiet.
-    HalfClosed,
+    /// The stream goes on. Local bytes are sent once it is open; after the local end of file output is
+    /// delivered until the peer ends the stream or is quiet.
+    Streaming,
     /// The session is closed once the local bytes have gone out.
     Flushing {
         /// When it is closed even if they have not.
@@ -78,7 +75,7 @@ impl Phase {
             Self::PeerEnded(pending) => {
                 pending.flush_by.get_or_insert(by);
             }
-            Self::Opening | Self::Open | Self::HalfClosed => *self = Self::Flushing { by },
+            Self::Streaming => *self = Self::Flushing { by },
         }
     }
 }
@@ -95,7 +92,7 @@ pub(super) struct PendingEnd {
     /// Whether a Sync was sent on the present socket since the peer has ended the stream.
     is_sync_sent: bool,
     /// When the session is closed although output is missing, if this side wants it closed.
-    flush_by: Option<Instant>,
+    pub(super) flush_by: Option<Instant>,
 }
 
 impl PendingEnd {
@@ -108,11 +105,6 @@ impl PendingEnd {
             is_sync_sent: false,
             flush_by: None,
         }
-    }
-
-    /// The same of a session that was to be closed before.
-    pub(super) fn flushed_by(self, flush_by: Option<Instant>) -> Self {
-        Self { flush_by, ..self }
     }
 
     pub(super) fn end(&self) -> &RemoteEnd {

@@ -1,7 +1,4 @@
-//! What only shells have (PROTOCOL.md, 9): the size of the window, a failure that comes as Output, and the
-//! warning before an idle session ends.
-
-use std::time::Instant;
+//! What only shells have (PROTOCOL.md, 9): the size of the window, and a failure that comes as Output.
 
 use bytes::Bytes;
 
@@ -23,8 +20,6 @@ pub(super) struct Shell {
     is_resize_due: bool,
     /// Whether the shell has written anything.
     has_written: bool,
-    /// The last activity before the idle time of which a warning was given.
-    warned_since: Option<Instant>,
 }
 
 impl Shell {
@@ -35,18 +30,16 @@ impl Shell {
         self.size = size;
     }
 
-    /// Whether the shell has written anything, and so has a terminal. An empty Output of 1.02 only
-    /// acknowledges.
-    pub(super) fn has_written(&self) -> bool {
-        self.has_written
-    }
-
-    /// The shell has written something. The size is sent again after the first of it: an agent drops
-    /// what comes before there is a terminal.
-    pub(super) fn handle_written(&mut self) {
+    /// The shell has written something, and so has a terminal: unless it is a failure, which only the first
+    /// may be. The size is sent again after it: an agent drops what comes before there is a terminal.
+    pub(super) fn handle_output(&mut self, payload: &[u8]) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.has_written, true) {
+            if let Some(reason) = payload.strip_prefix(FAILED) {
+                return Err(Failure::Ended(Reason::parse(reason)));
+            }
             self.is_resize_due = self.size.is_some();
         }
+        Ok(())
     }
 
     pub(super) fn is_resize_due(&self) -> bool {
@@ -59,22 +52,6 @@ impl Shell {
         self.is_resize_due = false;
         Some(size.map(u16::to_le_bytes).concat().into())
     }
-
-    /// Whether a warning was given of the idle time that began at `since`.
-    pub(super) fn is_warned(&self, since: Instant) -> bool {
-        self.warned_since == Some(since)
-    }
-
-    /// A warning is given of the idle time that began at `since`.
-    pub(super) fn note_warned(&mut self, since: Instant) {
-        self.warned_since = Some(since);
-    }
-}
-
-/// The failure that the first Output of a shell may be.
-pub(super) fn failure_of(first_output: &[u8]) -> Option<Failure> {
-    let reason = first_output.strip_prefix(FAILED)?;
-    Some(Failure::Ended(Reason::parse(reason)))
 }
 
 #[cfg(test)]
@@ -90,9 +67,9 @@ mod tests {
         assert_eq!(shell.take_resize().as_deref(), Some(&[33, 0, 101, 0][..]));
         shell.set_size(101, 33);
         assert_eq!(shell.take_resize(), None);
-        shell.handle_written();
+        assert_eq!(shell.handle_output(b"$ "), Ok(()));
         assert_eq!(shell.take_resize().as_deref(), Some(&[33, 0, 101, 0][..]));
-        shell.handle_written();
+        assert_eq!(shell.handle_output(b"$ "), Ok(()));
         assert_eq!(shell.take_resize(), None);
         shell.set_size(300, 33);
         assert_eq!(shell.take_resize().as_deref(), Some(&[33, 0, 44, 1][..]));
@@ -100,11 +77,12 @@ mod tests {
 
     #[test]
     fn a_failure_that_comes_as_output_has_its_reason() {
-        let failure = failure_of(b"The session has terminated. UserNotExists: no user x\r\n");
-        let Some(Failure::Ended(reason)) = failure else { panic!("{failure:?}") };
+        let first = |output: &[u8]| Shell::default().handle_output(output);
+        let failure = first(b"The session has terminated. UserNotExists: no user x\r\n");
+        let Err(Failure::Ended(reason)) = failure else { panic!("{failure:?}") };
         assert_eq!(reason.kind(), ReasonKind::ShellUser);
         assert_eq!(reason.text(), "UserNotExists: no user x");
-        assert_eq!(failure_of(b"$ "), None);
-        assert_eq!(failure_of(b" The session has terminated. Exit"), None);
+        assert_eq!(first(b"$ "), Ok(()));
+        assert_eq!(first(b" The session has terminated. Exit"), Ok(()));
     }
 }

@@ -23,7 +23,7 @@ impl Model {
         }
         // The beginning of what may be a second identification line is kept back.
         let kept = self.answered.end() - self.delivered;
-        let is_all = self.session.inbound.is_empty() && !self.gone;
+        let is_all = self.session.stream.inbound.is_empty() && !self.gone;
         assert!(self.session.phase.is_ended() || !is_all || kept < 8, "{kept} bytes are held up");
     }
 
@@ -36,7 +36,7 @@ impl Model {
             assert!(count < REPLAY_FRAMES + LOCAL_CAP, "it never stops sending");
             let ended = self.session.phase.is_ended();
             let may_send = ended || self.session.is_connected();
-            let is_downloading = self.session.inbound.is_downloading();
+            let is_downloading = self.session.stream.inbound.is_downloading();
             let Some(message) = self.session.poll_transmit(self.now) else { break };
             assert!(may_send && !self.closed, "sent to nobody");
             let frame = Frame::decode(message).expect("a frame");
@@ -154,7 +154,7 @@ impl Model {
 
     /// Each is told once, and nothing after the end.
     pub(super) fn events(&mut self) {
-        assert!(self.session.events.len() <= 65);
+        assert!(self.session.stream.events.0.len() <= 65);
         while let Some(event) = self.session.poll_event() {
             assert!(!self.end_told, "{event:?} after the end");
             match event {
@@ -168,7 +168,7 @@ impl Model {
                     let told = told.or((!self.progress).then_some(unacked_output_bytes));
                     let is_time = told.is_some_and(|told| told <= self.now);
                     assert!(
-                        !self.ready && (self.session.inbound.has_joined() || is_time),
+                        !self.ready && (self.session.stream.inbound.has_joined() || is_time),
                         "too soon"
                     );
                     self.ready = true;
@@ -202,7 +202,7 @@ impl Model {
         if let Some(keepalive) = is_heeded
             && self.ready
             && !nobody_waits
-            && !session.outbound.is_keepalive_due()
+            && !session.stream.outbound.is_keepalive_due()
             // Nobody would take it once the peer has ended the stream.
             && session.phase.pending_end().is_none()
         {
@@ -222,9 +222,9 @@ impl Model {
             self.check_end(&end);
         }
         let session = &self.session;
-        assert!(session.outbound.queued() <= LOCAL_CAP && session.local_room() <= LOCAL_CAP);
-        assert!(session.outbound.replay().bytes() <= REPLAY_CAP);
-        let (pieces, bytes) = session.inbound.queued();
+        assert!(session.stream.outbound.queued() <= LOCAL_CAP && session.local_room() <= LOCAL_CAP);
+        assert!(session.stream.outbound.replay().bytes() <= REPLAY_CAP);
+        let (pieces, bytes) = session.stream.inbound.queued();
         assert!(bytes < DELIVER_CAP + (1 << 16) + 8);
         assert!(pieces < DELIVER_PIECES + 3);
         if self.end.is_some() {
@@ -248,7 +248,8 @@ impl Model {
         match end {
             End::Local if !is_cut_short => {
                 let session = &self.session;
-                let is_sent = session.outbound.queued() == 0 && self.sent == self.written.end();
+                let is_sent =
+                    session.stream.outbound.queued() == 0 && self.sent == self.written.end();
                 assert!(is_sent, "it was not even sent");
                 let has_target = peer.first_answered.is_none() && peer.target != Target::Closed;
                 // Nobody takes it, and what tells that may be lost.
@@ -258,7 +259,7 @@ impl Model {
                         assert_eq!(peer.arrived, self.written.end(), "it has not arrived");
                     }
                     Arrived::Yes => {}
-                    Arrived::Unknown => assert!(!session.flow.has_answered()),
+                    Arrived::Unknown => assert!(!session.stream.flow.probes.were_ever_answered()),
                     Arrived::NotYet => panic!("it has not arrived: {session:?}"),
                 }
             }
@@ -294,7 +295,7 @@ impl Model {
             End::Failed(Failure::Frozen) => self.was_disturbed && !can_resume,
             // A gateway that closes normally may do so before it has sent again what was lost.
             End::Failed(Failure::Disconnected(Disconnect::Closed { code: Some(1000), .. })) => {
-                peer.is_over() && (self.was_disturbed || !self.session.has_begun())
+                peer.is_over() && (self.was_disturbed || !self.session.stream.has_begun())
             }
             End::Failed(Failure::Disconnected(_)) => self.was_disturbed && !can_resume,
             End::Failed(Failure::NotResumed { .. }) => self.was_disturbed,
@@ -309,7 +310,7 @@ impl Model {
             }
             // What was to be sent again is kept, but not without end.
             End::Failed(Failure::LostInput(_)) => {
-                let kept = self.session.outbound.replay().bytes();
+                let kept = self.session.stream.outbound.replay().bytes();
                 self.was_disturbed && kept + MAX_PAYLOAD > REPLAY_CAP
             }
             End::Failed(_) => false,

@@ -13,6 +13,7 @@ mod peer;
 mod script;
 mod step;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use self::link::{Down, Stream, Up, Way, pattern};
@@ -24,6 +25,7 @@ pub(crate) use self::step::{Data, Gateway, Mishap, Offsets, Setup, Source, Step,
 use super::*;
 use crate::flow::pace::DEFAULT_LIMIT;
 use crate::frame::Version;
+use crate::status::Status;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

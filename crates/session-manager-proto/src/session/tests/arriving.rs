@@ -62,7 +62,7 @@ fn what_waits_goes_on_with_an_answer_to_the_last_ping() {
 fn what_waits_goes_on_with_an_acknowledgement() {
     let mut test = Test::answering();
     test.until_it_waits();
-    let sent = test.session.outbound.last_sequence();
+    let sent = test.session.stream.outbound.last_sequence();
     test.output_at(sent, 2, b"x");
     assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
     // That of one that was sent again says nothing of when it came.
@@ -70,7 +70,7 @@ fn what_waits_goes_on_with_an_acknowledgement() {
     test.inputs(3);
     test.frame(FrameType::SYNC, pair(1, 1), b"");
     assert_eq!(test.sent_kinds().len(), 3);
-    assert_eq!(test.session.outbound.last_new_input(), None);
+    assert_eq!(test.session.stream.outbound.last_new_input(), None);
 }
 
 /// What a gateway has not read for a while cannot have got any further when the target ends the stream.
@@ -195,7 +195,7 @@ fn what_is_not_read_is_not_waited_for() {
     test.until_it_waits();
     // A local side that takes nothing: the answers are there, and cannot be read.
     while test.session.wants_remote() {
-        test.output_at(0, test.session.inbound.received() + 1, &[0; 2048]);
+        test.output_at(0, test.session.stream.inbound.received() + 1, &[0; 2048]);
     }
     let (bytes, pings) = test.copy(5 * SECOND);
     assert!(bytes > 4 * A_SECOND, "{bytes}");
@@ -219,7 +219,7 @@ fn another_socket_is_another_way() {
     );
     test.reconnects_after();
     test.session.handle_reconnected(test.now);
-    let sent = test.session.outbound.last_sequence();
+    let sent = test.session.stream.outbound.last_sequence();
     test.frame(FrameType::SYNC, pair(sent + 1, 1), b"");
     // What was under way may have come last thing.
     assert_eq!(test.copy(SECOND).0, A_SECOND - INFLIGHT);
@@ -239,7 +239,7 @@ fn what_waits_to_be_sent_again_is_no_quiet() {
         test.wait(SECOND);
         test.sent();
     }
-    assert!(test.session.outbound.is_retransmitting(), "it waits for an answer");
+    assert!(test.session.stream.outbound.is_retransmitting(), "it waits for an answer");
     assert_eq!(test.session.end(), None);
 }
 

@@ -207,7 +207,7 @@ impl Test {
 
     /// Lets time pass until all that the local side has written is sent.
     pub(super) fn drain(&mut self) {
-        while self.session.outbound.queued() > 0 {
+        while self.session.stream.outbound.queued() > 0 {
             self.wait(SECOND / 5);
             self.sent();
         }

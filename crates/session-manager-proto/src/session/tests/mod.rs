@@ -23,6 +23,6 @@ use crate::status::Reason;
 impl Session {
     /// A ping, due or not.
     fn ping(&mut self, now: Instant) -> Bytes {
-        self.flow.ping(now, self.outbound.last_new_input())
+        self.stream.flow.ping(now, self.stream.outbound.last_new_input())
     }
 }

@@ -59,7 +59,7 @@ fn any_limit_is_lived_with() {
         for limit in [&[7][..], &[7, 0], &[7, 0, 0, 0, 0], &[7, 1, 2, 3, 4, 5]] {
             test.status(limit);
         }
-        assert_eq!(test.session.flow.limit(), DEFAULT_LIMIT);
+        assert_eq!(test.session.stream.flow.pace.limit(), DEFAULT_LIMIT);
         test.status(&[7, 0, 0, 0, 1]);
         test.output(b"hello");
         test.session.handle_local(test.now, &[7; LOCAL_CAP]);
@@ -131,7 +131,7 @@ fn a_version_or_a_channel_that_changes_does_no_harm() {
     // A gateway's own frames may be of the older version, without ids.
     (test.version, test.channel) = (Version::V1_01, "");
     test.status(&[7, 25, 0, 0]);
-    assert_eq!(test.session.flow.limit(), 25 << 16);
+    assert_eq!(test.session.stream.flow.pace.limit(), 25 << 16);
     test.status(&[8]);
     assert!(!test.session.is_connected() && test.session.end().is_none());
 }
@@ -212,7 +212,7 @@ proptest! {
         // It is open, or over; and one that is open, and done with, is over soon.
         test.pass_with(77 * SECOND, sockets);
         test.delivered();
-        let opened = test.session.outbound.is_open() || test.session.opening.is_opened();
+        let opened = test.session.stream.outbound.is_open() || test.session.stream.opening.is_opened();
         prop_assert!(opened || test.session.end().is_some(), "{:?} s", test.now - test.start);
         test.session.handle_shutdown(test.now, SECOND);
         test.pass_with(2 * SECOND, sockets);

@@ -121,7 +121,7 @@ fn what_is_typed_does_not_wait() {
         assert_eq!(model.got(), model.written());
         for _ in 1..100 {
             model.run(100 * MS, Source::Types(1000, 100 * MS));
-            assert_eq!(model.session.outbound.queued(), 0, "it waits");
+            assert_eq!(model.session.stream.outbound.queued(), 0, "it waits");
         }
         let pings = model.pings;
         model.run(37 * SECOND, Source::Nothing);

@@ -71,9 +71,9 @@ fn what_does_not_come_in_the_end_is_a_failure() {
 fn what_a_local_side_does_not_take_has_no_time_to_keep() {
     let mut test = Test::open();
     while test.session.wants_remote() {
-        test.output_at(0, test.session.inbound.received() + 1, &[0; 2048]);
+        test.output_at(0, test.session.stream.inbound.received() + 1, &[0; 2048]);
     }
-    let received = test.session.inbound.received();
+    let received = test.session.stream.inbound.received();
     test.output_at(0, received + 2, b"later");
     test.frame(FrameType::STATUS, pair(0, 0), EXIT);
     test.wait(100 * SECOND);
@@ -87,7 +87,7 @@ fn what_a_local_side_does_not_take_has_no_time_to_keep() {
     // Nor is what is missing in the middle lost because it cannot be read.
     let mut test = Test::open();
     test.output_at(0, 3, b"three");
-    test.session.inbound.push(vec![0; DELIVER_CAP].into());
+    test.session.stream.inbound.push(vec![0; DELIVER_CAP].into());
     for _ in 0..200 {
         test.wait(SECOND);
         test.sent();
@@ -256,13 +256,13 @@ fn quiet_is_no_end_while_something_is_to_be_sent_again() {
     test.sent();
     let mut again = 0;
     let begin = test.now;
-    while test.session.outbound.is_retransmitting() && test.now - begin < 60 * SECOND {
+    while test.session.stream.outbound.is_retransmitting() && test.now - begin < 60 * SECOND {
         test.wait(SECOND / 50);
         again += test.sent().iter().map(|frame| frame.payload.len()).sum::<usize>();
         assert_eq!(test.session.end(), None);
     }
     assert!(again >= written, "{again} of {written} bytes were sent again");
-    test.output_at(test.session.outbound.last_sequence(), 2, b"");
+    test.output_at(test.session.stream.outbound.last_sequence(), 2, b"");
     test.wait(11 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local), "and then it is quiet");
 }
@@ -273,13 +273,13 @@ fn linger_begins_with_the_acknowledgement_of_an_agent_that_was_slow() {
     let mut test = Test::open();
     test.local(b"one");
     test.sent();
-    test.output_at(test.session.outbound.last_sequence(), 2, b"");
+    test.output_at(test.session.stream.outbound.last_sequence(), 2, b"");
     test.local(b"two");
     test.sent();
     test.session.handle_local_eof(test.now);
     test.wait(15 * SECOND);
     assert_eq!(test.session.end(), None, "it is acknowledged to those who wait");
-    test.output_at(test.session.outbound.last_sequence(), 3, b"");
+    test.output_at(test.session.stream.outbound.last_sequence(), 3, b"");
     test.wait(9 * SECOND);
     assert_eq!(test.session.end(), None);
     test.wait(2 * SECOND);
