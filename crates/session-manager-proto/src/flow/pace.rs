@@ -126,15 +126,9 @@ impl Pace {
 
     /// When to ask [`Self::allows_whole`] again; `None` is once more is known to have arrived.
     pub(crate) fn whole_at(&self, payload: usize) -> Option<Instant> {
-        let (bytes, free) = (payload as u64, self.inflight_room());
-        let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
-        let mut expiries = self.window.expiries();
-        while bytes > budget.min(free) && left > 0 {
-            let (when, expired) = expiries.next()?;
-            (left, budget, at) = (left - expired, budget + expired, when);
-        }
-        let need = self.time_for(bytes.min(self.quantum()));
-        Some(at.max(self.updated + need.saturating_sub(self.credit)))
+        let bytes = payload as u64;
+        let (at, _) = self.budget_at(|budget| bytes <= budget)?;
+        Some(at.max(self.earned_at(bytes.min(self.quantum()))))
     }
 
     /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave, or
@@ -205,21 +199,25 @@ impl Pace {
     /// When to ask [`Self::allowance`] again for `queued` bytes that had to wait; `None` is once more
     /// is known to have arrived.
     pub(crate) fn retry_at(&self, queued: usize) -> Option<Instant> {
-        let (want, free) = (self.want(queued), self.inflight_room());
+        let want = self.want(queued);
+        let (at, budget) = self.budget_at(|budget| Self::fit(want, budget).is_some())?;
+        Some(at.max(self.earned_at(Self::fit(want, budget).unwrap_or(want))))
+    }
+
+    /// When what may be sent is enough, or nothing counts any more, and how much it is then.
+    fn budget_at(&self, is_enough: impl Fn(u64) -> bool) -> Option<(Instant, u64)> {
         let (mut left, mut budget, mut at) = (self.window.bytes(), self.left(), self.updated);
-        let mut expiries = self.window.expiries();
-        let payload = loop {
-            if let Some(payload) = Self::fit(want, budget.min(free)) {
-                break payload;
-            }
-            if left == 0 {
-                break want;
-            }
+        let (mut expiries, free) = (self.window.expiries(), self.inflight_room());
+        while left > 0 && !is_enough(budget.min(free)) {
             let (when, expired) = expiries.next()?;
             (left, budget, at) = (left - expired, budget + expired, when);
-        };
-        let earned = self.updated + self.time_for(payload).saturating_sub(self.credit);
-        Some(at.max(earned))
+        }
+        Some((at, budget.min(free)))
+    }
+
+    /// When there is credit for so many bytes.
+    fn earned_at(&self, bytes: u64) -> Instant {
+        self.updated + self.time_for(bytes).saturating_sub(self.credit)
     }
 
     fn wait_until(&mut self, due: Option<Instant>) {
