@@ -1,6 +1,4 @@
-//! What a session can be waiting for, reduced to one deadline.
-
-use std::time::Instant;
+//! What a session can be waiting for: the earliest is its one deadline.
 
 /// One kind of deadline. A session derives each from its state, so that none can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +67,4 @@ impl Timer {
         Self::Reconnect,
         Self::GiveUp,
     ];
-
-    /// The earliest of all deadlines.
-    pub(super) fn earliest(deadline: impl Fn(Self) -> Option<Instant>) -> Option<Instant> {
-        Self::ALL.into_iter().filter_map(deadline).min()
-    }
 }

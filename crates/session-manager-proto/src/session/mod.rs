@@ -409,8 +409,8 @@ impl Session {
     /// When [`Self::handle_timeout`] is to be called next. `can_transmit` says whether the caller
     /// has room for a frame: the pace is waited for only then.
     pub fn poll_timeout(&self, can_transmit: bool) -> Option<Instant> {
-        let waits = |timer| can_transmit || timer != Timer::Pace;
-        Timer::earliest(|timer| self.deadline(timer).filter(|_| waits(timer)))
+        let timers = Timer::ALL.into_iter().filter(|timer| can_transmit || *timer != Timer::Pace);
+        timers.filter_map(|timer| self.deadline(timer)).min()
     }
 
     /// When to call [`Self::poll_ping`] and [`Self::poll_pong`] next, as far as the caller has room for
