@@ -1,4 +1,4 @@
-//! How a session ends, and who is to blame.
+//! How a session ends.
 
 use std::fmt;
 use std::time::Duration;
@@ -129,40 +129,6 @@ pub enum Arrived {
     NotYet,
     /// The peer tells nothing.
     Unknown,
-}
-
-/// Who caused a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// This side, at the user's wish.
-    Local,
-    /// The peer: gateway, agent or target.
-    Remote,
-    /// A rule of the service, such as its pace or a time-out.
-    Policy,
-    /// What lies between.
-    Network,
-}
-
-impl Failure {
-    /// Who caused it.
-    pub fn party(&self) -> Party {
-        match self {
-            Self::Idle(_) => Party::Local,
-            Self::Disconnected(_) | Self::NotResumed { .. } | Self::NotArrived { .. } => {
-                Party::Network
-            }
-            Self::Ended(reason) => match reason.kind() {
-                ReasonKind::FlowExceedLimit
-                | ReasonKind::IdleTimeout
-                | ReasonKind::Timeout
-                | ReasonKind::SessionTimeout
-                | ReasonKind::Notified => Party::Policy,
-                _ => Party::Remote,
-            },
-            _ => Party::Remote,
-        }
-    }
 }
 
 /// How a WebSocket went away.

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub use self::config::{Config, Keepalive, SessionKind};
-pub use self::end::{Arrived, Disconnect, End, Failure, Party, RemoteEnd};
+pub use self::end::{Arrived, Disconnect, End, Failure, RemoteEnd};
 pub use self::event::Event;
 pub use self::inbound::DELIVER_CAP;
 use self::link::Link;
