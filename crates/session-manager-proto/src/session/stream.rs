@@ -199,7 +199,7 @@ impl Stream {
         }
     }
 
-    /// One of these deadlines has come.
+    /// A deadline of the stream has come, or that of Outputs that are missing.
     pub(super) fn expire(&mut self, now: Instant, timer: Timer) -> Result<(), Stop> {
         match timer {
             Timer::Ready => self.make_ready(now),
