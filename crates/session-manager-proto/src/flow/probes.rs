@@ -83,7 +83,7 @@ enum PingSupport {
     #[default]
     Unknown,
     Answers,
-    /// It did, and does no more.
+    /// It did, and does no more, as far as is known.
     Stopped,
 }
 
@@ -231,7 +231,11 @@ impl Probes {
         self.number = self.number.wrapping_add(1);
         self.last = Some(now);
         self.asked = position;
-        if self.support != PingSupport::Stopped && self.waiting.len() < MAX_UNANSWERED[1] {
+        // One that answers no more may begin again.
+        if self.support == PingSupport::Stopped && self.waiting.len() == MAX_UNANSWERED[0] {
+            self.waiting.pop_front();
+        }
+        if self.waiting.len() < MAX_UNANSWERED[1] {
             let number = self.number;
             self.waiting.push_back(Ping { number, at: now, position, input, unread: false });
         }
@@ -242,9 +246,7 @@ impl Probes {
     pub(crate) fn answer(&mut self, now: Instant, payload: &[u8]) -> Option<Arrival> {
         let number = u32::from_be_bytes(payload.try_into().ok()?);
         let known = self.waiting.iter().position(|ping| ping.number == number)?;
-        if self.support == PingSupport::Unknown {
-            self.support = PingSupport::Answers;
-        }
+        self.support = PingSupport::Answers;
         self.unanswered_activity = Duration::ZERO;
         self.note_activity(now);
         let ping = self.waiting.drain(..=known).next_back()?;

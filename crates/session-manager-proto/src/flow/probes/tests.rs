@@ -89,8 +89,15 @@ fn a_far_side_that_says_other_things_for_long_is_given_up() {
     assert!(!probes.are_answered());
     assert_eq!(probes.due_at(now, sending(9000)), None);
     assert_eq!(probes.answer(now + ANSWER_TIMEOUT, &payload), None, "too late");
-    probes.send(now, 9000, None);
-    assert!(probes.waiting.is_empty());
+    // Only the next keepalive tells whether it answers again.
+    let now = now + 60 * SECOND;
+    for position in 0..100 {
+        probes.send(now, position, None);
+        assert!(!probes.on_activity(now) && probes.waiting.len() <= MAX_UNANSWERED[0]);
+    }
+    let payload = probes.send(now, 9000, None);
+    assert_eq!(probes.answer(now, &payload).map(|arrival| arrival.position), Some(9000));
+    assert!(probes.are_answered() && probes.waiting.is_empty());
 }
 
 #[test]
