@@ -31,7 +31,17 @@ impl Reason {
 
     /// What the reason means.
     pub fn kind(&self) -> ReasonKind {
-        if self.0.is_empty() { ReasonKind::Exit } else { ReasonKind::of_word(self.word()) }
+        match ReasonKind::of_word(self.word()) {
+            _ if self.0.is_empty() => ReasonKind::Exit,
+            ReasonKind::TargetClosed if self.tells_of_reset() => ReasonKind::TargetBroke,
+            kind => kind,
+        }
+    }
+
+    /// Whether the details are those of a connection that was reset, in the words of Go on Linux and Windows.
+    fn tells_of_reset(&self) -> bool {
+        let text = self.0.to_ascii_lowercase();
+        ["connection reset by peer", "forcibly closed"].iter().any(|word| text.contains(word))
     }
 
     /// Whether it is how a stream ends when nothing went wrong, [`ReasonKind::is_normal`].
@@ -58,7 +68,8 @@ pub enum ReasonKind {
     Exit,
     /// `Notified`: somebody else ended the session, through the console or the API.
     Notified,
-    /// `ReadFromTargetPortFailed`, `Read_port_failed`: the target closed its connection.
+    /// `ReadFromTargetPortFailed`, `Read_port_failed`: the target closed its connection, and did not
+    /// reset it, as far as the details tell.
     TargetClosed,
     /// `IdleTimeout`: the client sent no frame for too long.
     IdleTimeout,
@@ -112,7 +123,8 @@ pub enum ReasonKind {
     /// `ProcessDataError`, `ProcessStdoutDataError`: agent or gateway could not process the stream's
     /// data.
     DataNotProcessed,
-    /// `IO_port_failed`: the agent's connection to the target broke.
+    /// `IO_port_failed`, and `ReadFromTargetPortFailed` with details of a reset: the agent's connection
+    /// to the target broke.
     TargetBroke,
     /// `UnknownError`: the peer failed and does not know why.
     UnknownError,
@@ -292,6 +304,15 @@ mod tests {
                 assert_eq!(Reason::parse(text.as_bytes()).kind(), ReasonKind::Other, "{text}");
             }
         }
+        let error = "An error occurred while reading from the target port";
+        for reset in ["read tcp 127.0.0.1:1: Connection reset by peer.", "wsarecv: forcibly closed"]
+        {
+            let reason =
+                Reason::parse(format!("ReadFromTargetPortFailed: {error}: {reset}").as_bytes());
+            assert_eq!(reason.kind(), ReasonKind::TargetBroke, "{reset}");
+        }
+        let reason = Reason::parse(format!("ReadFromTargetPortFailed: {error}: EOF.").as_bytes());
+        assert_eq!(reason.kind(), ReasonKind::TargetClosed);
         assert_eq!(Reason::parse(b"").kind(), ReasonKind::Exit);
         assert_eq!(Reason::parse(b"Agent is gone").kind(), ReasonKind::Other);
     }
