@@ -27,6 +27,16 @@ pub enum Keepalive {
     Always(Duration),
 }
 
+impl Keepalive {
+    /// After how long without a frame of ours.
+    pub(super) fn after(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::ByAgent(after) | Self::Always(after) => Some(after),
+        }
+    }
+}
+
 /// What a session is to do. [`Config::new`] gives the values of PROTOCOL.md, 5 to 7.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -272,6 +272,7 @@ impl Session {
         let silent = slept.max(now.saturating_duration_since(self.stream.outbound.last_sent()));
         let is_patient = silent < AGENT_IDLE_FROM && !self.stream.framing.is_resumable();
         self.stream.flow.probes.handle_slept(now, is_patient);
+        self.stream.handle_slept(now, slept);
     }
 
     /// The socket has taken nothing since an instant, although there is something for it.

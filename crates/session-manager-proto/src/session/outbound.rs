@@ -278,10 +278,9 @@ impl Outbound {
         std::mem::take(&mut self.is_keepalive_due)
     }
 
-    /// When a keepalive is due that is sent after so long without a frame of this side. Once the local
-    /// side is gone an agent could take one for a reason to dial again.
+    /// When a keepalive is due that is sent after so long without a frame of this side.
     pub(super) fn keepalive_at(&self, after: Duration) -> Option<Instant> {
-        let is_wanted = self.is_open() && !self.is_closed() && !self.is_keepalive_due;
+        let is_wanted = self.is_open() && !self.is_keepalive_due;
         is_wanted.then(|| self.last_sent + after)
     }
 

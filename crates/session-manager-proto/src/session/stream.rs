@@ -140,6 +140,11 @@ impl Stream {
         Some(quiet.max(flow.probes.last_arrival().unwrap_or(quiet)))
     }
 
+    /// Whether nothing has come since the local side last sent something.
+    fn is_unanswered(&self) -> bool {
+        self.outbound.last_input() > self.inbound.last_output()
+    }
+
     /// From when on a stream that lingers may be ended because another session needs its place.
     pub(super) fn may_yield_at(&self) -> Option<Instant> {
         let quiet = self.quiet_since().filter(|_| !self.is_busy())?;
@@ -165,12 +170,7 @@ impl Stream {
             Timer::NoAnswer if !inbound.is_empty() => None,
             Timer::NoAnswer => outbound.no_answer_at(flow, has_acks, inbound.last_output()),
             Timer::KeepAlive if !self.may_keep_alive() => None,
-            Timer::KeepAlive => match config.keepalive {
-                Keepalive::ByAgent(after) | Keepalive::Always(after) => {
-                    outbound.keepalive_at(after)
-                }
-                Keepalive::Never => None,
-            },
+            Timer::KeepAlive => outbound.keepalive_at(config.keepalive.after()?),
             // What is not read may be there all the same.
             Timer::Silence | Timer::AgentIdle | Timer::Arrival if !inbound.has_room() => None,
             Timer::Silence => flow.silence_at(),
@@ -222,6 +222,10 @@ impl Stream {
                 let why = Disconnect::Broken(self.flow.probes.timeout_reason());
                 return Err(Stop::Disconnect(why));
             }
+            // Who waits for an answer was not idle.
+            Timer::AgentIdle if self.is_unanswered() => {
+                return Err(Failure::Ended(Reason::parse(b"IdleTimeout")).into());
+            }
             Timer::AgentIdle => return Err(Stop::End(End::Remote(RemoteEnd::Idle), true)),
             Timer::Arrival => {
                 return Err(Failure::NotArrived { bytes: self.not_arrived() }.into());
@@ -249,6 +253,15 @@ impl Stream {
         Ok(())
     }
 
+    /// This machine has slept, for about so long, in which no deadline came: a keepalive may be overdue.
+    pub(super) fn handle_slept(&mut self, now: Instant, slept: Duration) {
+        let after = self.config.keepalive.after();
+        let due = after.and_then(|after| self.outbound.keepalive_at(after));
+        if due.is_some_and(|due| due <= now + slept) {
+            self.outbound.set_keepalive_due(self.may_keep_alive());
+        }
+    }
+
     fn make_ready(&mut self, now: Instant) {
         if self.outbound.open(now) {
             self.events.push(Event::Ready);
@@ -262,8 +275,13 @@ impl Stream {
         }
     }
 
-    /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent.
+    /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent. After the
+    /// local end of file none is sent that could make an agent dial again (PROTOCOL.md, 7).
     fn may_keep_alive(&self) -> bool {
+        if self.outbound.is_closed() {
+            let is_resize = self.agent == Some(Generation::C);
+            return is_resize || self.framing.has_acks() || !self.redials();
+        }
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
         let is_forced = matches!(self.config.keepalive, Keepalive::Always(_));
         let is_harmless = !redials_on_any || self.is_ssh() || self.shell.is_some();
@@ -285,6 +303,7 @@ impl Stream {
     pub(super) fn is_agent_idle_end(&self, now: Instant) -> bool {
         let since = |at| now.saturating_duration_since(at);
         self.is_left_to_agent()
+            && !self.is_unanswered()
             && since(self.outbound.last_sent()) >= AGENT_IDLE_FROM
             && since(self.inbound.last_output()) >= NOT_IDLE
     }

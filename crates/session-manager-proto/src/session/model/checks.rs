@@ -56,7 +56,10 @@ impl Model {
             match frame.kind {
                 FrameType::INPUT => {
                     assert!(!ended && self.ready, "Input before its time, or after");
-                    let may_redial = self.redials_unasked() && !is_downloading;
+                    let may_redial = match self.local_eof {
+                        true => self.redials_at_eof(),
+                        false => self.redials_unasked() && !is_downloading,
+                    };
                     assert!(!may_redial || !frame.payload.is_empty(), "an agent may redial");
                     self.keepalive = frame.payload.is_empty().then_some(self.now);
                     self.input(sequence, &frame.payload);
@@ -103,6 +106,12 @@ impl Model {
         redials && !is_forced && !is_harmless
     }
 
+    /// The same after the local end of file, where what is not known may do so.
+    fn redials_at_eof(&self) -> bool {
+        let redials = self.agent.is_none_or(Generation::redials);
+        redials && !self.resumable && !self.config().is_shell()
+    }
+
     /// Input is sent in order, and again only as it was.
     fn input(&mut self, sequence: usize, payload: &[u8]) {
         assert!(payload.len() <= MAX_PAYLOAD);
@@ -114,13 +123,6 @@ impl Model {
             assert_eq!(sequence, self.inputs.len() + 1, "a number is left out");
             let end = self.sent + payload.len();
             assert_eq!(self.written.get(self.sent..end), Some(payload), "not what was written");
-            assert!(
-                self.resumable
-                    || !self.local_eof
-                    || !payload.is_empty()
-                    || self.config().is_shell(),
-                "an agent may redial"
-            );
             self.inputs.push(self.sent..end);
             self.sent = end;
         }
@@ -190,7 +192,9 @@ impl Model {
         }
         let nobody_waits = self.local_eof || !session.is_connected();
         assert!(!nobody_waits || due.is_some(), "it hangs: {session:?}");
+        let has_resize = self.agent == Some(Generation::C);
         let is_heeded = match self.config().keepalive {
+            _ if self.local_eof && self.redials_at_eof() && !has_resize => None,
             Keepalive::Always(after) => Some(after),
             Keepalive::ByAgent(after) => {
                 let redials = matches!(self.agent, Some(Generation::A | Generation::B));
@@ -201,7 +205,7 @@ impl Model {
         };
         if let Some(keepalive) = is_heeded
             && self.ready
-            && !nobody_waits
+            && session.is_connected()
             && !session.stream.outbound.is_keepalive_due()
             // Nobody would take it once the peer has ended the stream.
             && session.phase.pending_end().is_none()

@@ -95,7 +95,6 @@ fn a_keepalive_is_due_after_silence_of_this_side_alone() {
     outbound.set_keepalive_due(true);
     outbound.close(now);
     assert!(!outbound.take_keepalive());
-    assert_eq!(outbound.keepalive_at(SECOND), None, "the local side has sent all");
 }
 
 #[test]

@@ -441,3 +441,90 @@ fn a_keepalive_that_is_due_is_not_sent_to_an_agent_that_turns_out_to_redial() {
         assert_eq!(test.sent().len(), frames, "{agent:?}");
     }
 }
+
+#[test]
+fn an_answer_that_lasts_is_kept_open_after_the_local_end_of_file_where_no_agent_dials_again() {
+    for keepalive in [Keepalive::ByAgent(50 * SECOND), always(50)] {
+        for (agent, kind) in [
+            (None, None),
+            (Some(Generation::A), None),
+            (Some(Generation::B), None),
+            (Some(Generation::C), Some(FrameType::RESIZE)),
+            (Some(Generation::D), Some(FrameType::INPUT)),
+        ] {
+            let mut test = greeted(agent, keepalive);
+            test.local(b"GET /dump");
+            test.sent();
+            test.session.handle_local_eof(test.now);
+            let mut sent = Vec::new();
+            for _ in 0..400 {
+                sent.extend(test.pass(SECOND));
+                test.output(b"more");
+                assert_eq!(test.delivered(), b"more");
+            }
+            let expected = vec![kind; 8].into_iter().flatten().collect::<Vec<_>>();
+            assert_eq!(kinds(&sent), expected, "{agent:?}, {keepalive:?}");
+            assert_eq!(
+                payloads(&sent).len(),
+                expected.len() * if kind == Some(FrameType::RESIZE) { 4 } else { 0 }
+            );
+            assert_eq!(test.session.end(), None);
+            // A keepalive is no reason to linger any longer.
+            let from = test.now;
+            test.pass(60 * SECOND);
+            assert_eq!(test.session.end(), Some(&End::Local), "{agent:?}, {:?}", test.now - from);
+        }
+    }
+    // An agent of 1.02 dials no target again.
+    let mut test = Test::open();
+    test.session.handle_local_eof(test.now);
+    let mut sent = Vec::new();
+    for number in 2..102 {
+        sent.extend(test.pass(SECOND));
+        test.output_at(0, number, b"more");
+    }
+    let inputs = sent.iter().filter(|frame| frame.kind == FrameType::INPUT).count();
+    assert!(inputs > 0 && payloads(&sent).is_empty(), "{sent:?}");
+}
+
+#[test]
+fn a_session_that_waits_for_an_answer_is_not_idle() {
+    for agent in [Generation::A, Generation::B] {
+        let slow = || {
+            let mut test = greeted(Some(agent), Keepalive::ByAgent(50 * SECOND));
+            test.pass(60 * SECOND);
+            test.local(b"slow query");
+            test.sent();
+            test.pass(180 * SECOND);
+            assert_eq!(test.session.end(), None);
+            test
+        };
+        let ended = Failure::Ended(Reason::parse(b"IdleTimeout"));
+        let mut test = slow();
+        test.status(b"\x05IdleTimeout");
+        assert_eq!(*test.failure(), ended);
+        let mut test = slow();
+        test.session.handle_disconnect(test.now, cut());
+        assert!(matches!(test.failure(), Failure::Disconnected(_)));
+        let mut test = slow();
+        test.pass(60 * SECOND);
+        assert_eq!(*test.failure(), ended);
+    }
+}
+
+#[test]
+fn a_keepalive_that_was_due_while_the_machine_slept_is_sent_at_once() {
+    for (agent, kind) in [
+        (None, Some(FrameType::INPUT)),
+        (Some(Generation::A), None),
+        (Some(Generation::B), None),
+        (Some(Generation::C), Some(FrameType::RESIZE)),
+        (Some(Generation::D), Some(FrameType::INPUT)),
+    ] {
+        let mut test = greeted(agent, Keepalive::ByAgent(50 * SECOND));
+        test.session.handle_slept(test.now, 40 * SECOND);
+        assert_eq!(test.sent(), [], "{agent:?}");
+        test.session.handle_slept(test.now, 140 * SECOND);
+        assert_eq!(kinds(&test.sent()), kind.into_iter().collect::<Vec<_>>(), "{agent:?}");
+    }
+}
