@@ -1,6 +1,7 @@
 //! Where `forward` listens without a bind address: on one port of both loopback addresses.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use local_cloud::{Agent, Instance, Pace};
 use tokio::io::AsyncWriteExt;
@@ -37,12 +38,16 @@ async fn echoes(address: &str) {
     assert_eq!(read(&mut client, 5).await, b"hello");
 }
 
-/// A port that is free on both loopback addresses while this is held on neither.
+/// A port that nobody has on either loopback address, and that nobody is given who takes any: those of Linux
+/// begin at 32768.
 fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    // Another run of these tests has other numbers.
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
     loop {
-        let first = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if StdListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok() {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let is_free = |address: IpAddr| StdListener::bind((address, port)).is_ok();
+        if is_free(Ipv4Addr::LOCALHOST.into()) && is_free(Ipv6Addr::LOCALHOST.into()) {
             return port;
         }
     }
@@ -93,8 +98,8 @@ async fn an_address_that_is_named_is_the_only_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_of_ipv6_in_use_leaves_the_other_and_is_warned_of() {
     let (lab, _server) = lab().await;
-    let held = StdListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-    let port = held.local_addr().unwrap().port();
+    let port = free_port();
+    let _held = StdListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
     let mut forward = forward(&lab, &["-L", &format!("{port}:localhost:7")]);
     assert_eq!(addresses(&mut forward).await, [format!("127.0.0.1:{port}")]);
     echoes(&format!("127.0.0.1:{port}")).await;
