@@ -11,7 +11,7 @@ use super::via::Via;
 
 pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand).\n\n\
         stdout has what the port sends and nothing else; messages go to stderr. The session is \
-        ended within 2 seconds when either side ends, and on SIGHUP, SIGINT and SIGTERM.";
+        ended within 2 seconds when either side ends, and on SIGHUP, SIGINT, SIGQUIT and SIGTERM.";
 
 /// `ecs-bridge proxy`
 #[derive(Args, Debug)]

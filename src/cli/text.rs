@@ -19,7 +19,7 @@ Exit codes:
   6    the instance, its port or Session Manager is not available, or a quota is reached
   7    the API or the gateway cannot be reached (DNS, TCP, TLS, HTTP, timeout)
   8    the session did not open, or failed after it had opened
-  129, 130, 143   ended by SIGHUP, SIGINT, SIGTERM";
+  129, 130, 131, 143   ended by SIGHUP, SIGINT, SIGQUIT, SIGTERM";
 
 /// What can be given for an instance.
 pub(super) const TARGET: &str = "Instance: id, name, IP address or tag:key=value [.REGION][.ecs]";

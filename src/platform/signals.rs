@@ -9,6 +9,8 @@ pub(crate) enum Signal {
     Hangup,
     /// The user pressed Ctrl-C.
     Interrupt,
+    /// The user pressed Ctrl-\, where no shell has the terminal.
+    Quit,
     /// Somebody asked politely.
     Terminate,
 }
@@ -19,6 +21,7 @@ impl Signal {
         match self {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
             Self::Terminate => "SIGTERM",
         }
     }
@@ -28,6 +31,7 @@ impl Signal {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
+            Self::Quit => 131,
             Self::Terminate => 143,
         }
     }
@@ -44,12 +48,13 @@ mod platform {
     pub(crate) struct Signals {
         hangup: Option<Stream>,
         interrupt: Option<Stream>,
+        quit: Option<Stream>,
         terminate: Option<Stream>,
     }
 
     impl Signals {
         /// Starts to listen. An ignored SIGHUP stays ignored: the process is to outlive its terminal.
-        /// SIGINT and SIGTERM are taken over all the same: a shell starts background commands of a
+        /// The others are taken over all the same: a shell starts background commands of a
         /// script with SIGINT ignored, and the script stops them with it.
         ///
         /// # Errors
@@ -58,6 +63,7 @@ mod platform {
             Ok(Self {
                 hangup: unless_ignored(SignalKind::hangup(), ignored())?,
                 interrupt: Some(signal(SignalKind::interrupt())?),
+                quit: Some(signal(SignalKind::quit())?),
                 terminate: Some(signal(SignalKind::terminate())?),
             })
         }
@@ -72,6 +78,7 @@ mod platform {
             Ok(Self {
                 hangup: unless_ignored(SignalKind::hangup(), ignored)?,
                 interrupt: unless_ignored(SignalKind::interrupt(), ignored)?,
+                quit: unless_ignored(SignalKind::quit(), ignored)?,
                 terminate: unless_ignored(SignalKind::terminate(), ignored)?,
             })
         }
@@ -81,6 +88,7 @@ mod platform {
             tokio::select! {
                 () = received(&mut self.hangup) => Signal::Hangup,
                 () = received(&mut self.interrupt) => Signal::Interrupt,
+                () = received(&mut self.quit) => Signal::Quit,
                 () = received(&mut self.terminate) => Signal::Terminate,
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::lab::{Bridge, Ended, Lab, PLENTY, QUIET_PORT, SOON, fill};
 use crate::world::{INSTANCE, PATIENCE, Server, World, noise};
 
-const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
+const SIGNALS: [(&str, i32); 4] = [("HUP", 129), ("INT", 130), ("TERM", 143), ("QUIT", 131)];
 const END: &str = "EndTerminalSession";
 
 fn quick(agent: Agent) -> Instance {

@@ -12,7 +12,7 @@ use crate::world::{INSTANCE, PATIENCE, command, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_restores_the_terminal() {
-    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130), ("QUIT", 131)] {
         let mut shell = Shell::start(instance(Agent::d()), &[]).await;
         shell.prompt().await;
         shell.signal(signal).await;

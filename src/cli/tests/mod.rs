@@ -99,7 +99,7 @@ fn each_topic_has_a_page() {
     assert!(page(&["options"]).unwrap().contains("--signature-version"));
     assert!(page(&["credentials"]).unwrap().contains("ALIBABA_CLOUD_CREDENTIALS_URI"));
     assert!(page(&["environment"]).unwrap().contains("ECS_BRIDGE_REGIONS"));
-    assert!(page(&["exit-codes"]).unwrap().contains("129, 130, 143"));
+    assert!(page(&["exit-codes"]).unwrap().contains("129, 130, 131, 143"));
     assert!(page(&["configure", "set"]).unwrap().contains("--access-key-id"));
     assert!(page(&[]).unwrap().contains("Usage: ecs-bridge"));
     assert_eq!(page(&["configure", "nosuch"]), Err("nosuch".to_owned()));

@@ -31,7 +31,6 @@ pub(super) struct Terminal {
     stdin: Stdin,
     reader: Reader,
     signals: Signals,
-    quit: Stream,
     suspend: Stream,
     resume: Stream,
     /// As it was found.
@@ -82,7 +81,6 @@ impl Terminal {
                 stdin,
                 reader: Reader::new()?,
                 signals: Signals::new()?,
-                quit: of(SignalKind::quit())?,
                 suspend: of(raw(rustix::process::Signal::TSTP))?,
                 resume: of(raw(rustix::process::Signal::CONT))?,
                 typed: Zeroizing::default(),
@@ -145,11 +143,13 @@ impl Terminal {
     }
 
     async fn woken(&mut self, wants_input: bool) -> Woken {
-        let Self { reader, signals, quit, suspend, resume, .. } = self;
+        let Self { reader, signals, suspend, resume, .. } = self;
         tokio::select! {
             biased;
-            signal = signals.next() => Woken::Asked(signal),
-            _ = quit.recv() => Woken::Asked(Signal::Interrupt),
+            signal = signals.next() => Woken::Asked(match signal {
+                Signal::Quit => Signal::Interrupt,
+                signal => signal,
+            }),
             _ = suspend.recv() => Woken::Suspended,
             _ = resume.recv() => Woken::Resumed,
             typed = reader.next(), if wants_input => Woken::Typed(typed),
