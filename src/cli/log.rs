@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::text::EXIT_CODES;
 
-pub(super) const LOG_ABOUT: &str = "Print the log of the last day, or the last failure.\n\nEach run writes what it does and \
+pub(super) const LOG_ABOUT: &str = "Print the log of today and yesterday, or the last failure.\n\nEach run writes what it does and \
         why it fails, without secrets, to $XDG_STATE_HOME/ecs-bridge/log (~/.local/state/ecs-bridge/log; \
         macOS: ~/Library/Logs/ecs-bridge; Windows: %LOCALAPPDATA%\\ecs-bridge\\log): a file a day (UTC), \
         kept for a week, 10 MB at most in all. Each line has the time, the level, and in brackets the \

@@ -10,7 +10,8 @@ use crate::app::{Done, Result, UsageError, print};
 use crate::cli;
 use crate::credentials::HOME_VARIABLE;
 use crate::explain::ExitCode;
-use crate::platform::logging::{Folder, LastFailure, Name};
+use crate::platform::cache::DAY;
+use crate::platform::logging::{Folder, LastFailure, Name, day};
 use crate::platform::open_files::OpenFiles;
 use crate::platform::pipe;
 
@@ -51,14 +52,15 @@ fn nothing(what: String, remedy: &str) -> UsageError {
     UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Failed }
 }
 
-/// Prints all of the newest day.
+/// Prints today's and yesterday's, or all of the newest day if that is older.
 fn show(folder: &Folder) -> Result<()> {
     let files = folder.files();
     let Some(newest) = files.last() else {
         let what = format!("there is no log in {}", folder.path().display());
         return Err(nothing(what, "run a command without --no-log and ECS_BRIDGE_LOG=off").into());
     };
-    for name in files.iter().filter(|name| name.day == newest.day) {
+    let yesterday = SystemTime::now().checked_sub(DAY).map(day).unwrap_or_default();
+    for name in files.iter().filter(|name| name.day >= yesterday.min(newest.day.clone())) {
         let path = folder.file(name);
         match File::open(&path) {
             Ok(mut file) => {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use local_cloud::{Agent, Instance, InstanceStatus};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -259,6 +260,30 @@ async fn root_makes_no_folder_in_the_home_of_another_user() {
     chown(&home, Some(0), Some(0)).unwrap();
     run(&["list"]).await;
     assert_ne!(fs::read_dir(&home).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_before_midnight_is_printed_after_it() {
+    let day = |days: u64| {
+        let time = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        humantime::format_rfc3339_seconds(time).to_string()[..10].to_owned()
+    };
+    let lab = lab().await;
+    let folder = lab.dir.path().join("state/ecs-bridge/log");
+    fs::create_dir_all(&folder).unwrap();
+    let write = |day: &str, part: &str, text: &str| {
+        fs::write(folder.join(format!("{day}{part}.log")), format!("{text}\n")).unwrap();
+    };
+    write("2026-01-01", "", "old");
+    write("2026-01-02", "", "newest");
+    write("2026-01-02", ".1", "its second part");
+    assert_eq!(text(&ended(&lab, &["log", "--no-log"]).await), "newest\nits second part\n");
+    let today = day(0);
+    write(&day(1), ".1", "yesterday");
+    write(&today, "", "today");
+    let printed = text(&ended(&lab, &["log", "--no-log"]).await);
+    // Midnight may come in between.
+    assert!(printed == "yesterday\ntoday\n" || today != day(0), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -145,7 +145,8 @@ impl Folder {
     }
 }
 
-pub(super) fn day(time: SystemTime) -> String {
+/// The day of a time, in UTC, as files are named.
+pub(crate) fn day(time: SystemTime) -> String {
     let mut text = humantime::format_rfc3339_seconds(time).to_string();
     text.truncate(10);
     text

@@ -8,7 +8,7 @@ mod folder;
 mod redact;
 mod stderr;
 
-pub(crate) use self::folder::{Folder, Name};
+pub(crate) use self::folder::{Folder, Name, day};
 pub(crate) use failure::LastFailure;
 
 use std::ffi::OsString;
