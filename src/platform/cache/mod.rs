@@ -239,20 +239,13 @@ pub(crate) fn refuse_as_root(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder that is its owner's alone, and those above it.
+/// Makes a folder that is its owner's alone, and those above it that are missing, too.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     refuse_as_root(folder)?;
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    #[cfg_attr(not(unix), allow(unused_mut))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
+    builder.recursive(true).create(folder)
 }
 
 /// Whether nobody else can put entries into a folder: host keys are among them.
