@@ -235,7 +235,7 @@ mod tests {
     use serde_json::Value;
 
     fn vectors() -> Value {
-        let text = include_str!("../../../../tests/data/signing.json");
+        let text = include_str!("../../tests/data/signing.json");
         serde_json::from_str(text).unwrap()
     }
 
