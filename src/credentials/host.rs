@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use aliyun_client::cause::Cause;
+use futures_util::future::BoxFuture;
 
-use super::{Doing, Error, Host, Renewed, Restore, SaveError, store};
+use super::{Error, Host, Renewed, Restore, SaveError, store};
 use crate::platform::replace::{self, Destination};
 use crate::platform::terminal::Foreground;
 
@@ -24,7 +25,7 @@ impl Host for Program {
         &'a self,
         file: &'a Path,
         within: Duration,
-    ) -> Doing<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
         Box::pin(async move {
             let place = Destination::of(file).map_err(Cause::new)?;
             let held = replace::hold(&place, within).await;
@@ -32,7 +33,7 @@ impl Host for Program {
         })
     }
 
-    fn save<'a>(&'a self, new: Renewed<'a>) -> Doing<'a, Result<bool, SaveError>> {
+    fn save<'a>(&'a self, new: Renewed<'a>) -> BoxFuture<'a, Result<bool, SaveError>> {
         Box::pin(async move {
             let saved = store::change(new.file, |document| {
                 let Some(entry) = document.profile(new.profile) else { return Ok(false) };

@@ -46,8 +46,8 @@ impl DoctorContext<'_> {
             return Ok(Ok((found, None)));
         }
         for _ in 0..2 {
-            let error = match found.cloud.client.instance_status(&found.id).await {
-                Ok(Some(status)) => return Ok(Ok((found, Some(status.state)))),
+            let error = match found.cloud.client.instance_state(&found.id).await {
+                Ok(Some(state)) => return Ok(Ok((found, Some(state)))),
                 Ok(None) => None,
                 Err(error) if error.kind() == Kind::InstanceNotFound => Some(error),
                 Err(error) if error.kind() == Kind::PermissionMissing => {

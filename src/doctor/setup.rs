@@ -3,7 +3,7 @@
 use super::context::{DoctorContext, not_known};
 use super::outcome::Outcome;
 use crate::app::{Cloud, endpoint_option, resolve};
-use crate::credentials::Error;
+use crate::credentials::{Error, mask};
 
 impl DoctorContext<'_> {
     /// The files and variables make sense, and say which region and endpoint.
@@ -54,7 +54,7 @@ impl DoctorContext<'_> {
         match provider.get().await {
             Ok(credentials) => {
                 let source = provider.credential_source().source_of(&credentials);
-                Outcome::passed(format!("{source}, key {}", credentials.masked_id()))
+                Outcome::passed(format!("{source}, key {}", mask(credentials.access_key_id())))
             }
             Err(error) => Outcome::failed(&*error),
         }
@@ -70,7 +70,6 @@ fn is_of_configuration(error: &Error) -> bool {
             | Error::Unreadable { .. }
             | Error::Unusable { .. }
             | Error::BadEndpoint { .. }
-            | Error::BadUrl { .. }
             | Error::BadVariable { .. }
             | Error::NotText { .. }
     )

@@ -138,11 +138,7 @@ fn answer(problem: &AnswerError, call: &CallContext) -> Words {
             ),
             "check the endpoint, and open it in a browser to see what answers".to_owned(),
         ),
-        AnswerError::NoCode { .. }
-        | AnswerError::BrokenJson { .. }
-        | AnswerError::Encoded { .. }
-        | AnswerError::Wrapped { .. }
-        | AnswerError::TooLarge { .. } => (
+        AnswerError::Invalid(_) => (
             format!("the API sends a short JSON object; {endpoint} sent this"),
             "try again; if it stays so, check the endpoint and what stands on the way to it"
                 .to_owned(),

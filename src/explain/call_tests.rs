@@ -292,7 +292,8 @@ fn every_code_of_the_table_has_its_kind() {
 #[test]
 fn tries_and_what_ended_them_are_told() {
     let refusal = refusal("Throttling");
-    let error = Error::new(Problem::Refused(refusal), call(), None, 4).with_note("a note".into());
+    let error =
+        Error::new(Problem::Refused(refusal), call(), None, 4).with_note("a note".to_owned());
     let why = error.why().unwrap();
     assert!(why.ends_with("the service says: m; tried 4 times; a note"), "{why}");
     let once = Error::new(Problem::Input("no id".to_owned()), call(), None, 1);

@@ -4,8 +4,8 @@ use super::cause::explained;
 use super::failure::{ExitCode, Explain};
 use super::source::renewal;
 use crate::credentials::{
-    self, Error, ExternalProblem, FetchProblem, LoginProblem, Malformed, MetadataProblem, Source,
-    UriProblem, listed, shell_word,
+    self, Error, ExternalProblem, FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem,
+    listed, shell_word,
 };
 
 /// What the program may print.
@@ -133,8 +133,9 @@ impl Explain for Error {
             Self::ProgramForbidden { variable, .. } => {
                 format!("unset {variable}, or use a profile of another mode (--profile)")
             }
-            Self::MissingField { source_of_it, .. }
-            | Self::Malformed(Malformed { source_of_it, .. }) => renewal(source_of_it),
+            Self::MissingField { source_of_it, .. } | Self::Malformed { source_of_it, .. } => {
+                renewal(source_of_it)
+            }
             Self::UnsupportedMode { .. } => "use a profile of another mode (--profile), or put \
                  temporary keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET \
                  and ALIBABA_CLOUD_SECURITY_TOKEN and name no profile"
@@ -149,7 +150,6 @@ impl Explain for Error {
                 Some(remedy) => format!("{remedy}; without {variable} the service's own is used"),
                 None => format!("correct or unset {variable}"),
             },
-            Self::BadUrl { variable, .. } => format!("correct or unset {variable}"),
             Self::BadVariable { variable, .. } => format!("correct or unset {variable}"),
             Self::UnknownSourceProfile { name, .. } => format!(
                 "correct source_profile, or make the profile with: ecs-bridge configure --profile {}",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::failure::Finding;
-use crate::cloud::{AgentStatus, Client, InstanceState, InstanceStatus};
+use crate::cloud::{AgentStatus, Client, InstanceState};
 use crate::explain::Explain;
 
 /// How long a look may take.
@@ -24,7 +24,7 @@ pub(crate) struct Diagnosis {
 
 /// Looks at an instance that did not do what it was asked, for 3 seconds at most.
 pub(crate) async fn diagnose(client: &Client, instance: &str) -> Diagnosis {
-    let calls = (client.instance_status(instance), client.agent_status(instance));
+    let calls = (client.instance_state(instance), client.agent_status(instance));
     let (status, agent) = tokio::join!(in_time(calls.0), in_time(calls.1));
     seen(status.flatten(), agent.flatten())
 }
@@ -52,8 +52,8 @@ async fn in_time<T, E: Explain>(call: impl Future<Output = Result<T, E>>) -> Opt
     }
 }
 
-fn seen(status: Option<InstanceStatus>, agent: Option<AgentStatus>) -> Diagnosis {
-    let state = status.as_ref().and_then(|status| not_running(&status.state));
+fn seen(state: Option<InstanceState>, agent: Option<AgentStatus>) -> Diagnosis {
+    let state = state.as_ref().and_then(not_running);
     let agent = agent.as_ref();
     let finding = state
         .or_else(|| agent.and_then(missing))

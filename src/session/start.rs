@@ -141,8 +141,8 @@ pub(super) async fn seen_down(client: &Client, instance: &str, is_up: &Cell<bool
 
 /// Whether an instance is known not to run.
 async fn is_down(client: &Client, instance: &str) -> bool {
-    match client.instance_status(instance).await {
-        Ok(status) => status.is_some_and(|status| not_running(&status.state).is_some()),
+    match client.instance_state(instance).await {
+        Ok(state) => state.is_some_and(|state| not_running(&state).is_some()),
         Err(error) => {
             debug!("cannot look at the instance: {error}");
             false
@@ -164,9 +164,9 @@ async fn come_up(
         let mut pause = Pause::default();
         let mut is_started = false;
         loop {
-            let status = client.instance_status(instance).await?;
-            let Some(status) = status else { return Err(gone(&label).into()) };
-            match status.state {
+            let state = client.instance_state(instance).await?;
+            let Some(state) = state else { return Err(gone(&label).into()) };
+            match state {
                 InstanceState::Running => break,
                 // It may have been started by somebody else a moment ago, which is as good.
                 InstanceState::Stopped if !is_started => {

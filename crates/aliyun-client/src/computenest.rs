@@ -1,16 +1,14 @@
 //! Compute Nest: calls of ECS that are made on behalf of a service instance, version 2021-05-21.
 
-use std::future::Future;
-
 use serde_json::{Map, Value};
 
 use crate::ecs::sessions::{check_id, terminal_session};
 use crate::ecs::{StartTerminalSession, TerminalSession};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::openapi::answer::{AnswerError, text};
+use crate::openapi::answer::text;
 use crate::openapi::client::{Client, random_hex};
 use crate::openapi::config::{Answer, Call};
-use crate::openapi::error::{Error, Problem};
+use crate::openapi::error::Error;
 
 const ACTION: &str = "InvokeServiceInstanceOperationAPI";
 const VERSION: &str = "2021-05-21";
@@ -89,7 +87,7 @@ impl ServiceInstance {
             ("OperationVersion", ECS_VERSION),
             ("OperationParameters", &fields),
         ] {
-            call.params.insert(name.to_owned(), value.to_owned());
+            call.set(name, value.to_owned());
         }
         call
     }
@@ -101,10 +99,7 @@ impl ServiceInstance {
             Some(results @ Value::Object(_)) => Some(results.clone()),
             _ => text(&answer.0, FIELD).and_then(|text| serde_json::from_str(&text).ok()),
         };
-        let missing = || {
-            let problem = Problem::Answer(AnswerError::Missing { field: FIELD });
-            self.client.error(call, (problem, answer.1.clone()), 1)
-        };
-        Ok((results.ok_or_else(missing)?, answer.1.clone()))
+        let results = results.ok_or_else(|| self.client.missing(call, answer, FIELD))?;
+        Ok((results, answer.1.clone()))
     }
 }

@@ -225,7 +225,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// Splits `host:port`; `None` if what follows the colon is not a port from 1 to 65535.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let after_host = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     match authority[after_host..].split_once(':') {
         None => Some((authority, None)),

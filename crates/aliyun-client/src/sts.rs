@@ -2,15 +2,14 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::openapi::answer::{AnswerError, field, text};
+use crate::openapi::answer::{field, text};
 use crate::openapi::client::Client;
-use crate::openapi::config::{Answer, Call};
-use crate::openapi::error::{Error, Problem};
-use crate::openapi::sign::Params;
+use crate::openapi::config::Call;
+use crate::openapi::error::Error;
 
 const VERSION: &str = "2015-04-01";
 
-/// What `AssumeRole` is asked.
+/// The session of a role that `AssumeRole` or `AssumeRoleWithOIDC` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssumeRole {
     /// `RoleArn`, such as `acs:ram::1234567890:role/ops`.
@@ -23,21 +22,6 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
     /// `Policy`: what the session is restricted to, of what the role may do.
     pub policy: Option<String>,
-}
-
-/// What `AssumeRoleWithOIDC` is asked.
-#[derive(Clone, Debug)]
-pub struct AssumeRoleWithOidc {
-    /// As of [`AssumeRole`].
-    pub role_arn: String,
-    /// As of [`AssumeRole`].
-    pub session_name: String,
-    /// As of [`AssumeRole`].
-    pub seconds: u64,
-    /// `OIDCProviderArn`.
-    pub provider_arn: String,
-    /// `OIDCToken`.
-    pub token: SecretString,
 }
 
 /// The keys of a role's session.
@@ -58,61 +42,36 @@ impl Client {
     ///
     /// # Errors
     /// Every [`Error`].
-    pub async fn assume_role(&self, request: &AssumeRole) -> Result<RoleSession, Error> {
-        let AssumeRole { role_arn, session_name, seconds, external_id, policy } = request;
-        let mut params = params(role_arn, session_name, *seconds);
-        if let Some(id) = external_id {
-            params.insert("ExternalId".to_owned(), id.clone());
-        }
-        if let Some(policy) = policy {
-            params.insert("Policy".to_owned(), policy.clone());
-        }
-        let call = Call {
-            action: "AssumeRole",
-            version: VERSION,
-            params,
-            // A session more does no harm: there is no limit on them.
-            idempotent: true,
-            is_signed: true,
-            secret: None,
-            subject: Some(role_arn.clone()),
-        };
-        let answer = self.call(&call).await?;
-        self.session(&call, &answer)
+    pub async fn assume_role(&self, role: &AssumeRole) -> Result<RoleSession, Error> {
+        let mut call = call("AssumeRole", role);
+        call.set("ExternalId", role.external_id.clone());
+        call.set("Policy", role.policy.clone());
+        self.session(call).await
     }
 
     /// `AssumeRoleWithOIDC`: exchanges an identity provider's token for the credentials of a role. It
-    /// is not signed.
+    /// is not signed, and takes neither external id nor policy. `provider_arn` is `OIDCProviderArn`,
+    /// `token` is `OIDCToken`.
     ///
     /// # Errors
     /// Every [`Error`].
     pub async fn assume_role_with_oidc(
         &self,
-        request: &AssumeRoleWithOidc,
+        role: &AssumeRole,
+        provider_arn: &str,
+        token: &SecretString,
     ) -> Result<RoleSession, Error> {
-        let AssumeRoleWithOidc { role_arn, session_name, seconds, provider_arn, token } = request;
-        let mut params = params(role_arn, session_name, *seconds);
-        params.insert("OIDCProviderArn".to_owned(), provider_arn.clone());
-        params.insert("OIDCToken".to_owned(), token.expose_secret().to_owned());
-        let call = Call {
-            action: "AssumeRoleWithOIDC",
-            version: VERSION,
-            params,
-            idempotent: true,
-            is_signed: false,
-            secret: Some("OIDCToken"),
-            subject: Some(role_arn.clone()),
-        };
-        let answer = self.call(&call).await?;
-        self.session(&call, &answer)
+        let mut call = call("AssumeRoleWithOIDC", role);
+        call.set("OIDCProviderArn", provider_arn.to_owned());
+        call.set("OIDCToken", token.expose_secret().to_owned());
+        (call.is_signed, call.secret) = (false, Some("OIDCToken"));
+        self.session(call).await
     }
 
-    fn session(&self, call: &Call, (value, request_id): &Answer) -> Result<RoleSession, Error> {
-        let missing = |field| {
-            let problem = Problem::Answer(AnswerError::Missing { field });
-            self.error(call, (problem, request_id.clone()), 1)
-        };
-        let keys = field(value, "Credentials").ok_or_else(|| missing("Credentials"))?;
+    async fn session(&self, call: Call) -> Result<RoleSession, Error> {
+        let answer = self.call(&call).await?;
+        let missing = |field| self.missing(&call, &answer, field);
+        let keys = field(&answer.0, "Credentials").ok_or_else(|| missing("Credentials"))?;
         let need = |name| text(keys, name).ok_or_else(|| missing(name));
         Ok(RoleSession {
             access_key_id: need("AccessKeyId")?,
@@ -123,10 +82,20 @@ impl Client {
     }
 }
 
-fn params(role_arn: &str, session_name: &str, seconds: u64) -> Params {
-    Params::from([
-        ("RoleArn".to_owned(), role_arn.to_owned()),
-        ("RoleSessionName".to_owned(), session_name.to_owned()),
-        ("DurationSeconds".to_owned(), seconds.to_string()),
-    ])
+fn call(action: &'static str, role: &AssumeRole) -> Call {
+    let params = [
+        ("RoleArn".to_owned(), role.role_arn.clone()),
+        ("RoleSessionName".to_owned(), role.session_name.clone()),
+        ("DurationSeconds".to_owned(), role.seconds.to_string()),
+    ];
+    Call {
+        action,
+        version: VERSION,
+        params: params.into(),
+        // A session more does no harm: there is no limit on them.
+        idempotent: true,
+        is_signed: true,
+        secret: None,
+        subject: Some(role.role_arn.clone()),
+    }
 }

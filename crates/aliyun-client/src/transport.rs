@@ -1,12 +1,11 @@
 //! What sends requests: the program's own client, or [`reqwest::Client`].
 
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::{Request, Response};
 use tokio::sync::Notify;
 
@@ -68,7 +67,7 @@ pub struct Terms<'a> {
 }
 
 /// A request that is being sent.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send + 'a>>;
+pub type Sending<'a> = BoxFuture<'a, Result<Response, SendError>>;
 
 /// Sends requests.
 pub trait Transport: fmt::Debug + Send + Sync {
@@ -137,13 +136,10 @@ fn of(error: &reqwest::Error) -> SendError {
 pub fn plain_client() -> reqwest::Result<reqwest::Client> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map(|builder| {
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        });
+        .with_safe_default_protocol_versions()
+        .expect("ring has what the versions of TLS need")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-    match tls {
-        Ok(tls) => builder.tls_backend_preconfigured(tls).build(),
-        Err(_) => builder.build(),
-    }
+    builder.tls_backend_preconfigured(tls).build()
 }

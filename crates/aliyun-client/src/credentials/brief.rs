@@ -1,7 +1,6 @@
 //! Errors of profiles in a list of them, and of those that others take their keys from.
 
 use super::error::Error;
-use super::keys::Malformed;
 use super::source::Source;
 
 impl Error {
@@ -12,7 +11,7 @@ impl Error {
             Self::UnsupportedMode { source_of_it } => {
                 format!("mode {} is not supported", source_of_it.mode())
             }
-            Self::Malformed(Malformed { part, .. }) => format!("{part} is not one"),
+            Self::Malformed { part, .. } => format!("{part} is not one"),
             Self::BadField { field, problem, .. } => format!("{field} is invalid: {problem}"),
             Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
             Self::Cycle { .. } => "source_profile is circular".to_owned(),

@@ -8,8 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::cached::CachedCredentials;
-use super::credential_source::{CredentialSource, Instance, NO_URI};
+use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
 use super::env::{Environment, PREFIXES};
 use super::error::{Error, HOME_VARIABLE};
 use super::modes::Reader;
@@ -59,9 +58,8 @@ pub fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>,
     let env = Environment(query.env);
     // Whether the files are forbidden does not matter to what is wrong with them.
     let files = ProfileFiles::of(query, &env).load(&ProfileFile::read)?;
-    let region = asked_region(query, &env)?.map(|region| region.value);
-    let (now, home) = (query.now, query.home.clone());
-    let reader = Reader { files: &files, env: &env, now, home, region };
+    let region = asked_region(query, &env)?;
+    let reader = Reader::new(query, &env, &files, region.as_ref());
     let problem = |name: &&str| {
         let found = files.iter().find_map(|file| Some((file, file.get(name)?)));
         let (file, profile) = found?;
@@ -78,13 +76,7 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     let env = Environment(query.env);
     let files = Files::of(query, &env)?;
     let region = asked_region(query, &env)?;
-    let reader = |files| Reader {
-        files,
-        env: &env,
-        now: query.now,
-        home: query.home.clone(),
-        region: region.as_ref().map(|region| region.value.clone()),
-    };
+    let reader = |files| Reader::new(query, &env, files, region.as_ref());
 
     if let Some((name, asked_by)) = named_profile(query, &env)? {
         let mut loaded = files.load(read)?;
@@ -99,12 +91,11 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         return finish(&env, credential_source, region, Some((file, profile)), true);
     }
 
-    if let Some(credentials) = env.credentials()? {
+    if let Some(credentials) = env.credentials(&PREFIXES)? {
         // The keys are of no profile: its endpoint is not theirs, but its region is a good guess.
         let loaded = files.load_if_sound(query, read)?;
         let current = current(&loaded).ok().flatten();
-        let credential_source =
-            CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        let credential_source = CredentialSource::of_keys(credentials);
         return finish(&env, credential_source, region, current, false);
     }
 
@@ -155,9 +146,12 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     let credential_source = match (not_asked, uri) {
         (None, uri) => {
             let metadata = reader.metadata_service(None)?;
-            CredentialSource::instance(Instance { metadata, uri, looked_at })
+            let instance = Instance { metadata, uri, looked_at };
+            CredentialSource::new(Source::Instance, SourceKind::Instance(instance))
         }
-        (Some(_), Some((address, source))) => CredentialSource::uri(address, source),
+        (Some(_), Some((address, source))) => {
+            CredentialSource::new(source, SourceKind::Uri(address))
+        }
         (Some(problem), None) => {
             looked_at.push(format!("the metadata service: {problem}"));
             looked_at.push(NO_URI.to_owned());

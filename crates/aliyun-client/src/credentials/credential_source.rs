@@ -48,7 +48,7 @@ pub(super) struct Instance {
 }
 
 impl CredentialSource {
-    fn new(source: Source, kind: SourceKind) -> Self {
+    pub(super) fn new(source: Source, kind: SourceKind) -> Self {
         Self { source, kind, roles: Vec::new() }
     }
 
@@ -62,28 +62,9 @@ impl CredentialSource {
         Self::new(cached.credentials.source().clone(), SourceKind::Fixed(cached))
     }
 
-    pub(super) fn uri(address: Address, source: Source) -> Self {
-        Self::new(source, SourceKind::Uri(address))
-    }
-
-    pub(super) fn metadata(metadata: Metadata, source: Source) -> Self {
-        Self::new(source, SourceKind::Metadata(metadata))
-    }
-
-    pub(super) fn oidc(oidc: Oidc, source: Source) -> Self {
-        Self::new(source, SourceKind::Oidc(oidc))
-    }
-
-    pub(super) fn external(program: Program, source: Source) -> Self {
-        Self::new(source, SourceKind::External(Box::new(program)))
-    }
-
-    pub(super) fn login(login: Login, source: Source) -> Self {
-        Self::new(source, SourceKind::Login(login))
-    }
-
-    pub(super) fn instance(instance: Instance) -> Self {
-        Self::new(Source::Instance, SourceKind::Instance(instance))
+    /// Keys as they stand, which are not known to end.
+    pub(super) fn of_keys(credentials: Credentials) -> Self {
+        Self::fixed(CachedCredentials::fixed(credentials, None))
     }
 
     /// Where they come from: the profile, or the variables, that was found.
@@ -105,14 +86,14 @@ impl CredentialSource {
     pub fn account(&self) -> String {
         let base = match &self.kind {
             SourceKind::Fixed(cached) => cached.credentials.access_key_id(),
-            SourceKind::Oidc(oidc) => &oidc.role.arn,
+            SourceKind::Oidc(oidc) => &oidc.role.request.role_arn,
             SourceKind::Uri(_)
             | SourceKind::Metadata(_)
             | SourceKind::External(_)
             | SourceKind::Login(_)
             | SourceKind::Instance(_) => "",
         };
-        let roles = self.roles.iter().map(|(role, _)| role.arn.as_str());
+        let roles = self.roles.iter().map(|(role, _)| role.request.role_arn.as_str());
         let parts: Vec<_> = std::iter::once(base).chain(roles).collect();
         format!("{}: {}", self.source(), parts.join(" "))
     }
@@ -141,16 +122,16 @@ impl CredentialSource {
     }
 
     #[cfg(test)]
-    pub(super) fn login_service(&self) -> Option<&super::login::Service> {
+    pub(super) fn login(&self) -> Option<&Login> {
         match &self.kind {
-            SourceKind::Login(login) => Some(&login.service),
+            SourceKind::Login(login) => Some(login),
             _ => None,
         }
     }
 
     #[cfg(test)]
     pub(super) fn seconds(&self) -> Option<u64> {
-        self.exchange().map(|role| role.seconds)
+        self.exchange().map(|role| role.request.seconds)
     }
 
     #[cfg(test)]

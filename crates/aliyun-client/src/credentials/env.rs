@@ -73,14 +73,9 @@ impl Environment<'_> {
         Ok(None)
     }
 
-    /// The access key that the environment holds. Its parts come from one prefix: two prefixes are
-    /// two accounts.
-    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
-        self.credentials_of(&PREFIXES)
-    }
-
-    /// The same with these prefixes.
-    pub(super) fn credentials_of(&self, prefixes: &[&str]) -> Result<Option<Credentials>, Error> {
+    /// The access key that the environment holds under one of these prefixes. Its parts come from one
+    /// prefix: two prefixes are two accounts.
+    pub(super) fn credentials(&self, prefixes: &[&str]) -> Result<Option<Credentials>, Error> {
         let mut half = None;
         for prefix in prefixes {
             let variable = format!("{prefix}ACCESS_KEY_ID");
@@ -103,7 +98,7 @@ impl Environment<'_> {
             let id = text(&variable, id)?;
             let secret = text(&secret_variable, secret)?;
             let source = Source::Environment { variable, temporary: token.is_some() };
-            return Ok(Some(Credentials::new(&id, &secret, token.as_deref(), source)?));
+            return Credentials::new(&id, &secret, token.as_deref(), source).map(Some);
         }
         match half {
             Some((set, missing)) => Err(Error::HalfSet { set, missing }),
@@ -147,7 +142,7 @@ mod tests {
         let lookup = |name: &str| {
             set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         };
-        Environment(&lookup).credentials()
+        Environment(&lookup).credentials(&PREFIXES)
     }
 
     #[test]
@@ -196,7 +191,7 @@ mod tests {
         let lookup = |name: &str| {
             name.starts_with("ALIBABA_CLOUD_ACCESS_KEY").then(|| OsString::from_vec(vec![0xff]))
         };
-        let error = Environment(&lookup).credentials().unwrap_err();
+        let error = Environment(&lookup).credentials(&PREFIXES).unwrap_err();
         assert!(error.to_string().contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{error}");
     }
 }

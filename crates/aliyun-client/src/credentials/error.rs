@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::keys::Malformed;
 use super::problem::{ExternalProblem, LoginProblem, MetadataProblem, UriProblem};
 use super::source::Source;
 use crate::cause::Cause;
@@ -69,9 +68,14 @@ pub enum Error {
         /// The field's name.
         field: &'static str,
     },
-    /// A key, secret or token has characters that none can have.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    /// A key, secret or token is empty, or has a character that no header can carry.
+    #[error("{part} from {source_of_it} is malformed")]
+    Malformed {
+        /// Which part it is.
+        part: &'static str,
+        /// Where it came from.
+        source_of_it: Source,
+    },
     /// The mode is one that this program cannot use.
     #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
     UnsupportedMode {
@@ -109,14 +113,6 @@ pub enum Error {
         variable: &'static str,
         /// What is wrong with it.
         problem: EndpointError,
-    },
-    /// The URL that a variable gives is none.
-    #[error("{variable} is invalid: {problem}")]
-    BadUrl {
-        /// The variable.
-        variable: &'static str,
-        /// What is wrong with it.
-        problem: String,
     },
     /// A variable has a value that is invalid.
     #[error("{variable} is invalid: {problem}")]

@@ -63,6 +63,7 @@ pub(super) async fn run(
 async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, ExternalProblem> {
     let (program, args) = words.split_first().ok_or(ExternalProblem::NotACommand)?;
     let program = program.clone();
+    let unstarted = |problem| ExternalProblem::Start { program: program.clone(), problem };
     let mut command = Command::new(program_file(program.as_ref()));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let foreground = host.foreground();
@@ -70,9 +71,7 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Exter
     if foreground.is_none() {
         command.process_group(0);
     }
-    let spawned = command.spawn();
-    let child =
-        spawned.map_err(|problem| ExternalProblem::Start { program: program.clone(), problem })?;
+    let child = command.spawn().map_err(unstarted)?;
     let mut group = Group { child, foreground };
 
     let mut printed = Vec::new();
@@ -95,8 +94,7 @@ async fn output(words: &[String], host: &dyn Host) -> Result<SecretString, Exter
             }
         }
     };
-    let status =
-        status.map_err(|problem| ExternalProblem::Start { program: program.clone(), problem })?;
+    let status = status.map_err(unstarted)?;
     if !status.success() {
         // Programs of one console are told of Ctrl-C together.
         if (cfg!(windows) || group.foreground.is_some()) && was_interrupted(status) {

@@ -2,17 +2,13 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::cause::Cause;
-
-/// Something that a host is doing.
-pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Puts a terminal back to how it was.
 pub type Restore = Box<dyn Fn() + Send + Sync>;
@@ -28,12 +24,6 @@ pub struct Renewed<'a> {
     pub unchanged: (&'static str, Option<&'a str>),
     /// The fields to write. Secrets are among them.
     pub fields: &'a [(String, Value)],
-}
-
-impl fmt::Debug for Renewed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewed").field("profile", &self.profile).finish_non_exhaustive()
-    }
 }
 
 /// Why renewed values were not written.
@@ -60,13 +50,13 @@ pub trait Host: fmt::Debug + Send + Sync {
         &'a self,
         file: &'a Path,
         within: Duration,
-    ) -> Doing<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Any + Send>>, Cause>> {
         let _ = (file, within);
         Box::pin(async { Ok(None) })
     }
 
     /// Writes values to a profile, the file as a whole or not at all; `false` if the profile has changed.
-    fn save<'a>(&'a self, new: Renewed<'a>) -> Doing<'a, Result<bool, SaveError>> {
+    fn save<'a>(&'a self, new: Renewed<'a>) -> BoxFuture<'a, Result<bool, SaveError>> {
         let _ = new;
         Box::pin(async { Ok(false) })
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use configparser::ini::{Ini, IniDefault};
 use serde_json::{Map, Value};
 
+use crate::text::without_mark;
+
 /// The types of a section, and the mode that a profile would have.
-pub(super) const TYPES: [(&str, &str); 3] =
+const TYPES: [(&str, &str); 3] =
     [("access_key", "AK"), ("ecs_ram_role", "EcsRamRole"), ("ram_role_arn", "RamRoleArn")];
 
 /// Fields that a profile has under another name.
@@ -17,10 +19,9 @@ const FIELDS: [(&str, &str); 4] = [
     ("role_session_name", "ram_session_name"),
 ];
 
-/// The name that a profile has for a field of a section.
-fn profile_field(field: &str) -> &str {
-    let known = FIELDS.iter().find(|(name, _)| field.eq_ignore_ascii_case(name));
-    known.map_or(field, |(_, name)| name)
+/// The types of sections that are supported.
+pub fn section_types() -> String {
+    TYPES.map(|(name, _)| name).join(", ")
 }
 
 /// The name that a section has for a field of a profile.
@@ -38,11 +39,8 @@ type Sections = BTreeMap<String, Map<String, Value>>;
 
 /// Reads the sections; or what is wrong, in words that hold nothing of the content.
 pub(super) fn sections(bytes: &[u8]) -> Result<Sections, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err("it is UTF-16; save it as UTF-8".to_owned());
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text =
+        std::str::from_utf8(without_mark(bytes)?).map_err(|_| "it is not UTF-8".to_owned())?;
     let mut defaults = IniDefault::default();
     // What stands before the first section belongs to none.
     defaults.default_section = String::new();
@@ -59,7 +57,8 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Sections, String> {
 }
 
 fn field((name, value): (String, Option<String>)) -> Option<(String, Value)> {
-    let name = profile_field(&name);
+    let known = FIELDS.iter().find(|(field, _)| name.eq_ignore_ascii_case(field));
+    let name = known.map_or(&*name, |(_, name)| name);
     let mut value = value?;
     if name != "policy" {
         value = without_comment(&value).to_owned();

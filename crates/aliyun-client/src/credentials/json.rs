@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::cached::CachedCredentials;
 use super::error::Error;
 use super::keys::Credentials;
-use super::problem::InvalidResponse;
 use super::source::Source;
 use crate::sts::RoleSession;
+use crate::text::{field, text_of, without_mark};
 
 /// The year 10000: what is later cannot be written down, and is a slip.
 const TOO_LATE: Duration = Duration::from_secs(253_402_300_800);
@@ -18,24 +18,12 @@ const TOO_LATE: Duration = Duration::from_secs(253_402_300_800);
 /// A field's text, whatever the case of its name; `None` if it is missing, empty, or no text or
 /// number.
 pub(super) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
-    let exact = fields.get(name);
-    let found = exact.or_else(|| {
-        fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    })?;
-    let text = match found {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
+    text_of(field(fields, name)?)
 }
 
 /// Reads an object; or what is wrong, in words that hold nothing of the content.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err("it is UTF-16; save it as UTF-8".into());
-    }
+    let bytes = without_mark(bytes)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err("it is empty".into());
     }
@@ -88,7 +76,8 @@ pub(super) struct RawCredentials {
     id: String,
     secret: SecretString,
     pub(super) token: Option<SecretString>,
-    until: Option<SystemTime>,
+    /// When they end, if that was told.
+    pub(super) until: Option<SystemTime>,
 }
 
 impl RawCredentials {
@@ -101,11 +90,6 @@ impl RawCredentials {
             token: text(fields, names.token).map(SecretString::from),
             until: until.and_then(|until| time(&until)),
         })
-    }
-
-    /// When they end, if that was told.
-    pub(super) fn until(&self) -> Option<SystemTime> {
-        self.until
     }
 
     /// The fields that hold them under these names.
@@ -122,12 +106,6 @@ impl RawCredentials {
         ]
     }
 
-    /// What they are worth, made some time ago: they may be due at once.
-    pub(super) fn lease_due_in_time(self, source: &Source) -> Result<CachedCredentials, Error> {
-        let cached = self.cached(source)?;
-        Ok(CachedCredentials::taken(cached.credentials, cached.until, SystemTime::UNIX_EPOCH))
-    }
-
     /// What they are worth, taken from a source now.
     pub(super) fn cached(self, source: &Source) -> Result<CachedCredentials, Error> {
         use secrecy::ExposeSecret as _;
@@ -138,23 +116,34 @@ impl RawCredentials {
     }
 }
 
-/// The temporary keys of an answer as the service and its metadata write it.
-pub(super) fn answered(body: &[u8]) -> Result<RawCredentials, InvalidResponse> {
-    temporary(&object(body).map_err(InvalidResponse::Unusable)?)
+/// The temporary keys of an answer as the service and its metadata write it; or what is wrong with it.
+pub(super) fn answered(body: &[u8]) -> Result<RawCredentials, String> {
+    temporary(&answer(body)?)
 }
 
-/// The same of an object.
-pub(super) fn temporary(fields: &Map<String, Value>) -> Result<RawCredentials, InvalidResponse> {
+/// The fields of an answer; or what is wrong with it.
+pub(super) fn answer(body: &[u8]) -> Result<Map<String, Value>, String> {
+    object(body).map_err(|problem| format!("its response is invalid: {problem}"))
+}
+
+/// The temporary keys of an object, as [`answered`] has them.
+pub(super) fn temporary(fields: &Map<String, Value>) -> Result<RawCredentials, String> {
     if let Some(code) = text(fields, "Code")
         && !code.eq_ignore_ascii_case("Success")
     {
-        return Err(InvalidResponse::Code(code.chars().take(100).collect()));
+        let code: String = code.chars().take(100).collect();
+        return Err(format!("it says Code '{code}', not 'Success'"));
     }
-    let parts = RawCredentials::of(fields, &SERVICE).map_err(InvalidResponse::Missing)?;
+    let parts = RawCredentials::of(fields, &SERVICE).map_err(missing)?;
     match parts.token {
         Some(_) => Ok(parts),
-        None => Err(InvalidResponse::Missing(SERVICE.token)),
+        None => Err(missing(SERVICE.token)),
     }
+}
+
+/// An answer lacks a field.
+pub(super) fn missing(field: &str) -> String {
+    format!("its answer has no {field}")
 }
 
 impl From<RoleSession> for RawCredentials {

@@ -2,17 +2,8 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::error::Error;
 use super::source::Source;
-
-/// A key, secret or token is empty, or has a character that no header can carry.
-#[derive(Debug, thiserror::Error)]
-#[error("{part} from {source_of_it} is malformed")]
-pub struct Malformed {
-    /// Which part it is.
-    pub part: &'static str,
-    /// Where it came from.
-    pub source_of_it: Source,
-}
 
 /// What signs the calls. `Debug` shows neither secret nor token.
 #[derive(Clone, Debug)]
@@ -27,13 +18,13 @@ impl Credentials {
     /// Puts credentials together that were found elsewhere.
     ///
     /// # Errors
-    /// [`Malformed`] if a part is empty or has a character that no header can carry.
+    /// [`Error::Malformed`] if a part is empty or has a character that no header can carry.
     pub fn new(
         access_key_id: &str,
         access_key_secret: &str,
         security_token: Option<&str>,
         source: Source,
-    ) -> Result<Self, Malformed> {
+    ) -> Result<Self, Error> {
         let parts = [
             ("AccessKeyId", Some(access_key_id)),
             ("AccessKeySecret", Some(access_key_secret)),
@@ -42,7 +33,7 @@ impl Credentials {
         for (part, value) in parts {
             let Some(value) = value else { continue };
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(Malformed { part, source_of_it: source });
+                return Err(Error::Malformed { part, source_of_it: source });
             }
         }
         Ok(Self {
@@ -68,11 +59,6 @@ impl Credentials {
         self.security_token.as_ref()
     }
 
-    /// The `AccessKeyId` as it may be shown: enough to recognise it.
-    pub fn masked_id(&self) -> String {
-        mask(&self.access_key_id)
-    }
-
     /// Where they came from.
     pub fn source(&self) -> &Source {
         &self.source
@@ -91,7 +77,7 @@ impl PartialEq for Credentials {
 
 impl Eq for Credentials {}
 
-/// An access key id as it may be shown.
+/// An access key id as it may be shown: enough to recognise it.
 pub fn mask(id: &str) -> String {
     match (id.get(..4), id.get(id.len().saturating_sub(3)..)) {
         (Some(head), Some(tail)) if id.len() >= 12 => format!("{head}…{tail}"),

@@ -22,7 +22,7 @@ use super::fetch::{Address, Body, Request, Response, fetch};
 use super::host::{Host, Renewed, SaveError};
 use super::json::{self, RawCredentials};
 use super::keys::Credentials;
-use super::problem::{InvalidResponse, LoginProblem};
+use super::problem::LoginProblem;
 use super::profile::{Profile, ProfileFile};
 use super::source::Source;
 use crate::transport::Transport;
@@ -37,14 +37,17 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// What a login is called at its service.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Service {
-    CloudSso { base: Address, account: String, access_config: String },
-    OAuth { base: Address, client_id: &'static str },
+    CloudSso { account: String, access_config: String },
+    OAuth { client_id: &'static str },
 }
 
 /// A profile whose keys can be renewed.
 #[derive(Clone)]
 pub(super) struct Login {
     pub(super) service: Service,
+    tokens: &'static Tokens,
+    /// Where the service is.
+    pub(super) base: Address,
     /// Where the profile is.
     pub(super) file: PathBuf,
     pub(super) profile: String,
@@ -60,7 +63,9 @@ struct Unsaved {
 
 impl PartialEq for Login {
     fn eq(&self, other: &Self) -> bool {
-        (&self.service, &self.file, &self.profile) == (&other.service, &other.file, &other.profile)
+        self.service == other.service
+            && self.base == other.base
+            && (&self.file, &self.profile) == (&other.file, &other.profile)
     }
 }
 
@@ -74,9 +79,9 @@ pub(super) struct Tokens {
     pub(super) refresh: Option<(&'static str, &'static str)>,
 }
 
-pub(super) const CLOUD_SSO: Tokens =
+pub(super) static CLOUD_SSO: Tokens =
     Tokens { access: "access_token", access_end: "cloud_sso_access_token_expire", refresh: None };
-pub(super) const OAUTH: Tokens = Tokens {
+pub(super) static OAUTH: Tokens = Tokens {
     access: "oauth_access_token",
     access_end: "oauth_access_token_expire",
     refresh: Some(("oauth_refresh_token", "oauth_refresh_token_expire")),
@@ -106,21 +111,14 @@ impl Tokens {
 }
 
 impl Login {
-    pub(super) fn new(service: Service, file: PathBuf, profile: String) -> Self {
-        Self { service, file, profile, unsaved: Arc::default() }
-    }
-
-    fn tokens(&self) -> Tokens {
-        match self.service {
-            Service::CloudSso { .. } => CLOUD_SSO,
-            Service::OAuth { .. } => OAUTH,
-        }
-    }
-
-    fn base(&self) -> &Address {
-        match &self.service {
-            Service::CloudSso { base, .. } | Service::OAuth { base, .. } => base,
-        }
+    pub(super) fn new(
+        service: Service,
+        tokens: &'static Tokens,
+        base: Address,
+        file: PathBuf,
+        profile: String,
+    ) -> Self {
+        Self { service, tokens, base, file, profile, unsaved: Arc::default() }
     }
 
     /// The keys of the profile, or new ones if these end soon or are `refused` by the service.
@@ -151,7 +149,7 @@ impl Login {
         match self.renew(&mut fields, source, context).await {
             Ok(parts) => parts.cached(source),
             Err(problem) => {
-                let at = self.base().to_string();
+                let at = self.base.to_string();
                 let problem = Box::new(problem);
                 let error = Error::Login { source_of_it: source.clone(), at, problem };
                 match kept.filter(|cached| cached.is_good(SystemTime::now())) {
@@ -187,8 +185,7 @@ impl Login {
     }
 
     fn generation_field(&self) -> &'static str {
-        let tokens = self.tokens();
-        tokens.refresh.map_or(tokens.access, |(field, _)| field)
+        self.tokens.refresh.map_or(self.tokens.access, |(field, _)| field)
     }
 
     /// The keys that the profile holds, if they have not ended.
@@ -198,10 +195,12 @@ impl Login {
         source: &Source,
     ) -> Result<Option<CachedCredentials>, Error> {
         let Ok(parts) = RawCredentials::of(fields, &PROFILE) else { return Ok(None) };
-        if parts.token.is_none() || parts.until().is_none() {
+        if parts.token.is_none() || parts.until.is_none() {
             return Ok(None);
         }
-        let cached = parts.lease_due_in_time(source)?;
+        let CachedCredentials { credentials, until, .. } = parts.cached(source)?;
+        // Made some time ago: they may be due at once.
+        let cached = CachedCredentials::taken(credentials, until, UNIX_EPOCH);
         Ok(Some(cached).filter(|cached| cached.is_good(SystemTime::now())))
     }
 
@@ -212,12 +211,11 @@ impl Login {
         source: &Source,
         context: &FetchContext,
     ) -> Result<RawCredentials, LoginProblem> {
-        info!("the credentials of {source} are renewed at {}", self.base());
+        info!("the credentials of {source} are renewed at {}", self.base);
         let http = &*context.http;
-        let tokens = self.tokens();
         let now = SystemTime::now();
-        let refresh = tokens.refresh(fields, now);
-        let found = match tokens.access(fields, now) {
+        let refresh = self.tokens.refresh(fields, now);
+        let found = match self.tokens.access(fields, now) {
             Some(token) => match self.exchange(&token, http).await {
                 Err(LoginProblem::Ended(_)) if refresh.is_some() => None,
                 exchanged => Some(exchanged?),
@@ -245,30 +243,23 @@ impl Login {
     ) -> Result<RawCredentials, LoginProblem> {
         let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
         let (path, body) = match &self.service {
-            Service::CloudSso { account, access_config, .. } => {
-                let body = json!({"AccountId": account, "AccessConfigurationId": access_config});
-                (
-                    "/cloud-credentials",
-                    Body { kind: "application/json", bytes: body.to_string().into() },
-                )
-            }
-            Service::OAuth { .. } => {
-                ("/v1/exchange", Body { kind: "application/json", bytes: "{}".into() })
-            }
+            Service::CloudSso { account, access_config } => (
+                "/cloud-credentials",
+                json!({"AccountId": account, "AccessConfigurationId": access_config}),
+            ),
+            Service::OAuth { .. } => ("/v1/exchange", json!({})),
         };
+        let body = Body { kind: "application/json", bytes: body.to_string().into() };
         let got = self.ask(path, Some(&bearer), body, http).await?;
-        let fields = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
-        let nested = match &self.service {
-            Service::CloudSso { .. } => {
-                let nested = fields.into_iter().find(|(name, _)| name == "CloudCredential");
-                match nested {
-                    Some((_, Value::Object(fields))) => fields,
-                    _ => return Err(InvalidResponse::Missing("CloudCredential").into()),
-                }
-            }
-            Service::OAuth { .. } => fields,
-        };
-        Ok(json::temporary(&nested)?)
+        let mut fields = json::answer(&got.body).map_err(LoginProblem::Invalid)?;
+        if let Service::CloudSso { .. } = &self.service {
+            let field = "CloudCredential";
+            let Some(Value::Object(nested)) = fields.remove(field) else {
+                return Err(LoginProblem::Invalid(json::missing(field)));
+            };
+            fields = nested;
+        }
+        json::temporary(&fields).map_err(LoginProblem::Invalid)
     }
 
     /// Exchanges the refresh token for an access token and its own successor, and writes both.
@@ -278,7 +269,7 @@ impl Login {
         refresh: &SecretString,
         context: &FetchContext,
     ) -> Result<SecretString, LoginProblem> {
-        let Service::OAuth { client_id, .. } = &self.service else {
+        let Service::OAuth { client_id } = &self.service else {
             return Err(LoginProblem::Gone);
         };
         let encoded = percent_encoding::utf8_percent_encode(
@@ -289,9 +280,9 @@ impl Login {
             format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
         let body = Body { kind: "application/x-www-form-urlencoded", bytes: form.into() };
         let got = self.ask("/v1/token", None, body, &*context.http).await?;
-        let answer = json::object(&got.body).map_err(InvalidResponse::Unusable)?;
-        let access =
-            json::text(&answer, "access_token").ok_or(InvalidResponse::Missing("access_token"))?;
+        let answer = json::answer(&got.body).map_err(LoginProblem::Invalid)?;
+        let access = json::text(&answer, "access_token")
+            .ok_or_else(|| LoginProblem::Invalid(json::missing("access_token")))?;
         let mut new = vec![("oauth_access_token", Value::from(access.clone()))];
         if let Some(next) = json::text(&answer, "refresh_token") {
             new.push(("oauth_refresh_token", next.into()));
@@ -311,7 +302,7 @@ impl Login {
         body: Body,
         http: &dyn Transport,
     ) -> Result<Response, LoginProblem> {
-        let address = self.base().join(path);
+        let address = self.base.join(path);
         let header = bearer.map(|bearer| ("authorization", bearer.expose_secret()));
         let what = "the login service";
         let (method, body) = (Method::POST, Some(body));
@@ -321,7 +312,7 @@ impl Login {
         match got.status {
             200 => Ok(got),
             status @ (400 | 401 | 403) => Err(LoginProblem::Ended(status)),
-            status => Err(LoginProblem::Status(status)),
+            status => Err(LoginProblem::Invalid(format!("it answers with HTTP {status}"))),
         }
     }
 

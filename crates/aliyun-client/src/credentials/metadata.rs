@@ -13,7 +13,7 @@ use super::cached::CachedCredentials;
 use super::error::Error;
 use super::fetch::{self, Address, Request, Response, fetch};
 use super::json::{self, RawCredentials};
-use super::problem::{InvalidResponse, MetadataProblem};
+use super::problem::MetadataProblem;
 use super::source::Source;
 use crate::transport::Transport;
 
@@ -45,13 +45,8 @@ impl Metadata {
         source: &Source,
         http: &dyn Transport,
     ) -> Result<CachedCredentials, Error> {
-        let failed = |problem| Error::Metadata {
-            source_of_it: source.clone(),
-            at: self.base.to_string(),
-            problem: Box::new(problem),
-        };
-        let parts = self.parts(&*http.directly()).await.map_err(failed)?;
-        parts.cached(source)
+        let parts = self.parts(&*http.directly()).await;
+        parts.map_err(|problem| self.failed(source, problem))?.cached(source)
     }
 
     /// Asks for the keys within 1 s in all. Nobody has said that there is such a service, and where
@@ -61,14 +56,14 @@ impl Metadata {
         source: &Source,
         http: &dyn Transport,
     ) -> Result<CachedCredentials, Error> {
-        let late = |_| {
-            Err(Error::Metadata {
-                source_of_it: source.clone(),
-                at: self.base.to_string(),
-                problem: Box::new(MetadataProblem::NoAnswer(fetch::Problem::Timeout(WITHIN))),
-            })
-        };
-        tokio::time::timeout(WITHIN, self.ask(source, http)).await.unwrap_or_else(late)
+        let late = || MetadataProblem::NoAnswer(fetch::Problem::Timeout(WITHIN));
+        let asked = tokio::time::timeout(WITHIN, self.ask(source, http)).await;
+        asked.unwrap_or_else(|_| Err(self.failed(source, late())))
+    }
+
+    fn failed(&self, source: &Source, problem: MetadataProblem) -> Error {
+        let (source_of_it, at) = (source.clone(), self.base.to_string());
+        Error::Metadata { source_of_it, at, problem: Box::new(problem) }
     }
 
     async fn parts(&self, http: &dyn Transport) -> Result<RawCredentials, MetadataProblem> {
@@ -77,13 +72,8 @@ impl Metadata {
             Some(role) => role.clone(),
             None => self.attached(http, token.as_deref()).await?,
         };
-        let got = self.get(http, &format!("{ROLES}{role}"), token.as_deref()).await?;
-        match got.status {
-            200 => {}
-            404 => return Err(MetadataProblem::NoRole(Some(role))),
-            status => return Err(MetadataProblem::Status(status)),
-        }
-        Ok(json::answered(&got.body)?)
+        let body = self.get(http, Some(role), token.as_deref()).await?;
+        json::answered(&body).map_err(MetadataProblem::Invalid)
     }
 
     /// A token for the questions that follow; none where the service does not know of tokens.
@@ -92,10 +82,12 @@ impl Metadata {
         match got.status {
             200 => {
                 let token = String::from_utf8_lossy(&got.body).trim().to_owned();
-                let is_sound = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-                is_sound
-                    .then_some(Some(token))
-                    .ok_or_else(|| InvalidResponse::Unusable("it is no token".to_owned()).into())
+                match !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) {
+                    true => Ok(Some(token)),
+                    false => Err(MetadataProblem::Invalid(
+                        "its response is invalid: it is no token".to_owned(),
+                    )),
+                }
             }
             404 | 405 if self.needs_token.is_none() => {
                 tracing::debug!("the metadata service does not know of tokens");
@@ -111,27 +103,33 @@ impl Metadata {
         http: &dyn Transport,
         token: Option<&str>,
     ) -> Result<String, MetadataProblem> {
-        let got = self.get(http, ROLES, token).await?;
-        match got.status {
-            200 => {}
-            404 => return Err(MetadataProblem::NoRole(None)),
-            status => return Err(MetadataProblem::Status(status)),
-        }
-        let text = String::from_utf8_lossy(&got.body);
+        let body = self.get(http, None, token).await?;
+        let text = String::from_utf8_lossy(&body);
         match text.lines().map(str::trim).find(|line| !line.is_empty()) {
             None => Err(MetadataProblem::NoRole(None)),
             Some(name) if is_role(name) => Ok(name.to_owned()),
-            Some(_) => Err(MetadataProblem::BadName),
+            Some(_) => {
+                let problem = "what it gives for the name of the role is none";
+                Err(MetadataProblem::Invalid(problem.to_owned()))
+            }
         }
     }
 
+    /// What it says of a role, or of which one is attached.
     async fn get(
         &self,
         http: &dyn Transport,
-        path: &str,
+        role: Option<String>,
         token: Option<&str>,
-    ) -> Result<Response, MetadataProblem> {
-        self.ask_for(http, Method::GET, path, token.map(|token| (TOKEN_HEADER, token))).await
+    ) -> Result<Vec<u8>, MetadataProblem> {
+        let path = format!("{ROLES}{}", role.as_deref().unwrap_or_default());
+        let header = token.map(|token| (TOKEN_HEADER, token));
+        let got = self.ask_for(http, Method::GET, &path, header).await?;
+        match got.status {
+            200 => Ok(got.body),
+            404 => Err(MetadataProblem::NoRole(role)),
+            status => Err(MetadataProblem::Invalid(format!("it answers with HTTP {status}"))),
+        }
     }
 
     async fn ask_for(

@@ -55,28 +55,15 @@ pub use credential_source::CredentialSource;
 pub use error::{Error, HOME_VARIABLE};
 pub use fetch::Problem as FetchProblem;
 pub use fields::check;
-pub use host::{Doing, Host, Renewed, Restore, SaveError};
-pub use keys::{Credentials, Malformed, mask};
+pub use host::{Host, Renewed, Restore, SaveError};
+pub use ini::section_types;
+pub use keys::{Credentials, mask};
+pub use mode::{mode_of, modes};
 pub use overrides::{Overrides, resolve_with, unused};
-pub use problem::{ExternalProblem, InvalidResponse, LoginProblem, MetadataProblem, UriProblem};
+pub use problem::{ExternalProblem, LoginProblem, MetadataProblem, UriProblem};
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
 pub use query::{Query, Resolved, Setting, home, in_home};
 pub use role::{USUAL_SECONDS, USUAL_SESSION};
 pub use shell::{program_file, shell_word, shell_words};
 pub use source::Source;
-
-/// The names of the modes that are supported, in a profile or in what a program prints.
-pub fn modes(is_answer: bool) -> String {
-    mode::Mode::names(is_answer)
-}
-
-/// The types of sections that are supported.
-pub fn section_types() -> String {
-    ini::TYPES.map(|(name, _)| name).join(", ")
-}
-
-/// The mode of a profile by what its fields say: as it is written, or as it seems to be.
-pub fn mode_of(text: impl Fn(&str) -> Option<String>) -> String {
-    mode::Mode::of(text)
-}

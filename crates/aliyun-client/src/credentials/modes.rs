@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::cached::CachedCredentials;
-use super::credential_source::CredentialSource;
+use super::credential_source::{CredentialSource, SourceKind};
 use super::env::{
     EXTERNAL_DISABLED, Environment, IMDSV1_DISABLED, METADATA_URL, OAUTH_URL, STS_ENDPOINT,
 };
@@ -15,14 +15,15 @@ use super::fields;
 use super::keys::Credentials;
 use super::login::{self, Login, Service};
 use super::metadata::{self, Metadata, is_role};
-use super::mode::Mode;
+use super::mode::{Mode, mode_of};
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
 use super::program::{INHERITED, Program};
-use super::query::in_home;
+use super::query::{Query, Setting, in_home};
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::source::Source;
 use crate::endpoint::{Endpoint, EndpointType, Region, is_loopback};
+use crate::sts::AssumeRole;
 
 /// What a profile is read with.
 pub(super) struct Reader<'a> {
@@ -43,7 +44,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn new(file: &'a ProfileFile, profile: &'a Profile) -> Self {
-        let written = Mode::of(|field| profile.text(field));
+        let written = mode_of(|field| profile.text(field));
         let mode = Mode::parse(&written).map_or(written, |(_, name)| name.to_owned());
         let (name, path) = (profile.name.clone(), file.path.clone());
         let source = match file.is_ini {
@@ -55,7 +56,7 @@ impl<'a> Subject<'a> {
 
     /// What a program of mode External has printed for a profile.
     fn of_answer(file: &'a ProfileFile, profile: &'a Profile, of: &Source) -> Self {
-        let written = Mode::of(|field| profile.text(field));
+        let written = mode_of(|field| profile.text(field));
         let mode = match Mode::parse(&written) {
             Some((_, name)) => name.into(),
             None => written.chars().take(40).collect(),
@@ -85,6 +86,16 @@ enum Reading {
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(
+        query: &Query<'_>,
+        env: &'a Environment<'a>,
+        files: &'a [ProfileFile],
+        region: Option<&Setting>,
+    ) -> Self {
+        let region = region.map(|region| region.value.clone());
+        Self { files, env, now: query.now, home: query.home.clone(), region }
+    }
+
     /// The recipe of a profile, and of those that it takes its keys from.
     pub(super) fn profile(
         &self,
@@ -158,10 +169,13 @@ impl<'a> Reader<'a> {
             Mode::Ak => CredentialSource::fixed(self.keys(subject, false)?),
             Mode::StsToken => CredentialSource::fixed(self.keys(subject, true)?),
             Mode::CloudSso | Mode::OAuth => match self.login(subject, mode)? {
-                Some(login) => CredentialSource::login(login, source()),
+                Some(login) => CredentialSource::new(source(), SourceKind::Login(login)),
                 None => CredentialSource::fixed(self.keys(subject, true)?),
             },
-            Mode::CredentialsUri => self.uri(&subject.need("credentials_uri")?, source())?,
+            Mode::CredentialsUri => {
+                let address = self.address(&subject.need("credentials_uri")?, &source())?;
+                CredentialSource::new(source(), SourceKind::Uri(address))
+            }
             Mode::EcsRamRole => self.metadata(profile.text("ram_role_name"), source())?,
             Mode::RamRoleArn => {
                 // The keys may be temporary ones themselves.
@@ -184,7 +198,7 @@ impl<'a> Reader<'a> {
                     token_file: self.path(&subject.need("oidc_token_file")?),
                     role: self.role(subject)?,
                 };
-                CredentialSource::oidc(oidc, source())
+                CredentialSource::new(source(), SourceKind::Oidc(oidc))
             }
             Mode::External if in_answer => {
                 return Err(Error::ProgramInAnswer { source_of_it: source() });
@@ -196,8 +210,8 @@ impl<'a> Reader<'a> {
                 }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
-                let program = self.program(command, subject.file, profile);
-                CredentialSource::external(program, source())
+                let program = Box::new(self.program(command, subject.file, profile));
+                CredentialSource::new(source(), SourceKind::External(program))
             }
         }))
     }
@@ -247,12 +261,12 @@ impl<'a> Reader<'a> {
     fn login(&self, subject: &Subject<'_>, mode: Mode) -> Result<Option<Login>, Error> {
         let profile = subject.profile;
         let is_cloud_sso = mode == Mode::CloudSso;
-        let tokens = if is_cloud_sso { login::CLOUD_SSO } else { login::OAUTH };
+        let tokens = if is_cloud_sso { &login::CLOUD_SSO } else { &login::OAUTH };
         // There is no file of it that new tokens could be written to.
         if subject.is_answer() || !tokens.are_valid(profile, self.now) {
             return Ok(None);
         }
-        let service = if is_cloud_sso {
+        let (base, service) = if is_cloud_sso {
             let text = |field| profile.text(field);
             let needed = [
                 text("cloud_sso_sign_in_url"),
@@ -267,7 +281,7 @@ impl<'a> Reader<'a> {
             if !base.uses_tls() && !is_loopback(&base.host) {
                 return Err(subject.bad(field, "it does not begin with https://"));
             }
-            Service::CloudSso { base, account, access_config }
+            (base, Service::CloudSso { account, access_config })
         } else {
             let site = profile.text("oauth_site_type");
             let is_international = site
@@ -278,16 +292,15 @@ impl<'a> Reader<'a> {
                 ("https://oauth.aliyun.com", "4038181954557748008")
             };
             let given = self.env.own(OAUTH_URL)?;
-            let bad =
-                |problem: &str| Error::BadUrl { variable: OAUTH_URL, problem: problem.into() };
+            let bad = |problem| bad_url(OAUTH_URL, problem);
             let base = Address::parse(given.as_deref().unwrap_or(url)).map_err(bad)?;
             if !base.uses_tls() && !is_loopback(&base.host) {
                 return Err(bad("it does not begin with https://"));
             }
-            Service::OAuth { base, client_id }
+            (base, Service::OAuth { client_id })
         };
         let (file, name) = (subject.file.path.clone(), profile.name.clone());
-        Ok(Some(Login::new(service, file, name)))
+        Ok(Some(Login::new(service, tokens, base, file, name)))
     }
 
     fn source_profile(&self, subject: &Subject<'a>, from: &str) -> Result<Subject<'a>, Error> {
@@ -312,7 +325,7 @@ impl<'a> Reader<'a> {
                 _ => return Err(subject.bad("expired_seconds", "it is not a number of seconds")),
             },
         };
-        let session = match text("ram_session_name") {
+        let session_name = match text("ram_session_name") {
             Some(name) => name,
             None => self.session_name()?,
         };
@@ -320,14 +333,14 @@ impl<'a> Reader<'a> {
             Some(id) => Some(id),
             None => self.env.find_text("EXTERNAL_ID")?.map(|(_, id)| id),
         };
-        Ok(Role {
-            arn: subject.need("ram_role_arn")?,
-            session,
+        let request = AssumeRole {
+            role_arn: subject.need("ram_role_arn")?,
+            session_name,
             seconds,
             external_id,
             policy: text("policy").filter(|_| subject.file.is_ini),
-            sts: self.sts(subject)?,
-        })
+        };
+        Ok(Role { request, sts: self.sts(subject)? })
     }
 
     /// The name of a role's session where the profile has none.
@@ -383,16 +396,18 @@ impl<'a> Reader<'a> {
             None => Error::BadField { source_of_it: source.clone(), field: "region", problem },
         };
         let region = sts_region.as_ref().map(|(_, region)| region).or(self.region.as_ref());
-        let role = Role {
-            arn: role_arn.1,
-            session: self.session_name()?,
+        let request = AssumeRole {
+            role_arn: role_arn.1,
+            session_name: self.session_name()?,
             seconds: USUAL_SECONDS,
             external_id: None,
             policy: None,
-            sts: self.sts_of(region.map(String::as_str), false, bad)?,
         };
+        let sts = self.sts_of(region.map(String::as_str), false, bad)?;
+        let role = Role { request, sts };
         let token_file = self.path(&token_file.1);
-        Ok(CredentialSource::oidc(Oidc { role, provider_arn: provider_arn.1, token_file }, source))
+        let oidc = Oidc { role, provider_arn: provider_arn.1, token_file };
+        Ok(CredentialSource::new(source, SourceKind::Oidc(oidc)))
     }
 
     /// The metadata service, to get the keys of a role or of the one that is attached.
@@ -405,17 +420,15 @@ impl<'a> Reader<'a> {
             let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
             return Err(Error::BadField { source_of_it: source, field, problem });
         }
-        Ok(CredentialSource::metadata(self.metadata_service(role)?, source))
+        let kind = SourceKind::Metadata(self.metadata_service(role)?);
+        Ok(CredentialSource::new(source, kind))
     }
 
     /// The metadata service, and what it is asked for.
     pub(super) fn metadata_service(&self, role: Option<String>) -> Result<Metadata, Error> {
-        let base = match self.env.own(METADATA_URL)? {
-            None => metadata::BASE.to_owned(),
-            Some(url) => url,
-        };
-        let bad = |problem: &str| Error::BadUrl { variable: METADATA_URL, problem: problem.into() };
-        let address = Address::parse(&base).map_err(bad)?;
+        let base = self.env.own(METADATA_URL)?;
+        let bad = |problem| bad_url(METADATA_URL, problem);
+        let address = Address::parse(base.as_deref().unwrap_or(metadata::BASE)).map_err(bad)?;
         if !address.uses_tls() && !address.is_link_local() {
             return Err(bad(
                 "http:// is for this machine's own addresses and 100.100.100.200 only",
@@ -423,11 +436,6 @@ impl<'a> Reader<'a> {
         }
         let needs_token = self.env.is_on(IMDSV1_DISABLED)?;
         Ok(Metadata { base: address, role, needs_token })
-    }
-
-    /// A credentials URI.
-    pub(super) fn uri(&self, text: &str, source: Source) -> Result<CredentialSource, Error> {
-        Ok(CredentialSource::uri(self.address(text, &source)?, source))
     }
 
     /// Where a credentials URI leads.
@@ -442,6 +450,11 @@ impl<'a> Reader<'a> {
     fn path(&self, text: &str) -> PathBuf {
         in_home(text.as_ref(), self.home.as_deref())
     }
+}
+
+/// A URL that a variable gives and that is none.
+fn bad_url(variable: &str, problem: &str) -> Error {
+    Error::BadVariable { variable: variable.to_owned(), problem: problem.to_owned() }
 }
 
 /// An error of a profile, with those that take their keys from it.

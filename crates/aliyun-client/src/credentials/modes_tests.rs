@@ -87,7 +87,9 @@ fn the_site_of_oauth_leads_to_its_host_and_client() {
         let credential_source =
             resolve_fields(&format!(r#""mode":"OAuth",{site}"oauth_refresh_token":"hush""#));
         let credential_source = credential_source.unwrap();
-        let Some(Service::OAuth { base, client_id }) = credential_source.login_service() else {
+        let Some(Login { service: Service::OAuth { client_id }, base, .. }) =
+            credential_source.login()
+        else {
             panic!("{site}: no login")
         };
         assert_eq!((base.to_string().trim_end_matches('/'), *client_id), expected, "{site}");

@@ -15,7 +15,6 @@ use super::role::{Role, config};
 use super::source::Source;
 use crate::cause::Cause;
 use crate::openapi::Client;
-use crate::sts::AssumeRoleWithOidc;
 
 /// The longest token, in bytes.
 const MAX_TOKEN: u64 = 64 << 10;
@@ -43,14 +42,8 @@ pub(super) async fn exchange(
     let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
     let nobody = Arc::new(Nobody(source.clone()));
     let client = Client::new(config(&oidc.role.sts, nobody, context)).map_err(failed)?;
-    let request = AssumeRoleWithOidc {
-        role_arn: oidc.role.arn.clone(),
-        session_name: oidc.role.session.clone(),
-        seconds: oidc.role.seconds,
-        provider_arn: oidc.provider_arn.clone(),
-        token,
-    };
-    let session = client.assume_role_with_oidc(&request).await.map_err(failed)?;
+    let session = client.assume_role_with_oidc(&oidc.role.request, &oidc.provider_arn, &token);
+    let session = session.await.map_err(failed)?;
     RawCredentials::from(session).cached(source)
 }
 

@@ -1,19 +1,17 @@
 //! Credentials that a command line gives itself: fields in place of a profile's own.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::cached::CachedCredentials;
 use super::chain::{Files, asked_region, current, finish, named_profile, resolve, unknown};
 use super::credential_source::CredentialSource;
 use super::env::{Environment, PREFIXES, PROFILES};
 use super::error::Error;
 use super::keys::Credentials;
-use super::mode::Mode;
+use super::mode::{Mode, mode_of};
 use super::modes::Reader;
 use super::profile::{Profile, ProfileFile};
 use super::query::{Query, Resolved, Setting};
@@ -23,23 +21,13 @@ use super::source::Source;
 const KEY_PREFIXES: [&str; 4] = [PREFIXES[0], PREFIXES[1], PREFIXES[2], ""];
 
 /// Fields of a profile that the command line gives. They go before those of the profile.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The fields, by their names in the file.
     pub fields: Vec<(&'static str, SecretString)>,
     /// Whether a profile goes before the variables of keys and of the region, as ali-instance-cli has
     /// it; no variable names a profile then.
     pub profile_first: bool,
-}
-
-impl fmt::Debug for Overrides {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();
-        f.debug_struct("Overrides")
-            .field("fields", &names)
-            .field("profile_first", &self.profile_first)
-            .finish()
-    }
 }
 
 impl Overrides {
@@ -51,14 +39,14 @@ impl Overrides {
     /// The keys, where the command line has a whole one and no mode that needs more than that.
     fn keys(&self) -> Option<Result<Credentials, Error>> {
         let (id, secret) = (self.get("access_key_id")?, self.get("access_key_secret")?);
-        let mode = Mode::of(|field| self.get(field).map(str::to_owned));
+        let mode = mode_of(|field| self.get(field).map(str::to_owned));
         let token = match Mode::parse(&mode) {
             Some((Mode::Ak, _)) => None,
             Some((Mode::StsToken, _)) => Some(self.get("sts_token")?),
             _ => return None,
         };
         let name = "the command line (--access-key-id)".to_owned();
-        Some(Credentials::new(id, secret, token, Source::Custom { name }).map_err(Error::from))
+        Some(Credentials::new(id, secret, token, Source::Custom { name }))
     }
 }
 
@@ -96,16 +84,16 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     let is_flag = query.region.is_some_and(|region| !region.is_empty());
     let region = region.filter(|_| is_flag || !(overrides.profile_first && of_profile));
     if let Some(credentials) = given_keys {
-        let fixed = CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
+        let fixed = CredentialSource::of_keys(credentials);
         return finish(&env, fixed, region, base, false);
     }
     let mut fields = base.map(|(_, profile)| profile.fields().clone()).unwrap_or_default();
     if overrides.profile_first
         && lacks_keys(&fields)
-        && let Some(found) = env.credentials_of(&KEY_PREFIXES)?
+        && let Some(found) = env.credentials(&KEY_PREFIXES)?
     {
         if overrides.fields.is_empty() {
-            let fixed = CredentialSource::fixed(CachedCredentials::fixed(found, None));
+            let fixed = CredentialSource::of_keys(found);
             return finish(&env, fixed, region, base, true);
         }
         fill(&mut fields, &found);
@@ -123,13 +111,7 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     let profile = Profile::new(name.to_owned(), fields);
     let none = ProfileFile::empty(PathBuf::from("the command line"));
     let file = base.map_or(&none, |(file, _)| file);
-    let reader = Reader {
-        files: &loaded,
-        env: &env,
-        now: query.now,
-        home: query.home.clone(),
-        region: region.as_ref().map(|region| region.value.clone()),
-    };
+    let reader = Reader::new(&query, &env, &loaded, region.as_ref());
     let source = reader.profile(file, &profile)?;
     finish(&env, source, region, Some((file, &profile)), true)
 }
@@ -142,7 +124,7 @@ pub fn unused(region: &str, origin: &str) -> Result<Resolved, Error> {
     let source = Source::Custom { name: origin.to_owned() };
     let credentials = Credentials::new("none", "none", None, source)?;
     Ok(Resolved {
-        credential_source: CredentialSource::fixed(CachedCredentials::fixed(credentials, None)),
+        credential_source: CredentialSource::of_keys(credentials),
         region: Some(Setting { value: region.to_owned(), origin: origin.to_owned() }),
         endpoint: None,
         endpoint_type: None,
@@ -153,7 +135,7 @@ pub fn unused(region: &str, origin: &str) -> Result<Resolved, Error> {
 /// none.
 fn lacks_keys(fields: &Map<String, Value>) -> bool {
     let text = |field: &str| super::json::text(fields, field);
-    let mode = Mode::of(text);
+    let mode = mode_of(text);
     (text("mode").is_none() || ["AK", "StsToken"].contains(&mode.as_str()))
         && text("access_key_id").is_none()
         && text("access_key_secret").is_none()
@@ -177,7 +159,7 @@ fn fill(fields: &mut Map<String, Value>, found: &Credentials) {
 
 /// Fills the URI of credentials from the environment, in the mode that needs one.
 fn fill_uri(fields: &mut Map<String, Value>, env: &Environment<'_>) -> Result<(), Error> {
-    let mode = Mode::of(|field| super::json::text(fields, field));
+    let mode = mode_of(|field| super::json::text(fields, field));
     let needs_uri = matches!(Mode::parse(&mode), Some((Mode::CredentialsUri, _)))
         && super::json::text(fields, "credentials_uri").is_none();
     if needs_uri && let Some((_, uri)) = env.find_text("CREDENTIALS_URI")? {

@@ -57,18 +57,10 @@ pub enum UriProblem {
     /// No answer came.
     #[error(transparent)]
     NoAnswer(#[from] fetch::Problem),
-    /// The HTTP status is not 200.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// It sends us elsewhere.
-    #[error("it redirects to {0}, which is not followed: the keys would come from another server")]
-    Elsewhere(String),
-    /// It sends us in a circle.
-    #[error("it redirects again and again")]
-    Circle,
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
+    /// The answer is not what it should be: its HTTP status, a redirect to another server, or what it
+    /// holds.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// Why the metadata service gives no credentials.
@@ -91,15 +83,9 @@ pub enum MetadataProblem {
         None => "no RAM role is attached to the instance".to_owned(),
     })]
     NoRole(Option<String>),
-    /// What it calls the role is no name.
-    #[error("what it gives for the name of the role is none")]
-    BadName,
-    /// Another HTTP status.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
+    /// The answer is not what it should be: its HTTP status, or what it holds.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// Why a service gives no new credentials.
@@ -111,27 +97,10 @@ pub enum LoginProblem {
     /// The login is not valid any more.
     #[error("the login has ended (HTTP {0})")]
     Ended(u16),
-    /// Another HTTP status.
-    #[error("it answers with HTTP {0}")]
-    Status(u16),
-    /// The answer is not what it should be.
-    #[error(transparent)]
-    InvalidResponse(#[from] InvalidResponse),
+    /// The answer is not what it should be: its HTTP status, or what it holds.
+    #[error("{0}")]
+    Invalid(String),
     /// The profile has neither keys nor a login any more.
     #[error("the profile has no valid login any more")]
     Gone,
-}
-
-/// Why an answer of a source has no keys in it.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidResponse {
-    /// The answer is not what it should be.
-    #[error("its response is invalid: {0}")]
-    Unusable(String),
-    /// The answer lacks a part of the key.
-    #[error("its answer has no {0}")]
-    Missing(&'static str),
-    /// `Code` is there and not `Success`.
-    #[error("it says Code '{0}', not 'Success'")]
-    Code(String),
 }

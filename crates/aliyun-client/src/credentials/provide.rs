@@ -1,15 +1,15 @@
 //! What gives a client its credentials.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+
+use futures_util::future::BoxFuture;
 
 use super::keys::Credentials;
 use super::source::Source;
 use crate::cause::Cause;
 
 /// Credentials that are being found.
-pub type Providing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Cause>> + Send + 'a>>;
+pub type Providing<'a, T> = BoxFuture<'a, Result<T, Cause>>;
 
 /// Gives credentials for calls.
 pub trait ProvideCredentials: fmt::Debug + Send + Sync {

@@ -1,13 +1,11 @@
 //! Credentials for calls: fetched when they are first needed, kept, and renewed before they end.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use futures_util::future::Shared;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -15,7 +13,7 @@ use super::cached::CachedCredentials;
 use super::context::FetchContext;
 use super::credential_source::CredentialSource;
 use super::error::Error;
-use super::keys::Credentials;
+use super::keys::{Credentials, mask};
 use super::obtain::obtain;
 use super::provide::{ProvideCredentials, Providing};
 use super::source::Source;
@@ -33,8 +31,7 @@ pub struct Provider(Arc<Inner>);
 
 struct Inner {
     credential_source: CredentialSource,
-    /// Nothing where nobody has to be asked.
-    context: Option<FetchContext>,
+    context: FetchContext,
     state: Mutex<State>,
 }
 
@@ -58,17 +55,13 @@ enum RenewReason {
 }
 
 type Outcome = Result<Credentials, Arc<Error>>;
-type Renewal = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
+type Renewal = Shared<BoxFuture<'static, Outcome>>;
 
 impl Provider {
     /// Gets credentials from a source.
     pub fn new(credential_source: CredentialSource, context: FetchContext) -> Self {
         let state = State { cached: credential_source.cached().cloned(), ..State::default() };
-        Self(Arc::new(Inner {
-            credential_source,
-            context: Some(context),
-            state: Mutex::new(state),
-        }))
+        Self(Arc::new(Inner { credential_source, context, state: Mutex::new(state) }))
     }
 
     /// Where its credentials come from.
@@ -142,11 +135,9 @@ impl Provider {
         }
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move { inner.renewed(reason).await });
-        let renewal: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(async move {
-            // It does not panic, and ends early only when everything does.
-            task.await.unwrap_or_else(|_| Err(Arc::new(Error::Stopped)))
-        });
-        let renewal = renewal.shared();
+        // It does not panic, and ends early only when everything does.
+        let renewal = task.map(|ended| ended.unwrap_or_else(|_| Err(Arc::new(Error::Stopped))));
+        let renewal = renewal.boxed().shared();
         state.renewal = Some(renewal.clone());
         renewal
     }
@@ -160,16 +151,11 @@ impl Inner {
 
     async fn renewed(&self, reason: RenewReason) -> Outcome {
         let credential_source = &self.credential_source;
-        let result = match &self.context {
-            Some(context) => {
-                let refused = match &reason {
-                    RenewReason::Refused(credentials) => Some(credentials),
-                    RenewReason::Now | RenewReason::InTime => None,
-                };
-                obtain(credential_source, context, refused).await
-            }
-            None => Err(Error::Stopped),
+        let refused = match &reason {
+            RenewReason::Refused(credentials) => Some(credentials),
+            RenewReason::Now | RenewReason::InTime => None,
         };
+        let result = obtain(credential_source, &self.context, refused).await;
         let now = SystemTime::now();
         let mut state = self.state();
         state.renewal = None;
@@ -180,7 +166,7 @@ impl Inner {
                 let until = cached.until.map(humantime::format_rfc3339_seconds);
                 let until = until.map_or_else(|| "an unknown time".to_owned(), |u| u.to_string());
                 let credentials = cached.credentials.clone();
-                let id = credentials.masked_id();
+                let id = mask(credentials.access_key_id());
                 let source = credential_source.source_of(&credentials);
                 info!("credentials ({id}) of {source} are there; they hold until {until}");
                 if old.is_some_and(|old| old.credentials == credentials) {
@@ -223,16 +209,6 @@ impl ProvideCredentials for Provider {
 
     fn renew<'a>(&'a self, refused: &'a Credentials) -> Providing<'a, Option<Credentials>> {
         Box::pin(async { Self::renew(self, refused).await.map_err(Cause::shared) })
-    }
-}
-
-impl From<Credentials> for Provider {
-    /// Gives these and no others.
-    fn from(credentials: Credentials) -> Self {
-        let credential_source =
-            CredentialSource::fixed(CachedCredentials::fixed(credentials, None));
-        let state = State { cached: credential_source.cached().cloned(), ..State::default() };
-        Self(Arc::new(Inner { credential_source, context: None, state: Mutex::new(state) }))
     }
 }
 

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use super::super::credential_source::SourceKind;
 use super::super::fetch::Address;
 use super::*;
 
@@ -62,7 +63,7 @@ impl Server {
         let address = Address::parse(&format!("http://127.0.0.1:{}/", self.port)).unwrap();
         let http = Arc::new(crate::transport::plain_client().unwrap());
         Provider::new(
-            CredentialSource::uri(address, source),
+            CredentialSource::new(source, SourceKind::Uri(address)),
             FetchContext {
                 http,
                 signature: crate::openapi::SignatureVersion::V3,
@@ -210,16 +211,15 @@ async fn what_the_service_refuses_is_renewed_once_for_all() {
 
 #[tokio::test]
 async fn what_stands_as_it_is_has_no_others() {
-    let provider = Provider::from(keys("a"));
+    let http = Arc::new(crate::transport::plain_client().unwrap());
+    let signature = crate::openapi::SignatureVersion::V3;
+    let context = FetchContext { http, signature, host: Arc::new(()) };
+    let provider = Provider::new(CredentialSource::of_keys(keys("a")), context.clone());
     assert_eq!(id(&provider).await, "a");
     assert_eq!(provider.renew(&keys("a")).await.unwrap(), None);
     let over = Some(SystemTime::now() - Duration::from_secs(1));
     let credential_source = CredentialSource::fixed(CachedCredentials::fixed(keys("a"), over));
-    let http = Arc::new(crate::transport::plain_client().unwrap());
-    let provider = Provider::new(
-        credential_source,
-        FetchContext { http, signature: crate::openapi::SignatureVersion::V3, host: Arc::new(()) },
-    );
+    let provider = Provider::new(credential_source, context);
     assert!(matches!(*provider.get().await.unwrap_err(), Error::Expired { .. }));
     assert!(!format!("{provider:?}").contains("hush"));
 }

@@ -1,7 +1,6 @@
 //! What credentials are looked for with, and what is found.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -44,17 +43,6 @@ impl<'a> Query<'a> {
 /// Reads a variable of this program's own.
 fn own_variable(name: &str) -> Option<OsString> {
     name.starts_with("ECS_BRIDGE_").then(|| std::env::var_os(name)).flatten()
-}
-
-impl fmt::Debug for Query<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Query")
-            .field("profile", &self.profile)
-            .field("region", &self.region)
-            .field("config", &self.config)
-            .field("home", &self.home)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What [`resolve`](super::resolve) found. Region and endpoint are as they were written, not yet checked.

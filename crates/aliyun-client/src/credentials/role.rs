@@ -22,12 +22,7 @@ pub const USUAL_SESSION: &str = "ecs-bridge";
 /// A role, and where STS is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Role {
-    pub(super) arn: String,
-    pub(super) session: String,
-    pub(super) seconds: u64,
-    pub(super) external_id: Option<String>,
-    /// What the session is restricted to, of what the role may do.
-    pub(super) policy: Option<String>,
+    pub(super) request: AssumeRole,
     pub(super) sts: Endpoint,
 }
 
@@ -40,14 +35,7 @@ pub(super) async fn assume(
 ) -> Result<CachedCredentials, Error> {
     let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
     let client = Client::new(config(&role.sts, Arc::new(base), context)).map_err(failed)?;
-    let request = AssumeRole {
-        role_arn: role.arn.clone(),
-        session_name: role.session.clone(),
-        seconds: role.seconds,
-        external_id: role.external_id.clone(),
-        policy: role.policy.clone(),
-    };
-    let session = client.assume_role(&request).await.map_err(failed)?;
+    let session = client.assume_role(&role.request).await.map_err(failed)?;
     RawCredentials::from(session).cached(source)
 }
 

@@ -39,34 +39,29 @@ pub(super) async fn ask(
 }
 
 async fn parts(address: &Address, http: &dyn Transport) -> Result<RawCredentials, UriProblem> {
-    Ok(json::answered(&body(address, http).await?)?)
-}
-
-async fn body(address: &Address, http: &dyn Transport) -> Result<Vec<u8>, UriProblem> {
+    let elsewhere = |place: &str| {
+        UriProblem::Invalid(format!(
+            "it redirects to {place}, which is not followed: the keys would come from another server"
+        ))
+    };
     let mut at = address.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let what = "the credentials URI";
-        let ask = Request {
-            what,
-            method: Method::GET,
-            address: &at,
-            header: None,
-            body: None,
-            within: WITHIN,
-        };
+        let (what, method) = ("the credentials URI", Method::GET);
+        let ask = Request { what, method, address: &at, header: None, body: None, within: WITHIN };
         let got = fetch(http, ask).await?;
         match (got.status, got.location) {
-            (200, _) => return Ok(got.body),
+            (200, _) => return json::answered(&got.body).map_err(UriProblem::Invalid),
             (301 | 302 | 303 | 307 | 308, Some(location)) => {
-                let next = at.follow(&location);
-                let next = next.map_err(|_| UriProblem::Elsewhere("another place".to_owned()))?;
+                let next = at.follow(&location).map_err(|_| elsewhere("another place"))?;
                 if !next.is_beside(address) {
-                    return Err(UriProblem::Elsewhere(next.to_string()));
+                    return Err(elsewhere(&next.to_string()));
                 }
                 at = next;
             }
-            (status, _) => return Err(UriProblem::Status(status)),
+            (status, _) => {
+                return Err(UriProblem::Invalid(format!("it answers with HTTP {status}")));
+            }
         }
     }
-    Err(UriProblem::Circle)
+    Err(UriProblem::Invalid("it redirects again and again".to_owned()))
 }

@@ -12,7 +12,7 @@ impl Client {
     /// Every [`Error`].
     pub async fn session_manager_enabled(&self) -> Result<Option<bool>, Error> {
         let mut call = self.prepare("DescribeCloudAssistantSettings", None, Ok(()))?;
-        call.params.insert("SettingType.1".to_owned(), "SessionManagerConfig".to_owned());
+        call.set("SettingType.1", "SessionManagerConfig".to_owned());
         let refused = match self.call(&call).await {
             Ok((answer, _)) => {
                 let found = field(&answer, "SessionManagerConfig")
@@ -30,7 +30,7 @@ impl Client {
             Err(error) => return Err(error),
         };
         let mut call = self.prepare("DescribeUserBusinessBehavior", None, Ok(()))?;
-        call.params.insert("statusKey".to_owned(), "sessionManagerStatus".to_owned());
+        call.set("statusKey", "sessionManagerStatus".to_owned());
         match (self.call(&call).await, refused) {
             (Ok((answer, _)), _) => Ok(text(&answer, "StatusValue").map(|word| {
                 // It is the only value that is known to mean so.
@@ -47,7 +47,7 @@ impl Client {
     /// Every [`Error`].
     pub async fn start_instance(&self, instance_id: &str) -> Result<bool, Error> {
         let mut call = self.prepare_for("StartInstance", instance_id)?;
-        call.params.insert("InstanceId".to_owned(), instance_id.to_owned());
+        call.set("InstanceId", instance_id.to_owned());
         match self.call(&call).await {
             Ok(_) => Ok(true),
             Err(error) if error.code().is_some_and(|c| c.starts_with(WRONG_STATE)) => Ok(false),

@@ -106,10 +106,11 @@ impl Client {
         let token = random_hex().map_err(|problem| self.error(&call, (problem, None), 0))?;
         let common = [("InstanceId.1", instance_id.to_owned()), ("ClientToken", token)];
         for (name, value) in params.into_iter().chain(common) {
-            call.params.insert(name.to_owned(), value);
+            call.set(name, value);
         }
         let answer = self.call(&call).await?;
-        let invoke_id = self.need(&call, &answer, "InvokeId")?;
+        let missing = |field| self.missing(&call, &answer, field);
+        let invoke_id = text(&answer.0, "InvokeId").ok_or_else(|| missing("InvokeId"))?;
         Ok(Invocation { instance_id: instance_id.to_owned(), invoke_id, request_id: answer.1 })
     }
 
@@ -123,14 +124,9 @@ impl Client {
     ) -> Result<Option<InvocationResult>, Error> {
         let instance_id = &invocation.instance_id;
         let mut call = self.prepare_for("DescribeInvocationResults", instance_id)?;
-        let params = [
-            ("InvokeId", invocation.invoke_id.as_str()),
-            ("InstanceId", instance_id),
-            ("ContentEncoding", "Base64"),
-        ];
-        for (name, value) in params {
-            call.params.insert(name.to_owned(), value.to_owned());
-        }
+        call.set("InvokeId", invocation.invoke_id.clone());
+        call.set("InstanceId", instance_id.clone());
+        call.set("ContentEncoding", "Base64".to_owned());
         let (value, _) = self.call(&call).await?;
         Ok(result(&value, invocation))
     }

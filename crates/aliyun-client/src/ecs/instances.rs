@@ -85,21 +85,21 @@ impl Client {
         after: Option<&str>,
     ) -> Result<InstancePage, Error> {
         let mut call = self.prepare("DescribeInstances", filter.name.clone(), Ok(()))?;
-        insert(&mut call, "InstanceIds", (!filter.ids.is_empty()).then(|| array(&filter.ids)));
+        call.set("InstanceIds", (!filter.ids.is_empty()).then(|| array(&filter.ids)));
         let addresses = [
             ("PrivateIpAddresses", &filter.private_address),
             ("PublicIpAddresses", &filter.public_address),
             ("EipAddresses", &filter.elastic_address),
         ];
         for (name, address) in addresses {
-            insert(&mut call, name, address.as_ref().map(|a| array(std::slice::from_ref(a))));
+            call.set(name, address.as_ref().map(|a| array(std::slice::from_ref(a))));
         }
         let is_private = filter.private_address.is_some();
-        insert(&mut call, "InstanceNetworkType", is_private.then(|| "vpc".to_owned()));
-        insert(&mut call, "InstanceName", filter.name.clone());
+        call.set("InstanceNetworkType", is_private.then(|| "vpc".to_owned()));
+        call.set("InstanceName", filter.name.clone());
         if let Some((key, value)) = &filter.tag {
-            insert(&mut call, "Tag.1.Key", Some(key.clone()));
-            insert(&mut call, "Tag.1.Value", value.clone());
+            call.set("Tag.1.Key", key.clone());
+            call.set("Tag.1.Value", value.clone());
         }
         let (answer, _) = self.page(call, PAGE, after).await?;
         let instances = all(&answer, "Instances", "Instance").iter().filter_map(instance);
@@ -117,9 +117,9 @@ impl Client {
     ) -> Result<InstancePage, Error> {
         let mut call = self.prepare("DescribeManagedInstances", filter.name.clone(), Ok(()))?;
         for (number, id) in (1..).zip(&filter.ids) {
-            insert(&mut call, &format!("InstanceId.{number}"), Some(id.clone()));
+            call.set(&format!("InstanceId.{number}"), id.clone());
         }
-        insert(&mut call, "InstanceName", filter.name.clone());
+        call.set("InstanceName", filter.name.clone());
         let (answer, _) = self.page(call, MANAGED_PAGE, after).await?;
         let instances = all(&answer, "Instances", "Instance").iter().filter_map(managed);
         Ok(page(&answer, instances.collect(), self))
@@ -132,7 +132,7 @@ impl Client {
     /// Every [`Error`].
     pub async fn may_describe_instances(&self) -> Result<(), Error> {
         let mut call = self.prepare("DescribeInstances", None, Ok(()))?;
-        insert(&mut call, "DryRun", Some("true".to_owned()));
+        call.set("DryRun", "true".to_owned());
         match self.call(&call).await {
             Err(error) if error.code().is_some_and(|c| c.eq_ignore_ascii_case(DRY_RUN)) => Ok(()),
             answered => answered.map(drop),
@@ -150,7 +150,7 @@ impl Client {
     ) -> Result<Vec<(String, AgentStatus)>, Error> {
         let mut call = self.prepare("DescribeCloudAssistantStatus", None, Ok(()))?;
         for (number, id) in (1..).zip(ids) {
-            insert(&mut call, &format!("InstanceId.{number}"), Some(id.clone()));
+            call.set(&format!("InstanceId.{number}"), id.clone());
         }
         let (answer, _) = self.call(&call).await?;
         let set = all(&answer, "InstanceCloudAssistantStatusSet", "InstanceCloudAssistantStatus");
@@ -161,8 +161,8 @@ impl Client {
     }
 
     async fn page(&self, mut call: Call, size: &str, after: Option<&str>) -> Result<Answer, Error> {
-        insert(&mut call, "MaxResults", Some(size.to_owned()));
-        insert(&mut call, "NextToken", after.map(str::to_owned));
+        call.set("MaxResults", size.to_owned());
+        call.set("NextToken", after.map(str::to_owned));
         self.call(&call).await
     }
 }
@@ -178,12 +178,6 @@ impl Error {
                 | Kind::RegionNotFound
                 | Kind::OtherCode
         )
-    }
-}
-
-fn insert(call: &mut Call, name: &str, value: Option<String>) {
-    if let Some(value) = value {
-        call.params.insert(name.to_owned(), value);
     }
 }
 

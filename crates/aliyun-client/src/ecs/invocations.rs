@@ -1,6 +1,5 @@
 //! Waiting for a command in an instance, and what is told when it did not do its work.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -34,7 +33,7 @@ pub enum InvocationError {
         request_id: Option<String>,
     },
     /// It did not end in time.
-    #[error("{what}: no result within {} s, {}", .within.as_secs(), Seen(.seen))]
+    #[error("{what}: no result within {} s, {}", .within.as_secs(), seen_as(.seen))]
     Late {
         /// What it was for.
         what: String,
@@ -125,18 +124,14 @@ fn ended(result: &InvocationResult) -> String {
     text
 }
 
-struct Seen<'a>(&'a Option<InvocationStatus>);
-
-impl fmt::Display for Seen<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => write!(f, "and the service has not listed it"),
-            Some(InvocationStatus::Underway(word)) => write!(f, "it is still {word}"),
-            Some(InvocationStatus::Unknown(word)) => {
-                write!(f, "its last status is one that this program does not know: {word:?}")
-            }
-            Some(other) => write!(f, "{other:?}"),
+fn seen_as(seen: &Option<InvocationStatus>) -> String {
+    match seen {
+        None => "and the service has not listed it".to_owned(),
+        Some(InvocationStatus::Underway(word)) => format!("it is still {word}"),
+        Some(InvocationStatus::Unknown(word)) => {
+            format!("its last status is one that this program does not know: {word:?}")
         }
+        Some(other) => format!("{other:?}"),
     }
 }
 
@@ -167,12 +162,10 @@ impl InvocationError {
             "DeliveryTimeout",
         ];
         match self {
-            Self::Call(_) => self.is_vague(),
             Self::Ended { result, .. } => {
-                let code = result.error_code.as_deref();
-                code.is_some_and(|code| CODES.contains(&code))
+                result.error_code.as_deref().is_some_and(|code| CODES.contains(&code))
             }
-            Self::Late { .. } => true,
+            Self::Call(_) | Self::Late { .. } => self.is_vague(),
         }
     }
 
@@ -187,8 +180,7 @@ impl InvocationError {
             Self::Call(error) => error.kind().is_of_instance(),
             // A command that has run has failed for a reason of its own, such as the system's kind.
             Self::Ended { result, .. } => {
-                let code = result.error_code.as_deref();
-                code.is_none_or(|code| !CLEAR_CODES.contains(&code))
+                result.error_code.as_deref().is_none_or(|code| !CLEAR_CODES.contains(&code))
             }
             Self::Late { .. } => true,
         }

@@ -10,6 +10,6 @@ pub use commands::{Invocation, InvocationResult, InvocationStatus};
 pub use instances::{Instance, InstanceFilter, InstancePage};
 pub use invocations::InvocationError;
 pub use sessions::{
-    AgentStatus, ConnectionType, InstanceState, InstanceStatus, MAX_COMMAND_LINE,
-    StartTerminalSession, TerminalSession,
+    AgentStatus, ConnectionType, InstanceState, MAX_COMMAND_LINE, StartTerminalSession,
+    TerminalSession,
 };

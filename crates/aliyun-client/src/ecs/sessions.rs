@@ -1,11 +1,9 @@
 //! The calls of the ECS API that this program makes, version 2014-05-26.
 
-use std::future::Future;
-
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::openapi::answer::{AnswerError, first, text, word};
+use crate::openapi::answer::{AnswerError, all, text, word};
 use crate::openapi::client::{Client, random_hex};
 use crate::openapi::config::{Answer, Call};
 use crate::openapi::error::{Error, Problem};
@@ -139,13 +137,6 @@ pub enum InstanceState {
     Other(String),
 }
 
-/// What `DescribeInstanceStatus` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstanceStatus {
-    /// The instance's state.
-    pub state: InstanceState,
-}
-
 /// The last version of the agent that does not support sessions, whatever the platform.
 const LAST_WITHOUT_SESSIONS: (u32, u32) = (3, 256);
 
@@ -207,7 +198,7 @@ impl Client {
         )?;
         let token = random_hex().map_err(|problem| self.error(&call, (problem, None), 0))?;
         for (name, value) in request.fields(&token) {
-            call.params.insert(name.to_owned(), value);
+            call.set(name, value);
         }
 
         let answer = self.call_unless(&call, unwanted).await?;
@@ -230,7 +221,7 @@ impl Client {
     pub async fn end_terminal_session(&self, session_id: &str) -> Result<(), Error> {
         let checked = check_id("session id", session_id);
         let mut call = self.prepare("EndTerminalSession", Some(session_id.to_owned()), checked)?;
-        call.params.insert("SessionId".to_owned(), session_id.to_owned());
+        call.set("SessionId", session_id.to_owned());
         self.call(&call).await.map(drop)
     }
 
@@ -238,12 +229,9 @@ impl Client {
     ///
     /// # Errors
     /// Every [`Error`].
-    pub async fn instance_status(
-        &self,
-        instance_id: &str,
-    ) -> Result<Option<InstanceStatus>, Error> {
+    pub async fn instance_state(&self, instance_id: &str) -> Result<Option<InstanceState>, Error> {
         let (value, _) = self.describe("DescribeInstanceStatus", instance_id).await?;
-        Ok(instance_status(&value))
+        Ok(instance_state(&value))
     }
 
     /// `DescribeCloudAssistantStatus`; `None` if the service knows of no agent there.
@@ -257,7 +245,7 @@ impl Client {
 
     async fn describe(&self, action: &'static str, instance_id: &str) -> Result<Answer, Error> {
         let mut call = self.prepare_for(action, instance_id)?;
-        call.params.insert("InstanceId.1".to_owned(), instance_id.to_owned());
+        call.set("InstanceId.1", instance_id.to_owned());
         self.call(&call).await
     }
 
@@ -297,15 +285,6 @@ impl Client {
         }
     }
 
-    pub(crate) fn need(
-        &self,
-        call: &Call,
-        answer: &Answer,
-        field: &'static str,
-    ) -> Result<String, Error> {
-        text(&answer.0, field).ok_or_else(|| self.missing(call, answer, field))
-    }
-
     pub(crate) fn missing(&self, call: &Call, answer: &Answer, field: &'static str) -> Error {
         let problem = Problem::Answer(AnswerError::Missing { field });
         self.error(call, (problem, answer.1.clone()), 1)
@@ -325,9 +304,8 @@ pub(crate) fn terminal_session(
     })
 }
 
-pub(crate) fn instance_status(answer: &Value) -> Option<InstanceStatus> {
-    let item = first(answer, "InstanceStatuses", "InstanceStatus")?;
-    Some(InstanceStatus { state: state_of(item) })
+pub(crate) fn instance_state(answer: &Value) -> Option<InstanceState> {
+    all(answer, "InstanceStatuses", "InstanceStatus").first().map(state_of)
 }
 
 /// The state of one instance.
@@ -345,7 +323,7 @@ pub(crate) fn state_of(item: &Value) -> InstanceState {
 
 pub(crate) fn agent_status(answer: &Value) -> Option<AgentStatus> {
     let set = "InstanceCloudAssistantStatusSet";
-    first(answer, set, "InstanceCloudAssistantStatus").map(agent_of)
+    all(answer, set, "InstanceCloudAssistantStatus").first().map(agent_of)
 }
 
 /// What is said of one agent.
@@ -432,12 +410,12 @@ mod tests {
     fn instances_are_read() {
         let read = |status: &str| {
             let list = json!({"InstanceStatus": [{"Status": status}]});
-            instance_status(&json!({"InstanceStatuses": list})).unwrap().state
+            instance_state(&json!({"InstanceStatuses": list})).unwrap()
         };
         assert_eq!(read("Stopped"), InstanceState::Stopped);
         assert_eq!(read("running"), InstanceState::Running);
         assert_eq!(read("Odd"), InstanceState::Other("Odd".into()));
-        assert_eq!(instance_status(&json!({})), None);
+        assert_eq!(instance_state(&json!({})), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::scrub;
-use crate::text::printable;
+use crate::text::{printable, text_of};
 
 /// The most of somebody else's text that a message shows, in characters.
 const MAX_SHOWN: usize = 300;
@@ -22,44 +22,10 @@ pub enum AnswerError {
         /// Its first words, or that there are none.
         excerpt: String,
     },
-    /// It is compressed, though that was not asked for.
-    #[error("the answer is encoded ({encoding}), which was not asked for: HTTP {status}")]
-    Encoded {
-        /// The HTTP status.
-        status: u16,
-        /// Its `Content-Encoding`.
-        encoding: String,
-    },
-    /// It is the API's in a form that is not. It is not shown: it may hold a token.
-    #[error("the answer is not in the API's form: HTTP {status}")]
-    Wrapped {
-        /// The HTTP status.
-        status: u16,
-    },
-    /// It begins as JSON and does not end as such. It is not shown: it may hold a token.
-    #[error("the answer is damaged JSON: HTTP {status}, line {line}, column {column}")]
-    BrokenJson {
-        /// The HTTP status.
-        status: u16,
-        /// Where the damage is, from 1.
-        line: usize,
-        /// Where the damage is, from 1.
-        column: usize,
-    },
-    /// An HTTP error without a `Code` to decide by.
-    #[error("the API failed without saying why: HTTP {status}{}", message_of(message))]
-    NoCode {
-        /// The HTTP status.
-        status: u16,
-        /// Its `Message`, if there is one.
-        message: Option<String>,
-    },
-    /// More than is ever read.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The most that is read, in bytes.
-        limit: usize,
-    },
+    /// Something that the API does not send, or an HTTP error without a `Code` to decide by: the whole
+    /// sentence. What it holds is not shown where that may be a token.
+    #[error("{0}")]
+    Invalid(String),
     /// A field that nothing can be done without.
     #[error("the answer has no {field}")]
     Missing {
@@ -147,13 +113,19 @@ pub(crate) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
             let looks_like_json =
                 body.trim_ascii_start().first().is_some_and(|b| matches!(b, b'{' | b'['));
             let problem = match (other, &raw.encoding) {
-                (Err(e), None) if looks_like_json => {
-                    AnswerError::BrokenJson { status, line: e.line(), column: e.column() }
-                }
-                (Err(_), Some(encoding)) => {
-                    AnswerError::Encoded { status, encoding: scrub.text(encoding) }
-                }
-                _ if holds_secrets(body) => AnswerError::Wrapped { status },
+                // It is not shown: it may hold a token.
+                (Err(e), None) if looks_like_json => AnswerError::Invalid(format!(
+                    "the answer is damaged JSON: HTTP {status}, line {}, column {}",
+                    e.line(),
+                    e.column()
+                )),
+                (Err(_), Some(encoding)) => AnswerError::Invalid(format!(
+                    "the answer is encoded ({}), which was not asked for: HTTP {status}",
+                    scrub.text(encoding)
+                )),
+                _ if holds_secrets(body) => AnswerError::Invalid(format!(
+                    "the answer is not in the API's form: HTTP {status}"
+                )),
                 _ => AnswerError::NotJson { status, excerpt: excerpt(body, scrub) },
             };
             return (Err(Bad::Answer(problem)), scrub.id(raw.request_id.as_deref()));
@@ -173,7 +145,11 @@ pub(crate) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
             retry_after: raw.retry_after,
         })),
         None if raw.status >= 300 => {
-            Err(Bad::Answer(AnswerError::NoCode { status: raw.status, message }))
+            let message = message.map(|message| format!(", '{message}'")).unwrap_or_default();
+            let status = raw.status;
+            Err(Bad::Answer(AnswerError::Invalid(format!(
+                "the API failed without saying why: HTTP {status}{message}"
+            ))))
         }
         None => Ok(value),
     };
@@ -182,21 +158,15 @@ pub(crate) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
 
 /// A field, whatever the case of its name.
 pub(crate) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let object = value.as_object()?;
-    object
-        .get(name)
-        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+    crate::text::field(value.as_object()?, name)
 }
 
 /// A field as text: numbers and booleans too; `None` if missing, empty or something else.
 pub(crate) fn text(value: &Value, name: &str) -> Option<String> {
-    let text = match field(value, name)? {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(yes) => yes.to_string(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
+    match field(value, name)? {
+        Value::Bool(yes) => Some(yes.to_string()),
+        value => text_of(value),
+    }
 }
 
 /// A field that messages show, as [`text`] has it but fit for them.
@@ -223,11 +193,6 @@ pub(crate) fn all<'a>(value: &'a Value, outer: &str, inner: &str) -> &'a [Value]
         None => None,
     };
     list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// The first object of such a list.
-pub(crate) fn first<'a>(value: &'a Value, outer: &str, inner: &str) -> Option<&'a Value> {
-    all(value, outer, inner).first()
 }
 
 /// What may not be shown of an answer.
@@ -287,10 +252,6 @@ fn excerpt(body: &[u8], scrub: &Scrub) -> String {
     });
     let words = scrub.text(&words);
     if words.is_empty() { "without a word".to_owned() } else { format!("'{words}'") }
-}
-
-fn message_of(message: &Option<String>) -> String {
-    message.as_ref().map(|message| format!(", '{message}'")).unwrap_or_default()
 }
 
 fn means_success(code: &str) -> bool {

@@ -1,6 +1,5 @@
 //! Calls with a deadline: sent, and sent again where that may help and does no harm.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::config::{Answer, Call, Config, Named};
-use super::error::{CallContext, Error, Failure, Kind, Problem, STOPPED};
+use super::error::{CallContext, Error, Failure, Kind, Problem};
 use super::network::{NetworkError, seconds};
 use super::transport::{self, Attempt};
 use crate::credentials::keys::Credentials;
@@ -32,13 +31,11 @@ impl Client {
     /// # Errors
     /// Where the endpoint is `https://` and TLS cannot be set up, the error of the transport says why.
     pub fn new(config: Config) -> Result<Self, Error> {
-        match config.http.prepare(config.endpoint.uses_tls()) {
-            Ok(()) => Ok(Self { config: Arc::new(config) }),
-            Err(problem) => {
-                let context = context(&config, "the API", None, None);
-                Err(Error::new(Problem::Tls(problem), context, None, 0))
-            }
-        }
+        config.http.prepare(config.endpoint.uses_tls()).map_err(|problem| {
+            let context = context(&config, "the API", None, None);
+            Error::new(Problem::Tls(problem), context, None, 0)
+        })?;
+        Ok(Self { config: Arc::new(config) })
     }
 
     /// How this client calls.
@@ -97,8 +94,7 @@ impl Client {
             // Nothing was sent.
             () = &mut unwanted => Err(Problem::Stopped),
         };
-        let credentials = credentials
-            .map_err(|problem| self.without_credentials(problem, call.action, &call.subject))?;
+        let credentials = credentials.map_err(|problem| self.error(call, (problem, None), 0))?;
         let refused = match self.call_as(call, Some(&credentials), &mut unwanted).await {
             Err(error) if error.kind() == Kind::TokenExpired => error,
             answered => return answered,
@@ -125,17 +121,8 @@ impl Client {
     /// When there are none, in the words of a call of `action`.
     pub async fn obtain_credentials(&self, action: &'static str) -> Result<(), Error> {
         let obtained = self.config.credentials.provide().await.map_err(Problem::Credentials);
-        obtained.map(drop).map_err(|problem| self.without_credentials(problem, action, &None))
-    }
-
-    fn without_credentials(
-        &self,
-        problem: Problem,
-        action: &'static str,
-        subject: &Option<String>,
-    ) -> Error {
-        let context = context(&self.config, action, subject.clone(), None);
-        Error::new(problem, context, None, 0)
+        let context = || context(&self.config, action, None, None);
+        obtained.map(drop).map_err(|problem| Error::new(problem, context(), None, 0))
     }
 
     /// Makes a call, in several tries if need be, within the time for it. A try whose answer does not
@@ -160,7 +147,10 @@ impl Client {
             if next_try.is_some_and(|at| at <= Instant::now()) {
                 (next_try, tries, late) = (None, tries + 1, Arc::new(Notify::new()));
                 let nonce = random_hex().map_err(|problem| fail((problem, None), tries - 1))?;
-                running.push(self.attempt(call, credentials, tries, nonce, late.clone()));
+                let attempt = Attempt { number: tries, nonce, credentials, late: late.clone() };
+                running.push(async move {
+                    (attempt.number, transport::once(&self.config, call, attempt).await)
+                });
             }
             tokio::select! {
                 biased;
@@ -170,7 +160,7 @@ impl Client {
                         Err(failure) => failure,
                     };
                     let action = call.action;
-                    tracing::debug!(action, number, "failed: {}", describe(&failure.0));
+                    tracing::debug!(action, number, "failed: {}", failure.0);
                     let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
                         return Err(fail(failure, tries));
                     };
@@ -183,11 +173,7 @@ impl Client {
                                 last = Some(failure);
                             }
                             Err(note) => {
-                                let error = fail(failure, tries);
-                                given_up = Some(match note {
-                                    Some(note) => error.with_note(note),
-                                    None => error,
-                                });
+                                given_up = Some(fail(failure, tries).with_note(note));
                             }
                         }
                     }
@@ -220,19 +206,6 @@ impl Client {
                 }
             }
         }
-    }
-
-    /// One try of a call, with its number.
-    async fn attempt(
-        &self,
-        call: &Call,
-        credentials: Option<&Credentials>,
-        number: u32,
-        nonce: String,
-        late: Arc<Notify>,
-    ) -> (u32, Result<Answer, Failure>) {
-        let attempt = Attempt { number, nonce: &nonce, credentials, late: &late };
-        (number, transport::once(&self.config, call, attempt).await)
     }
 
     /// The pause after so many tries if there may be another one, or what is to be said of why not.
@@ -347,18 +320,6 @@ fn may_have_been_applied(problem: &Problem) -> bool {
         | Problem::Tls(_)
         | Problem::Input(_)
         | Problem::Setup(_) => false,
-    }
-}
-
-/// What a log line says of a problem.
-fn describe(problem: &Problem) -> String {
-    match problem {
-        Problem::Refused(refusal) => refusal.code.clone(),
-        Problem::Answer(problem) => problem.to_string(),
-        Problem::Network(problem) => problem.to_string(),
-        Problem::Credentials(problem) | Problem::Tls(problem) => problem.to_string(),
-        Problem::Stopped => STOPPED.to_owned(),
-        Problem::Input(text) | Problem::Setup(text) => text.clone(),
     }
 }
 

@@ -242,8 +242,8 @@ async fn the_two_looks_at_a_session_that_does_not_open() {
     let none = r#"{"InstanceCloudAssistantStatusSet":{"InstanceCloudAssistantStatus":[]}}"#;
     let server = Server::new(&[json("200 OK", "", stopped), json("200 OK", "", none)]).await;
     let client = client(&server);
-    let status = client.instance_status("i-1").await.unwrap().unwrap();
-    assert_eq!(status.state, InstanceState::Stopped);
+    let state = client.instance_state("i-1").await.unwrap().unwrap();
+    assert_eq!(state, InstanceState::Stopped);
     assert_eq!(client.agent_status("i-1").await.unwrap(), None);
     assert_eq!(header(&server.requests()[1], "x-acs-action"), "DescribeCloudAssistantStatus");
 }

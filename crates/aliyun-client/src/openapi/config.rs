@@ -95,5 +95,12 @@ pub(crate) struct Call {
     pub(crate) subject: Option<String>,
 }
 
+impl Call {
+    /// Gives a parameter a value, if there is one.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Option<String>>) {
+        self.params.extend(value.into().map(|value| (name.to_owned(), value)));
+    }
+}
+
 /// The fields of an answer, and its `RequestId`.
 pub(crate) type Answer = (Value, Option<String>);

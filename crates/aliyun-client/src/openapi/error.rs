@@ -5,27 +5,32 @@ use super::network::NetworkError;
 use crate::cause::Cause;
 use crate::credentials::source::Source;
 
-/// What is said of a call that nobody wanted any more.
-pub(crate) const STOPPED: &str = "the credentials were not awaited to the end";
-
-/// Why one try failed.
-#[derive(Debug)]
+/// Why one try failed. `Display` says it for a log line.
+#[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The API says no.
+    #[error("{}", .0.code)]
     Refused(Refusal),
     /// What came is not the API's answer.
+    #[error("{0}")]
     Answer(AnswerError),
     /// Nothing came.
+    #[error("{0}")]
     Network(NetworkError),
     /// There are no credentials to sign with: nothing was sent.
+    #[error("{0}")]
     Credentials(Cause),
     /// Nobody wanted the call any more: nothing was sent.
+    #[error("the credentials were not awaited to the end")]
     Stopped,
     /// TLS cannot be set up: nothing was sent.
+    #[error("{0}")]
     Tls(Cause),
     /// The call makes no sense: nothing was sent.
+    #[error("{0}")]
     Input(String),
     /// Something in this program or machine: nothing was sent.
+    #[error("{0}")]
     Setup(String),
 }
 
@@ -327,9 +332,9 @@ impl Error {
         Self { inner: Box::new(Inner { problem, context, request_id, tries, note: None }) }
     }
 
-    /// Adds why no other try was made.
-    pub fn with_note(mut self, note: String) -> Self {
-        self.inner.note = Some(note);
+    /// Adds why no other try was made, if there is something to be said of it.
+    pub fn with_note(mut self, note: impl Into<Option<String>>) -> Self {
+        self.inner.note = note.into();
         self
     }
 
@@ -339,12 +344,11 @@ impl Error {
             Problem::Refused(refusal) => {
                 format!("{action} was refused: {} ({})", self.kind().reason(), refusal.code)
             }
-            Problem::Answer(problem) => format!("{action}: {problem}"),
-            Problem::Network(problem) => format!("{action}: {problem}"),
-            Problem::Input(problem) | Problem::Setup(problem) => format!("{action}: {problem}"),
             // They have nothing to do with the call.
-            Problem::Credentials(problem) | Problem::Tls(problem) => problem.to_string(),
-            Problem::Stopped => STOPPED.to_owned(),
+            problem @ (Problem::Credentials(_) | Problem::Tls(_) | Problem::Stopped) => {
+                problem.to_string()
+            }
+            problem => format!("{action}: {problem}"),
         }
     }
 

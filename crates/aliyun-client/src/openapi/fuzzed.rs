@@ -9,7 +9,7 @@ use super::answer::{self, Bad, Raw, Scrub};
 use super::error::{CallContext, Error, Problem};
 use crate::credentials::source::Source;
 use crate::ecs::commands::{self, Invocation, InvocationResult};
-use crate::ecs::sessions::{self, InstanceState, InstanceStatus, TerminalSession};
+use crate::ecs::sessions::{self, InstanceState, TerminalSession};
 
 /// What the call was signed with and an answer may repeat, but not a message.
 pub const SECRETS: [&str; 3] = ["hush-secret+/=", "hush-token+/=", "hush-signature+/="];
@@ -63,8 +63,8 @@ pub fn answer(input: &[u8]) -> Found {
                 None => Found::Nothing,
             }
         }
-        "DescribeInstanceStatus" => Found::Words(match sessions::instance_status(&value) {
-            Some(InstanceStatus { state: InstanceState::Other(word) }) => vec![word],
+        "DescribeInstanceStatus" => Found::Words(match sessions::instance_state(&value) {
+            Some(InstanceState::Other(word)) => vec![word],
             _ => Vec::new(),
         }),
         "DescribeCloudAssistantStatus" => {

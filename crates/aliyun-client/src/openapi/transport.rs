@@ -1,5 +1,6 @@
 //! One try of a call: sign, send, read the answer within its bounds.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
@@ -20,16 +21,15 @@ use crate::transport::Terms;
 pub const MAX_ANSWER: usize = 1 << 20;
 
 /// One try of a call.
-#[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     /// Its number, from 1.
     pub(crate) number: u32,
     /// Never used before.
-    pub(crate) nonce: &'a str,
+    pub(crate) nonce: String,
     /// Whose call it is; nobody's if it is not signed.
     pub(crate) credentials: Option<&'a Credentials>,
     /// Told when the answer does not begin in time.
-    pub(crate) late: &'a Notify,
+    pub(crate) late: Arc<Notify>,
 }
 
 /// Sends a call once. Dropping the future ends everything.
@@ -48,7 +48,7 @@ pub(crate) async fn once(
         version: call.version,
         params: &call.params,
     };
-    let stamp = Stamp { time: SystemTime::now(), nonce };
+    let stamp = Stamp { time: SystemTime::now(), nonce: &nonce };
     let key = credentials.zip(secret).map(|(credentials, secret)| Key {
         id: credentials.access_key_id(),
         secret,
@@ -89,7 +89,7 @@ pub(crate) async fn once(
 
     let endpoint = config.endpoint.to_string();
     let connect_within = config.connect_timeout;
-    let late = Some((config.answer_timeout, late));
+    let late = Some((config.answer_timeout, &*late));
     let terms = Terms { what: "the API", connect_within, late };
     let mut response = config.http.send(sent, terms).await.map_err(|error| {
         let host = config.endpoint.host();
@@ -103,7 +103,10 @@ pub(crate) async fn once(
     let mut raw = Raw::head(response.status(), response.headers(), SystemTime::now());
     raw.request_id = raw.request_id.map(|id| scrub.text(&id));
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
-    let too_large = || Problem::Answer(AnswerError::TooLarge { limit: MAX_ANSWER });
+    let too_large = || {
+        let problem = format!("the answer is larger than {MAX_ANSWER} bytes");
+        Problem::Answer(AnswerError::Invalid(problem))
+    };
     if response.content_length() > Some(MAX_ANSWER as u64) {
         return Err(fail(too_large(), &raw));
     }
