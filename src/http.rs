@@ -7,8 +7,6 @@
 //! cause where a proxy refuses a tunnel, and does not tell silence at TCP from silence at TLS. In these
 //! cases the gateway's connector ([`crate::net`]) connects once more, for its error alone.
 
-use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +21,11 @@ use http::header::{CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Request, Response, Url};
 use tokio::sync::Notify;
-use tower_layer::Layer;
+use tower_layer::layer_fn;
 use tower_service::Service;
 
 use crate::net::{self, Destination, KEEPALIVE, Net, Resolver};
-use crate::proxy::{Proxies, Proxy, Route, Scheme};
+use crate::proxy::{Proxies, Proxy, Route, Scheme, scrub};
 use crate::tls;
 
 /// How long a connection is kept that nothing uses.
@@ -39,13 +37,14 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sends requests. Cloning shares the connections.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Http {
     net: Net,
     kept: Arc<Mutex<Kept>>,
 }
 
 /// The clients that hold connections.
+#[derive(Debug)]
 struct Kept {
     /// The one that knows no certificates: they are not read where TLS is not used.
     plain: Option<Client>,
@@ -126,7 +125,7 @@ impl Http {
     ) -> reqwest::Result<Response> {
         let dial = Arc::new(Dial {
             within: terms.connect_within,
-            is_ipv4_first: matches!(route, Route::Through(p) if p.scheme() == Scheme::Socks5),
+            is_ipv4_first: matches!(route, Route::Through(p) if p.scheme == Scheme::Socks5),
             is_connecting: AtomicBool::new(false),
             connected: Notify::new(),
         });
@@ -185,7 +184,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .dns_resolver(Names)
-            .connector_layer(Watch)
+            .connector_layer(layer_fn(Watched))
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
             .tcp_keepalive(after)
@@ -231,15 +230,9 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Http {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").finish_non_exhaustive()
-    }
-}
-
 /// An answer without the proxy's login: a proxy that was sent it beside the request may repeat it.
 async fn without_login(mut answer: Response, proxy: &Proxy) -> reqwest::Result<Response> {
-    if !proxy.has_login() {
+    if proxy.login.is_none() {
         return Ok(answer);
     }
     let mut body = Vec::new();
@@ -250,7 +243,8 @@ async fn without_login(mut answer: Response, proxy: &Proxy) -> reqwest::Result<R
             None => break,
         }
     }
-    let clean = |bytes: &[u8]| proxy.scrub(&String::from_utf8_lossy(bytes)).into_bytes();
+    let login = proxy.login.as_ref();
+    let clean = |bytes: &[u8]| scrub(&String::from_utf8_lossy(bytes), login).into_bytes();
     let mut cleaned = http::Response::new(clean(&body));
     *cleaned.status_mut() = answer.status();
     for (name, value) in answer.headers() {
@@ -299,17 +293,6 @@ impl Drop for Connecting {
 }
 
 /// Ends connecting in time, and lets the request know when it has a connection.
-#[derive(Clone, Copy)]
-struct Watch;
-
-impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
-
-    fn layer(&self, inner: S) -> Watched<S> {
-        Watched(inner)
-    }
-}
-
 #[derive(Clone)]
 struct Watched<S>(S);
 

@@ -5,7 +5,6 @@
 //! its send buffer is bounded; and the words of a proxy that refuses are kept.
 
 use std::error::Error as StdError;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -189,7 +188,7 @@ impl Net {
         let deadline = Instant::now() + within;
         let fault = |kind| Error::Proxy(Fault::new(proxy, to.host, to.port, kind));
         let of_proxy = Resolver { loopback_only: false, ..resolver };
-        let tcp = match timeout_at(deadline, tcp(proxy.host(), proxy.port(), of_proxy)).await {
+        let tcp = match timeout_at(deadline, tcp(&proxy.host, proxy.port, of_proxy)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(Error::Resolve(detail))) => return Err(fault(FaultKind::Resolve(detail))),
             Ok(Err(other)) => return Err(fault(FaultKind::Connect(other.to_string()))),
@@ -197,12 +196,12 @@ impl Net {
         };
         let way: Result<Result<Box<dyn Io>, Error>, _> = timeout_at(deadline, async {
             let (host, port) = (to.host, to.port);
-            let io: Box<dyn Io> = match proxy.scheme() {
+            let io: Box<dyn Io> = match proxy.scheme {
                 Scheme::Http | Scheme::Socks5h => {
                     Box::new(tunnel(proxy, tcp, host, port).await.map_err(fault)?)
                 }
                 Scheme::Https => {
-                    let io = match encrypt(tcp, proxy.host(), &self.tls).await {
+                    let io = match encrypt(tcp, &proxy.host, &self.tls).await {
                         Err(Error::Tls(kind)) => return Err(fault(FaultKind::Tls(kind))),
                         Err(Error::TlsSetup(error)) => return Err(Error::TlsSetup(error)),
                         Err(_) => return Err(fault(FaultKind::Closed)),

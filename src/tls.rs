@@ -38,7 +38,6 @@ const ROOT_FILES: usize = 2;
 
 /// Why TLS cannot be set up. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The file of certificates cannot be read.
     #[error("the certificate file {} cannot be read: {problem}", path.display())]

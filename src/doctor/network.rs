@@ -28,8 +28,8 @@ impl DoctorContext<'_> {
         match route(cloud) {
             Route::Direct => names.push((endpoint.host().to_owned(), endpoint.port(), None)),
             Route::Through(proxy) => {
-                names.push((proxy.host().to_owned(), proxy.port(), Some(proxy.clone())));
-                if proxy.scheme() == Scheme::Socks5 {
+                names.push((proxy.host.clone(), proxy.port, Some(proxy.clone())));
+                if proxy.scheme == Scheme::Socks5 {
                     names.push((endpoint.host().to_owned(), endpoint.port(), None));
                 }
             }
@@ -61,7 +61,7 @@ impl DoctorContext<'_> {
         match route(cloud) {
             Route::Direct => Outcome::passed("none: the API is reached directly"),
             Route::Through(proxy) => match reach(cloud).await {
-                Ok(_) => Outcome::passed(format!("{proxy} ({}) leads to the API", proxy.origin())),
+                Ok(_) => Outcome::passed(format!("{proxy} ({}) leads to the API", proxy.origin)),
                 Err(error) => Outcome::failed(&of(cloud, error)),
             },
         }

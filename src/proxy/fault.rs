@@ -21,7 +21,6 @@ pub struct Fault {
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum FaultKind {
     /// The proxy's own name has no address.
     Resolve(String),
@@ -77,16 +76,11 @@ impl Fault {
     pub(crate) fn new(proxy: &Proxy, host: &str, port: u16, kind: FaultKind) -> Self {
         Self {
             proxy: proxy.to_string(),
-            scheme: proxy.scheme(),
-            origin: proxy.origin(),
+            scheme: proxy.scheme,
+            origin: proxy.origin,
             target: authority(host, port),
             kind,
         }
-    }
-
-    /// What is wrong.
-    pub fn kind(&self) -> &FaultKind {
-        &self.kind
     }
 
     /// Whether another try may do better: what the proxy has decided stays.

@@ -37,7 +37,7 @@ where
     let target = format!("http://{}/", authority(host, port));
     let target: Uri = target.parse().map_err(|_| FaultKind::Target)?;
     let heard = Heard::default();
-    let io = Given(Some(TokioIo::new(Tapped { io, heard: Some(heard.clone()) })));
+    let io = Given(Some(TokioIo::new(Tapped { io, heard: heard.clone() })));
     // Where the proxy is plays no part any more: it is connected to.
     let unused = Uri::from_static("http://proxy.invalid/");
     let login = proxy.login.as_ref();
@@ -165,7 +165,7 @@ impl Heard {
 /// A connection, and what is read from it.
 struct Tapped<T> {
     io: T,
-    heard: Option<Heard>,
+    heard: Heard,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
@@ -176,9 +176,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if let Some(heard) = &self.heard {
-            heard.add(&buf.filled()[before..]);
-        }
+        self.heard.add(&buf.filled()[before..]);
         polled
     }
 }

@@ -27,6 +27,7 @@ mod url;
 
 pub use fault::{Fault, FaultKind};
 pub(crate) use handshake::tunnel;
+pub(crate) use server::scrub;
 pub use server::{ECS_BRIDGE_PROXY, Origin, Proxy, Scheme, SettingError};
 
 /// The value of `--proxy` that switches proxies off.
@@ -45,21 +46,6 @@ pub enum Route {
     Direct,
     /// Through a proxy.
     Through(Arc<Proxy>),
-}
-
-/// Why a host is reached as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    /// There is no proxy.
-    NoProxy,
-    /// `--proxy none`.
-    SwitchedOff(Origin),
-    /// It is on this machine.
-    Loopback,
-    /// A variable excepts it.
-    Excepted(&'static str),
-    /// The proxy holds for it.
-    Holds,
 }
 
 /// The settings of proxies. Cloning shares them.
@@ -128,30 +114,13 @@ impl Proxies {
     /// How `host` is reached, a name or an address. With `-v` the user is told, once for each `what`
     /// (such as "the API") and host.
     pub fn route(&self, what: &str, host: &str, port: u16) -> Route {
-        let (route, reason) = self.decide(host, port);
-        let there = authority(host, port);
-        let told = || {
-            let mut told = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
-            !told.insert(format!("{what} {there}"))
-        };
+        let (route, note) = self.decide(host, port);
         // Most have no proxy and nothing to be told.
-        if reason != Reason::NoProxy && !told() {
-            match (&route, reason) {
-                (Route::Through(proxy), _) => {
-                    info!(
-                        "{what} at {there} is reached through the proxy {proxy}, as {} says",
-                        proxy.origin
-                    );
-                }
-                (Route::Direct, Reason::SwitchedOff(origin)) => {
-                    info!("{what} at {there} is reached without a proxy: {origin} is 'none'");
-                }
-                (Route::Direct, Reason::Excepted(variable)) => {
-                    info!("{what} at {there} is reached without the proxy: {variable} has it");
-                }
-                (Route::Direct, _) => {
-                    info!("{what} at {there} is reached without the proxy: it is on this machine");
-                }
+        if let Some(note) = note {
+            let there = authority(host, port);
+            let mut told = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(format!("{what} {there}")) {
+                info!("{what} at {there} is reached {note}");
             }
         }
         route
@@ -164,19 +133,22 @@ impl Proxies {
         self.decide(host, url.port_or_known_default().unwrap_or_default()).0
     }
 
-    fn decide(&self, host: &str, port: u16) -> (Route, Reason) {
+    /// How a host is reached, and what the user is told of it.
+    fn decide(&self, host: &str, port: u16) -> (Route, Option<String>) {
         let Some(proxy) = &self.inner.proxy else {
-            return (Route::Direct, self.inner.off.map_or(Reason::NoProxy, Reason::SwitchedOff));
+            let off = self.inner.off.map(|origin| format!("without a proxy: {origin} is 'none'"));
+            return (Route::Direct, off);
         };
         if let Some((variable, list)) = &self.inner.except
             && excepts(list, host, port)
         {
-            return (Route::Direct, Reason::Excepted(variable));
+            return (Route::Direct, Some(format!("without the proxy: {variable} has it")));
         }
         if is_loopback(host) && !(proxy.is_explicit() && is_loopback(&proxy.host)) {
-            return (Route::Direct, Reason::Loopback);
+            return (Route::Direct, Some("without the proxy: it is on this machine".to_owned()));
         }
-        (Route::Through(proxy.clone()), Reason::Holds)
+        let note = format!("through the proxy {proxy}, as {} says", proxy.origin);
+        (Route::Through(proxy.clone()), Some(note))
     }
 
     /// Whether a proxy is spoken to over TLS.

@@ -73,44 +73,17 @@ pub(crate) struct Login {
 /// A proxy. Neither `Debug` nor `Display` shows user name or password.
 #[derive(Clone)]
 pub struct Proxy {
-    pub(super) scheme: Scheme,
+    /// What it speaks.
+    pub(crate) scheme: Scheme,
     /// A name or an address, an IPv6 address without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) login: Option<Login>,
-    pub(super) origin: Origin,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) login: Option<Login>,
+    /// The setting that names it.
+    pub(crate) origin: Origin,
 }
 
 impl Proxy {
-    /// What it speaks.
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// Its host, an IPv6 address without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The setting that names it.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    pub(crate) fn has_login(&self) -> bool {
-        self.login.is_some()
-    }
-
-    /// What it has said, without its login.
-    pub(crate) fn scrub(&self, text: &str) -> String {
-        scrub(text, self.login.as_ref())
-    }
-
     /// Its URL as HTTP clients take it, with the login. Never to be shown.
     pub(crate) fn url_with_login(&self) -> String {
         let encode = |secret: &SecretString| {
@@ -143,7 +116,7 @@ impl fmt::Debug for Proxy {
 }
 
 /// What a proxy has said without the user name and the password, if it repeats them.
-pub(super) fn scrub(text: &str, login: Option<&Login>) -> String {
+pub(crate) fn scrub(text: &str, login: Option<&Login>) -> String {
     let Some(Login { user, password }) = login else { return text.to_owned() };
     let (user, password) = (user.expose_secret(), password.expose_secret());
     let both = BASE64_STANDARD.encode(format!("{user}:{password}"));

@@ -20,7 +20,7 @@ fn proxies(flag: Option<&str>, env: &[(&str, &str)]) -> Result<Proxies, SettingE
 fn way(flag: Option<&str>, env: &[(&str, &str)], host: &str, port: u16) -> String {
     match proxies(flag, env).unwrap().decide(host, port).0 {
         Route::Direct => "direct".to_owned(),
-        Route::Through(proxy) => format!("{}:{} {}", proxy.host(), proxy.port(), proxy.origin()),
+        Route::Through(proxy) => format!("{}:{} {}", proxy.host, proxy.port, proxy.origin),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The URL of a proxy, as people write it.
 
+use aliyun_client::endpoint::split_port;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
@@ -63,16 +64,6 @@ fn unknown(name: &str) -> String {
         true => format!("{name}:// is not a kind of proxy that is known here"),
         false => "what stands before its :// is not a kind of proxy".to_owned(),
     }
-}
-
-fn split_port(place: &str) -> Option<(&str, Option<u16>)> {
-    let behind_host = place.rfind(']').map_or(0, |bracket| bracket + 1);
-    let Some((host, digits)) = place[behind_host..].split_once(':') else {
-        return Some((place, None));
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let port = digits.parse().ok().filter(|port| is_number && *port > 0)?;
-    Some((&place[..behind_host + host.len()], Some(port)))
 }
 
 fn read_login(text: &str, scheme: Scheme) -> Result<Login, &'static str> {

@@ -9,7 +9,6 @@ use aliyun_client::text::chain;
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Fault {
     /// The certificate was issued by nobody that this machine trusts.
     #[error("the server's certificate is not trusted")]
