@@ -22,7 +22,7 @@ pub(super) fn help(command: Option<Command>, program: &str) -> String {
     text.push_str(words);
     let Some(command) = command else {
         text.push_str("\n\nCommands:\n");
-        for command in Command::ALL {
+        for command in Command::all() {
             let _ = writeln!(text, "  {:17} {}", command.name(), command.about());
         }
         let _ = write!(

@@ -35,7 +35,7 @@ pub(crate) enum Words {
     /// A text is to be printed.
     Print(String),
     /// A command line of ali-instance-cli that is wrong.
-    Wrong(UsageError),
+    Wrong(Wrong),
 }
 
 /// Reads the words of the process.
@@ -51,7 +51,8 @@ pub(crate) fn read(args: &[OsString]) -> Words {
         args.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();
     let Some(words) = words else {
         let what = "an argument is not text in UTF-8";
-        return wrong(Wrong::new(Kind::Value, what, "give it another name, or a relative path"));
+        let fix = "give it another name, or a relative path";
+        return Words::Wrong(Wrong::new(Kind::Value, what, fix));
     };
     if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
         return Words::Print(help::help(command_in(&words), program));
@@ -66,10 +67,7 @@ pub(crate) fn read(args: &[OsString]) -> Words {
     if is_guess && is_guessed {
         return Words::Own;
     }
-    match line.and_then(|line| run(line, program, is_vendor)) {
-        Ok(words) => words,
-        Err(error) => wrong(error),
-    }
+    line.and_then(|line| run(line, program, is_vendor)).unwrap_or_else(Words::Wrong)
 }
 
 fn run(line: Line, program: &str, is_vendor: bool) -> Result<Words, Wrong> {
@@ -102,19 +100,10 @@ fn command_in(words: &[String]) -> Option<Command> {
     pair.or(Command::named(first)).filter(|command| words.len() == 1 || *command != Command::Help)
 }
 
-fn wrong(wrong: Wrong) -> Words {
-    Words::Wrong(UsageError(wrong))
-}
-
-/// A command line of ali-instance-cli that is wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.what)]
-pub(crate) struct UsageError(Wrong);
-
-impl UsageError {
+impl Wrong {
     /// The same for the log: what was typed is not kept.
     pub(crate) fn for_log(&self) -> Self {
-        let what = match self.0.kind {
+        let what = match self.kind {
             Kind::Command => "unknown command",
             Kind::Option => "unknown option",
             Kind::Positional => "an argument without an option",
@@ -125,13 +114,13 @@ impl UsageError {
         };
         let what = format!("a command line in the words of {NAME} is wrong: {what}");
         let fix = "correct the command, of ssh its ProxyCommand";
-        Self(Wrong::new(self.0.kind, what, fix))
+        Self::new(self.kind, what, fix)
     }
 }
 
-impl Explain for UsageError {
+impl Explain for Wrong {
     fn remedy(&self) -> Option<String> {
-        Some(self.0.fix.clone())
+        Some(self.fix.clone())
     }
 
     fn exit_code(&self) -> ExitCode {
@@ -202,7 +191,7 @@ mod tests {
 
     #[test]
     fn each_command_has_its_help() {
-        for command in Command::ALL {
+        for command in Command::all() {
             let text = help::help(Some(command), NAME);
             assert!(text.contains(command.about()), "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

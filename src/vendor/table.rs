@@ -16,66 +16,45 @@ pub(super) enum Command {
     Help,
 }
 
+/// Each command in the order of [`Command`], with its words and what it does.
+const COMMANDS: [(Command, &str, &str); 11] = [
+    (Command::Session, "session", "Open a shell on an instance"),
+    (Command::Ssh, "ssh", "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand)"),
+    (Command::PortForward, "portforward", "Forward a local port to an instance"),
+    (Command::SendPublicKey, "send_public_key", SEND_PUBLIC_KEY),
+    (Command::Configure, "configure", "Save credentials and region in a profile"),
+    (Command::ConfigureGet, "configure get", "Print fields of a profile"),
+    (Command::ConfigureSet, "configure set", "Set fields of a profile, without prompts"),
+    (Command::ConfigureList, "configure list", "List the profiles"),
+    (Command::ConfigureDelete, "configure delete", "Delete a profile"),
+    (Command::Version, "version", "Print the version"),
+    (Command::Help, "help", "Print the help of a command"),
+];
+const SEND_PUBLIC_KEY: &str = "Let an SSH key log in to a Linux instance for 60 seconds";
+
 impl Command {
-    pub(super) const ALL: [Self; 11] = [
-        Self::Session,
-        Self::Ssh,
-        Self::PortForward,
-        Self::SendPublicKey,
-        Self::Configure,
-        Self::ConfigureGet,
-        Self::ConfigureSet,
-        Self::ConfigureList,
-        Self::ConfigureDelete,
-        Self::Version,
-        Self::Help,
-    ];
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        COMMANDS.into_iter().map(|(command, ..)| command)
+    }
 
     /// Its words.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Ssh => "ssh",
-            Self::PortForward => "portforward",
-            Self::SendPublicKey => "send_public_key",
-            Self::Configure => "configure",
-            Self::ConfigureGet => "configure get",
-            Self::ConfigureSet => "configure set",
-            Self::ConfigureList => "configure list",
-            Self::ConfigureDelete => "configure delete",
-            Self::Version => "version",
-            Self::Help => "help",
-        }
+        COMMANDS[self as usize].1
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|command| command.name() == name)
+        Self::all().find(|command| command.name() == name)
     }
 
     /// What it does.
     pub(super) fn about(self) -> &'static str {
-        match self {
-            Self::Session => "Open a shell on an instance",
-            Self::Ssh => "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand)",
-            Self::PortForward => "Forward a local port to an instance",
-            Self::SendPublicKey => "Let an SSH key log in to a Linux instance for 60 seconds",
-            Self::Configure => "Save credentials and region in a profile",
-            Self::ConfigureGet => "Print fields of a profile",
-            Self::ConfigureSet => "Set fields of a profile, without prompts",
-            Self::ConfigureList => "List the profiles",
-            Self::ConfigureDelete => "Delete a profile",
-            Self::Version => "Print the version",
-            Self::Help => "Print the help of a command",
-        }
-    }
-
-    fn bit(self) -> u16 {
-        1 << self as u16
+        COMMANDS[self as usize].2
     }
 
     /// Whether it works with an instance.
     pub(super) fn needs_instance(self) -> bool {
-        self.bit() & ON_INSTANCE != 0
+        bit(self) & ON_INSTANCE != 0
     }
 
     /// Whether it takes words that are no options.
@@ -124,7 +103,7 @@ pub(super) struct Opt {
 
 impl Opt {
     pub(super) fn is_used_by(&self, command: Command) -> bool {
-        self.used_by & command.bit() != 0
+        self.used_by & bit(command) != 0
     }
 
     /// The option that is spelt so, with its hyphens.
@@ -162,80 +141,40 @@ const fn field(name: &'static str, field: &'static str, help: &'static str) -> O
     Opt { field: Some(field), ..opt(name, Value::Text, ALL, help) }
 }
 
-const fn secret(option: Opt) -> Opt {
-    Opt { is_secret: true, ..option }
-}
+impl Opt {
+    const fn short(self, short: char) -> Self {
+        Self { short: Some(short), ..self }
+    }
 
-const fn short(short: char, option: Opt) -> Opt {
-    Opt { short: Some(short), ..option }
-}
+    const fn alias(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
 
-const fn alias(aliases: &'static [&'static str], option: Opt) -> Opt {
-    Opt { aliases, ..option }
+    const fn secret(self) -> Self {
+        Self { is_secret: true, ..self }
+    }
 }
 
 /// All of them, in the order of the help.
 pub(super) static OPTIONS: [Opt; 35] = [
-    short(
-        'i',
-        opt("instance", Value::Text, ON_INSTANCE, "Instance: its id (or name, IP address, tag)"),
-    ),
+    opt("instance", Value::Text, ON_INSTANCE, "Instance: its id (or name, IP address, tag)")
+        .short('i'),
     opt("port", Value::Port(1), SSH, "Port of the instance [default: 22]"),
-    short('l', opt("local-port", Value::Port(0), FORWARD, "Listen on this port [default: 80]")),
-    short(
-        'r',
-        opt(
-            "remote-port",
-            Value::HostPort,
-            FORWARD,
-            "Forward to this port, or host:port [default: 80]",
-        ),
-    ),
+    opt("local-port", Value::Port(0), FORWARD, "Listen on this port [default: 80]").short('l'),
+    opt("remote-port", Value::HostPort, FORWARD, REMOTE_PORT).short('r'),
     opt("bind", Value::Text, FORWARD, "Listen on this address [default: localhost only]"),
     opt("user-name", Value::Text, SESSION | KEY, "User on the instance [send_public_key: root]"),
     opt("public-key", Value::Text, KEY, "Public key: a file or the key [default: ~/.ssh/id_*.pub]"),
-    opt(
-        "idle-timeout",
-        Value::IdleTimeout,
-        SESSION | FORWARD,
-        "End after this many seconds without data; 0 = never",
-    ),
-    opt(
-        "connection-type",
-        Value::ConnectionType,
-        SESSIONS,
-        "Internet, or Intranet (inside the VPC)",
-    ),
-    short(
-        's',
-        opt(
-            "service-instance",
-            Value::Text,
-            SESSIONS,
-            "Start the session through this service instance of Compute Nest",
-        ),
-    ),
-    short(
-        'u',
-        secret(alias(
-            &["url"],
-            opt(
-                "wss-url",
-                Value::Text,
-                SESSIONS,
-                "Use the session of this WebSocket URL; no API is called",
-            ),
-        )),
-    ),
-    alias(
-        &["passwd-name"],
-        opt("password-name", Value::Text, SESSION, "Windows: name of the stored password"),
-    ),
-    secret(alias(
-        &["passwd"],
-        opt("password", Value::Text, SESSION, "Refused: use --password-name"),
-    )),
-    short('p', opt("profile", Value::Optional, ALL, "Use this profile [default: the current one]")),
+    opt("idle-timeout", Value::IdleTimeout, SESSION | FORWARD, IDLE_TIMEOUT),
+    opt("connection-type", Value::ConnectionType, SESSIONS, CONNECTION_TYPE),
+    opt("service-instance", Value::Text, SESSIONS, SERVICE_INSTANCE).short('s'),
+    opt("wss-url", Value::Text, SESSIONS, WSS_URL).short('u').alias(&["url"]).secret(),
+    opt("password-name", Value::Text, SESSION, "Windows: name of the stored password")
+        .alias(&["passwd-name"]),
+    opt("password", Value::Text, SESSION, "Refused: use --password-name")
+        .alias(&["passwd"])
+        .secret(),
+    opt("profile", Value::Optional, ALL, "Use this profile [default: the current one]").short('p'),
     Opt {
         field: Some("mode"),
         ..opt("mode", Value::Mode, ALL, "Credential mode: AK, StsToken, CredentialsURI, …")
@@ -243,12 +182,9 @@ pub(super) static OPTIONS: [Opt; 35] = [
     opt("region", Value::Text, ALL, "Use this region"),
     opt("config-path", Value::Text, ALL, "Read profiles from this file"),
     field("access-key-id", "access_key_id", "AccessKey id"),
-    secret(field(
-        "access-key-secret",
-        "access_key_secret",
-        "AccessKey secret (others can see it here)",
-    )),
-    secret(field("sts-token", "sts_token", "Security token (others can see it here)")),
+    field("access-key-secret", "access_key_secret", "AccessKey secret (others can see it here)")
+        .secret(),
+    field("sts-token", "sts_token", "Security token (others can see it here)").secret(),
     field("sts-region", "sts_region", "Region whose STS is called"),
     field("ram-role-name", "ram_role_name", "RAM role of this ECS instance"),
     field("ram-role-arn", "ram_role_arn", "Role to assume"),
@@ -256,15 +192,18 @@ pub(super) static OPTIONS: [Opt; 35] = [
     field("expired-seconds", "expired_seconds", "Assume the role for this many seconds"),
     field("credentials-uri", "credentials_uri", "URI that returns credentials"),
     field("process-command", "process_command", "Command that prints credentials"),
-    secret(opt("private-key", Value::Text, ALL, "Refused: key pairs are not supported")),
+    opt("private-key", Value::Text, ALL, "Refused: key pairs are not supported").secret(),
     opt("key-pair-name", Value::Text, ALL, "Refused: key pairs are not supported"),
     opt("language", Value::Text, ALL, "Accepted; messages are in English"),
-    alias(
-        &["retry-timeout"],
-        opt("read-timeout", Value::Number, ALL, "Accepted; a call takes at most 15 seconds"),
-    ),
+    opt("read-timeout", Value::Number, ALL, "Accepted; a call takes at most 15 seconds")
+        .alias(&["retry-timeout"]),
     opt("connect-timeout", Value::Number, ALL, "Accepted; a connection takes at most 5 seconds"),
     opt("retry-count", Value::Number, ALL, "Accepted; a call is tried at most 4 times"),
     opt("skip-secure-verify", Value::None, ALL, "Refused: certificates are always verified"),
     opt("verbose", Value::None, ALL, "Print what is done on stderr"),
 ];
+const REMOTE_PORT: &str = "Forward to this port, or host:port [default: 80]";
+const IDLE_TIMEOUT: &str = "End after this many seconds without data; 0 = never";
+const CONNECTION_TYPE: &str = "Internet, or Intranet (inside the VPC)";
+const SERVICE_INSTANCE: &str = "Start the session through this service instance of Compute Nest";
+const WSS_URL: &str = "Use the session of this WebSocket URL; no API is called";

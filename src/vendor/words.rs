@@ -17,8 +17,9 @@ pub(super) struct Line {
 }
 
 /// Why a command line is not understood. Nothing of it is a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Wrong {
     pub(super) kind: Kind,
     pub(super) what: String,
     pub(super) fix: String,
@@ -173,8 +174,7 @@ fn no_value(option: &Opt) -> Wrong {
 }
 
 fn no_command(word: &str, program: &str) -> Wrong {
-    let names =
-        Command::ALL.iter().map(|command| command.name()).filter(|name| !name.contains(' '));
+    let names = Command::all().map(Command::name).filter(|name| !name.contains(' '));
     let help = format!("`{program} help` lists the commands");
     let fix = match nearest(word, names) {
         Some(meant) => format!("did you mean {meant}? {help}"),
@@ -249,8 +249,7 @@ mod tests {
     fn each_option_takes_its_value_in_each_syntax() {
         let mut count = 0;
         for option in OPTIONS.iter().filter(|option| option.value != Value::None) {
-            let command =
-                Command::ALL.into_iter().find(|command| option.is_used_by(*command)).unwrap();
+            let command = Command::all().find(|command| option.is_used_by(*command)).unwrap();
             let value = match option.value {
                 Value::Port(_) | Value::Number | Value::IdleTimeout => "80",
                 Value::HostPort => "db:80",
