@@ -131,21 +131,20 @@ fn refused(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
 fn answer(problem: &AnswerError, call: &CallContext) -> Words {
     let endpoint = &call.endpoint;
     match problem {
-        AnswerError::NotJson { .. } => (
+        AnswerError::NotJson { .. } => words(
             format!(
                 "something else answers in place of {endpoint}, or on the way to it: a proxy, \
                      a captive portal, a wrong endpoint"
             ),
-            "check the endpoint, and open it in a browser to see what answers".to_owned(),
+            "check the endpoint, and open it in a browser to see what answers",
         ),
-        AnswerError::Invalid(_) => (
+        AnswerError::Invalid(_) => words(
             format!("the API sends a short JSON object; {endpoint} sent this"),
-            "try again; if it stays so, check the endpoint and what stands on the way to it"
-                .to_owned(),
+            "try again; if it stays so, check the endpoint and what stands on the way to it",
         ),
-        AnswerError::Missing { .. } => (
-            "the API has changed, or the endpoint is of another service".to_owned(),
-            "check the endpoint, and look for a newer ecs-bridge".to_owned(),
+        AnswerError::Missing { .. } => words(
+            "the API has changed, or the endpoint is of another service",
+            "check the endpoint, and look for a newer ecs-bridge",
         ),
     }
 }
@@ -171,6 +170,10 @@ const AGREE: Duration = Duration::from_secs(60);
 
 /// Why it failed, and what to do next.
 type Words = (String, String);
+
+fn words(why: impl Into<String>, fix: impl Into<String>) -> Words {
+    (why.into(), fix.into())
+}
 
 fn credentials(kind: Kind, call: &CallContext) -> Words {
     let id = call.access_key_id.as_deref().unwrap_or_default();
@@ -220,10 +223,9 @@ fn clock(refusal: &Refusal) -> Words {
                 shown(service)
             );
             if apart <= AGREE {
-                return (
+                return words(
                     format!("{both}: they agree, so the request was held up on its way"),
-                    "try again; if it stays so, look for a proxy that holds requests back"
-                        .to_owned(),
+                    "try again; if it stays so, look for a proxy that holds requests back",
                 );
             }
             format!("{both}: this machine is {} {word}", humantime::format_duration(apart))
@@ -243,9 +245,9 @@ fn permission(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
         None => call.source.to_string(),
     };
     if kind == Kind::RiskControl {
-        return (
+        return words(
             format!("the service has restricted the account behind {who}"),
-            "see the messages in the Alibaba Cloud console, or ask its support".to_owned(),
+            "see the messages in the Alibaba Cloud console, or ask its support",
         );
     }
     let action = match &refusal.denied_action {
@@ -314,22 +316,20 @@ fn role(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     };
     let detail = detail(refusal);
     match kind {
-        Kind::RoleNotFound => (
+        Kind::RoleNotFound => words(
             asked,
             "correct its ARN (the RAM console shows it), and see that the keys are of the same \
-             cloud"
-                .to_owned(),
+             cloud",
         ),
         Kind::OidcTokenRefused => {
             let why = match detail == "expired" {
                 true => "it has expired, and whoever issues it has written no new one",
                 false => "it is of another issuer or for another audience, or damaged",
             };
-            (
+            words(
                 format!("{why}; it was exchanged for {role}, as {source} asks"),
                 "renew the token's file, and compare its issuer and audience with the identity \
-                 provider in the RAM console"
-                    .to_owned(),
+                 provider in the RAM console",
             )
         }
         _ => {
@@ -371,17 +371,19 @@ fn transient(kind: Kind) -> Words {
             "try again in a few minutes; see the service's status page if it stays so",
         ),
     };
-    (why.to_owned(), fix.to_owned())
+    words(why, fix)
 }
 
 fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     let region = &call.region;
     let subject = call.subject.as_deref().unwrap_or("the instance");
     match kind {
-        Kind::SessionManagerDisabled => (format!("it is off until somebody switches it on, once for each region ({region})"),
+        Kind::SessionManagerDisabled => words(
+            format!("it is off until somebody switches it on, once for each region ({region})"),
             switch_on(region.as_str()),
         ),
-        Kind::SessionQuota => (format!(
+        Kind::SessionQuota => words(
+            format!(
                 "a region ({region}) may have 100 active sessions, and an instance 20 connected \
                  ones; a session counts until it is ended or idle for 3 minutes"
             ),
@@ -392,68 +394,72 @@ fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
                  between sessions (ControlMaster)"
             ),
         ),
-        Kind::PortForwardingNotSupported => ("its Cloud Assistant agent is too old, or of a kind without it".to_owned(),
-            UPDATE_AGENT.to_owned(),
-        ),
-        Kind::InstanceNotFound => (format!("region {region} has no '{subject}' that this account can see"),
+        Kind::PortForwardingNotSupported => {
+            words("its Cloud Assistant agent is too old, or of a kind without it", UPDATE_AGENT)
+        }
+        Kind::InstanceNotFound => words(
+            format!("region {region} has no '{subject}' that this account can see"),
             "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the \
-             profile's region_id)"
-                .to_owned(),
+             profile's region_id)",
         ),
-        Kind::InstanceNotRunning => (format!("'{subject}' is stopped, or not up yet"),
+        Kind::InstanceNotRunning => words(
+            format!("'{subject}' is stopped, or not up yet"),
             "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once \
-             it has booted; `proxy --start`, `forward --start` and `session --start` do it"
-                .to_owned(),
+             it has booted; `proxy --start`, `forward --start` and `session --start` do it",
         ),
-        Kind::TooManyInstances => ("the service takes fewer than the call names".to_owned(),
-            "report this, with the output of -vv".to_owned(),
+        Kind::TooManyInstances => words(
+            "the service takes fewer than the call names",
+            "report this, with the output of -vv",
         ),
-        Kind::TargetServerInvalid => ("it has to be a host name or address as seen from the instance, at most 128 \
-             characters"
-                .to_owned(),
-            "correct --remote-host".to_owned(),
+        Kind::TargetServerInvalid => words(
+            "it has to be a host name or address as seen from the instance, at most 128 \
+             characters",
+            "correct --remote-host",
         ),
-        Kind::PortInvalid => ("it has to be a number from 1 to 65535".to_owned(),
-            "correct the port".to_owned(),
-        ),
-        Kind::CommandLineInvalid => (match detail(refusal) == "conflict" {
+        Kind::PortInvalid => words("it has to be a number from 1 to 65535", "correct the port"),
+        Kind::CommandLineInvalid => words(
+            match detail(refusal) == "conflict" {
                 true => "a session has a port or a command, not both",
                 false => "it may have 512 characters at most",
-            }
-            .to_owned(),
-            "leave the port out, or shorten the command".to_owned(),
+            },
+            "leave the port out, or shorten the command",
         ),
-        Kind::UserNameInvalid => ("it is longer than the service allows".to_owned(),
-            "give a user with a shorter name".to_owned(),
+        Kind::UserNameInvalid => {
+            words("it is longer than the service allows", "give a user with a shorter name")
+        }
+        Kind::PasswordNameInvalid => words(
+            "it is longer than the service allows",
+            "give the secret that holds the Windows user's password a shorter name",
         ),
-        Kind::PasswordNameInvalid => ("it is longer than the service allows".to_owned(),
-            "give the secret that holds the Windows user's password a shorter name".to_owned(),
+        Kind::ConnectionTypeInvalid => words(
+            format!("region {region} may not have the one that was asked for"),
+            "leave --connection-type out, or try the other one",
         ),
-        Kind::ConnectionTypeInvalid => (format!("region {region} may not have the one that was asked for"),
-            "leave --connection-type out, or try the other one".to_owned(),
-        ),
-        Kind::SecurityGroupDenied => (format!("a rule of the groups of '{subject}' stands against this connection"),
+        Kind::SecurityGroupDenied => words(
+            format!("a rule of the groups of '{subject}' stands against this connection"),
             "allow the port in the inbound rules of the instance's security group; the agent itself \
-             needs outbound TCP 443 to 100.100.0.0/16, and UDP 53"
-                .to_owned(),
+             needs outbound TCP 443 to 100.100.0.0/16, and UDP 53",
         ),
-        Kind::RegionNotFound => (format!("'{region}' was asked for at {}", call.endpoint),
+        Kind::RegionNotFound => words(
+            format!("'{region}' was asked for at {}", call.endpoint),
             format!(
                 "{}correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
                  `aliyun ecs DescribeRegions` lists them",
                 region_hint(region)
             ),
         ),
-        Kind::RegionNotSupported => (format!("Session Manager is not available in {region}"),
-            "use an instance of another region, or another way in".to_owned(),
+        Kind::RegionNotSupported => words(
+            format!("Session Manager is not available in {region}"),
+            "use an instance of another region, or another way in",
         ),
-        Kind::OperationForbidden => (format!("the state or the kind of '{subject}' does not allow it"),
+        Kind::OperationForbidden => words(
+            format!("the state or the kind of '{subject}' does not allow it"),
             "look at the instance in the ECS console: it has to be running, and no other \
-             operation under way"
-                .to_owned(),
+             operation under way",
         ),
-        _ => (String::new(),
-            "look the code up in the API's documentation; support asks for the RequestId".to_owned(),
+        _ => words(
+            String::new(),
+            "look the code up in the API's documentation; support asks for the RequestId",
         ),
     }
 }

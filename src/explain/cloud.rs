@@ -14,54 +14,53 @@ const SHOWN: usize = 400;
 
 impl Explain for NetworkError {
     fn why(&self) -> Option<String> {
-        match self {
-            Self::Dns { detail, .. } => Some(format!("the resolver says: {detail}")),
-            Self::Refused { .. } => Some("nothing listens there, or a firewall refuses".into()),
+        let why = match self {
+            Self::Dns { detail, .. } => return Some(format!("the resolver says: {detail}")),
+            Self::Refused { .. } => "nothing listens there, or a firewall refuses",
             Self::ConnectTimeout { .. } => {
-                Some("the host does not answer, or a firewall on the way drops what is sent".into())
+                "the host does not answer, or a firewall on the way drops what is sent"
             }
             Self::TlsTimeout { .. } => {
-                Some("the connection was made, and nothing there speaks TLS, or not in time".into())
+                "the connection was made, and nothing there speaks TLS, or not in time"
             }
             Self::AnswerTimeout { .. } => {
-                Some("the connection was made, and then nothing came back in time".into())
+                "the connection was made, and then nothing came back in time"
             }
-            Self::Tls { fault, .. } => explained(fault).and_then(Explain::why),
-            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::why),
-            Self::Closed { detail, .. } | Self::Cut { detail, .. } => Some(detail.clone()),
-            Self::Connect { .. } => None,
-        }
+            Self::Tls { fault: cause, .. } | Self::Proxy { cause, .. } => {
+                return explained(cause).and_then(Explain::why);
+            }
+            Self::Closed { detail, .. } | Self::Cut { detail, .. } => detail,
+            Self::Connect { .. } => return None,
+        };
+        Some(why.to_owned())
     }
 
     fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Dns { .. } => Some(
-                "check the region and the endpoint for a slip, and this machine's DNS; inside a \
-                 VPC without internet set the profile's endpoint_type to vpc"
-                    .into(),
-            ),
-            Self::Refused { .. } => Some(
+        let fix = match self {
+            Self::Dns { .. } => {
+                "check the region and the endpoint for a slip, and this machine's DNS; inside a VPC \
+                 without internet set the profile's endpoint_type to vpc"
+            }
+            Self::Refused { .. } => {
                 "check the endpoint and its port (--endpoint, ALIBABA_CLOUD_ENDPOINT, the \
                  profile's endpoint)"
-                    .into(),
-            ),
-            Self::ConnectTimeout { .. } | Self::Connect { .. } => Some(
+            }
+            Self::ConnectTimeout { .. } | Self::Connect { .. } => {
                 "check that this machine may reach the endpoint (curl -v the address), or name a \
                  proxy that may with --proxy; inside a VPC without internet set the profile's \
                  endpoint_type to vpc"
-                    .into(),
-            ),
-            Self::TlsTimeout { .. } => Some(
+            }
+            Self::TlsTimeout { .. } => {
                 "check the endpoint's port, and look for a firewall or proxy between here and there"
-                    .into(),
-            ),
-            Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => Some(
+            }
+            Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => {
                 "try again; if it stays so, look for a firewall or proxy between here and there"
-                    .into(),
-            ),
-            Self::Tls { fault, .. } => explained(fault).and_then(Explain::remedy),
-            Self::Proxy { cause, .. } => explained(cause).and_then(Explain::remedy),
-        }
+            }
+            Self::Tls { fault: cause, .. } | Self::Proxy { cause, .. } => {
+                return explained(cause).and_then(Explain::remedy);
+            }
+        };
+        Some(fix.to_owned())
     }
 
     fn exit_code(&self) -> ExitCode {
@@ -71,45 +70,41 @@ impl Explain for NetworkError {
 
 impl Explain for EndpointError {
     fn why(&self) -> Option<String> {
-        Some(match self {
-            Self::Region(_) => {
-                "a region id is made of lower-case letters, digits and hyphens".into()
-            }
-            Self::Type(_) => "an endpoint type is 'internet' (or empty) or 'vpc'".into(),
+        let why = match self {
+            Self::Region(_) => "a region id is made of lower-case letters, digits and hyphens",
+            Self::Type(_) => "an endpoint type is 'internet' (or empty) or 'vpc'",
             Self::Malformed { .. } => {
                 "an endpoint is a host name, with https:// before it and a port behind it if need be"
-                    .into()
             }
             Self::Plaintext(_) => {
                 "http:// would show the session's token to everyone on the way; it is allowed for \
                  this machine's own addresses only"
-                    .into()
             }
-        })
+        };
+        Some(why.to_owned())
     }
 
     fn remedy(&self) -> Option<String> {
-        Some(match self {
+        let fix = match self {
             Self::Region(name) => {
                 let lower = name.trim().to_ascii_lowercase();
                 if let Some(id) = regions::meant_by(name) {
-                    format!("write it as {id}")
-                } else if lower != *name && Region::parse(&lower).is_ok() {
-                    format!("write it as {lower}")
-                } else {
-                    "give one such as cn-hangzhou or ap-southeast-1 with --region, \
-                     ALIBABA_CLOUD_REGION_ID or the profile's region_id"
-                        .into()
+                    return Some(format!("write it as {id}"));
                 }
+                if lower != *name && Region::parse(&lower).is_ok() {
+                    return Some(format!("write it as {lower}"));
+                }
+                "give one such as cn-hangzhou or ap-southeast-1 with --region, \
+                 ALIBABA_CLOUD_REGION_ID or the profile's region_id"
             }
-            Self::Type(_) => "correct endpoint_type in the profile".into(),
+            Self::Type(_) => "correct endpoint_type in the profile",
             Self::Malformed { .. } => {
                 "leave the endpoint out (the region's own is used), or give one such as \
                  ecs.cn-beijing.aliyuncs.com"
-                    .into()
             }
-            Self::Plaintext(_) => "write https://, or leave the scheme out".into(),
-        })
+            Self::Plaintext(_) => "write https://, or leave the scheme out",
+        };
+        Some(fix.to_owned())
     }
 
     fn exit_code(&self) -> ExitCode {
@@ -169,18 +164,12 @@ impl Explain for InvocationError {
             Self::Ended { result, .. } => {
                 let mut parts = Vec::new();
                 parts.extend(words(result).map(|(why, _)| why.to_owned()));
-                parts.extend(
-                    result
-                        .error_info
-                        .as_ref()
-                        .map(|info| format!("the service says: {}", tail(info))),
-                );
-                parts.extend(
-                    result
-                        .exit_code
-                        .filter(|code| *code != 0)
-                        .map(|code| format!("the command ended with exit code {code}")),
-                );
+                if let Some(info) = &result.error_info {
+                    parts.push(format!("the service says: {}", tail(info)));
+                }
+                if let Some(code) = result.exit_code.filter(|code| *code != 0) {
+                    parts.push(format!("the command ended with exit code {code}"));
+                }
                 if !result.output.trim().is_empty() {
                     parts.push(format!("it said: {}", tail(&result.output)));
                 }
@@ -198,12 +187,11 @@ impl Explain for InvocationError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Call(error) => error.remedy(),
-            Self::Ended { result, .. } => Some(match words(result) {
-                Some((_, fix)) => fix.to_owned(),
-                None => "try again; what the command said is also in the ECS console, under Cloud \
-                         Assistant"
-                    .to_owned(),
-            }),
+            Self::Ended { result, .. } => {
+                let usual = "try again; what the command said is also in the ECS console, under \
+                             Cloud Assistant";
+                Some(words(result).map_or(usual, |(_, fix)| fix).to_owned())
+            }
             Self::Late { seen: Some(InvocationStatus::Unknown(_)), .. } => {
                 Some("try again, and look for a newer ecs-bridge".to_owned())
             }
