@@ -1,6 +1,5 @@
 //! A line for people who wait at a terminal.
 
-use std::future::Future;
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
 

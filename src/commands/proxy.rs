@@ -58,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let quiet = global.quiet;
     let tell = move |text: &str| {
-        logging::done(text);
+        logging::told("INFO", text);
         if !quiet {
             logging::tell(&format!("ecs-bridge: {text}"));
         }

@@ -91,7 +91,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     let spinner = Rc::new(Spinner::new(spins, &format!("Starting a session with {input}")));
     let (quiet, shown_around) = (global.quiet, Rc::clone(&spinner));
     let tell = move |text: &str| {
-        logging::done(text);
+        logging::told("INFO", text);
         if !quiet {
             shown_around.suspended(|| logging::tell(&format!("ecs-bridge: {text}")));
         }
@@ -429,7 +429,7 @@ impl Told<'_> {
                 if self.console.is_some() {
                     logging::tell(&format!("\necs-bridge: {warning}"));
                 }
-                logging::warned(&warning.to_string());
+                logging::told("WARN", &warning.to_string());
             }
             // Whoever waits for a program that is silent knows it.
             SessionEvent::Notice(notice @ Notice::NoAnswer(_)) => {

@@ -5,6 +5,7 @@
 //! writes, with the file's own indentation and line ends; blanks elsewhere and a field that stands there
 //! twice are not kept.
 
+use aliyun_client::text::{text_of, without_mark};
 use indexmap::IndexMap;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
@@ -53,12 +54,7 @@ impl Entry {
 
     /// A field's text; `None` if it is missing, empty, or no text or number.
     pub(crate) fn text(&self, field: &str) -> Option<String> {
-        let text = match self.get(field)? {
-            Value::String(text) => text.trim().to_owned(),
-            Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        (!text.is_empty()).then_some(text)
+        text_of(self.get(field)?)
     }
 }
 
@@ -70,10 +66,7 @@ impl Document {
     /// content.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         // The vendor's own CLI cannot read a file with such a mark: it is not written again.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Err("it is UTF-16; save it as UTF-8".to_owned());
-        }
+        let bytes = without_mark(bytes)?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }

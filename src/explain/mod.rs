@@ -19,4 +19,5 @@ mod tls;
 pub(crate) use advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
 pub use aliyun_client::text::printable;
 pub use failure::{ExitCode, Explain};
+pub(crate) use report::message;
 pub use report::{Report, Unwritten, remedy, why};

@@ -64,15 +64,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ecs-bridge: error: {}", printable(&self.what))?;
-        let lines = [("why", &self.cause), ("fix", &self.remedy), ("RequestId", &self.request_id)];
-        for (label, text) in lines {
-            if let Some(text) = text {
-                write!(f, "\n  {label}: {}", printable(text))?;
-            }
-        }
-        Ok(())
+        f.write_str(&message(&self.what, [&self.cause, &self.remedy, &self.request_id]))
     }
+}
+
+/// The lines of a message: what happened, and why, the fix and the `RequestId`, if they are known.
+pub(crate) fn message(what: &str, parts: [&Option<String>; 3]) -> String {
+    let mut text = format!("ecs-bridge: error: {}", printable(what));
+    for (label, part) in ["why", "fix", "RequestId"].into_iter().zip(parts) {
+        if let Some(part) = part {
+            text.push_str(&format!("\n  {label}: {}", printable(part)));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

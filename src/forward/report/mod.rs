@@ -118,7 +118,7 @@ impl Reporter {
         }
         let for_people = for_people(event);
         if let Some(line) = &for_people {
-            logging::done(line);
+            logging::told("INFO", line);
         }
         match &self.0.style {
             Style::Json { lines, .. } => {
@@ -207,7 +207,7 @@ impl Reporter {
         let message = printable(message);
         self.tell(&Event::Warning { connection, message: &message, fix });
         let text = format!("connection {connection}: {message}\n  fix: {fix}");
-        logging::warned(&text);
+        logging::told("WARN", &text);
         self.note(&format!("warning: {text}"));
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::folder::{Folder, KEPT};
-use crate::explain::{Report, printable};
+use crate::explain::{Report, message, printable};
 
 const FILE: &str = "last-failure.json";
 /// How a file is called that is not whole yet.
@@ -94,14 +94,7 @@ impl LastFailure {
 
     /// The message, as it was on stderr.
     pub(crate) fn report(&self) -> String {
-        let mut text = format!("ecs-bridge: error: {}", printable(&self.what));
-        let lines = [("why", &self.why), ("fix", &self.fix), ("RequestId", &self.request_id)];
-        for (label, line) in lines {
-            if let Some(line) = line {
-                text.push_str(&format!("\n  {label}: {}", printable(line)));
-            }
-        }
-        text
+        message(&self.what, [&self.why, &self.fix, &self.request_id])
     }
 }
 

@@ -126,17 +126,11 @@ pub(crate) fn failed(report: &Report) {
     log.keep_failure(&LastFailure::new(report, command, SystemTime::now()));
 }
 
-/// Writes to the daily log what was done, where it is told by other means than an event.
-pub(crate) fn done(text: &str) {
+/// Writes to the daily log what is told by other means than an event: what was done (`INFO`), or a
+/// warning (`WARN`).
+pub(crate) fn told(level: &str, text: &str) {
     if let Some(log) = DAILY.get() {
-        log.line("INFO", text);
-    }
-}
-
-/// Writes a warning to the daily log that is told on stderr by other means than an event.
-pub(crate) fn warned(text: &str) {
-    if let Some(log) = DAILY.get() {
-        log.line("WARN", text);
+        log.line(level, text);
     }
 }
 

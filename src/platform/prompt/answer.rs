@@ -26,7 +26,6 @@ pub(crate) enum Stop {
 
 /// Nobody can be asked.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum NoTerminal {
     /// Input or output is something else.
     #[error("{0} is not a terminal, and there are questions to be answered")]
