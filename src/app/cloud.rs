@@ -9,14 +9,14 @@ use std::time::SystemTime;
 use aliyun_client::transport::Transport;
 use tracing::{debug, info};
 
-use super::error::{Result, UsageError};
-use super::setting::{InvalidSetting, endpoint_option};
+use super::error::Result;
+use super::setting::{endpoint_option, invalid};
 use crate::cli::{Global, LookUp, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
 use crate::credentials::{
     self, CredentialSource, FetchContext, Provider, Query, Resolved, Setting, Source, home,
 };
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, UsageError};
 use crate::gateway::dial::GatewayAddr;
 use crate::http::Http;
 use crate::net::Net;
@@ -71,11 +71,10 @@ impl Cloud {
         let proxies = Proxies::new(global.proxy.as_ref(), &|name| env::var_os(name))?;
         let resolved = resolve()?;
         let Some(region) = resolved.region else { return Err(no_region().into()) };
-        let region =
-            Region::parse(&region.value).map_err(|error| InvalidSetting::new(error, &region))?;
+        let region = Region::parse(&region.value).map_err(|error| invalid(&error, &region))?;
         let kind = match &resolved.endpoint_type {
             Some(kind) => {
-                EndpointType::parse(&kind.value).map_err(|e| InvalidSetting::new(e, kind))?
+                EndpointType::parse(&kind.value).map_err(|error| invalid(&error, kind))?
             }
             None => EndpointType::Internet,
         };
@@ -83,7 +82,7 @@ impl Cloud {
         let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
         let explicit = flag.or(resolved.endpoint).unwrap_or_default();
         let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
-            .map_err(|error| InvalidSetting::new(error, &explicit))?;
+            .map_err(|error| invalid(&error, &explicit))?;
         let endpoints = Endpoints::new(&endpoint, &region, kind);
         let tls = Tls::new(global.ca_file.as_deref())?;
         let net = Net { tls, proxies };
@@ -183,13 +182,12 @@ pub(crate) fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'
 }
 
 pub(crate) fn no_region() -> UsageError {
-    UsageError {
-        what: "no region is known".to_owned(),
-        remedy: "give --region (such as cn-hangzhou), set ALIBABA_CLOUD_REGION_ID, or put \
-                 region_id into the profile"
-            .to_owned(),
-        exit_code: ExitCode::Config,
-    }
+    UsageError::new(
+        "no region is known",
+        "give --region (such as cn-hangzhou), set ALIBABA_CLOUD_REGION_ID, or put \
+         region_id into the profile",
+    )
+    .exits(ExitCode::Config)
 }
 
 /// The cache of resolved names, unless `--no-cache` is given.

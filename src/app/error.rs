@@ -1,6 +1,6 @@
 //! What commands fail with, and how one that did not fail has ended.
 
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{Explain, UsageError};
 use crate::platform::signals::Signal;
 
 /// Whatever went wrong, it can be explained.
@@ -30,21 +30,7 @@ pub(crate) struct Message(pub(crate) String);
 
 impl Explain for Message {}
 
-/// A mistake in what the user asked for, with the way to ask for it.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub(crate) struct UsageError {
-    pub(crate) what: String,
-    pub(crate) remedy: String,
-    pub(crate) exit_code: ExitCode,
-}
-
-impl Explain for UsageError {
-    fn remedy(&self) -> Option<String> {
-        Some(self.remedy.clone())
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        self.exit_code
-    }
+/// Fails with a mistake in what the user asked for, and the way to ask for it.
+pub(crate) fn usage<T>(what: impl Into<String>, remedy: impl Into<String>) -> Result<T> {
+    Err(UsageError::new(what, remedy).into())
 }

@@ -11,8 +11,9 @@ mod waiting;
 
 pub(crate) use self::about::about;
 pub(crate) use self::cloud::{Cloud, cache, query, resolve};
-pub(crate) use self::error::{Done, Message, Result, UsageError};
+pub(crate) use self::error::{Done, Message, Result, usage};
 pub(crate) use self::output::{note, print};
 pub(crate) use self::setting::endpoint_option;
 pub(crate) use self::signals::until_signal;
 pub(crate) use self::waiting::telling;
+pub(crate) use crate::explain::UsageError;

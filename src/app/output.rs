@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::error::Result;
 use crate::cli::Global;
-use crate::explain::Unwritten;
+use crate::explain::unwritten;
 use crate::platform::logging;
 use crate::platform::pipe;
 
@@ -12,7 +12,7 @@ use crate::platform::pipe;
 pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if !pipe::is_closed(&error) => Err(Unwritten(error).into()),
+        Err(error) if !pipe::is_closed(&error) => Err(unwritten(&error).into()),
         _ => Ok(()),
     }
 }

@@ -4,38 +4,18 @@ use std::env;
 
 use crate::cloud::EndpointError;
 use crate::credentials::Setting;
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{Explain, UsageError};
 
 /// A region or an endpoint that is invalid, and where it was set.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub(crate) struct InvalidSetting {
-    error: EndpointError,
-    origin: String,
-}
-
-impl InvalidSetting {
-    pub(crate) fn new(error: EndpointError, setting: &Setting) -> Self {
-        Self { error, origin: setting.origin.clone() }
-    }
-}
-
-impl Explain for InvalidSetting {
-    fn why(&self) -> Option<String> {
-        let origin = format!("it is that of {}", self.origin);
-        Some(match self.error.why() {
-            Some(why) => format!("{origin}; {why}"),
-            None => origin,
-        })
-    }
-
-    fn remedy(&self) -> Option<String> {
-        self.error.remedy()
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        self.error.exit_code()
-    }
+pub(crate) fn invalid(error: &EndpointError, setting: &Setting) -> UsageError {
+    let origin = format!("it is that of {}", setting.origin);
+    let why = match error.why() {
+        Some(why) => format!("{origin}; {why}"),
+        None => origin,
+    };
+    UsageError::new(error.to_string(), error.remedy().unwrap_or_default())
+        .because(why)
+        .exits(error.exit_code())
 }
 
 /// What has set the endpoint: the option, or the variable that stands in its place.

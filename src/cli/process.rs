@@ -73,7 +73,7 @@ fn print_and_exit(text: &str) -> ! {
 fn log_wrong_usage(error: &clap::Error) {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if error.use_stderr() && !is_help {
-        logging::usage_failed(&logging::WrongUsage::of(error));
+        logging::usage_failed(&logging::wrong_usage(error));
     }
 }
 

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::root::{Cli, Command};
-use crate::explain::{ExitCode, Explain as _, Report, Unwritten};
+use crate::explain::{ExitCode, Explain as _, Report, unwritten};
 use crate::platform::{logging, pipe};
 use crate::target::unquoted;
 
@@ -114,10 +114,10 @@ pub(super) fn refuse(error: &clap::Error) -> ! {
 /// Prints a text that was asked for, and ends the process.
 pub(super) fn exit_after_print(print: impl FnOnce() -> std::io::Result<()>) -> ! {
     let printed = print().and_then(|()| std::io::stdout().flush());
-    let code = match printed.map_err(Unwritten) {
+    let code = match printed {
         // Whoever has closed the pipe wants no more of it.
-        Err(Unwritten(error)) if !pipe::is_closed(&error) => {
-            let unwritten = Unwritten(error);
+        Err(error) if !pipe::is_closed(&error) => {
+            let unwritten = unwritten(&error);
             logging::tell(&Report::new(&unwritten));
             unwritten.exit_code()
         }

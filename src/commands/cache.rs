@@ -11,11 +11,7 @@ use crate::platform::cache::Cache;
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &cli::Cache) -> Result<Done> {
     let cache = Cache::of_user(&|name| env::var_os(name), home().as_deref());
-    let wrong = |what, remedy: &str| UsageError {
-        what,
-        remedy: remedy.to_owned(),
-        exit_code: ExitCode::Failed,
-    };
+    let wrong = |what, remedy: &str| UsageError::new(what, remedy).exits(ExitCode::Failed);
     let Some(folder) = cache.folder() else {
         let what = "there is no folder for the cache: no home folder is known".to_owned();
         return Err(wrong(what, &format!("set {HOME_VARIABLE}")).into());

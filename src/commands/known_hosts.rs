@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tracing::debug;
 
-use crate::app::{Cloud, Done, Result, UsageError, cache, print};
+use crate::app::{Cloud, Done, Result, cache, print, usage};
 use crate::cli::{self, Global};
-use crate::explain::ExitCode;
 use crate::gateway::endpoint::{self, LocalWrite as _};
 use crate::keys::host_key::is_plain_key;
 use crate::keys::known_hosts;
@@ -73,12 +72,10 @@ async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<Public
 fn host_name(input: &str, port: u16) -> Result<String> {
     let odd = |c: char| c.is_whitespace() || "*?!,#|@".contains(c);
     if input.contains(odd) {
-        return Err(UsageError {
-            what: format!("{input:?} cannot be the name of a host in known_hosts"),
-            remedy: "give the instance's id, and put HostName before it in ssh_config".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            format!("{input:?} cannot be the name of a host in known_hosts"),
+            "give the instance's id, and put HostName before it in ssh_config",
+        );
     }
     Ok(match port {
         22 => input.to_owned(),
@@ -97,12 +94,10 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
         Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {
             Ok((instance, of_name))
         }
-        _ => Err(UsageError {
-            what: format!("{target:?} has a port that is none, or another one than --port"),
-            remedy: "write [i-…]:port with a port from 1 to 65535, and leave --port out".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into()),
+        _ => usage(
+            format!("{target:?} has a port that is none, or another one than --port"),
+            "write [i-…]:port with a port from 1 to 65535, and leave --port out",
+        ),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: &cli::Log) -> Result<Done> {
 }
 
 fn nothing(what: String, remedy: &str) -> UsageError {
-    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Failed }
+    UsageError::new(what, remedy).exits(ExitCode::Failed)
 }
 
 /// Prints today's and yesterday's, or all of the newest day if that is older.

@@ -71,9 +71,9 @@ fn edited(page: &str, name: &str) -> String {
 }
 
 fn not_written(path: &Path, error: &io::Error) -> UsageError {
-    UsageError {
-        what: format!("{} cannot be written: {error}", path.display()),
-        remedy: "give --dir a folder that can be written to".to_owned(),
-        exit_code: ExitCode::Failed,
-    }
+    UsageError::new(
+        format!("{} cannot be written: {error}", path.display()),
+        "give --dir a folder that can be written to",
+    )
+    .exits(ExitCode::Failed)
 }

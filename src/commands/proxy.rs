@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
 use tracing::{debug, info, warn};
 
-use crate::app::{Done, Message, Result, UsageError, cache, telling};
+use crate::app::{Done, Message, Result, cache, telling, usage};
 use crate::cli::{self, Global};
 use crate::credentials::home;
 use crate::explain::ExitCode;
@@ -287,12 +287,7 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
         _ => return Ok(()),
     };
     let given = args.send_key.clone().flatten().unwrap_or_default();
-    Err(UsageError {
-        what: format!("--send-key takes {given:?} for the file of a public key"),
-        remedy: remedy.to_owned(),
-        exit_code: ExitCode::Usage,
-    }
-    .into())
+    usage(format!("--send-key takes {given:?} for the file of a public key"), remedy)
 }
 
 /// Keys and starting need calls of one's own account.

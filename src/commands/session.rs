@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use crate::app::{Done, Message, Result, UsageError};
+use crate::app::{Done, Message, Result, UsageError, usage};
 use crate::cli::{self, Global};
 use crate::cloud::MAX_COMMAND_LINE;
 use crate::explain::ExitCode;
@@ -160,23 +160,18 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
 
 /// The window has no console, and the shell would need one.
 fn no_console() -> UsageError {
-    UsageError {
-        what: "this window (mintty, as of Git Bash) is no console, which a shell needs".to_owned(),
-        remedy: "run `winpty ecs-bridge session …`, or use Windows Terminal; a script needs no console: \
-                 ecs-bridge session TARGET < script"
-            .to_owned(),
-        exit_code: ExitCode::Usage,
-    }
+    UsageError::new(
+        "this window (mintty, as of Git Bash) is no console, which a shell needs",
+        "run `winpty ecs-bridge session …`, or use Windows Terminal; a script needs no console: \
+         ecs-bridge session TARGET < script",
+    )
 }
 
 /// What the user can do nothing but correct.
 fn check(args: &cli::Shell) -> Result<()> {
-    let usage = |what: String, remedy: &str| {
-        Err(UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into())
-    };
     if args.password.is_some() {
         return usage(
-            "--password is not supported: other users of this machine could read it".to_owned(),
+            "--password is not supported: other users of this machine could read it",
             "store it as an encrypted parameter of CloudOps Orchestration Service (OOS) in the \
              instance's region, and give the parameter's name: --password-name NAME",
         );
@@ -189,14 +184,14 @@ fn check(args: &cli::Shell) -> Result<()> {
         {
             return usage(
                 format!("{option} {name:?} is not a name"),
-                &format!("give a name of 1 to {MAX_NAME} characters"),
+                format!("give a name of 1 to {MAX_NAME} characters"),
             );
         }
     }
     let Some(command) = &args.command else { return Ok(()) };
     let count = command.chars().count();
     if command.trim().is_empty() {
-        return usage("--command is empty".to_owned(), "leave it out for a shell");
+        return usage("--command is empty", "leave it out for a shell");
     }
     if count > MAX_COMMAND_LINE {
         return usage(

@@ -54,3 +54,45 @@ pub trait Explain: std::error::Error {
         false
     }
 }
+
+/// A failure that its own words say all about: a mistake in what the user asked for, with the way to ask
+/// for it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct UsageError {
+    what: String,
+    why: Option<String>,
+    remedy: Option<String>,
+    exit_code: ExitCode,
+}
+
+impl UsageError {
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into());
+        Self { what: what.into(), why: None, remedy, exit_code: ExitCode::Usage }
+    }
+
+    /// The same with the reason for it.
+    pub(crate) fn because(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
+    }
+
+    /// The same with an exit code other than that of usage.
+    pub(crate) fn exits(self, exit_code: ExitCode) -> Self {
+        Self { exit_code, ..self }
+    }
+}
+
+impl Explain for UsageError {
+    fn why(&self) -> Option<String> {
+        self.why.clone()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy.clone()
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        self.exit_code
+    }
+}

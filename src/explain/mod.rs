@@ -18,6 +18,7 @@ mod tls;
 
 pub(crate) use advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
 pub use aliyun_client::text::printable;
+pub(crate) use failure::UsageError;
 pub use failure::{ExitCode, Explain};
-pub(crate) use report::message;
-pub use report::{Report, Unwritten, remedy, why};
+pub use report::{Report, remedy, why};
+pub(crate) use report::{message, unwritten};

@@ -2,19 +2,14 @@
 
 use std::fmt;
 
-use super::failure::{ExitCode, Explain};
+use super::failure::{ExitCode, Explain, UsageError};
 use crate::platform::open_files::OpenFiles;
 use aliyun_client::text::printable;
 
 /// Stdout cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to stdout: {0}")]
-pub struct Unwritten(pub std::io::Error);
-
-impl Explain for Unwritten {
-    fn remedy(&self) -> Option<String> {
-        Some("check what stdout is connected to, and whether there is room".to_owned())
-    }
+pub(crate) fn unwritten(error: &std::io::Error) -> UsageError {
+    let remedy = "check what stdout is connected to, and whether there is room";
+    UsageError::new(format!("cannot write to stdout: {error}"), remedy).exits(ExitCode::Failed)
 }
 
 /// Why an error happened, as a user is told: a limit of open files comes before what it has made fail.

@@ -8,9 +8,8 @@ use tracing::{debug, info};
 
 use super::command::{Failed, INSTALL, Step, TIMEOUT, done, run_while_agent_online};
 use super::public_key::PublicKey;
-use crate::app::{Cloud, Result, UsageError};
+use crate::app::{Cloud, Result, usage};
 use crate::cloud::InvocationError;
-use crate::explain::ExitCode;
 use crate::platform::cache::{Cache, DAY, Topic};
 
 /// The service's command that registers a key (API.md, Temporary SSH public key).
@@ -168,11 +167,8 @@ pub(crate) fn check_user(name: &str) -> Result<()> {
     {
         return Ok(());
     }
-    Err(UsageError {
-        what: format!("{name:?} is not the name of a user"),
-        remedy: "give a user of the instance: up to 32 letters, digits, '.', '_' and '-'"
-            .to_owned(),
-        exit_code: ExitCode::Usage,
-    }
-    .into())
+    usage(
+        format!("{name:?} is not the name of a user"),
+        "give a user of the instance: up to 32 letters, digits, '.', '_' and '-'",
+    )
 }

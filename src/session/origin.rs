@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout_at;
 use tracing::debug;
 
-use crate::app::{Cloud, Result, UsageError};
+use crate::app::{Cloud, Result, UsageError, usage};
 use crate::cli::{Global, Via};
 use crate::cloud::{self, Endpoint, StartTerminalSession, TerminalSession, computenest};
 use crate::credentials;
@@ -55,17 +55,17 @@ impl Origin {
         if let Some(url) = &via.wss_url {
             if let Some(instance) = instance.filter(|instance| !instance.is_empty()) {
                 let what = format!("--wss-url and the instance '{instance}' exclude each other");
-                return Err(wrong(what, "give one of them: a URL leads to one instance already"));
+                return usage(what, "give one of them: a URL leads to one instance already");
             }
             check(url.expose_secret())?;
             return Ok(Self::Url(url.clone()));
         }
         let Some(id) = &via.service_instance else { return Ok(Self::Api) };
         match instance {
-            Some(instance) if !is_id(instance) => Err(wrong(
+            Some(instance) if !is_id(instance) => usage(
                 format!("with --service-instance, '{instance}' has to be an id"),
                 "give the id of the instance (i-…), which the service instance's owner knows",
-            )),
+            ),
             _ => {
                 let endpoint = compute_nest(env::var(ENDPOINT).ok().as_deref())?;
                 Ok(Self::ServiceInstance { id: id.clone(), endpoint })
@@ -136,21 +136,20 @@ impl Origin {
 /// An option that needs calls of one's own account, with a session that is none of its own.
 pub(crate) fn not_of_own(option: &str, origin: &Origin) -> UsageError {
     let by = if origin.is_url() { "--wss-url" } else { "--service-instance" };
-    UsageError {
-        what: format!("{option} cannot be used with {by}"),
-        remedy: format!("leave {option} out: it calls the API for an instance of your own account"),
-        exit_code: ExitCode::Usage,
-    }
+    UsageError::new(
+        format!("{option} cannot be used with {by}"),
+        format!("leave {option} out: it calls the API for an instance of your own account"),
+    )
 }
 
 /// The endpoint of Compute Nest, or the one that is given in its place.
 fn compute_nest(given: Option<&str>) -> Result<Endpoint> {
     computenest::endpoint(given).map_err(|error| {
-        UsageError {
-            what: format!("{ENDPOINT} is no endpoint: {error}"),
-            remedy: format!("correct or unset {ENDPOINT}"),
-            exit_code: ExitCode::Config,
-        }
+        UsageError::new(
+            format!("{ENDPOINT} is no endpoint: {error}"),
+            format!("correct or unset {ENDPOINT}"),
+        )
+        .exits(ExitCode::Config)
         .into()
     })
 }
@@ -179,11 +178,7 @@ fn check(url: &str) -> Result<()> {
         Some("ws") => "the value of --wss-url asks for a connection without TLS (ws://)",
         _ => "the value of --wss-url is neither a wss:// nor a ws:// URL",
     };
-    Err(wrong(what.to_owned(), get_one))
-}
-
-fn wrong(what: String, remedy: &str) -> Box<dyn crate::explain::Explain> {
-    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
+    usage(what, get_one)
 }
 
 /// The instance of a URL, of which nothing is known.

@@ -11,10 +11,9 @@ use super::agent::AgentVersions;
 use super::origin::Origin;
 use super::queue::{Queue, random};
 use super::target::Target;
-use crate::app::{Cloud, Result, UsageError};
+use crate::app::{Cloud, Result, usage};
 use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
-use crate::explain::ExitCode;
 use crate::gateway::connection::AgentLookUp;
 use crate::platform::console::WindowSize;
 use crate::target::finder::Found;
@@ -262,14 +261,11 @@ fn check(target: &Target) -> Result<()> {
     if let Some(host) = &target.remote_host
         && (host.is_empty() || host.len() > 128 || host.contains(odd))
     {
-        return Err(UsageError {
-            what: format!("{host:?} is not a host"),
-            remedy: "give --remote-host a name or an address of at most 128 characters, as the \
-                     instance would use it"
-                .to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            format!("{host:?} is not a host"),
+            "give --remote-host a name or an address of at most 128 characters, as the \
+             instance would use it",
+        );
     }
     Ok(())
 }

@@ -209,11 +209,11 @@ async fn come_up(
 }
 
 fn gone(label: &str) -> UsageError {
-    UsageError {
-        what: format!("{label} is gone: the service does not know it any more"),
-        remedy: "see `ecs-bridge list`".to_owned(),
-        exit_code: ExitCode::Target,
-    }
+    UsageError::new(
+        format!("{label} is gone: the service does not know it any more"),
+        "see `ecs-bridge list`",
+    )
+    .exits(ExitCode::Target)
 }
 
 /// Ever longer pauses.

@@ -277,11 +277,10 @@ async fn ask(
         tries += 1;
         dialogue.say(&format!("invalid value: {problem}"))?;
         if tries == TRIES {
-            let error = UsageError {
-                what: format!("no {field} that can be used was given: nothing was written"),
-                remedy: "find it out, and run this again".to_owned(),
-                exit_code: ExitCode::Usage,
-            };
+            let error = UsageError::new(
+                format!("no {field} that can be used was given: nothing was written"),
+                "find it out, and run this again",
+            );
             return Err(Left::Failed(error.into()));
         }
     }

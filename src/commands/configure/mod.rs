@@ -8,22 +8,19 @@ mod show;
 mod wording;
 
 use self::profile::{open, set_current};
-use crate::app::{Done, Result, UsageError, note};
+use crate::app::{Done, Result, note, usage};
 use crate::cli::{Configure, ConfigureAction, Global};
 use crate::credentials::edit::Entry;
 use crate::credentials::store;
-use crate::explain::{ExitCode, printable};
+use crate::explain::printable;
 
 /// Runs the command.
 pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     if args.action.is_some() && (args.mode.is_some() || args.no_check) {
-        return Err(UsageError {
-            what: "--mode and --no-check are for the questions, and there is a subcommand"
-                .to_owned(),
-            remedy: "leave them out, or write --mode behind 'set'".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            "--mode and --no-check are for the questions, and there is a subcommand",
+            "leave them out, or write --mode behind 'set'",
+        );
     }
     match &args.action {
         None => ask::run(global, args).await,
@@ -43,17 +40,14 @@ pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
 /// variable does not name one: nobody may have thought of it.
 fn name_of<'a>(global: &'a Global, given: Option<&'a str>, word: &str) -> Result<&'a str> {
     let by_flag = global.profile.as_deref().filter(|_| global.profile_is_given);
-    let wrong = |what: String, remedy: String| {
-        Err(UsageError { what, remedy, exit_code: ExitCode::Usage }.into())
-    };
     match (given, by_flag) {
-        (Some(name), Some(flag)) if name != flag => wrong(
+        (Some(name), Some(flag)) if name != flag => usage(
             format!("two profiles are named: '{}' and '{}'", printable(name), printable(flag)),
-            "name one; nothing was changed".to_owned(),
+            "name one; nothing was changed",
         ),
         (Some(name), _) | (None, Some(name)) => Ok(name),
-        (None, None) => wrong(
-            "no profile is named".to_owned(),
+        (None, None) => usage(
+            "no profile is named",
             format!(
                 "name it: ecs-bridge configure {word} PROFILE; ecs-bridge configure list shows them"
             ),
@@ -79,15 +73,13 @@ async fn delete(global: &Global, name: &str) -> Result<Done> {
     let next = others.first().filter(|_| is_current && global.vendor.is_some());
     if is_current && !others.is_empty() && next.is_none() {
         let names: Vec<_> = others.iter().map(|other| other.entry.name.as_str()).collect();
-        return Err(UsageError {
-            what: format!("profile '{}' is the current one: it was not deleted", printable(name)),
-            remedy: format!(
+        return usage(
+            format!("profile '{}' is the current one: it was not deleted", printable(name)),
+            format!(
                 "make another one current first: ecs-bridge configure switch NAME\nthere are: {}",
                 names.join(", ")
             ),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        );
     }
     let path = &found.file.path;
     let count = store::change(path, |document| {

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::app::{Result, UsageError};
+use crate::app::{Result, usage};
 use crate::cli::Global;
 use crate::credentials::edit::Document;
 use crate::credentials::form::{self, BROWSER_MODES, Mode, ORDER};
 use crate::credentials::store::{self, Store};
 use crate::credentials::{Error, home, shell_word};
-use crate::explain::{ExitCode, printable};
+use crate::explain::printable;
 
 /// A field, and the value it is to have; none takes it out.
 pub(crate) type Change = (&'static str, Option<Value>);
@@ -24,21 +24,19 @@ pub(crate) fn open(global: &Global) -> Result<Store> {
 
 /// The mode that somebody has named for a profile.
 pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
-    let wrong = |what, remedy| UsageError { what, remedy, exit_code: ExitCode::Usage };
     if let Some(mode) = form::mode(text) {
         return Ok(mode);
     }
     if let Some(mode) = BROWSER_MODES.iter().find(|mode| mode.eq_ignore_ascii_case(text)) {
-        return Err(wrong(
+        return usage(
             format!("mode {mode} needs a browser to sign in with, which is the aliyun CLI's part"),
             format!(
                 "run: aliyun configure --mode {mode} --profile {}\nthen this profile can be used here",
                 shell_word(profile)
             ),
-        )
-        .into());
+        );
     }
-    Err(wrong(
+    usage(
         format!("there is no mode {text:?}"),
         format!(
             "give one of {}; or {}, with the aliyun CLI",
@@ -46,7 +44,6 @@ pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
             BROWSER_MODES.join(" or ")
         ),
     )
-    .into())
 }
 
 /// Makes a profile the current one, in the file whose word on it holds.

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::check::check;
 use super::profile::{Change, open, parse_mode, put, set_current};
-use crate::app::{Done, Message, Result, UsageError, note, query, resolve, until_signal};
+use crate::app::{Done, Message, Result, note, query, resolve, until_signal, usage};
 use crate::cli::{ConfigureSet, Global};
 use crate::cloud::regions;
 use crate::credentials::{form, problems, shell_word, store};
-use crate::explain::{ExitCode, printable};
+use crate::explain::printable;
 
 /// The most that is read of stdin, in bytes.
 const MOST: u64 = 64 * 1024;
@@ -24,26 +24,20 @@ const STDIN: &str = "-";
 pub(crate) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     // As where a script's variable is not set: another profile must not be changed for it.
     if global.profile.as_deref() == Some("") {
-        return Err(UsageError {
-            what: "--profile is empty".to_owned(),
-            remedy:
-                "name a profile, or leave --profile out to change the current one; nothing was \
-                     written"
-                    .to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            "--profile is empty",
+            "name a profile, or leave --profile out to change the current one; nothing was \
+             written",
+        );
     }
     let store = open(global)?;
     let name = store.name(global.profile.as_deref());
     let changes = changes(global, args, &name, store.find(&name).is_none())?;
     if changes.is_empty() {
-        return Err(UsageError {
-            what: "there is nothing to set".to_owned(),
-            remedy: "give a field, such as --region cn-hangzhou; see --help".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            "there is nothing to set",
+            "give a field, such as --region cn-hangzhou; see --help",
+        );
     }
     let path = store.file_of(&name).to_owned();
     let is_first = store.current().is_none();
@@ -164,12 +158,10 @@ fn change(option: &str, field: &'static str, text: &str) -> Result<Change> {
     }
     match form::check(field, text) {
         Ok(value) => Ok((field, Some(value))),
-        Err(problem) => Err(UsageError {
-            what: format!("{option} is not accepted: {problem}"),
-            remedy: format!("correct {option}; nothing was written"),
-            exit_code: ExitCode::Usage,
-        }
-        .into()),
+        Err(problem) => usage(
+            format!("{option} is not accepted: {problem}"),
+            format!("correct {option}; nothing was written"),
+        ),
     }
 }
 
@@ -208,15 +200,11 @@ impl Lines {
         self.taken += 1;
         match line {
             Some(line) => Ok(Zeroizing::new(line.to_owned())),
-            None => Err(UsageError {
-                what: format!("stdin has no line for {option}"),
-                remedy:
-                    "write each value on a line of its own, in the order: access key id, secret, \
-                         token; nothing was written"
-                        .to_owned(),
-                exit_code: ExitCode::Usage,
-            }
-            .into()),
+            None => usage(
+                format!("stdin has no line for {option}"),
+                "write each value on a line of its own, in the order: access key id, secret, \
+                 token; nothing was written",
+            ),
         }
     }
 }
@@ -224,12 +212,10 @@ impl Lines {
 fn read() -> Result<Zeroizing<String>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return Err(UsageError {
-            what: "stdin is a terminal, where a secret would be seen".to_owned(),
-            remedy: "use: ecs-bridge configure, which asks for it unseen".to_owned(),
-            exit_code: ExitCode::Usage,
-        }
-        .into());
+        return usage(
+            "stdin is a terminal, where a secret would be seen",
+            "use: ecs-bridge configure, which asks for it unseen",
+        );
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
     let read = stdin.lock().take(MOST + 1).read_to_end(&mut bytes);

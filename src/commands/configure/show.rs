@@ -30,11 +30,11 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
     };
     let is_missing = |field: &&&str| entry.get(field).is_none_or(|value| *value == Value::Null);
     if let Some(field) = fields.iter().find(is_missing).filter(|_| !wanted.is_empty()) {
-        return Err(UsageError {
-            what: format!("profile '{}' has no {}", printable(&name), printable(field)),
-            remedy: format!("it has: {}", printable(&entry.names().join(", "))),
-            exit_code: ExitCode::Config,
-        }
+        return Err(UsageError::new(
+            format!("profile '{}' has no {}", printable(&name), printable(field)),
+            format!("it has: {}", printable(&entry.names().join(", "))),
+        )
+        .exits(ExitCode::Config)
         .into());
     }
     let is_hidden = |field: &&str| match entry.get(field) {
@@ -48,15 +48,15 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
     let is_asked_for = !args.show_secrets && !wanted.is_empty();
     if let Some(field) = fields.iter().find(is_refused).filter(|_| is_asked_for) {
         let is = if form::is_secret(field) { "is" } else { "may hold" };
-        return Err(UsageError {
-            what: format!(
+        return Err(UsageError::new(
+            format!(
                 "{} of profile '{}' was not printed: it {is} a secret",
                 printable(field),
                 printable(&name)
             ),
-            remedy: "print it as it is with: ecs-bridge configure get --show-secrets".to_owned(),
-            exit_code: ExitCode::Failed,
-        }
+            "print it as it is with: ecs-bridge configure get --show-secrets",
+        )
+        .exits(ExitCode::Failed)
         .into());
     }
     if args.json {

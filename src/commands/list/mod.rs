@@ -48,14 +48,12 @@ pub(crate) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
             let regions: Vec<_> = regions.iter().map(Region::as_str).collect();
             let regions = regions.join(", ");
             if !args.filters.is_empty() {
-                return Err(UsageError {
-                    what: format!("no instance in {regions} fits {}", args.filters.join(" or ")),
-                    remedy:
-                        "without a FILTER all instances are listed; --regions looks in others, \
-                             too, and in a name * stands for anything"
-                            .to_owned(),
-                    exit_code: ExitCode::Failed,
-                }
+                return Err(UsageError::new(
+                    format!("no instance in {regions} fits {}", args.filters.join(" or ")),
+                    "without a FILTER all instances are listed; --regions looks in others, \
+                     too, and in a name * stands for anything",
+                )
+                .exits(ExitCode::Failed)
                 .into());
             }
             note(global, &format!("there are no instances in {regions}"));

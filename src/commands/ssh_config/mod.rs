@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
 
-use crate::app::{Done, Message, Result, UsageError, note, print};
+use crate::app::{Done, Message, Result, UsageError, note, print, usage};
 use crate::cli::{Global, Signature, SshConfig};
 use crate::cloud::{Endpoint, Region};
 use crate::credentials::{HOME_VARIABLE, home, in_home};
@@ -46,7 +46,7 @@ pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     if blocks.control_master
         && let Some(what) = no_control_master(&ssh)
     {
-        return Err(usage(what, "leave out --control-master"));
+        return usage(what, "leave out --control-master");
     }
     blocks.host_keys = host_keys(&ssh);
     blocks.is_git_ssh = ssh.is_gits();
@@ -112,22 +112,22 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
         None => None,
     };
     if send_key.iter().flatten().any(|path| path.contains("${")) {
-        return Err(usage(
-            "the path of a key with '${' cannot be written into OpenSSH's configuration".to_owned(),
+        return usage(
+            "the path of a key with '${' cannot be written into OpenSSH's configuration",
             "use another path",
-        ));
+        );
     }
     if let Some(word) = program.iter().chain(send_key.iter().flatten()).find(|w| !is_writable(w)) {
-        return Err(usage(
+        return usage(
             format!("{word:?} cannot be written into OpenSSH's configuration"),
             "use names and paths without line breaks",
-        ));
+        );
     }
     if let Some(host) = args.host.iter().find(|host| !is_host(host)) {
-        return Err(usage(
+        return usage(
             format!("{host:?} is no host that ecs-bridge is asked for"),
             "give an id, i-… or mi-…, or a name that ends in .ecs",
-        ));
+        );
     }
     let mut proxy_options = Vec::new();
     proxy_options.extend(args.start.then(|| "--start".to_owned()));
@@ -155,10 +155,10 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
 fn public_key_file(path: &Path) -> Result<PathBuf> {
     let path = in_home(path, home().as_deref());
     if !path.is_file() {
-        return Err(usage(
+        return usage(
             format!("there is no key file {}", path.display()),
             "name the file of a public key, such as ~/.ssh/id_ed25519.pub",
-        ));
+        );
     }
     public_key::from_file(path.clone())?;
     Ok(path)
@@ -167,14 +167,12 @@ fn public_key_file(path: &Path) -> Result<PathBuf> {
 async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh) -> Result<Done> {
     let text = &blocks.text();
     if !ssh.knows_include() {
-        return Err(UsageError {
-            what: format!("nothing was written: {ssh} does not know Include"),
-            remedy:
-                "put what `ecs-bridge ssh-config` prints into ~/.ssh/config by hand, or install \
-                     OpenSSH 7.3 or newer"
-                    .to_owned(),
-            exit_code: ExitCode::Config,
-        }
+        return Err(UsageError::new(
+            format!("nothing was written: {ssh} does not know Include"),
+            "put what `ecs-bridge ssh-config` prints into ~/.ssh/config by hand, or install \
+             OpenSSH 7.3 or newer",
+        )
+        .exits(ExitCode::Config)
         .into());
     }
     let config = config()?;
@@ -185,10 +183,10 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
     let path = self::text(&file)?;
     let is_same = Destination::of(&file)?.real() == Destination::of(&config)?.real();
     if is_same || !is_writable(&path) {
-        return Err(usage(
+        return usage(
             format!("{path:?} cannot be the file of its own that {} includes", config.display()),
             "leave the name out, or give another one",
-        ));
+        );
     }
     let line = format!("Include {}", include_word(&path, &config.to_string_lossy()));
     let include = format!("{}\n{line}\n", marks::file_line(&path));
@@ -278,21 +276,17 @@ fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewher
     if old.lines().any(is_include) {
         return Ok(Some(MadeElsewhere::WithInclude));
     }
-    Ok(Some(MadeElsewhere::WithoutInclude(
-        UsageError {
-            what: format!(
-                "the Include line was not written: {} is a link to {}, which cannot be written",
-                path.display(),
-                place.real().display()
-            ),
-            remedy: format!(
-                "add this line at the top where that file is made, before any Host line:\n{include}\n\
-                 (home-manager: programs.ssh.includes; all else is written)"
-            ),
-            exit_code: ExitCode::Config,
-        }
-        .into(),
-    )))
+    let what = format!(
+        "the Include line was not written: {} is a link to {}, which cannot be written",
+        path.display(),
+        place.real().display()
+    );
+    let fix = format!(
+        "add this line at the top where that file is made, before any Host line:\n{include}\n\
+         (home-manager: programs.ssh.includes; all else is written)"
+    );
+    let error = UsageError::new(what, fix).exits(ExitCode::Config);
+    Ok(Some(MadeElsewhere::WithoutInclude(error.into())))
 }
 
 /// Puts its part into a file; the file that the part before had included.
@@ -357,7 +351,7 @@ fn report(global: &Global, place: &Destination, new: &str) -> Result<()> {
 fn config() -> Result<PathBuf> {
     match home() {
         Some(home) => Ok(home.join(".ssh").join("config")),
-        None => Err(usage("no home folder is known".to_owned(), &format!("set {HOME_VARIABLE}"))),
+        None => usage("no home folder is known", format!("set {HOME_VARIABLE}")),
     }
 }
 
@@ -368,23 +362,19 @@ fn absolute(path: &Path) -> Result<String> {
 }
 
 fn text(path: &Path) -> Result<String> {
-    let odd = || usage(format!("the path {} is not UTF-8", path.display()), "use another path");
-    path.to_str().map(str::to_owned).ok_or_else(odd)
-}
-
-fn usage(what: String, remedy: &str) -> Box<dyn Explain> {
-    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => usage(format!("the path {} is not UTF-8", path.display()), "use another path"),
+    }
 }
 
 fn damaged(path: &Path, error: Unpaired) -> Box<dyn Explain> {
-    UsageError {
-        what: format!("{} was left as it is: {error}", path.display()),
-        remedy:
-            "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \
-                 this again"
-                .to_owned(),
-        exit_code: ExitCode::Config,
-    }
+    UsageError::new(
+        format!("{} was left as it is: {error}", path.display()),
+        "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \
+         this again",
+    )
+    .exits(ExitCode::Config)
     .into()
 }
 

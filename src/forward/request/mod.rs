@@ -4,9 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::spec::{self, Bind, Forward, Listen, ListenSpec};
-use crate::app::{Result, UsageError};
+use crate::app::{Result, UsageError, usage};
 use crate::cli;
-use crate::explain::ExitCode;
 use crate::session::target::Target;
 
 /// The most bytes that the path of a unix socket may have: sun_path, without the zero byte at its end.
@@ -50,7 +49,7 @@ impl Request {
         for spec in specs {
             let forward = spec.parse::<Forward>().map_err(|error| {
                 let what = format!("'{spec}' cannot be forwarded: {error}");
-                mistake(
+                UsageError::new(
                     what,
                     &format!(
                         "the instance is '{instance}'; after it come ports, as in 5432 or 8080:80"
@@ -67,7 +66,7 @@ impl Request {
         } else {
             format!("give --local-port 2222, or -L 8080:localhost:80, or `forward {instance} 5432`")
         };
-        Err(mistake("nothing to forward".to_owned(), &remedy))
+        usage("nothing to forward", remedy)
     }
 
     /// What to know about `--local-port` where it is another service's: it leads to sshd all the same.
@@ -110,10 +109,10 @@ fn input<'a>(
         }
         (Some(instance), _) => Ok((instance, input)),
         (None, Some((first, rest))) => Ok((first, rest.to_vec())),
-        (None, None) => Err(mistake(
-            "no instance is named".to_owned(),
+        (None, None) => usage(
+            "no instance is named",
             "give it first, as in `ecs-bridge forward web-1 5432`, or by --instance",
-        )),
+        ),
     }
 }
 
@@ -136,10 +135,10 @@ pub(crate) fn places(forwards: &[Forward], bind: Bind) -> Result<Vec<Listen>> {
             check_length(path)?;
         }
         if places[..index].iter().any(|other| is_same(other, place)) {
-            return Err(mistake(
+            return usage(
                 format!("{place} is given twice, as the place where a forward listens"),
                 "leave one of the two forwards out, or give it another local port or path",
-            ));
+            );
         }
     }
     Ok(places)
@@ -150,14 +149,14 @@ fn check_length(path: &Path) -> Result<()> {
     if bytes <= MOST_PATH_BYTES {
         return Ok(());
     }
-    Err(mistake(
+    usage(
         format!(
             "cannot listen on {}: the path has {bytes} bytes, and the path of a unix socket may have \
              {MOST_PATH_BYTES}",
             path.display()
         ),
         "take a shorter path, or one that is relative to the current folder",
-    ))
+    )
 }
 
 /// Whether the second of two forwards could not listen because of the first.
@@ -175,10 +174,6 @@ fn is_same(one: &Listen, other: &Listen) -> bool {
         | (Listen::Loopbacks(port), Listen::Tcp(address)) => *address == v4(*port),
         _ => false,
     }
-}
-
-fn mistake(what: String, remedy: &str) -> Box<dyn crate::explain::Explain> {
-    UsageError { what, remedy: remedy.to_owned(), exit_code: ExitCode::Usage }.into()
 }
 
 #[cfg(test)]

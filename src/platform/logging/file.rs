@@ -4,30 +4,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::stderr::tell;
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{ExitCode, UsageError};
 
 /// The log file cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write the log file {}: {source}", .path.display())]
-pub(crate) struct LogFileError {
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl LogFileError {
-    pub(super) fn new(path: &Path, source: io::Error) -> Self {
-        Self { path: path.to_owned(), source }
-    }
-}
-
-impl Explain for LogFileError {
-    fn remedy(&self) -> Option<String> {
-        Some("give --log-file (or ECS_BRIDGE_LOG_FILE) a path that can be written".to_owned())
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Config
-    }
+pub(super) fn unwritten(path: &Path, source: &io::Error) -> UsageError {
+    let remedy = "give --log-file (or ECS_BRIDGE_LOG_FILE) a path that can be written";
+    UsageError::new(format!("cannot write the log file {}: {source}", path.display()), remedy)
+        .exits(ExitCode::Config)
 }
 
 /// A log file. What is logged goes on although it cannot be written any more: that is told, once.
@@ -71,7 +54,7 @@ impl<W: Write> Write for LogFile<W> {
         if let Err(source) = self.add(bytes)
             && !std::mem::replace(&mut self.told, true)
         {
-            let error = LogFileError { path: self.path.clone(), source };
+            let error = unwritten(&self.path, &source);
             tell(&format_args!(
                 "ecs-bridge: warning: {error}; lines are missing there (told once)"
             ));

@@ -24,12 +24,12 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::daily::{DailyLayer, DailyLog};
-use self::file::{LogFile, LogFileError};
+use self::file::{LogFile, unwritten};
 use self::stderr::{Stderr, shows_colours};
 use crate::cli::{Cli, Command};
-use crate::explain::{Explain, Report};
+use crate::explain::{Explain, Report, UsageError};
 
-pub(crate) use self::redact::WrongUsage;
+pub(crate) use self::redact::wrong_usage;
 pub(crate) use self::stderr::tell;
 
 /// The daily log of this process, if one is written.
@@ -42,7 +42,7 @@ static COMMAND: OnceLock<String> = OnceLock::new();
 ///
 /// # Errors
 /// When the file of `--log-file` cannot be opened to be appended to.
-pub(crate) fn init(cli: &Cli) -> Result<(), LogFileError> {
+pub(crate) fn init(cli: &Cli) -> Result<(), UsageError> {
     let global = &cli.global;
     let (file, quiet) = (global.log_file.as_deref(), global.quiet);
     if !is_off(global.no_log) && is_logged(&cli.command) {
@@ -69,7 +69,7 @@ pub(crate) fn init(cli: &Cli) -> Result<(), LogFileError> {
     // A second call, as tests may make, changes nothing.
     let _ = match file {
         Some(path) => {
-            let file = open(path).map_err(|source| LogFileError::new(path, source))?;
+            let file = open(path).map_err(|source| unwritten(path, &source))?;
             let file = LogFile::new(file, path, quiet);
             let lines = lines.with_ansi(false).with_writer(Mutex::new(file));
             tracing::subscriber::set_global_default(

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::cli::{CacheAction, Cli, Command, ConfigureAction};
 use crate::credentials::shell_word;
-use crate::explain::{ExitCode, Explain, printable};
+use crate::explain::{UsageError, printable};
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "…";
@@ -110,32 +110,24 @@ pub(super) fn subcommand(words: &[OsString]) -> String {
 }
 
 /// A command line that is not understood, without what was typed.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub(crate) struct WrongUsage {
-    what: String,
-    help: String,
-}
-
-impl WrongUsage {
-    pub(crate) fn of(error: &clap::Error) -> Self {
-        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-        let command = format!("ecs-bridge {}", subcommand(&words));
-        let command = command.trim_end();
-        let mut what = format!("the command line of {command} is wrong");
-        if let Some(kind) = error.kind().as_str() {
-            what.push_str(&format!(": {kind}"));
-        }
-        let argument = match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::String(argument)) => Some(argument),
-            Some(ContextValue::Strings(arguments)) => arguments.first(),
-            _ => None,
-        };
-        if let Some(option) = argument.and_then(|argument| option(argument)) {
-            what.push_str(&format!(" ({option})"));
-        }
-        Self { what, help: format!("{command} --help") }
+pub(crate) fn wrong_usage(error: &clap::Error) -> UsageError {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let command = format!("ecs-bridge {}", subcommand(&words));
+    let command = command.trim_end();
+    let mut what = format!("the command line of {command} is wrong");
+    if let Some(kind) = error.kind().as_str() {
+        what.push_str(&format!(": {kind}"));
     }
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Some(argument),
+        Some(ContextValue::Strings(arguments)) => arguments.first(),
+        _ => None,
+    };
+    if let Some(option) = argument.and_then(|argument| option(argument)) {
+        what.push_str(&format!(" ({option})"));
+    }
+    let fix = format!("correct the command, of ssh its ProxyCommand; see {command} --help");
+    UsageError::new(what, fix).because("what was typed is not kept here: it may hold a secret")
 }
 
 /// The name of an option, without a value.
@@ -143,20 +135,6 @@ fn option(argument: &str) -> Option<&str> {
     let name = argument.split(['=', ' ']).next()?;
     let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
     (name.starts_with("--") && name.len() < 40 && name.chars().all(is_name)).then_some(name)
-}
-
-impl Explain for WrongUsage {
-    fn why(&self) -> Option<String> {
-        Some("what was typed is not kept here: it may hold a secret".to_owned())
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(format!("correct the command, of ssh its ProxyCommand; see {}", self.help))
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Usage
-    }
 }
 
 #[cfg(test)]
