@@ -156,8 +156,7 @@ async fn reach(cloud: &Cloud) -> Result<Box<dyn net::Io>, net::Error> {
 
 /// The error as a call would have it.
 fn of(cloud: &Cloud, error: net::Error) -> NetworkError {
-    let endpoint = &cloud.client.config().endpoint;
-    NetworkError::of(&error.into(), endpoint.host(), &endpoint.to_string(), CONNECT_WITHIN)
+    NetworkError::of(error.into(), &cloud.client.config().endpoint, CONNECT_WITHIN)
 }
 
 /// The addresses of a host, at most three of them in words.

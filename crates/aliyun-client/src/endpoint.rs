@@ -95,11 +95,11 @@ impl EndpointType {
 /// Scheme, host and port of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    tls: bool,
+    pub(crate) tls: bool,
     /// Lower-case; an IPv6 address stands in brackets.
-    host: String,
+    pub(crate) host: String,
     /// Only where it is not the scheme's own.
-    port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl Endpoint {
@@ -183,7 +183,7 @@ impl Endpoint {
 
         let port = port.filter(|port| *port != if tls { 443 } else { 80 });
         let endpoint = Self { tls, host, port };
-        if !tls && !endpoint.is_this_machine() {
+        if !tls && !is_loopback(endpoint.host()) {
             return Err(EndpointError::Plaintext(shown));
         }
         Ok(endpoint)
@@ -210,11 +210,6 @@ impl Endpoint {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
         }
-    }
-
-    fn is_this_machine(&self) -> bool {
-        self.host() == "localhost"
-            || self.host().parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 

@@ -114,6 +114,21 @@ impl Transport for reqwest::Client {
     }
 }
 
+/// The body of an answer; `None` if it is larger than so many bytes.
+pub(crate) async fn read(mut answer: Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    if answer.content_length() > Some(most as u64) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
 /// Sorts an error of reqwest by what its chain of causes holds.
 fn of(error: &reqwest::Error) -> SendError {
     if !error.is_connect() {

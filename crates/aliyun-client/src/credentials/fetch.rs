@@ -11,9 +11,9 @@ use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::Cause;
-use crate::endpoint::{authority, is_loopback};
+use crate::endpoint::{Endpoint, is_loopback};
 use crate::text::innermost;
-use crate::transport::{ConnectError, SendError, Terms, Transport};
+use crate::transport::{ConnectError, SendError, Terms, Transport, read};
 
 /// The most that is read of an answer, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -25,10 +25,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// Where to ask. Shown by scheme, host and port alone: the rest may hold a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    tls: bool,
-    /// A name or an address, an IPv6 address without brackets.
-    pub(super) host: String,
-    port: u16,
+    server: Endpoint,
     /// Path and query.
     target: String,
 }
@@ -47,8 +44,8 @@ impl Address {
         if of_uri.contains('@') {
             return Err("a user name has no place in it");
         }
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
-        if host.is_empty() {
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        if host.trim_matches(['[', ']']).is_empty() {
             return Err("it has no host");
         }
         let port = match of_uri.rsplit_once(':') {
@@ -58,7 +55,10 @@ impl Address {
             _ => usual,
         };
         let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        Ok(Self { tls, host, port, target })
+        Ok(Self {
+            server: Endpoint { tls, host, port: Some(port).filter(|port| *port != usual) },
+            target,
+        })
     }
 
     /// The same place with a path behind what it has.
@@ -84,32 +84,28 @@ impl Address {
 
     /// Whether both are of one server.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
-        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+        self.server == other.server
     }
 
     /// Whether what is sent there in the clear stays on this machine or next to it: the metadata
     /// service has an address of its own kind.
     pub(super) fn is_link_local(&self) -> bool {
-        is_loopback(&self.host) || self.host == "100.100.100.200"
+        is_loopback(self.host()) || self.host() == "100.100.100.200"
     }
 
     pub(super) fn uses_tls(&self) -> bool {
-        self.tls
+        self.server.uses_tls()
     }
 
-    fn authority(&self) -> String {
-        let usual = if self.tls { 443 } else { 80 };
-        match self.port {
-            port if port != usual => authority(&self.host, port),
-            _ if self.host.contains(':') => format!("[{}]", self.host),
-            _ => self.host.clone(),
-        }
+    /// Its name or address, an IPv6 address without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.server.host()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        self.server.fmt(f)
     }
 }
 
@@ -217,19 +213,9 @@ async fn exchange(http: &dyn Transport, ask: &Request<'_>) -> Result<Response, P
     let status = response.status().as_u16();
     let location = response.headers().get(LOCATION);
     let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Response { status, location, body: read(response).await? })
-}
-
-async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Problem> {
-    let broken = |error: reqwest::Error| Problem::Broken(innermost(&error));
-    let mut bytes = Vec::new();
-    while let Some(data) = answer.chunk().await.map_err(broken)? {
-        if bytes.len() + data.len() > MAX_BODY {
-            return Err(Problem::TooLarge(MAX_BODY));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
+    let body = read(response, MAX_BODY).await;
+    let body = body.map_err(|error| Problem::Broken(innermost(&error)))?;
+    Ok(Response { status, location, body: body.ok_or(Problem::TooLarge(MAX_BODY))? })
 }
 
 #[cfg(test)]

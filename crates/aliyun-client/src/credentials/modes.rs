@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
             let field = "cloud_sso_sign_in_url";
             let base =
                 Address::parse(&url).map_err(|problem| subject.bad(field, problem))?.origin();
-            if !base.uses_tls() && !is_loopback(&base.host) {
+            if !base.uses_tls() && !is_loopback(base.host()) {
                 return Err(subject.bad(field, "it does not begin with https://"));
             }
             (base, Service::CloudSso { account, access_config })
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
             let given = self.env.own(OAUTH_URL)?;
             let bad = |problem| bad_url(OAUTH_URL, problem);
             let base = Address::parse(given.as_deref().unwrap_or(url)).map_err(bad)?;
-            if !base.uses_tls() && !is_loopback(&base.host) {
+            if !base.uses_tls() && !is_loopback(base.host()) {
                 return Err(bad("it does not begin with https://"));
             }
             (base, Service::OAuth { client_id })

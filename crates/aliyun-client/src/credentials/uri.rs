@@ -26,7 +26,7 @@ pub(super) async fn ask(
     source: &Source,
     http: &dyn Transport,
 ) -> Result<CachedCredentials, Error> {
-    if !address.uses_tls() && !is_loopback(&address.host) {
+    if !address.uses_tls() && !is_loopback(address.host()) {
         info!("{address}, the credentials URI of {source}, is not encrypted");
     }
     let failed = |problem| Error::Uri {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cause::Cause;
-use crate::text::innermost;
+use crate::endpoint::Endpoint;
 use crate::transport::{ConnectError, SendError};
 
 /// Why there is no answer.
@@ -91,41 +91,25 @@ pub enum NetworkError {
 
 impl NetworkError {
     /// Sorts an error that came before the answer's headers were complete.
-    pub(crate) fn before_answer(
-        error: &SendError,
-        host: &str,
-        endpoint: &str,
-        connect: Duration,
-    ) -> Self {
+    pub(crate) fn before_answer(error: SendError, to: &Endpoint, connect: Duration) -> Self {
         match error {
-            SendError::Connect(reason) => Self::of(reason, host, endpoint, connect),
-            SendError::Closed(detail) => {
-                Self::Closed { endpoint: endpoint.to_owned(), detail: detail.clone() }
-            }
+            SendError::Connect(reason) => Self::of(reason, to, connect),
+            SendError::Closed(detail) => Self::Closed { endpoint: to.to_string(), detail },
         }
     }
 
     /// An error of a connection that was made for the API.
-    pub fn of(reason: &ConnectError, host: &str, endpoint: &str, connect: Duration) -> Self {
-        let endpoint = endpoint.to_owned();
+    pub fn of(reason: ConnectError, to: &Endpoint, after: Duration) -> Self {
+        let endpoint = to.to_string();
         match reason {
-            ConnectError::Resolve(detail) => {
-                Self::Dns { host: host.to_owned(), detail: detail.clone() }
-            }
+            ConnectError::Resolve(detail) => Self::Dns { host: to.host().to_owned(), detail },
             ConnectError::Refused(_) => Self::Refused { endpoint },
-            ConnectError::Timeout => Self::ConnectTimeout { endpoint, after: connect },
-            ConnectError::SilentTls => Self::TlsTimeout { endpoint, after: connect },
-            ConnectError::Proxy { cause, is_transient } => {
-                Self::Proxy { cause: cause.clone(), is_transient: *is_transient }
-            }
-            ConnectError::Tls(fault) => Self::Tls { endpoint, fault: fault.clone() },
-            ConnectError::Other(detail) => Self::Connect { endpoint, detail: detail.clone() },
+            ConnectError::Timeout => Self::ConnectTimeout { endpoint, after },
+            ConnectError::SilentTls => Self::TlsTimeout { endpoint, after },
+            ConnectError::Proxy { cause, is_transient } => Self::Proxy { cause, is_transient },
+            ConnectError::Tls(fault) => Self::Tls { endpoint, fault },
+            ConnectError::Other(detail) => Self::Connect { endpoint, detail },
         }
-    }
-
-    /// An error in the middle of the answer's body.
-    pub(crate) fn in_answer(error: &reqwest::Error, endpoint: &str) -> Self {
-        Self::Cut { endpoint: endpoint.to_owned(), detail: innermost(error) }
     }
 
     /// Whether another try may do better. `idempotent`: it does no harm if the first was obeyed.

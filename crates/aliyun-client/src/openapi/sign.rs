@@ -5,7 +5,6 @@
 //! query and send an empty body, so that what is signed is what stands in the URL, byte for byte.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -110,11 +109,10 @@ pub fn v3(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
     let query = canonical_query(request.params);
     let digest = v3_request_digest(&query, &headers);
     let signature = v3_signature(&digest, key.secret);
-    let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
     let authorization = format!(
         "{V3_ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
         key.id,
-        names.join(";"),
+        names(&headers),
     );
     headers.push(("authorization", authorization));
     Signed { query, headers, signature }
@@ -122,21 +120,16 @@ pub fn v3(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
 
 /// Signs with HMAC-SHA1.
 pub fn v1(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
-    let mut params = request.params.clone();
-    let mut common = vec![
-        ("AccessKeyId", key.id.to_owned()),
-        ("Action", request.action.to_owned()),
-        ("Format", "JSON".to_owned()),
-        ("SignatureMethod", "HMAC-SHA1".to_owned()),
-        ("SignatureNonce", stamp.nonce.to_owned()),
-        ("SignatureVersion", "1.0".to_owned()),
-        ("Timestamp", timestamp(stamp.time)),
-        ("Version", request.version.to_owned()),
+    let own = [
+        ("AccessKeyId", Some(key.id)),
+        ("SignatureMethod", Some("HMAC-SHA1")),
+        ("SignatureVersion", Some("1.0")),
+        ("SecurityToken", key.token),
     ];
-    if let Some(token) = key.token {
-        common.push(("SecurityToken", token.to_owned()));
-    }
-    params.extend(common.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let own =
+        own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    let mut params = request.params.clone();
+    params.extend(common(request, stamp).into_iter().chain(own));
 
     let signature = v1_signature(&v1_string_to_sign(METHOD, &params), key.secret);
     params.insert("Signature".to_owned(), signature.clone());
@@ -149,24 +142,22 @@ pub fn v1(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
 
 /// The query of a call that nobody signs; its own parameters are sent as a form.
 pub fn unsigned(request: Request<'_>, stamp: Stamp<'_>) -> Signed {
-    let common = [
-        ("Action", request.action.to_owned()),
-        ("Format", "JSON".to_owned()),
-        ("SignatureNonce", stamp.nonce.to_owned()),
-        ("Timestamp", timestamp(stamp.time)),
-        ("Version", request.version.to_owned()),
-    ];
-    let params = common.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Signed {
-        query: canonical_query(&params),
+        query: canonical_query(&common(request, stamp)),
         headers: vec![("host", request.host.to_owned())],
         signature: String::new(),
     }
 }
 
-/// Parameters as the body of a form.
-pub fn form(params: &Params) -> String {
-    canonical_query(params)
+/// What the query of each call has that is not signed by V3.
+fn common(request: Request<'_>, stamp: Stamp<'_>) -> Params {
+    Params::from([
+        ("Action".to_owned(), request.action.to_owned()),
+        ("Format".to_owned(), "JSON".to_owned()),
+        ("SignatureNonce".to_owned(), stamp.nonce.to_owned()),
+        ("Timestamp".to_owned(), timestamp(stamp.time)),
+        ("Version".to_owned(), request.version.to_owned()),
+    ])
 }
 
 /// Percent-encodes as RFC 3986 has it: all but `A-Z a-z 0-9 - _ . ~`, a space as `%20`.
@@ -176,8 +167,8 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The parameters as a query: sorted, both sides encoded.
-fn canonical_query(params: &Params) -> String {
+/// The parameters as a query or as the body of a form: sorted, both sides encoded.
+pub fn canonical_query(params: &Params) -> String {
     let pairs: Vec<_> =
         params.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     pairs.join("&")
@@ -185,21 +176,16 @@ fn canonical_query(params: &Params) -> String {
 
 /// The SHA-256 of V3's canonical request, in hex. `headers` are sorted, all of them signed.
 fn v3_request_digest(query: &str, headers: &[(&'static str, String)]) -> String {
-    let mut canonical = format!("{METHOD}\n/\n{query}\n");
-    let mut names = String::new();
-    let mut body_digest = "";
-    for (name, value) in headers {
-        let _ = writeln!(canonical, "{name}:{}", value.trim());
-        if !names.is_empty() {
-            names.push(';');
-        }
-        names.push_str(name);
-        if *name == "x-acs-content-sha256" {
-            body_digest = value;
-        }
-    }
-    let _ = write!(canonical, "\n{names}\n{body_digest}");
+    let line = |(name, value): &(&str, String)| format!("{name}:{}\n", value.trim());
+    let lines: String = headers.iter().map(line).collect();
+    let body = headers.iter().find(|(name, _)| *name == "x-acs-content-sha256");
+    let body = body.map_or("", |(_, digest)| digest);
+    let canonical = format!("{METHOD}\n/\n{query}\n{lines}\n{}\n{body}", names(headers));
     HEXLOWER.encode(&Sha256::digest(canonical.as_bytes()))
+}
+
+fn names(headers: &[(&'static str, String)]) -> String {
+    headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";")
 }
 
 /// V3's signature over the digest of the canonical request.

@@ -15,7 +15,8 @@ use super::error::{Failure, Problem};
 use super::network::NetworkError;
 use super::sign::{self, Key, Request, SignatureVersion, Stamp};
 use crate::credentials::keys::Credentials;
-use crate::transport::Terms;
+use crate::text::innermost;
+use crate::transport::{Terms, read};
 
 /// The most that is read of an answer, in bytes.
 pub const MAX_ANSWER: usize = 1 << 20;
@@ -57,7 +58,7 @@ pub(crate) async fn once(
     let (signed, form) = match (key, config.signature) {
         (Some(key), SignatureVersion::V3) => (sign::v3(request, key, stamp), None),
         (Some(key), SignatureVersion::V1) => (sign::v1(request, key, stamp), None),
-        (None, _) => (sign::unsigned(request, stamp), Some(sign::form(&call.params))),
+        (None, _) => (sign::unsigned(request, stamp), Some(sign::canonical_query(&call.params))),
     };
 
     let url = format!("{}/?{}", config.endpoint, signed.query);
@@ -87,13 +88,11 @@ pub(crate) async fn once(
         headers.insert(*name, value);
     }
 
-    let endpoint = config.endpoint.to_string();
     let connect_within = config.connect_timeout;
     let late = Some((config.answer_timeout, &*late));
     let terms = Terms { what: "the API", connect_within, late };
-    let mut response = config.http.send(sent, terms).await.map_err(|error| {
-        let host = config.endpoint.host();
-        let problem = NetworkError::before_answer(&error, host, &endpoint, connect_within);
+    let response = config.http.send(sent, terms).await.map_err(|error| {
+        let problem = NetworkError::before_answer(error, &config.endpoint, connect_within);
         (Problem::Network(problem), None)
     })?;
 
@@ -107,16 +106,14 @@ pub(crate) async fn once(
         let problem = format!("the answer is larger than {MAX_ANSWER} bytes");
         Problem::Answer(AnswerError::Invalid(problem))
     };
-    if response.content_length() > Some(MAX_ANSWER as u64) {
-        return Err(fail(too_large(), &raw));
-    }
-    let cut = |error: reqwest::Error| Problem::Network(NetworkError::in_answer(&error, &endpoint));
-    while let Some(bytes) = response.chunk().await.map_err(|error| fail(cut(error), &raw))? {
-        if raw.body.len() + bytes.len() > MAX_ANSWER {
-            return Err(fail(too_large(), &raw));
+    raw.body = match read(response, MAX_ANSWER).await {
+        Ok(Some(body)) => body,
+        Ok(None) => return Err(fail(too_large(), &raw)),
+        Err(error) => {
+            let (endpoint, detail) = (config.endpoint.to_string(), innermost(&error));
+            return Err(fail(Problem::Network(NetworkError::Cut { endpoint, detail }), &raw));
         }
-        raw.body.extend_from_slice(&bytes);
-    }
+    };
 
     let (result, request_id) = answer::read(&raw, &scrub);
     tracing::debug!(
