@@ -11,8 +11,16 @@ pub(crate) use aliyun_client::credentials::check;
 pub(crate) struct Mode {
     /// As the vendor's tools write it.
     pub(crate) name: &'static str,
-    /// What is asked for it, in this order; the region comes after it.
-    pub(crate) questions: &'static [Question],
+    /// What is asked for it, in this order: what it has of its own, and a role. The region comes after
+    /// it.
+    questions: [&'static [Question]; 2],
+}
+
+impl Mode {
+    /// What is asked for it.
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        self.questions.concat()
+    }
 }
 
 /// A field that is asked for.
@@ -51,39 +59,23 @@ const SESSION: Question = usually("ram_session_name", "ecs-bridge");
 const SECONDS: Question = usually("expired_seconds", "3600");
 const ROLE: [Question; 5] =
     [must("ram_role_arn"), SESSION, may("external_id"), SECONDS, may("sts_region")];
+/// An identity provider's token needs no external id.
+const OIDC_ROLE: [Question; 4] = [ROLE[0], SESSION, SECONDS, ROLE[4]];
+const OIDC: [Question; 2] = [must("oidc_provider_arn"), must("oidc_token_file")];
 
 /// The region, which every mode is asked for.
 pub(crate) const REGION: Question = must("region_id");
 
 pub(crate) const MODES: [Mode; 9] = [
-    Mode { name: "AK", questions: &KEY },
-    Mode { name: "StsToken", questions: &[KEY[0], KEY[1], must("sts_token")] },
-    Mode { name: "CredentialsURI", questions: &[must("credentials_uri")] },
-    Mode { name: "EcsRamRole", questions: &[may("ram_role_name")] },
-    Mode {
-        name: "RamRoleArn",
-        questions: &[KEY[0], KEY[1], ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
-    },
-    Mode {
-        name: "RamRoleArnWithRoleName",
-        questions: &[may("ram_role_name"), ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
-    },
-    Mode {
-        name: "ChainableRamRoleArn",
-        questions: &[must("source_profile"), ROLE[0], ROLE[1], ROLE[2], ROLE[3], ROLE[4]],
-    },
-    Mode {
-        name: "OIDC",
-        questions: &[
-            must("oidc_provider_arn"),
-            must("oidc_token_file"),
-            ROLE[0],
-            ROLE[1],
-            SECONDS,
-            ROLE[4],
-        ],
-    },
-    Mode { name: "External", questions: &[must("process_command")] },
+    Mode { name: "AK", questions: [&KEY, &[]] },
+    Mode { name: "StsToken", questions: [&KEY, &[must("sts_token")]] },
+    Mode { name: "CredentialsURI", questions: [&[must("credentials_uri")], &[]] },
+    Mode { name: "EcsRamRole", questions: [&[may("ram_role_name")], &[]] },
+    Mode { name: "RamRoleArn", questions: [&KEY, &ROLE] },
+    Mode { name: "RamRoleArnWithRoleName", questions: [&[may("ram_role_name")], &ROLE] },
+    Mode { name: "ChainableRamRoleArn", questions: [&[must("source_profile")], &ROLE] },
+    Mode { name: "OIDC", questions: [&OIDC, &OIDC_ROLE] },
+    Mode { name: "External", questions: [&[must("process_command")], &[]] },
 ];
 
 /// Modes that need a browser, and the vendor's CLI for it.
@@ -220,7 +212,7 @@ mod tests {
         for mode in &MODES {
             let found = super::mode(&mode.name.to_uppercase()).unwrap();
             assert_eq!(found.name, mode.name);
-            for question in mode.questions.iter().chain([&REGION]) {
+            for question in mode.questions().into_iter().chain([REGION]) {
                 assert_ne!(label(question.field), question.field);
                 assert!(ORDER.contains(&question.field), "{}", question.field);
                 if let Need::Usually(value) = question.need {

@@ -91,7 +91,8 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
     };
     for mode in &form::MODES {
         let with = |fits: &dyn Fn(&form::Question) -> bool| {
-            let fields = mode.questions.iter().filter(|question| fits(question)).map(|question| {
+            let questions = mode.questions().into_iter();
+            let fields = questions.filter(|question| fits(question)).map(|question| {
                 let field = question.field;
                 let value = check(field, value(field)).unwrap();
                 format!(r#","{field}":{value}"#)
@@ -105,13 +106,13 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
         };
         let is_must = |question: &form::Question| question.need == Need::Must;
         assert!(with(&|_| true).is_ok() && with(&is_must).is_ok(), "{}", mode.name);
-        for missing in mode.questions.iter().filter(|question| is_must(question)) {
+        for missing in mode.questions().into_iter().filter(is_must) {
             let error = with(&|question| question.field != missing.field).unwrap_err();
             let field = missing.field;
             assert!(matches!(error, Error::MissingField { field: f, .. } if f == field), "{error}");
             assert_eq!(error.in_short(), format!("lacks {field}"));
         }
-        for question in mode.questions {
+        for question in mode.questions() {
             if let Need::Usually(usual) = question.need {
                 let here = [USUAL_SESSION.to_owned(), USUAL_SECONDS.to_string()];
                 assert!(here.iter().any(|here| here == usual), "{}", question.field);

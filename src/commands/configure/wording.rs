@@ -38,7 +38,7 @@ impl Wording {
 
     /// What is asked for a mode.
     pub(super) fn questions(self, mode: &Mode) -> Vec<Question> {
-        let mut questions = mode.questions.to_vec();
+        let mut questions = mode.questions();
         if self == Self::Vendor {
             // What that does not know comes last of the mode's own.
             let place = |question: &Question| ORDER.iter().position(|f| *f == question.field);
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn what_enter_keeps_is_in_brackets() {
-        let key = form::mode("AK").unwrap().questions[0];
+        let key = form::mode("AK").unwrap().questions()[0];
         assert_eq!(Wording::Vendor.prompt(key, Some("LTAI…001")), "Access Key Id [LTAI…001]: ");
         assert_eq!(Wording::Vendor.prompt(LANGUAGE, Some("zh")), "Default Language [zh|en] zh: ");
-        let role = form::mode("EcsRamRole").unwrap().questions[0];
+        let role = form::mode("EcsRamRole").unwrap().questions()[0];
         assert_eq!(Wording::Vendor.prompt(role, Some("a")), "Ecs Ram Role [a; - for none]: ");
     }
 }
