@@ -66,24 +66,17 @@ pub(crate) fn init(cli: &Cli) -> Result<(), UsageError> {
     let daily = DAILY.get().map(|log| DailyLayer(log).with_filter(only_ours(LevelFilter::INFO)));
     let registry = tracing_subscriber::registry().with(daily);
     let lines = tracing_subscriber::fmt::layer().with_target(false);
-    // A second call, as tests may make, changes nothing.
-    let _ = match file {
+    let lines = match file {
         Some(path) => {
             let file = open(path).map_err(|source| unwritten(path, &source))?;
             let file = LogFile::new(file, path, quiet);
-            let lines = lines.with_ansi(false).with_writer(Mutex::new(file));
-            tracing::subscriber::set_global_default(
-                registry.with(lines.with_filter(only_ours(level))),
-            )
+            lines.with_ansi(false).with_writer(Mutex::new(file)).boxed()
         }
-        None => {
-            let lines = lines.without_time().with_ansi(shows_colours());
-            let lines = lines.with_writer(|| Stderr);
-            tracing::subscriber::set_global_default(
-                registry.with(lines.with_filter(only_ours(level))),
-            )
-        }
+        None => lines.without_time().with_ansi(shows_colours()).with_writer(|| Stderr).boxed(),
     };
+    let registry = registry.with(lines.with_filter(only_ours(level)));
+    // A second call, as tests may make, changes nothing.
+    let _ = tracing::subscriber::set_global_default(registry);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
+use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::cache;
@@ -308,6 +309,13 @@ pub(crate) async fn update<T, E: From<Error>>(
     Err(Error::Busy { path: place.given.clone() }.into())
 }
 
+/// What is locked for a file or a folder: that itself, which leaves nothing behind, and can be locked where
+/// nothing can be written.
+#[cfg(unix)]
+fn lock_file(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
 /// The file that is locked in place of `path` where folders cannot be opened: in the user's folder of
 /// temporary files, so that nothing stays beside the user's own.
 #[cfg(not(unix))]
@@ -317,23 +325,20 @@ fn lock_file(path: &Path) -> io::Result<File> {
     File::create(std::env::temp_dir().join(format!("ecs-bridge-{digest}.lock")))
 }
 
+/// Locks a file or a folder, once nobody else has it locked.
+fn locked(path: &Path) -> JoinHandle<io::Result<File>> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let file = lock_file(&path)?;
+        file.lock().map(|()| file)
+    })
+}
+
 /// Waits until no other process of this program changes a file of the folder. `None` where there
 /// are no locks to be had: what others write is noticed without them, but for a moment.
 async fn lock(place: &Destination) -> Result<Option<File>, Error> {
     let folder = place.folder();
-    // A folder can be locked, and leaves nothing behind.
-    #[cfg(unix)]
-    let file = File::open(folder);
-    #[cfg(not(unix))]
-    let file = lock_file(folder);
-    let waiting = match file {
-        Ok(file) => tokio::task::spawn_blocking(move || file.lock().map(|()| file)),
-        Err(error) => {
-            debug!("{} is not locked: {error}", folder.display());
-            return Ok(None);
-        }
-    };
-    match tokio::time::timeout(PATIENCE, waiting).await {
+    match tokio::time::timeout(PATIENCE, locked(folder)).await {
         Ok(Ok(Ok(file))) => Ok(Some(file)),
         Ok(Ok(Err(error))) => {
             debug!("{} is not locked: {error}", folder.display());
@@ -349,13 +354,8 @@ async fn lock(place: &Destination) -> Result<Option<File>, Error> {
 pub(crate) async fn hold(place: &Destination, patience: Duration) -> Option<File> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
-        // The file itself leaves nothing behind, and can be locked where nothing can be written.
-        #[cfg(unix)]
-        let file = File::open(&place.real).ok()?;
-        #[cfg(not(unix))]
-        let file = lock_file(&place.real).ok()?;
-        let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-        let file = tokio::time::timeout_at(deadline, waiting).await.ok()?.ok()?.ok()?;
+        let locking = locked(&place.real);
+        let file = tokio::time::timeout_at(deadline, locking).await.ok()?.ok()?.ok()?;
         if is_in_place(&file, place) {
             return Some(file);
         }
