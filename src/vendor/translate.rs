@@ -61,7 +61,6 @@ pub(super) fn translate(
         Command::Configure if sets => Command::ConfigureSet,
         command => command,
     };
-    let mut add = |name: &str, value: &str| words.push(format!("{name}={value}"));
     match command {
         Command::Ssh | Command::Session | Command::PortForward | Command::SendPublicKey => {
             return on_instance(command, line, program, words, profile_first);
@@ -85,7 +84,7 @@ pub(super) fn translate(
         }
         Command::ConfigureList => words.extend(["configure", "list"].map(str::to_owned)),
         Command::ConfigureDelete => words.extend(["configure", "delete"].map(str::to_owned)),
-        Command::Version | Command::Help => add("--version", ""),
+        Command::Version | Command::Help => words.push("--version=".to_owned()),
     }
     // So `configure list` tells what the other commands take.
     let overrides = Overrides { profile_first, ..Overrides::default() };
@@ -105,12 +104,9 @@ fn on_instance(
         let fix = format!("give its id: {program} {} --instance i-…", command.name());
         return Err(Wrong::new(Kind::Missing, what, fix));
     }
-    if let (Some(_), true) = (instance, line.has("wss-url")) {
-        return Err(Wrong::new(
-            Kind::Refused,
-            "--wss-url and --instance exclude each other",
-            "give one of them: a URL leads to one instance already",
-        ));
+    if instance.is_some() && line.has("wss-url") {
+        let fix = "give one of them: a URL leads to one instance already";
+        return Err(Wrong::new(Kind::Refused, "--wss-url and --instance exclude each other", fix));
     }
     words.push(
         match command {
@@ -121,42 +117,31 @@ fn on_instance(
         }
         .to_owned(),
     );
-    let mut add = |name: &str, value: &str| words.push(format!("{name}={value}"));
+    let mut add = |name: &str, value: Option<&str>| {
+        words.extend(value.map(|value| format!("{name}={value}")));
+    };
     for (name, ours) in SAME {
-        if let Some(value) = line.get(name) {
-            add(ours, value);
-        }
+        add(ours, line.get(name));
     }
-    if let Some(kind) = line.get("connection-type") {
-        add("--connection-type", &kind.to_ascii_lowercase());
+    let connection_type = line.get("connection-type").map(str::to_ascii_lowercase);
+    add("--connection-type", connection_type.as_deref());
+    if command != Command::Ssh {
+        add("--instance", instance);
     }
     match command {
         Command::PortForward => {
-            if let Some(instance) = instance {
-                add("--instance", instance);
-            }
-            add("--local-port", line.get("local-port").unwrap_or(PORT));
+            add("--local-port", line.get("local-port").or(Some(PORT)));
             let remote = host_port(line.get("remote-port").unwrap_or(PORT));
-            if let Some((host, port)) = remote {
-                add("--remote-port", &port.to_string());
-                if let Some(host) = host {
-                    add("--remote-host", host);
-                }
-            }
-            if let Some(bind) = line.get("bind") {
-                add("--bind", bind);
-            }
+            add("--remote-port", remote.map(|(_, port)| port.to_string()).as_deref());
+            add("--remote-host", remote.and_then(|(host, _)| host));
+            add("--bind", line.get("bind"));
         }
         Command::Ssh => {
             words.push("--".to_owned());
             words.extend(instance.map(str::to_owned));
             words.push(line.get("port").unwrap_or("22").to_owned());
         }
-        _ => {
-            if let Some(instance) = instance {
-                add("--instance", instance);
-            }
-        }
+        _ => {}
     }
     let fields = line
         .options
@@ -172,9 +157,7 @@ fn global(line: &Line) -> Vec<String> {
     for (name, ours) in
         [("profile", "--profile"), ("region", "--region"), ("config-path", "--config")]
     {
-        if let Some(value) = line.get(name) {
-            words.push(format!("{ours}={value}"));
-        }
+        words.extend(line.get(name).map(|value| format!("{ours}={value}")));
     }
     if line.has("verbose") {
         words.push("--verbose".to_owned());
