@@ -84,22 +84,6 @@ pub(super) fn exit_code(kind: Kind) -> ExitCode {
         | Kind::OidcTokenRefused
         | Kind::RoleSettingInvalid => ExitCode::Credentials,
         Kind::PermissionMissing | Kind::RiskControl => ExitCode::Permission,
-        Kind::SessionManagerDisabled
-        | Kind::SessionQuota
-        | Kind::PortForwardingNotSupported
-        | Kind::InstanceNotFound
-        | Kind::InstanceNotRunning
-        | Kind::TooManyInstances
-        | Kind::CommandLineInvalid
-        | Kind::UserNameInvalid
-        | Kind::PasswordNameInvalid
-        | Kind::TargetServerInvalid
-        | Kind::PortInvalid
-        | Kind::ConnectionTypeInvalid
-        | Kind::SecurityGroupDenied
-        | Kind::RegionNotFound
-        | Kind::RegionNotSupported
-        | Kind::OperationForbidden => ExitCode::Target,
         Kind::Throttled
         | Kind::ServiceUnavailable
         | Kind::DispatchFailed
@@ -109,7 +93,9 @@ pub(super) fn exit_code(kind: Kind) -> ExitCode {
         | Kind::Answer => ExitCode::Network,
         Kind::Tls | Kind::NoCredentials => ExitCode::Config,
         Kind::Input => ExitCode::Usage,
-        _ => ExitCode::Failed,
+        Kind::OtherCode | Kind::Setup => ExitCode::Failed,
+        // All others are about the instance, its region or what is asked of it.
+        _ => ExitCode::Target,
     }
 }
 
