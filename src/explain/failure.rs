@@ -62,14 +62,14 @@ pub trait Explain: std::error::Error {
 pub(crate) struct UsageError {
     what: String,
     why: Option<String>,
-    remedy: Option<String>,
+    remedy: String,
     exit_code: ExitCode,
 }
 
 impl UsageError {
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let remedy = Some(remedy.into());
-        Self { what: what.into(), why: None, remedy, exit_code: ExitCode::Usage }
+        let (what, remedy) = (what.into(), remedy.into());
+        Self { what, why: None, remedy, exit_code: ExitCode::Usage }
     }
 
     /// The same with the reason for it.
@@ -89,7 +89,7 @@ impl Explain for UsageError {
     }
 
     fn remedy(&self) -> Option<String> {
-        self.remedy.clone()
+        Some(self.remedy.clone())
     }
 
     fn exit_code(&self) -> ExitCode {

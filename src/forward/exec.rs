@@ -7,28 +7,15 @@ use tokio::process::{Child, Command};
 
 use crate::app::Result;
 use crate::credentials::program_file;
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{ExitCode, UsageError};
 use crate::platform::signals::Signal;
 
 /// A program that runs with the forwards up.
 pub(crate) struct Program(Child);
 
-/// The program cannot be started.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot run {program}: {source}")]
-struct StartError {
-    program: String,
-    source: std::io::Error,
-}
-
-impl Explain for StartError {
-    fn remedy(&self) -> Option<String> {
-        Some("check the name and the path of the program after --exec --".to_owned())
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Usage
-    }
+fn not_run(program: &str, error: &std::io::Error) -> UsageError {
+    let fix = "check the name and the path of the program after --exec --";
+    UsageError::new(format!("cannot run {program}: {error}"), fix)
 }
 
 impl Program {
@@ -48,7 +35,7 @@ impl Program {
             }
         }
         let program = program.display().to_string();
-        let child = command.spawn().map_err(|source| StartError { program, source })?;
+        let child = command.spawn().map_err(|error| not_run(&program, &error))?;
         Ok(Some(Self(child)))
     }
 
@@ -61,8 +48,7 @@ impl Program {
 /// Waits for the program's end, and gives the exit code for ours. Never returns if there is none.
 pub(crate) async fn ended(program: &mut Option<Program>) -> Result<u8> {
     let Some(program) = program else { return std::future::pending().await };
-    let name = "the program".to_owned();
-    let status = program.0.wait().await.map_err(|source| StartError { program: name, source })?;
+    let status = program.0.wait().await.map_err(|error| not_run("the program", &error))?;
     Ok(code(status))
 }
 

@@ -19,24 +19,16 @@ use super::pool::Pool;
 use super::report::Event;
 use super::spec::Listen;
 use crate::app::Result;
-use crate::explain::{ExitCode, Explain};
+use crate::explain::{ExitCode, UsageError};
 use crate::gateway::socket::{self, ReadHalf, WriteHalf};
 
 /// How many connections may wait for their turn; the system holds those after them.
 const MOST_WAITING: usize = 128;
 
 /// Why nothing can be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-struct BindError {
-    address: String,
-    source: io::Error,
-}
-
-impl Explain for BindError {
-    fn remedy(&self) -> Option<String> {
-        Some(remedy(self.source.kind(), &self.address, cfg!(windows)).to_owned())
-    }
+fn not_bound(address: &str, error: &io::Error) -> UsageError {
+    let fix = remedy(error.kind(), address, cfg!(windows));
+    UsageError::new(format!("cannot listen on {address}: {error}"), fix).exits(ExitCode::Failed)
 }
 
 /// What to do when `address`, a path or an address with its port, cannot be listened on.
@@ -95,7 +87,7 @@ impl Listener {
             #[cfg(not(unix))]
             Listen::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(bound.map_err(|source| BindError { address: listen.to_string(), source })?)
+        Ok(bound.map_err(|error| not_bound(&listen.to_string(), &error))?)
     }
 
     /// The addresses with their real port, or the path. The first one stands for the forward.

@@ -11,7 +11,7 @@ use super::command::{Step, TIMEOUT, done, run_while_agent_online};
 use super::host_key::HostKeyWatch;
 use super::public_key::PublicKey;
 use crate::app::{Cloud, Result};
-use crate::explain::{ExitCode, Explain, printable};
+use crate::explain::{ExitCode, UsageError, printable};
 use crate::platform::cache::{Cache, DAY, Topic};
 use crate::target::finder::Found;
 
@@ -83,33 +83,13 @@ pub(crate) async fn ask(found: &Found) -> Result<Vec<PublicKey>> {
     let keys = PublicKey::host_keys(&result.output);
     if keys.is_empty() {
         let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
-        return Err(NoHostKeys { instance: found.to_string(), said }.into());
-    }
-    Ok(keys)
-}
-
-/// The instance was asked, and told none.
-#[derive(Debug, thiserror::Error)]
-#[error("{instance} has no host keys that its sshd is configured with")]
-struct NoHostKeys {
-    instance: String,
-    said: String,
-}
-
-impl Explain for NoHostKeys {
-    fn why(&self) -> Option<String> {
-        let said = self.said.chars().take(300).collect::<String>();
-        Some(match said.as_str() {
+        let why = match said.chars().take(300).collect::<String>().as_str() {
             "" => "there is no sshd in it, or none that is configured".to_owned(),
             said => format!("it said: {said}"),
-        })
+        };
+        let what = format!("{found} has no host keys that its sshd is configured with");
+        let fix = "look at the instance: sshd -T | grep hostkey, and ls -l /etc/ssh";
+        return Err(UsageError::new(what, fix).because(why).exits(ExitCode::Target).into());
     }
-
-    fn remedy(&self) -> Option<String> {
-        Some("look at the instance: sshd -T | grep hostkey, and ls -l /etc/ssh".to_owned())
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Target
-    }
+    Ok(keys)
 }

@@ -1,7 +1,6 @@
 //! `--start`: an instance that does not run is started, and waited for.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,7 +12,7 @@ use super::failure::Finding;
 use crate::app::{Result, UsageError};
 use crate::cli;
 use crate::cloud::{Client, InstanceState};
-use crate::explain::{ExitCode, Explain};
+use crate::explain::ExitCode;
 use crate::keys::command::Failed;
 use crate::target::finder::Found;
 
@@ -203,7 +202,13 @@ async fn come_up(
     match timeout_at(deadline, up).await {
         Ok(up) => up,
         Err(_) => {
-            Err(NotUp { label: label.clone(), within: starter.within, lacks: lacks.get() }.into())
+            let within = starter.within.as_secs();
+            let fix = "look at it in the ECS console; where it needs longer, raise --start-timeout, or \
+                       connect again in a while";
+            Err(UsageError::new(format!("{label} did not come up within {within} s"), fix)
+                .because(lacks.get())
+                .exits(ExitCode::Target)
+                .into())
         }
     }
 }
@@ -229,39 +234,5 @@ impl Pause {
     async fn wait(&mut self) {
         sleep(self.0).await;
         self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// An instance that was started and did not come up.
-#[derive(Debug)]
-struct NotUp {
-    label: String,
-    within: Duration,
-    lacks: &'static str,
-}
-
-impl fmt::Display for NotUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} did not come up within {} s", self.label, self.within.as_secs())
-    }
-}
-
-impl std::error::Error for NotUp {}
-
-impl Explain for NotUp {
-    fn why(&self) -> Option<String> {
-        Some(self.lacks.to_owned())
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(
-            "look at it in the ECS console; where it needs longer, raise --start-timeout, or \
-             connect again in a while"
-                .to_owned(),
-        )
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Target
     }
 }
