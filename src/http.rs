@@ -81,15 +81,14 @@ impl Http {
         };
         let is_https = url.scheme() == "https";
         let route = self.net.proxies.route(to.what, to.host, to.port);
-        let failed = |error: net::Error| SendError::Connect(error.into());
-        let client = self.client(is_https).map_err(|error| failed(error.into()))?;
+        let client = self.client(is_https).map_err(net::Error::from)?;
         let mut unanswered = Unanswered(Some(self));
         match self.answer(client, request, terms, &route, &mut unanswered).await {
             Ok(answer) => {
                 // Without TLS an HTTP proxy passes requests on, and answers to some by itself.
                 let is_proxys = answer.status() == 407 && matches!(route, Route::Through(_));
                 if is_proxys {
-                    self.net.open(to, is_https, terms.connect_within).await.map_err(failed)?;
+                    self.net.open(to, is_https, terms.connect_within).await?;
                 }
                 let answer = match &route {
                     Route::Through(proxy) if !is_https => without_login(answer, proxy).await,
@@ -103,13 +102,12 @@ impl Http {
                 let found = net::Error::of(&error);
                 let is_unclear = matches!(route, Route::Through(_))
                     || (is_https && matches!(found, net::Error::Timeout));
-                match is_unclear {
-                    false => Err(failed(found)),
-                    true => match self.net.open(to, is_https, terms.connect_within).await {
-                        Ok(_) => Err(failed(found)),
-                        Err(cause) => Err(failed(cause)),
-                    },
+                if is_unclear
+                    && let Err(cause) = self.net.open(to, is_https, terms.connect_within).await
+                {
+                    return Err(cause.into());
                 }
+                Err(found.into())
             }
             Err(error) => Err(SendError::Closed(innermost(&error))),
         }

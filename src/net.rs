@@ -15,7 +15,7 @@ use std::time::Duration;
 use aliyun_client::cause::Cause;
 use aliyun_client::text::chain;
 pub(crate) use aliyun_client::text::innermost;
-use aliyun_client::transport::ConnectError;
+use aliyun_client::transport::SendError;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -106,7 +106,7 @@ impl Error {
     }
 }
 
-impl From<Error> for ConnectError {
+impl From<Error> for SendError {
     fn from(error: Error) -> Self {
         match error {
             Error::Resolve(detail) => Self::Resolve(detail),

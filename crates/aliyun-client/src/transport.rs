@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use crate::cause::Cause;
 use crate::text::{chain, innermost};
 
-/// Why there is no connection. The host is known to whoever asked for it.
+/// Why there is no connection, or no answer. The host is known to whoever asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
+pub enum SendError {
     /// Its name has no address, or the name server did not say: what the resolver says.
     #[error("it does not resolve: {0}")]
     Resolve(String),
@@ -38,17 +38,9 @@ pub enum ConnectError {
     /// TLS failed.
     #[error("{0}")]
     Tls(Cause),
-    /// Another reason.
+    /// No connection for another reason.
     #[error("{0}")]
     Other(String),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// No connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
     /// The connection ended before the head of the answer was complete, or it carries no HTTP.
     #[error("{0}")]
     Closed(String),
@@ -135,12 +127,12 @@ fn of(error: &reqwest::Error) -> SendError {
         return SendError::Closed(innermost(error));
     }
     let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
-    SendError::Connect(match io.map(io::Error::kind) {
-        _ if error.is_dns() => ConnectError::Resolve(innermost(error)),
-        _ if error.is_timeout() => ConnectError::Timeout,
-        Some(io::ErrorKind::ConnectionRefused) => ConnectError::Refused(innermost(error)),
-        _ => ConnectError::Other(innermost(error)),
-    })
+    match io.map(io::Error::kind) {
+        _ if error.is_dns() => SendError::Resolve(innermost(error)),
+        _ if error.is_timeout() => SendError::Timeout,
+        Some(io::ErrorKind::ConnectionRefused) => SendError::Refused(innermost(error)),
+        _ => SendError::Other(innermost(error)),
+    }
 }
 
 /// A client for endpoints on this machine: it follows no redirect, uses no proxy, and trusts no

@@ -8,16 +8,15 @@ use std::time::SystemTime;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
-use super::context::FetchContext;
 use super::credential_source::CredentialSource;
 use super::env::Environment;
 use super::error::Error;
-use super::external;
+use super::external::{self, Program};
+use super::host::FetchContext;
 use super::json;
 use super::modes::Reader;
 use super::problem::ExternalProblem;
 use super::profile::{Profile, ProfileFile};
-use super::program::Program;
 use super::source::Source;
 
 /// What a program has printed.

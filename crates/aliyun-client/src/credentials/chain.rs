@@ -12,7 +12,7 @@ use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
 use super::env::{Environment, PREFIXES};
 use super::error::{Error, HOME_VARIABLE};
 use super::modes::Reader;
-use super::profile::{Profile, ProfileFile};
+use super::profile::{Profile, ProfileFile, names};
 use super::query::{Query, Resolved, Setting, in_home};
 use super::source::Source;
 
@@ -257,17 +257,11 @@ pub(super) fn unknown(
     files: &[ProfileFile],
     forbidden_by: Option<String>,
 ) -> Error {
-    let mut names: Vec<String> = Vec::new();
-    for name in files.iter().flat_map(ProfileFile::names) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
     Error::UnknownProfile {
         name: name.to_owned(),
         asked_by,
         files: files.iter().map(|file| file.path.clone()).collect(),
-        names,
+        names: names(files.iter().flat_map(|file| &file.profiles)),
         forbidden_by: forbidden_by.map(String::into_boxed_str),
     }
 }
@@ -351,18 +345,21 @@ impl Files {
             format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", ")),
             "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set".to_owned(),
         ];
+        let state = |path: &Path, empty: &str, lacks: &str| match loaded
+            .iter()
+            .find(|file| file.path == path)
+        {
+            None => "not there".to_owned(),
+            Some(file) if file.profiles.is_empty() => format!("has no {empty}"),
+            Some(file) => {
+                format!("{lacks}; it has {}: give one with --profile", listed(&file.names()))
+            }
+        };
         let paths = self.profiles.paths();
         for path in paths {
-            let found = match (loaded.iter().find(|file| file.path == *path), &self.forbidden_by) {
-                (_, Some(variable)) => format!("not read, since {variable} is set"),
-                (None, None) => "not there".to_owned(),
-                (Some(file), _) if file.profiles.is_empty() => "has no profiles".to_owned(),
-                (Some(file), _) => {
-                    format!(
-                        "names no current profile; it has {}: give one with --profile",
-                        listed(&file.names())
-                    )
-                }
+            let found = match &self.forbidden_by {
+                Some(variable) => format!("not read, since {variable} is set"),
+                None => state(path, "profiles", "names no current profile"),
             };
             looked.push(format!("{}: {found}", path.display()));
         }
@@ -371,14 +368,7 @@ impl Files {
                 .push(format!("~/.aliyun/config.json: no home folder is known ({HOME_VARIABLE})"));
         }
         if let Some((path, _)) = &self.ini {
-            let found = match loaded.iter().find(|file| file.path == *path) {
-                None => "not there".to_owned(),
-                Some(file) if file.profiles.is_empty() => "has no sections".to_owned(),
-                Some(file) => format!(
-                    "has no section [default]; it has {}: give one with --profile",
-                    listed(&file.names())
-                ),
-            };
+            let found = state(path, "sections", "has no section [default]");
             looked.push(format!("{}: {found}", path.display()));
         }
         looked

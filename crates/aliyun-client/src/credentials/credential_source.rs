@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::cached::CachedCredentials;
+use super::external::Program;
 use super::fetch::Address;
 use super::keys::Credentials;
 use super::login::Login;
 use super::metadata::Metadata;
 use super::oidc::Oidc;
-use super::program::Program;
 use super::role::Role;
 use super::source::Source;
 

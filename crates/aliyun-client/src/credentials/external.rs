@@ -5,6 +5,8 @@
 //! process group of its own. It is ended when its time is over or nobody waits for it any more, on Unix with
 //! what it has started. What it writes to stderr goes where this program's stderr goes, and nowhere else.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,6 +30,39 @@ const INTERRUPT: Duration = Duration::from_secs(1);
 /// The most that it may print, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
+/// Fields of the profile that runs the program, which hold for what it prints unless it prints them too.
+pub(super) const INHERITED: [&str; 3] = ["region_id", "sts_region", "endpoint_type"];
+
+/// A program, and what the profile that it prints is read with.
+#[derive(Clone)]
+pub(super) struct Program {
+    /// The command line, which may hold a secret.
+    pub(super) command: SecretString,
+    /// The name of the profile that runs it.
+    pub(super) name: String,
+    /// Where `source_profile` is looked up: the profile's own file first.
+    pub(super) files: Vec<PathBuf>,
+    /// The variables that a profile is read with.
+    pub(super) variables: Vec<(String, OsString)>,
+    pub(super) home: Option<PathBuf>,
+    /// The region that a flag or a variable names.
+    pub(super) region: Option<String>,
+    pub(super) inherited: Vec<(&'static str, String)>,
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |of: &Self| {
+            let Self { command, name, files, variables, home, region, inherited } = of.clone();
+            let command = command.expose_secret().to_owned();
+            (command, name, files, variables, home, region, inherited)
+        };
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for Program {}
+
 /// Splits a command into its words.
 pub(super) fn words(command: &str) -> Result<Vec<String>, ExternalProblem> {
     let is_command = |words: &Vec<String>| words.first().is_some_and(|word| !word.is_empty());
@@ -36,10 +71,8 @@ pub(super) fn words(command: &str) -> Result<Vec<String>, ExternalProblem> {
 
 /// The program of a command, without its arguments.
 pub(super) fn program(command: &SecretString) -> String {
-    words(command.expose_secret())
-        .ok()
-        .and_then(|words| words.into_iter().next())
-        .unwrap_or_default()
+    let words = words(command.expose_secret()).unwrap_or_default();
+    words.into_iter().next().unwrap_or_default()
 }
 
 /// Runs the command and gives what it prints.

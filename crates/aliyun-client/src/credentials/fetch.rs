@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::cause::Cause;
 use crate::endpoint::{Endpoint, is_loopback};
 use crate::text::innermost;
-use crate::transport::{ConnectError, SendError, Terms, Transport, read};
+use crate::transport::{SendError, Terms, Transport, read};
 
 /// The most that is read of an answer, in bytes.
 pub(super) const MAX_BODY: usize = 64 << 10;
@@ -170,10 +170,10 @@ pub enum Problem {
 impl From<SendError> for Problem {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Connect(ConnectError::Proxy { cause, .. }) => Self::Proxy(cause),
-            SendError::Connect(ConnectError::Tls(fault)) => Self::Tls(fault),
-            SendError::Connect(other) => Self::Connect(other.to_string()),
+            SendError::Proxy { cause, .. } => Self::Proxy(cause),
+            SendError::Tls(fault) => Self::Tls(fault),
             SendError::Closed(detail) => Self::Broken(detail),
+            other => Self::Connect(other.to_string()),
         }
     }
 }

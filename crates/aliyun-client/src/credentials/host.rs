@@ -3,12 +3,15 @@
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::cause::Cause;
+use crate::openapi::sign::SignatureVersion;
+use crate::transport::Transport;
 
 /// Puts a terminal back to how it was.
 pub type Restore = Box<dyn Fn() + Send + Sync>;
@@ -63,3 +66,14 @@ pub trait Host: fmt::Debug + Send + Sync {
 }
 
 impl Host for () {}
+
+/// What sources are asked with.
+#[derive(Clone, Debug)]
+pub struct FetchContext {
+    /// What sends requests.
+    pub http: Arc<dyn Transport>,
+    /// The signature of calls of STS.
+    pub signature: SignatureVersion,
+    /// The program.
+    pub host: Arc<dyn Host>,
+}

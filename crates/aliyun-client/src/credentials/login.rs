@@ -16,10 +16,9 @@ use serde_json::{Map, Value, json};
 use tracing::{debug, info, warn};
 
 use super::cached::CachedCredentials;
-use super::context::FetchContext;
 use super::error::Error;
 use super::fetch::{Address, Body, Request, Response, fetch};
-use super::host::{Host, Renewed, SaveError};
+use super::host::{FetchContext, Host, Renewed, SaveError};
 use super::json::{self, RawCredentials};
 use super::keys::Credentials;
 use super::problem::LoginProblem;
@@ -323,10 +322,9 @@ impl Login {
         new: Vec<(&'static str, Value)>,
         host: &dyn Host,
     ) {
-        let mut unsaved = Unsaved { of: self.generation(fields), fields: Map::new() };
-        if let Some(kept) = self.unsaved().take() {
-            unsaved = kept;
-        }
+        let kept = self.unsaved().take();
+        let none = || Unsaved { of: self.generation(fields), fields: Map::new() };
+        let mut unsaved = kept.unwrap_or_else(none);
         let new = new.into_iter().map(|(name, value)| (name.to_owned(), value));
         unsaved.fields.extend(new);
         fields.extend(unsaved.fields.clone());

@@ -9,10 +9,8 @@
 //! before they end. It asks STS with a [`Client`](crate::openapi::Client) of the keys that are exchanged.
 
 mod answer;
-mod brief;
 mod cached;
 mod chain;
-mod context;
 mod credential_source;
 mod env;
 pub(crate) mod error;
@@ -36,7 +34,6 @@ mod oidc;
 mod overrides;
 mod problem;
 mod profile;
-mod program;
 pub(crate) mod provide;
 mod provider;
 mod query;
@@ -50,12 +47,11 @@ pub(crate) mod source;
 mod uri;
 
 pub use chain::{listed, problems, profile_paths, profile_variable, resolve, resolve_as_if};
-pub use context::FetchContext;
 pub use credential_source::CredentialSource;
 pub use error::{Error, HOME_VARIABLE};
 pub use fetch::Problem as FetchProblem;
 pub use fields::check;
-pub use host::{Host, Renewed, Restore, SaveError};
+pub use host::{FetchContext, Host, Renewed, Restore, SaveError};
 pub use ini::section_types;
 pub use keys::{Credentials, mask};
 pub use mode::{mode_of, modes};

@@ -9,7 +9,7 @@ use super::env::{
     EXTERNAL_DISABLED, Environment, IMDSV1_DISABLED, METADATA_URL, OAUTH_URL, STS_ENDPOINT,
 };
 use super::error::Error;
-use super::external;
+use super::external::{self, INHERITED, Program};
 use super::fetch::Address;
 use super::fields;
 use super::keys::Credentials;
@@ -18,7 +18,6 @@ use super::metadata::{self, Metadata, is_role};
 use super::mode::{Mode, mode_of};
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
-use super::program::{INHERITED, Program};
 use super::query::{Query, Setting, in_home};
 use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
 use super::source::Source;
@@ -267,15 +266,11 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let (base, service) = if is_cloud_sso {
-            let text = |field| profile.text(field);
-            let needed = [
-                text("cloud_sso_sign_in_url"),
-                text("cloud_sso_account_id"),
-                text("cloud_sso_access_config"),
-            ];
+            let field = "cloud_sso_sign_in_url";
+            let needed = [field, "cloud_sso_account_id", "cloud_sso_access_config"];
+            let needed = needed.map(|field| profile.text(field));
             // Another program may have dropped one of them: the keys work to their end.
             let [Some(url), Some(account), Some(access_config)] = needed else { return Ok(None) };
-            let field = "cloud_sso_sign_in_url";
             let base =
                 Address::parse(&url).map_err(|problem| subject.bad(field, problem))?.origin();
             if !base.uses_tls() && !is_loopback(base.host()) {

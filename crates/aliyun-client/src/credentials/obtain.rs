@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use super::answer;
 use super::cached::CachedCredentials;
-use super::context::FetchContext;
 use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
 use super::error::Error;
+use super::external::Program;
+use super::host::FetchContext;
 use super::keys::Credentials;
 use super::oidc;
-use super::program::Program;
 use super::role::{self, Role};
 use super::source::Source;
 use super::uri;

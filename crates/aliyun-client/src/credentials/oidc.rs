@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::cached::CachedCredentials;
-use super::context::FetchContext;
 use super::error::Error;
+use super::host::FetchContext;
 use super::json::RawCredentials;
 use super::keys::Credentials;
 use super::provide::{ProvideCredentials, Providing};

@@ -90,14 +90,19 @@ impl ProfileFile {
 
     /// The names of its profiles, each once.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for profile in &self.profiles {
-            if !names.contains(&profile.name) {
-                names.push(profile.name.clone());
-            }
-        }
-        names
+        names(&self.profiles)
     }
+}
+
+/// The names of profiles, each once.
+pub(super) fn names<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for profile in profiles {
+        if !names.contains(&profile.name) {
+            names.push(profile.name.clone());
+        }
+    }
+    names
 }
 
 impl Profile {

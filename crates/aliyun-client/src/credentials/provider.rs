@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::cached::CachedCredentials;
-use super::context::FetchContext;
 use super::credential_source::CredentialSource;
 use super::error::Error;
+use super::host::FetchContext;
 use super::keys::{Credentials, mask};
 use super::obtain::obtain;
 use super::provide::{ProvideCredentials, Providing};

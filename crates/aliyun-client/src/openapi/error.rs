@@ -367,18 +367,18 @@ impl Error {
 
     /// The API's `Code`, if it answered with one.
     pub fn code(&self) -> Option<&str> {
-        match &self.inner.problem {
-            Problem::Refused(refusal) => Some(&refusal.code),
-            _ => None,
-        }
+        self.refusal().map(|refusal| &*refusal.code)
     }
 
     /// What the clocks said when the API refused.
     pub fn times(&self) -> Option<ClockReading> {
+        let refusal = self.refusal()?;
+        Some(ClockReading { local: refusal.local_time, service: refusal.service_time })
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
         match &self.inner.problem {
-            Problem::Refused(refusal) => {
-                Some(ClockReading { local: refusal.local_time, service: refusal.service_time })
-            }
+            Problem::Refused(refusal) => Some(refusal),
             _ => None,
         }
     }

@@ -1,7 +1,6 @@
 //! Signed calls, sent again where that may help and does no harm.
 
 pub(crate) mod answer;
-pub(crate) mod check_reachable;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod error;

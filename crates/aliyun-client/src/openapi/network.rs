@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::endpoint::Endpoint;
-use crate::transport::{ConnectError, SendError};
+use crate::transport::SendError;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,25 +90,19 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
-    /// Sorts an error that came before the answer's headers were complete.
-    pub(crate) fn before_answer(error: SendError, to: &Endpoint, connect: Duration) -> Self {
-        match error {
-            SendError::Connect(reason) => Self::of(reason, to, connect),
-            SendError::Closed(detail) => Self::Closed { endpoint: to.to_string(), detail },
-        }
-    }
-
-    /// An error of a connection that was made for the API.
-    pub fn of(reason: ConnectError, to: &Endpoint, after: Duration) -> Self {
+    /// Sorts an error that came before the answer's headers were complete; the time is that for a
+    /// connection.
+    pub fn of(error: SendError, to: &Endpoint, after: Duration) -> Self {
         let endpoint = to.to_string();
-        match reason {
-            ConnectError::Resolve(detail) => Self::Dns { host: to.host().to_owned(), detail },
-            ConnectError::Refused(_) => Self::Refused { endpoint },
-            ConnectError::Timeout => Self::ConnectTimeout { endpoint, after },
-            ConnectError::SilentTls => Self::TlsTimeout { endpoint, after },
-            ConnectError::Proxy { cause, is_transient } => Self::Proxy { cause, is_transient },
-            ConnectError::Tls(fault) => Self::Tls { endpoint, fault },
-            ConnectError::Other(detail) => Self::Connect { endpoint, detail },
+        match error {
+            SendError::Resolve(detail) => Self::Dns { host: to.host().to_owned(), detail },
+            SendError::Refused(_) => Self::Refused { endpoint },
+            SendError::Timeout => Self::ConnectTimeout { endpoint, after },
+            SendError::SilentTls => Self::TlsTimeout { endpoint, after },
+            SendError::Proxy { cause, is_transient } => Self::Proxy { cause, is_transient },
+            SendError::Tls(fault) => Self::Tls { endpoint, fault },
+            SendError::Other(detail) => Self::Connect { endpoint, detail },
+            SendError::Closed(detail) => Self::Closed { endpoint, detail },
         }
     }
 

@@ -1,5 +1,6 @@
 //! A call that changes nothing, to find out whether calls are of any use.
 
+use crate::openapi::answer::ClockReading;
 use crate::openapi::client::Client;
 use crate::openapi::error::{Error, Kind};
 
@@ -17,6 +18,23 @@ pub enum Verdict {
 }
 
 impl Client {
+    /// Makes a call without credentials, to see whether the API answers.
+    ///
+    /// # Errors
+    /// When nothing answers, or something that is not the API.
+    pub async fn check_reachable(&self) -> Result<Option<ClockReading>, Error> {
+        let mut call = self.prepare("DescribeRegions", None, Ok(()))?;
+        call.is_signed = false;
+        match self.call(&call).await {
+            Ok(_) => Ok(None),
+            // Whatever it says of the call, it is the API that says it.
+            Err(error) => match error.times() {
+                Some(times) if !error.kind().is_transient() => Ok(Some(times)),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// `DescribeInstanceStatus` of no instance in particular: the cheapest call there is.
     ///
     /// # Errors

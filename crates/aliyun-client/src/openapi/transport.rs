@@ -92,7 +92,7 @@ pub(crate) async fn once(
     let late = Some((config.answer_timeout, &*late));
     let terms = Terms { what: "the API", connect_within, late };
     let response = config.http.send(sent, terms).await.map_err(|error| {
-        let problem = NetworkError::before_answer(error, &config.endpoint, connect_within);
+        let problem = NetworkError::of(error, &config.endpoint, connect_within);
         (Problem::Network(problem), None)
     })?;
 
