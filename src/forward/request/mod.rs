@@ -49,12 +49,10 @@ impl Request {
         for spec in specs {
             let forward = spec.parse::<Forward>().map_err(|error| {
                 let what = format!("'{spec}' cannot be forwarded: {error}");
-                UsageError::new(
-                    what,
-                    &format!(
-                        "the instance is '{instance}'; after it come ports, as in 5432 or 8080:80"
-                    ),
-                )
+                let fix = format!(
+                    "the instance is '{instance}'; after it come ports, as in 5432 or 8080:80"
+                );
+                UsageError::new(what, fix)
             });
             forwards.push(forward?);
         }
