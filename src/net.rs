@@ -245,14 +245,9 @@ async fn tcp(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream, Err
         .path_and_query("/")
         .build()
         .map_err(|_| Error::Host)?;
-    match connector.call(target).await {
-        Ok(stream) => {
-            let stream = stream.into_inner();
-            tune(&stream);
-            Ok(stream)
-        }
-        Err(error) => Err(Error::of(&error)),
-    }
+    let stream = connector.call(target).await.map_err(|error| Error::of(&error))?.into_inner();
+    tune(&stream);
+    Ok(stream)
 }
 
 /// Small frames go out at once, and a peer that has vanished is noticed within about a minute,

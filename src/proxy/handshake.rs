@@ -37,6 +37,7 @@ where
     let target = format!("http://{}/", authority(host, port));
     let target: Uri = target.parse().map_err(|_| FaultKind::Target)?;
     let heard = Heard::default();
+    let said = || std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
     let io = Given(Some(TokioIo::new(Tapped { io, heard: heard.clone() })));
     // Where the proxy is plays no part any more: it is connected to.
     let unused = Uri::from_static("http://proxy.invalid/");
@@ -46,14 +47,14 @@ where
         if let Some(login) = login {
             tunnel = tunnel.with_auth(basic(login));
         }
-        tunnel.call(target).await.map_err(|_| of_http(&heard.take(), login))
+        tunnel.call(target).await.map_err(|_| of_http(&said(), login))
     } else {
         let mut socks = SocksV5::new(unused, io);
         if let Some(Login { user, password }) = login {
             let text = |secret: &SecretString| secret.expose_secret().to_owned();
             socks = socks.with_auth(text(user), text(password));
         }
-        socks.call(target).await.map_err(|_| of_socks(&heard.take(), login.is_some()))
+        socks.call(target).await.map_err(|_| of_socks(&said(), login.is_some()))
     };
     tunnelled.map(|tapped| tapped.into_inner().io)
 }
@@ -147,20 +148,7 @@ fn short(text: &str, most: usize) -> String {
 }
 
 /// What a proxy has said so far.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Heard {
-    fn add(&self, bytes: &[u8]) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_HEARD.saturating_sub(heard.len());
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+type Heard = Arc<Mutex<Vec<u8>>>;
 
 /// A connection, and what is read from it.
 struct Tapped<T> {
@@ -176,7 +164,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.heard.add(&buf.filled()[before..]);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_HEARD.saturating_sub(heard.len());
+        let bytes = &buf.filled()[before..];
+        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        drop(heard);
         polled
     }
 }

@@ -144,7 +144,8 @@ impl Proxies {
         {
             return (Route::Direct, Some(format!("without the proxy: {variable} has it")));
         }
-        if is_loopback(host) && !(proxy.is_explicit() && is_loopback(&proxy.host)) {
+        let is_explicit = matches!(proxy.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY));
+        if is_loopback(host) && !(is_explicit && is_loopback(&proxy.host)) {
             return (Route::Direct, Some("without the proxy: it is on this machine".to_owned()));
         }
         let note = format!("through the proxy {proxy}, as {} says", proxy.origin);

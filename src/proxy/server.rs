@@ -93,10 +93,6 @@ impl Proxy {
         let login = login.map(|(user, password)| format!("{user}:{password}@")).unwrap_or_default();
         format!("{}://{login}{}", self.scheme.as_str(), authority(&self.host, self.port))
     }
-
-    pub(super) fn is_explicit(&self) -> bool {
-        matches!(self.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY))
-    }
 }
 
 impl fmt::Display for Proxy {
