@@ -35,7 +35,8 @@ pub(super) fn help(command: Option<Command>, program: &str) -> String {
     if !matches!(command, Command::Help | Command::Version) {
         text.push_str("\n\nOptions:");
         for option in used {
-            let _ = write!(text, "\n  {}{:30} {}", short(option), long(option), option.help);
+            let short = option.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
+            let _ = write!(text, "\n  {short}{:30} {}", long(option), option.help);
         }
         text.push_str(
             "\n\nA value follows its option as in --name value, --name=value or --name:value.",
@@ -47,10 +48,6 @@ pub(super) fn help(command: Option<Command>, program: &str) -> String {
 const DIFFERENCES: &str = "\
 What differs: portforward listens on this computer only, unless --bind is given; the exit code is 0
 after a normal end, 2 for a wrong command line; certificates are always verified.";
-
-fn short(option: &Opt) -> String {
-    option.short.map_or("    ".to_owned(), |short| format!("-{short}, "))
-}
 
 fn long(option: &Opt) -> String {
     let value = match option.value {

@@ -56,11 +56,6 @@ impl Command {
     pub(super) fn needs_instance(self) -> bool {
         bit(self) & ON_INSTANCE != 0
     }
-
-    /// Whether it takes words that are no options.
-    pub(super) fn takes_words(self) -> bool {
-        matches!(self, Self::ConfigureGet | Self::Help)
-    }
 }
 
 /// What an option's value is.

@@ -136,7 +136,8 @@ impl Line {
                 format!("leave it out; `{program} help {}` lists the options", command.name());
             return Err(Wrong::new(Kind::Option, what, fix));
         }
-        if let (Some(_), false) = (self.words.first(), command.takes_words()) {
+        let takes_words = matches!(command, Command::ConfigureGet | Command::Help);
+        if !self.words.is_empty() && !takes_words {
             let fix = match command.needs_instance() {
                 true => "name the instance by --instance; values follow their option",
                 false => "leave it out",
