@@ -2,17 +2,17 @@
 
 use std::io;
 
-/// A signal that asks the process to end.
+/// A signal that asks the process to end, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// The terminal, or ssh, has gone.
-    Hangup,
+    Hangup = 1,
     /// The user pressed Ctrl-C.
-    Interrupt,
+    Interrupt = 2,
     /// The user pressed Ctrl-\, where no shell has the terminal.
-    Quit,
+    Quit = 3,
     /// Somebody asked politely.
-    Terminate,
+    Terminate = 15,
 }
 
 impl Signal {
@@ -28,12 +28,7 @@ impl Signal {
 
     /// The exit code of a process that the signal has ended: 128 and the signal's number.
     pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Self::Hangup => 129,
-            Self::Interrupt => 130,
-            Self::Quit => 131,
-            Self::Terminate => 143,
-        }
+        128 + self as u8
     }
 }
 

@@ -74,15 +74,14 @@ impl Terminal {
             return Err(NoTerminal::Not("stderr"));
         }
         let make = || {
-            let of = |kind| signal(kind);
             let raw = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
             let mut terminal = Self {
                 before: tcgetattr(&stdin)?,
                 stdin,
                 reader: Reader::new()?,
                 signals: Signals::new()?,
-                suspend: of(raw(rustix::process::Signal::TSTP))?,
-                resume: of(raw(rustix::process::Signal::CONT))?,
+                suspend: signal(raw(rustix::process::Signal::TSTP))?,
+                resume: signal(raw(rustix::process::Signal::CONT))?,
                 typed: Zeroizing::default(),
             };
             terminal.take()?;

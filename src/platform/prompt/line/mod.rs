@@ -67,7 +67,7 @@ impl Line {
         match byte {
             b'\r' | b'\n' => Fed::Done,
             0x04 if self.text.is_empty() => Fed::Closed,
-            0x08 | 0x7f => Fed::Shown(self.pop().map_or_else(String::new, rubout)),
+            0x08 | 0x7f => Fed::Shown(self.text.pop().map_or_else(String::new, rubout)),
             0x15 => Fed::Shown(self.pop_while(|_| true)),
             0x17 => {
                 let blanks = self.pop_while(char::is_whitespace);
@@ -134,14 +134,10 @@ impl Line {
         self.text.push(c);
     }
 
-    fn pop(&mut self) -> Option<char> {
-        self.text.pop()
-    }
-
     fn pop_while(&mut self, fits: impl Fn(char) -> bool) -> String {
         let mut shown = String::new();
         while self.text.chars().next_back().is_some_and(&fits) {
-            shown.push_str(&self.pop().map_or_else(String::new, rubout));
+            shown.push_str(&self.text.pop().map_or_else(String::new, rubout));
         }
         shown
     }
