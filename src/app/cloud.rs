@@ -72,12 +72,8 @@ impl Cloud {
         let resolved = resolve()?;
         let Some(region) = resolved.region else { return Err(no_region().into()) };
         let region = Region::parse(&region.value).map_err(|error| invalid(&error, &region))?;
-        let kind = match &resolved.endpoint_type {
-            Some(kind) => {
-                EndpointType::parse(&kind.value).map_err(|error| invalid(&error, kind))?
-            }
-            None => EndpointType::Internet,
-        };
+        let kind = resolved.endpoint_type.unwrap_or_default();
+        let kind = EndpointType::parse(&kind.value).map_err(|error| invalid(&error, &kind))?;
         let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
         let explicit = flag.or(resolved.endpoint).unwrap_or_default();
