@@ -48,12 +48,3 @@ impl fmt::Debug for Cause {
         fmt::Debug::fmt(&self.0, f)
     }
 }
-
-impl PartialEq for Cause {
-    /// Whether they say the same.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.to_string() == other.0.to_string()
-    }
-}
-
-impl Eq for Cause {}

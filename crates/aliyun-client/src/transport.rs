@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::text::{chain, innermost};
 
 /// Why there is no connection, or no answer. The host is known to whoever asked for it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
     /// Its name has no address, or the name server did not say: what the resolver says.
     #[error("it does not resolve: {0}")]

@@ -99,8 +99,10 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         return finish(&env, credential_source, region, current, false);
     }
 
-    let oidc = ["ROLE_ARN", "OIDC_PROVIDER_ARN", "OIDC_TOKEN_FILE"].map(|name| env.find_text(name));
-    if let [Some(role), Some(provider), Some(token)] = all(oidc)? {
+    let role = env.find_text("ROLE_ARN")?;
+    let provider = env.find_text("OIDC_PROVIDER_ARN")?;
+    let token = env.find_text("OIDC_TOKEN_FILE")?;
+    if let (Some(role), Some(provider), Some(token)) = (role, provider, token) {
         let loaded = files.load_if_sound(query, read)?;
         let current = current(&loaded).ok().flatten();
         let credential_source = reader(&loaded).oidc([role, provider, token])?;
@@ -159,17 +161,6 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         }
     };
     finish(&env, credential_source, region, None, false)
-}
-
-/// Each of several settings, or the first that is invalid.
-fn all<T, const N: usize>(
-    settings: [Result<Option<T>, Error>; N],
-) -> Result<[Option<T>; N], Error> {
-    let mut found = [const { None }; N];
-    for (place, setting) in found.iter_mut().zip(settings) {
-        *place = setting?;
-    }
-    Ok(found)
 }
 
 /// What has set an option: the command line, or the variable that stands in its place.

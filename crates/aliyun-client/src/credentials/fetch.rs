@@ -115,6 +115,9 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A `Content-Type`, and what has it.
+pub(super) type Body = (&'static str, Bytes);
+
 /// What is asked.
 pub(super) struct Request<'a> {
     /// What the other side is to the user: "the metadata service".
@@ -125,13 +128,6 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<Body>,
     /// The time for all of it.
     pub(super) within: Duration,
-}
-
-/// What is sent with a question.
-pub(super) struct Body {
-    /// Its `Content-Type`.
-    pub(super) kind: &'static str,
-    pub(super) bytes: Bytes,
 }
 
 /// An answer.
@@ -202,9 +198,9 @@ async fn exchange(http: &dyn Transport, ask: &Request<'_>) -> Result<Response, P
         value.set_sensitive(true);
         headers.insert(HeaderName::from_static(name), value);
     }
-    if let Some(body) = &ask.body {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.kind));
-        *sent.body_mut() = Some(body.bytes.clone().into());
+    if let Some((kind, bytes)) = &ask.body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        *sent.body_mut() = Some(bytes.clone().into());
     }
 
     let connect_within = ask.within.min(CONNECT_WITHIN);

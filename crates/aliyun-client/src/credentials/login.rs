@@ -248,7 +248,7 @@ impl Login {
             ),
             Service::OAuth { .. } => ("/v1/exchange", json!({})),
         };
-        let body = Body { kind: "application/json", bytes: body.to_string().into() };
+        let body = ("application/json", body.to_string().into());
         let got = self.ask(path, Some(&bearer), body, http).await?;
         let mut fields = json::answer(&got.body).map_err(LoginProblem::Invalid)?;
         if let Service::CloudSso { .. } = &self.service {
@@ -277,7 +277,7 @@ impl Login {
         );
         let form =
             format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
-        let body = Body { kind: "application/x-www-form-urlencoded", bytes: form.into() };
+        let body = ("application/x-www-form-urlencoded", form.into());
         let got = self.ask("/v1/token", None, body, &*context.http).await?;
         let answer = json::answer(&got.body).map_err(LoginProblem::Invalid)?;
         let access = json::text(&answer, "access_token")

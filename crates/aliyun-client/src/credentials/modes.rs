@@ -244,13 +244,8 @@ impl<'a> Reader<'a> {
         let until = subject.profile.expiration().filter(|_| is_temporary);
         let source = subject.source.clone();
         if let Some(at) = until.filter(|at| *at <= self.now) {
-            let field = "sts_expiration";
-            return Err(Error::Expired {
-                source_of_it: Box::new(source),
-                field,
-                at,
-                now: self.now,
-            });
+            let (source_of_it, field) = (Box::new(source), "sts_expiration");
+            return Err(Error::Expired { source_of_it, field, at, now: self.now });
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(CachedCredentials::fixed(credentials, until))

@@ -48,12 +48,10 @@ pub(super) async fn obtain(
 fn fixed(cached: &CachedCredentials, source: &Source) -> Result<CachedCredentials, Error> {
     let now = SystemTime::now();
     match cached.until {
-        Some(at) if !cached.is_good(now) => Err(Error::Expired {
-            source_of_it: Box::new(source.clone()),
-            field: "sts_expiration",
-            at,
-            now,
-        }),
+        Some(at) if !cached.is_good(now) => {
+            let (source_of_it, field) = (Box::new(source.clone()), "sts_expiration");
+            Err(Error::Expired { source_of_it, field, at, now })
+        }
         _ => Ok(cached.clone()),
     }
 }

@@ -328,11 +328,7 @@ pub(crate) fn agent_status(answer: &Value) -> Option<AgentStatus> {
 
 /// What is said of one agent.
 pub(crate) fn agent_of(item: &Value) -> AgentStatus {
-    let flag = |name| match text(item, name)?.to_ascii_lowercase().as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
+    let flag = |name| text(item, name)?.to_ascii_lowercase().parse().ok();
     AgentStatus {
         // Some answers spell it without the 's'.
         online: flag("CloudAssistantStatus").or_else(|| flag("CloudAssitantStatus")),

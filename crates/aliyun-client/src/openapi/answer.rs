@@ -134,6 +134,8 @@ pub(crate) fn read(raw: &Raw, scrub: &Scrub) -> (Result<Value, Bad>, Option<Stri
     let request_id = text(&value, "RequestId");
     let request_id = scrub.id(request_id.as_deref().or(raw.request_id.as_deref()));
     let message = text(&value, "Message").map(|message| scrub.message(&message));
+    let means_success =
+        |code: &str| ["success", "ok", "200"].contains(&&*code.to_ascii_lowercase());
     let code = text(&value, "Code").filter(|code| !means_success(code));
     let result = match code {
         Some(code) => Err(Bad::Refused(Refusal {
@@ -187,11 +189,8 @@ fn readable(text: &str) -> String {
 
 /// A list that stands in an object, `Things.Thing[]`, or a bare one; empty if there is none.
 pub(crate) fn all<'a>(value: &'a Value, outer: &str, inner: &str) -> &'a [Value] {
-    let list = match field(value, outer) {
-        Some(list) if list.is_array() => Some(list),
-        Some(outer) => field(outer, inner),
-        None => None,
-    };
+    let found = field(value, outer);
+    let list = found.filter(|list| list.is_array()).or_else(|| field(found?, inner));
     list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -252,10 +251,6 @@ fn excerpt(body: &[u8], scrub: &Scrub) -> String {
     });
     let words = scrub.text(&words);
     if words.is_empty() { "without a word".to_owned() } else { format!("'{words}'") }
-}
-
-fn means_success(code: &str) -> bool {
-    ["success", "ok", "200"].iter().any(|good| code.eq_ignore_ascii_case(good))
 }
 
 /// `AccessDeniedDetail.AuthAction`, which is an object, or one written into a string.

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::transport::SendError;
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The host's name has no address, or the name server did not say.
     #[error("the host name '{host}' does not resolve")]
