@@ -107,11 +107,6 @@ pub(crate) const ORDER: [&str; 22] = [
     "name",
 ];
 
-/// The modes' names, as a message lists them.
-pub(crate) fn mode_names() -> String {
-    MODES.each_ref().map(|mode| mode.name).join(", ")
-}
-
 /// A mode by its name, in any case.
 pub(crate) fn mode(name: &str) -> Option<&'static Mode> {
     MODES.iter().find(|mode| mode.name.eq_ignore_ascii_case(name))

@@ -40,7 +40,7 @@ pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
         format!("there is no mode {text:?}"),
         format!(
             "give one of {}; or {}, with the aliyun CLI",
-            form::mode_names(),
+            form::MODES.map(|mode| mode.name).join(", "),
             BROWSER_MODES.join(" or ")
         ),
     )
