@@ -21,31 +21,22 @@ pub fn check(field: &str, text: &str) -> Result<Value, String> {
         (least..=most).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || allowed.contains(c))
     };
-    let has_to_be = |is_good: bool, problem: &str| match is_good {
-        true => Ok(()),
-        false => Err(problem.to_owned()),
-    };
-    match field {
-        "access_key_id" | "access_key_secret" | "sts_token" => has_to_be(
-            text.bytes().all(|byte| byte.is_ascii_graphic()),
-            "it has blanks, or characters beyond ASCII",
-        )?,
-        "ram_role_arn" => has_to_be(
-            is_arn(text, "role/"),
+    let problem = match field {
+        "access_key_id" | "access_key_secret" | "sts_token" => {
+            let is_good = text.bytes().all(|byte| byte.is_ascii_graphic());
+            (!is_good).then_some("it has blanks, or characters beyond ASCII")
+        }
+        "ram_role_arn" => (!is_arn(text, "role/")).then_some(
             "an ARN of a role is acs:ram::ACCOUNT:role/NAME, with the account's number",
-        )?,
-        "oidc_provider_arn" => has_to_be(
-            is_arn(text, "oidc-provider/"),
+        ),
+        "oidc_provider_arn" => (!is_arn(text, "oidc-provider/")).then_some(
             "an ARN of a provider is acs:ram::ACCOUNT:oidc-provider/NAME, with the account's number",
-        )?,
-        "ram_session_name" => has_to_be(
-            is_word(".@-_", 2, 64),
-            "it has to have 2 to 64 letters, digits and the characters . @ - _",
-        )?,
-        "ram_role_name" => has_to_be(
-            is_role(text),
-            "it may have up to 64 letters, digits and the characters . - _",
-        )?,
+        ),
+        "ram_session_name" => (!is_word(".@-_", 2, 64))
+            .then_some("it has to have 2 to 64 letters, digits and the characters . @ - _"),
+        "ram_role_name" => (!is_role(text))
+            .then_some("it may have up to 64 letters, digits and the characters . - _"),
+        "source_profile" => None,
         "expired_seconds" => {
             return match text.parse::<u32>() {
                 Ok(seconds) if (900..=43_200).contains(&seconds) => Ok(seconds.into()),
@@ -58,26 +49,34 @@ pub fn check(field: &str, text: &str) -> Result<Value, String> {
             });
         }
         "region_id" | "sts_region" => {
-            let mut problem =
-                "a region is made of lower-case letters, digits and hyphens".to_owned();
-            if let Some(id) = regions::meant_by(text) {
-                problem.push_str(&format!("; did you mean {id}?"));
+            let problem = "a region is made of lower-case letters, digits and hyphens";
+            match (Region::parse(text), regions::meant_by(text)) {
+                (Err(_), Some(id)) => return Err(format!("{problem}; did you mean {id}?")),
+                (Err(_), None) => Some(problem),
+                (Ok(_), _) => None,
             }
-            has_to_be(Region::parse(text).is_ok(), &problem)?;
         }
-        "endpoint" => drop(Endpoint::parse(text).map_err(|error| error.to_string())?),
+        "endpoint" => match Endpoint::parse(text) {
+            Ok(_) => None,
+            Err(error) => return Err(error.to_string()),
+        },
         "endpoint_type" => {
-            has_to_be(EndpointType::parse(text).is_ok(), "it has to be vpc or internet")?;
+            EndpointType::parse(text).is_err().then_some("it has to be vpc or internet")
         }
-        "language" => has_to_be(["en", "zh"].contains(&text), "it has to be en or zh")?,
-        "output_format" => {
-            has_to_be(["json", "cols", "rows"].contains(&text), "it has to be json, cols or rows")?;
-        }
-        "credentials_uri" => drop(Address::parse(text)?),
-        "process_command" => drop(external::words(text).map_err(|problem| problem.to_string())?),
-        _ => {}
+        "language" => (!["en", "zh"].contains(&text)).then_some("it has to be en or zh"),
+        "output_format" => (!["json", "cols", "rows"].contains(&text))
+            .then_some("it has to be json, cols or rows"),
+        "credentials_uri" => Address::parse(text).err(),
+        "process_command" => match external::words(text) {
+            Ok(_) => None,
+            Err(problem) => return Err(problem.to_string()),
+        },
+        _ => None,
+    };
+    match problem {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(text.into()),
     }
-    Ok(text.into())
 }
 
 fn is_arn(text: &str, kind: &str) -> bool {

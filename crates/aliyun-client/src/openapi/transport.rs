@@ -102,13 +102,12 @@ pub(crate) async fn once(
     let mut raw = Raw::head(response.status(), response.headers(), SystemTime::now());
     raw.request_id = raw.request_id.map(|id| scrub.text(&id));
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
-    let too_large = || {
-        let problem = format!("the answer is larger than {MAX_ANSWER} bytes");
-        Problem::Answer(AnswerError::Invalid(problem))
-    };
     raw.body = match read(response, MAX_ANSWER).await {
         Ok(Some(body)) => body,
-        Ok(None) => return Err(fail(too_large(), &raw)),
+        Ok(None) => {
+            let problem = format!("the answer is larger than {MAX_ANSWER} bytes");
+            return Err(fail(Problem::Answer(AnswerError::Invalid(problem)), &raw));
+        }
         Err(error) => {
             let (endpoint, detail) = (config.endpoint.to_string(), innermost(&error));
             return Err(fail(Problem::Network(NetworkError::Cut { endpoint, detail }), &raw));
