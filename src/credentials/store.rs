@@ -75,15 +75,11 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub(crate) fn need(&self, name: &str) -> Result<Found<'_>, Error> {
+        let there = self.files.iter().filter(|file| file.document.is_some());
         let unknown = || Error::UnknownProfile {
             name: name.to_owned(),
             asked_by: "this command".to_owned(),
-            files: self
-                .files
-                .iter()
-                .filter(|f| f.document.is_some())
-                .map(|f| f.path.clone())
-                .collect(),
+            files: there.map(|file| file.path.clone()).collect(),
             names: self.profiles().into_iter().map(|found| found.entry.name).collect(),
             forbidden_by: None,
         };

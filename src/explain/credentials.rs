@@ -155,9 +155,7 @@ impl Explain for Error {
                 "correct source_profile, or make the profile with: ecs-bridge configure --profile {}",
                 shell_word(name)
             ),
-            Self::ProgramInAnswer { .. } => {
-                format!("run process_command by hand: {}", ACCEPTED)
-            }
+            Self::ProgramInAnswer { .. } => format!("run process_command by hand: {ACCEPTED}"),
             Self::Cycle { source_of_it, .. } => format!(
                 "let one of them have keys of its own, as a profile of another mode, or {}",
                 renewal(source_of_it)
