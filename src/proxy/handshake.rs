@@ -168,7 +168,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
         let room = MAX_HEARD.saturating_sub(heard.len());
         let bytes = &buf.filled()[before..];
         heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        drop(heard);
         polled
     }
 }
