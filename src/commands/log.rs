@@ -60,7 +60,8 @@ fn show(folder: &Folder) -> Result<()> {
         return Err(nothing(what, "run a command without --no-log and ECS_BRIDGE_LOG=off").into());
     };
     let yesterday = SystemTime::now().checked_sub(DAY).map(day).unwrap_or_default();
-    for name in files.iter().filter(|name| name.day >= yesterday.min(newest.day.clone())) {
+    let oldest = yesterday.min(newest.day.clone());
+    for name in files.iter().filter(|name| name.day >= oldest) {
         let path = folder.file(name);
         match File::open(&path) {
             Ok(mut file) => {
