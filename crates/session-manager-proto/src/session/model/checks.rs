@@ -109,7 +109,8 @@ impl Model {
     /// The same after the local end of file, where what is not known may do so.
     fn redials_at_eof(&self) -> bool {
         let redials = self.agent.is_none_or(Generation::redials);
-        redials && !self.resumable && !self.config().is_shell()
+        // An agent of 1.01 may be behind a gateway of 1.02.
+        redials && !self.session.stream.framing.has_acks() && !self.config().is_shell()
     }
 
     /// Input is sent in order, and again only as it was.
