@@ -49,17 +49,13 @@ pub(crate) enum SessionOutcome {
 ///
 /// # Errors
 /// When no session can be started or dialled, and when it fails.
-pub(super) async fn attempt<R, W>(
+pub(super) async fn attempt(
     cloud: &Cloud,
     plan: &Plan,
-    local: &mut LocalSide<R, W>,
+    local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     stop: impl Future<Output = ()>,
     on_event: OnEvent<'_>,
-) -> std::result::Result<SessionOutcome, SessionError>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
+) -> std::result::Result<SessionOutcome, SessionError> {
     let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
     // The way to the gateway is made while the API is asked, if it is known from the last session.
@@ -161,10 +157,10 @@ fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFa
 }
 
 /// Starts a session, or gives nothing when there is no use for it any more.
-async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
+async fn start(
     cloud: &Cloud,
     plan: &Plan,
-    local: &mut LocalSide<R, W>,
+    local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     stop: impl Future<Output = ()>,
 ) -> std::result::Result<Option<TerminalSession>, cloud::Error> {
     let (request, unwanted) = (plan.request(), Notify::new());
@@ -184,19 +180,15 @@ async fn start<R: AsyncRead + Unpin, W: LocalWrite>(
     Ok(None)
 }
 
-async fn dial_and_run<R, W>(
+async fn dial_and_run(
     cloud: &Cloud,
     plan: &Plan,
     (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
     line: impl Future<Output = Option<GatewayTransport>>,
-    local: &mut LocalSide<R, W>,
+    local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     mut stop: impl Future<Output = ()> + Unpin,
     on_event: OnEvent<'_>,
-) -> std::result::Result<SessionOutcome, NotDialled>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
+) -> std::result::Result<SessionOutcome, NotDialled> {
     let dialled = async {
         let (url, token) = (&session.websocket_url, &session.security_token);
         dial(url, token, &cloud.net, line.await).await

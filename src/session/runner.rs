@@ -41,16 +41,12 @@ pub(crate) struct SessionRequest<'a> {
 /// # Errors
 /// When no session can be started or dialled, and when it fails. The instance of one that did not open
 /// is looked at, for 3 seconds at most.
-pub(crate) async fn run<R, W>(
+pub(crate) async fn run(
     request: &SessionRequest<'_>,
-    local: &mut LocalSide<R, W>,
+    local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     cancel: impl Future<Output = ()>,
     on_event: OnEvent<'_>,
-) -> Result<SessionOutcome, SessionError>
-where
-    R: AsyncRead + Unpin,
-    W: LocalWrite,
-{
+) -> Result<SessionOutcome, SessionError> {
     let SessionRequest { found, plan, starter, up_by } = *request;
     let mut cancel = std::pin::pin!(cancel.fuse());
     local.rewind();
@@ -65,7 +61,7 @@ where
         None => Fuse::terminated(),
     });
     // A session that nobody uses yet is not worth a place in the queue.
-    let may_wait = |local: &mut LocalSide<R, W>| plan.waits_unused || local.is_here();
+    let may_wait = |local: &mut LocalSide<_, _>| plan.waits_unused || local.is_here();
     let mut turn = plan.queue().map(|queue| queue.turn(may_wait(local)));
     loop {
         let mut stop = std::pin::pin!(
