@@ -37,15 +37,11 @@ const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Driver<'_> {
     /// Closes the WebSocket while the local side takes what is left for it.
-    pub(super) async fn finish<R, W>(
+    pub(super) async fn finish(
         mut self,
-        local: &mut LocalSide<R, W>,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
         mut shutdown: impl FusedFuture<Output = ()> + Unpin,
-    ) -> Outcome
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    ) -> Outcome {
         // Others may wait for the same answer, and nobody polls it from here on.
         self.agent = None;
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
@@ -116,11 +112,11 @@ impl Driver<'_> {
     }
 
     /// See [`Outcome::not_sent`].
-    async fn not_sent<R, W>(&self, end: &End, local: &mut LocalSide<R, W>) -> Option<u64>
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    async fn not_sent(
+        &self,
+        end: &End,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
+    ) -> Option<u64> {
         let may_be_cut =
             matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
         let ended = self.ended.unwrap_or_else(clock);

@@ -30,11 +30,11 @@ impl Driver<'_> {
     }
 
     /// Takes what the local side has written already, without waiting.
-    pub(super) fn read_what_is_there<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    pub(super) fn read_what_is_there(
+        &mut self,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
+        now: Instant,
+    ) {
         let Some((reader, _)) = local.halves() else { return };
         loop {
             let room = self.session.local_room().min(READ);
@@ -46,11 +46,11 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn handle_reader_gone<R, W>(&mut self, local: &mut LocalSide<R, W>, now: Instant)
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    pub(super) fn handle_reader_gone(
+        &mut self,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
+        now: Instant,
+    ) {
         self.read_what_is_there(local, now);
         self.reader_gone = true;
         self.chunk.clear();

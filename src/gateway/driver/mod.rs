@@ -15,7 +15,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, OptionFuture};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -175,29 +175,22 @@ impl<'w> Driver<'w> {
     ///
     /// `shutdown` asks for an early end: what the local side has sent still goes out, all of it within
     /// a second.
-    pub(crate) async fn run<R, W>(
+    pub(crate) async fn run(
         mut self,
-        local: &mut LocalSide<R, W>,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
         shutdown: impl Future<Output = ()>,
-    ) -> Outcome
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    ) -> Outcome {
         let mut shutdown = std::pin::pin!(shutdown.fuse());
         self.until_ended(local, shutdown.as_mut()).await;
         self.finish(local, shutdown).await
     }
 
     /// Until the session has ended and its last frame is written.
-    async fn until_ended<R, W>(
+    async fn until_ended(
         &mut self,
-        local: &mut LocalSide<R, W>,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
         mut shutdown: impl Future<Output = ()> + Unpin,
-    ) where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    ) {
         loop {
             let now = clock();
             self.maintain_connection(now);
@@ -245,15 +238,11 @@ impl<'w> Driver<'w> {
         self.session.poll_transmit(now).map(Message::Binary)
     }
 
-    async fn wait<R, W>(
+    async fn wait(
         &mut self,
-        local: &mut LocalSide<R, W>,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
         shutdown: impl Future<Output = ()> + Unpin,
-    ) -> Wake
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    ) -> Wake {
         let reads_far = self.session.wants_remote() && self.halves.is_some();
         if let Some(broken) = &mut self.sink_broken {
             // As long as the local side holds up the reading, nothing can be said to be missing.
@@ -276,47 +265,19 @@ impl<'w> Driver<'w> {
             Some((sink, stream)) => (Some(sink), Some(stream)),
             None => (None, None),
         };
-        let write_far = async {
-            match (sink, outgoing) {
-                (Some(sink), true) => {
-                    Wake::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await)
-                }
-                (Some(sink), false) => Wake::Flushed(sink.flush().await),
-                (None, _) => std::future::pending().await,
-            }
-        };
-        let read_far = async {
-            match stream {
-                Some(stream) => Wake::Message(stream.next().await),
-                None => std::future::pending().await,
-            }
-        };
-        let redialling = &mut self.redialling;
-        let redialled = async {
-            match redialling {
-                Some(socket) => Wake::Redialled(Box::new(socket.await)),
-                None => std::future::pending().await,
-            }
-        };
+        let write_far = OptionFuture::from(sink.map(async |sink| match outgoing {
+            true => Wake::Room(std::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await),
+            false => Wake::Flushed(sink.flush().await),
+        }));
+        let read_far = OptionFuture::from(stream.map(StreamExt::next));
+        let redialled = OptionFuture::from(self.redialling.as_mut());
         self.agent_is_asked |= self.session.wants_agent();
         let asks = self.agent_is_asked;
-        let look_up = &mut self.agent;
-        let agent = async {
-            match look_up {
-                Some(agent) => Wake::Agent(agent.await),
-                None => std::future::pending().await,
-            }
-        };
-        let window = &mut self.window;
-        let resized = async {
-            match window {
-                Some(window) => {
-                    let changed = window.changed().await;
-                    Wake::Resized(changed.is_ok().then(|| *window.borrow_and_update()))
-                }
-                None => std::future::pending().await,
-            }
-        };
+        let agent = OptionFuture::from(self.agent.as_mut());
+        let resized = OptionFuture::from(self.window.as_mut().map(async |window| {
+            let changed = window.changed().await;
+            changed.is_ok().then(|| *window.borrow_and_update())
+        }));
         let (chunk, buffer) = (&self.chunk, &mut self.buffer[..room]);
         let (unflushed_local, reader_gone) = (self.unflushed_local, self.reader_gone);
         let local = async {
@@ -341,31 +302,26 @@ impl<'w> Driver<'w> {
                 else => std::future::pending().await,
             }
         };
-        let place_wanted = &mut self.place_wanted;
-        let place_wanted = async {
-            match place_wanted {
-                Some(wanted) => wanted.await,
-                None => std::future::pending().await,
-            }
-        };
+        let place_wanted = OptionFuture::from(self.place_wanted.as_mut());
+        let deadline = OptionFuture::from(deadline.map(|at| sleep_until(at.into())));
         tokio::select! {
             () = shutdown => Wake::Shutdown,
-            () = place_wanted => Wake::PlaceWanted,
-            () = until(deadline) => Wake::Deadline,
-            found = write_far, if (outgoing || self.unflushed) && can_write => found,
-            found = read_far, if reads_far => found,
-            found = redialled => found,
-            found = agent, if asks => found,
-            found = resized => found,
+            Some(()) = place_wanted => Wake::PlaceWanted,
+            Some(()) = deadline => Wake::Deadline,
+            Some(found) = write_far, if (outgoing || self.unflushed) && can_write => found,
+            Some(message) = read_far, if reads_far => Wake::Message(message),
+            Some(redialled) = redialled => Wake::Redialled(Box::new(redialled)),
+            Some(generation) = agent, if asks => Wake::Agent(generation),
+            Some(size) = resized => Wake::Resized(size),
             found = local => found,
         }
     }
 
-    fn handle<R, W>(&mut self, local: &mut LocalSide<R, W>, found: Wake)
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    fn handle(
+        &mut self,
+        local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
+        found: Wake,
+    ) {
         let now = clock();
         match found {
             Wake::Deadline => {
@@ -472,13 +428,6 @@ impl<'w> Driver<'w> {
 /// The time, as the runtime has it: tests can let it pass.
 fn clock() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]
