@@ -2,8 +2,6 @@
 
 use clap::{Args, Subcommand};
 
-use super::text::EXIT_CODES;
-
 pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\nThe cache has resolved names, targets for \
         completion, host keys, installed key plug-ins, and the versions of agents, for a day at \
         most. It is in $XDG_CACHE_HOME/ecs-bridge (~/.cache/ecs-bridge; macOS: ~/Library/Caches/ecs-bridge; \
@@ -12,10 +10,7 @@ pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\n
 
 /// `ecs-bridge cache`
 #[derive(Args, Debug)]
-#[command(
-    after_help = CACHE_EXAMPLES,
-    after_long_help = format!("{CACHE_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = CACHE_EXAMPLES)]
 pub struct Cache {
     /// What to do with it.
     #[command(subcommand)]

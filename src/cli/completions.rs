@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-use super::text::EXIT_CODES;
-
 pub(super) const COMPLETIONS_ABOUT: &str = "Print a completion script for a shell.\n\nIn bash, zsh and fish, instance names that you \
         listed or used in the last 24 hours also complete. They are cached (`ecs-bridge \
         cache path` prints where); completion makes no API call.";
@@ -20,10 +18,7 @@ pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the cached targets that b
 
 /// `ecs-bridge completions`
 #[derive(Args, Debug)]
-#[command(
-    after_help = COMPLETIONS_EXAMPLES,
-    after_long_help = format!("{COMPLETIONS_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
 pub struct Completions {
     /// Print the script for this shell
     pub shell: Shell,
@@ -38,10 +33,7 @@ Examples:
 
 /// `ecs-bridge man`
 #[derive(Args, Debug)]
-#[command(
-    after_help = MAN_EXAMPLES,
-    after_long_help = format!("{MAN_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = MAN_EXAMPLES)]
 pub struct Man {
     /// Write all pages to this folder; it is created if it does not exist
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 use secrecy::SecretString;
 
-use super::text::EXIT_CODES;
 use super::values::secret;
 
 pub(super) const CONFIGURE_ABOUT: &str = "Save credentials and region in a profile, in the file of the aliyun CLI.\n\nWithout a \
@@ -16,10 +15,7 @@ pub(super) const CONFIGURE_ABOUT: &str = "Save credentials and region in a profi
 
 /// `ecs-bridge configure`
 #[derive(Args, Debug)]
-#[command(
-    after_help = CONFIGURE_EXAMPLES,
-    after_long_help = format!("{CONFIGURE_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = CONFIGURE_EXAMPLES)]
 pub struct Configure {
     /// What to do instead of prompting.
     #[command(subcommand)]
@@ -79,7 +75,6 @@ pub struct ConfigureSet {
         long,
         value_name = "-|SECRET",
         env = "ECS_BRIDGE_ACCESS_KEY_SECRET",
-        hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = secret,
         help = "Set the AccessKey secret (- = from stdin)",
@@ -93,7 +88,6 @@ pub struct ConfigureSet {
         long,
         value_name = "-|TOKEN",
         env = "ECS_BRIDGE_STS_TOKEN",
-        hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = secret,
         help = "Set the security token (- = from stdin)",

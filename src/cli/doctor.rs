@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args, ValueHint};
 
 use super::look_up::LookUp;
 use super::session::ConnectionType;
-use super::text::{EXIT_CODES, TARGET};
+use super::text::TARGET;
 use super::values::whole;
 
 pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\n\nRuns every check from the configuration to \
@@ -21,7 +21,6 @@ pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\
 #[derive(Args, Debug)]
 #[command(
     after_help = DOCTOR_EXAMPLES,
-    after_long_help = format!("{DOCTOR_EXAMPLES}\n\n{EXIT_CODES}"),
     group = ArgGroup::new("instance_given").multiple(true)
 )]
 pub struct Doctor {
@@ -48,13 +47,7 @@ pub struct Doctor {
     pub remote_host: Option<String>,
 
     /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "TYPE",
-        env = "ECS_BRIDGE_CONNECTION_TYPE",
-        hide_env_values = true
-    )]
+    #[arg(long, hide_short_help = true, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE")]
     pub connection_type: Option<ConnectionType>,
 
     /// Also check what temporary keys need

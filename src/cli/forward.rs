@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use super::look_up::LookUp;
 use super::session::Session;
 use super::start::Start;
-use super::text::{EXIT_CODES, TARGET};
+use super::text::TARGET;
 use super::values::whole;
 use super::via::Via;
 use crate::forward::spec::{self, Bind, bind};
@@ -19,10 +19,7 @@ pub(super) const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to a
 
 /// `ecs-bridge forward`
 #[derive(Args, Debug)]
-#[command(
-    after_help = FORWARD_EXAMPLES,
-    after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = FORWARD_EXAMPLES)]
 pub struct Forward {
     /// The instance, unless --instance names it: then this is the first SPEC.
     #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
@@ -48,7 +45,6 @@ pub struct Forward {
         long,
         value_name = "TARGET",
         env = "ECS_BRIDGE_INSTANCE",
-        hide_env_values = true,
         value_hint = ValueHint::Hostname
     )]
     pub instance: Option<String>,

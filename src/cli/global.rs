@@ -26,45 +26,21 @@ pub struct Global {
     pub vendor: Option<Vendor>,
 
     /// Use this profile of the configuration file [default: the current one]
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "ECS_BRIDGE_PROFILE",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "NAME", env = "ECS_BRIDGE_PROFILE")]
     pub profile: Option<String>,
 
     /// Use this region, such as cn-hangzhou [default: from the environment or the profile]
-    #[arg(
-        long,
-        global = true,
-        value_name = "REGION",
-        env = "ECS_BRIDGE_REGION",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "REGION", env = "ECS_BRIDGE_REGION")]
     pub region: Option<String>,
 
     /// Use this ECS API endpoint: a host or an https URL [default: the region's]
     ///
     /// http:// is accepted for addresses of this computer only.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "ECS_BRIDGE_ENDPOINT",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "ECS_BRIDGE_ENDPOINT")]
     pub endpoint: Option<String>,
 
     /// Read profiles from this file [default: ~/.aliyun/config.json]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "ECS_BRIDGE_CONFIG",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "FILE", env = "ECS_BRIDGE_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// Trust additional CA certificates (PEM), for the API, the gateway and https:// proxies
@@ -73,7 +49,6 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "ECS_BRIDGE_CA_FILE",
-        hide_env_values = true,
         value_parser = path()
     )]
     pub ca_file: Option<PathBuf>,
@@ -84,7 +59,6 @@ pub struct Global {
         global = true,
         value_name = "URL",
         env = "ECS_BRIDGE_PROXY",
-        hide_env_values = true,
         value_parser = secret,
         help = "Use this network proxy: [http|https|socks5|socks5h]://[user:password@]host[:port], or \
                 none [default: HTTPS_PROXY or ALL_PROXY]",
@@ -101,7 +75,6 @@ pub struct Global {
         global = true,
         value_name = "VERSION",
         env = "ECS_BRIDGE_SIGNATURE_VERSION",
-        hide_env_values = true,
         default_value = "v3"
     )]
     pub signature_version: Signature,
@@ -112,8 +85,7 @@ pub struct Global {
         long,
         global = true,
         action = ArgAction::Count,
-        env = "ECS_BRIDGE_VERBOSE",
-        hide_env_values = true
+        env = "ECS_BRIDGE_VERBOSE"
     )]
     pub verbose: u8,
 
@@ -123,8 +95,7 @@ pub struct Global {
         long,
         global = true,
         value_parser = FalseyValueParser::new(),
-        env = "ECS_BRIDGE_QUIET",
-        hide_env_values = true
+        env = "ECS_BRIDGE_QUIET"
     )]
     pub quiet: bool,
 
@@ -134,7 +105,6 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "ECS_BRIDGE_LOG_FILE",
-        hide_env_values = true,
         value_parser = path()
     )]
     pub log_file: Option<PathBuf>,

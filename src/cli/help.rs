@@ -2,17 +2,12 @@
 
 use clap::Args;
 
-use super::text::EXIT_CODES;
-
 pub(super) const HELP_ABOUT: &str = "Print the help of a command, or of a topic.\n\nTopics: options (the options that every \
         command takes), credentials, environment, exit-codes.";
 
 /// `ecs-bridge help`
 #[derive(Args, Debug)]
-#[command(
-    after_help = HELP_EXAMPLES,
-    after_long_help = format!("{HELP_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = HELP_EXAMPLES)]
 pub struct Help {
     /// Print the help of this: proxy, configure set, options, …
     #[arg(value_name = "COMMAND|TOPIC")]

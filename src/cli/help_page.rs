@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use clap::Command;
 use clap::builder::StyledStr;
-use clap::{Command, CommandFactory as _};
 
-use super::root::Cli;
+use super::root;
 use super::text::{CREDENTIALS, ENVIRONMENT, EXIT_CODES};
 
 /// The commands in the order of `ecs-bridge -h`.
@@ -36,7 +36,7 @@ pub(super) enum Length {
 
 /// The command line, with the help of each command in its final form.
 pub(super) fn command(length: Length) -> Command {
-    let mut command = Cli::command();
+    let mut command = root::command();
     let global: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     // clap gives its copy of these to the commands that have none of their own.

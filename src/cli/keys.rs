@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::look_up::LookUp;
-use super::text::{EXIT_CODES, TARGET};
+use super::text::TARGET;
 use super::values::whole;
 
 pub(super) const SEND_KEY_ABOUT: &str = "Let your SSH key log in to a Linux instance for the next 60 seconds.\n\nThe public key \
@@ -21,10 +21,7 @@ pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux insta
 
 /// `ecs-bridge send-key`
 #[derive(Args, Debug)]
-#[command(
-    after_help = SEND_KEY_EXAMPLES,
-    after_long_help = format!("{SEND_KEY_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = SEND_KEY_EXAMPLES)]
 pub struct SendKey {
     /// The instance
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
@@ -36,7 +33,6 @@ pub struct SendKey {
         long,
         value_name = "TARGET",
         env = "ECS_BRIDGE_INSTANCE",
-        hide_env_values = true,
         value_hint = ValueHint::Hostname
     )]
     pub instance: Option<String>,
@@ -45,13 +41,7 @@ pub struct SendKey {
     ///
     /// A file, the key itself in quotes, or - for stdin. The default is the first of
     /// ~/.ssh/id_ed25519.pub, id_ecdsa.pub and id_rsa.pub.
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "ECS_BRIDGE_PUBLIC_KEY",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "KEY", env = "ECS_BRIDGE_PUBLIC_KEY", allow_hyphen_values = true)]
     pub public_key: Option<String>,
 
     /// Log in as this user
@@ -81,10 +71,7 @@ Examples:
 
 /// `ecs-bridge known-hosts`
 #[derive(Args, Debug)]
-#[command(
-    after_help = KNOWN_HOSTS_EXAMPLES,
-    after_long_help = format!("{KNOWN_HOSTS_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = KNOWN_HOSTS_EXAMPLES)]
 pub struct KnownHosts {
     /// The instance, as ssh's %H has it.
     #[arg(

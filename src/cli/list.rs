@@ -3,7 +3,6 @@
 use clap::{Args, ValueHint};
 
 use super::look_up::LookUp;
-use super::text::EXIT_CODES;
 
 pub(super) const LIST_ABOUT: &str = "Show your instances, and whether Session Manager can reach them: ids, names, states, \
         private addresses and Cloud Assistant agents, managed instances (mi-…) included.\n\n\
@@ -16,10 +15,7 @@ pub(super) const LIST_ABOUT: &str = "Show your instances, and whether Session Ma
 
 /// `ecs-bridge list`
 #[derive(Args, Debug)]
-#[command(
-    after_help = LIST_EXAMPLES,
-    after_long_help = format!("{LIST_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = LIST_EXAMPLES)]
 pub struct List {
     /// Show these: name (* matches anything), id, address, tag:key=value [default: all]
     #[arg(value_name = "FILTER", value_hint = ValueHint::Hostname)]

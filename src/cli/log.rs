@@ -2,8 +2,6 @@
 
 use clap::Args;
 
-use super::text::EXIT_CODES;
-
 pub(super) const LOG_ABOUT: &str = "Print the log of today and yesterday, or the last failure.\n\nEach run writes what it does and \
         why it fails, without secrets, to $XDG_STATE_HOME/ecs-bridge/log (~/.local/state/ecs-bridge/log; \
         macOS: ~/Library/Logs/ecs-bridge; Windows: %LOCALAPPDATA%\\ecs-bridge\\log): a file a day (UTC), \
@@ -13,10 +11,7 @@ pub(super) const LOG_ABOUT: &str = "Print the log of today and yesterday, or the
 
 /// `ecs-bridge log`
 #[derive(Args, Debug)]
-#[command(
-    after_help = LOG_EXAMPLES,
-    after_long_help = format!("{LOG_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = LOG_EXAMPLES)]
 pub struct Log {
     /// Print the last failure: time, command, what, why, fix, RequestId
     #[arg(long, conflicts_with_all = ["path", "follow"])]

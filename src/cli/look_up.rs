@@ -29,7 +29,6 @@ pub struct LookUp {
         long,
         value_name = "REGION,…",
         env = "ECS_BRIDGE_REGIONS",
-        hide_env_values = true,
         value_delimiter = ',',
         value_parser = region
     )]

@@ -43,6 +43,7 @@ pub use self::log::Log;
 pub use self::look_up::LookUp;
 pub use self::policy::{Policy, PolicyUse};
 pub use self::proxy::Proxy;
+pub(crate) use self::root::command;
 pub use self::root::{Cli, Command};
 pub use self::session::{ConnectionType, Opening, Session};
 pub use self::shell::{EscapeChar, Shell};

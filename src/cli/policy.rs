@@ -2,18 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
-use super::text::EXIT_CODES;
-
 pub(super) const POLICY_ABOUT: &str = "Print one RAM policy for the given uses.\n\nIt allows the actions that ecs-bridge calls, and \
         no others. Paste it into the RAM console (Policies > Create Policy > JSON), and \
         attach the policy to your RAM user or role.\n\nNothing is sent, and no credentials are needed.";
 
 /// `ecs-bridge policy`
 #[derive(Args, Debug)]
-#[command(
-    after_help = POLICY_EXAMPLES,
-    after_long_help = format!("{POLICY_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = POLICY_EXAMPLES)]
 pub struct Policy {
     /// Allow this
     #[arg(value_name = "USE", default_value = "connect")]

@@ -5,7 +5,7 @@ use clap::{Args, ValueHint};
 use super::look_up::LookUp;
 use super::session::Session;
 use super::start::Start;
-use super::text::{EXIT_CODES, TARGET};
+use super::text::TARGET;
 use super::values::whole;
 use super::via::Via;
 
@@ -15,10 +15,7 @@ pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an i
 
 /// `ecs-bridge proxy`
 #[derive(Args, Debug)]
-#[command(
-    after_help = PROXY_EXAMPLES,
-    after_long_help = format!("{PROXY_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = PROXY_EXAMPLES)]
 pub struct Proxy {
     /// The instance
     #[arg(
@@ -37,7 +34,7 @@ pub struct Proxy {
     pub instance: Option<String>,
 
     /// Connect to this host, from the instance
-    #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST", hide_env_values = true)]
+    #[arg(long, value_name = "HOST", env = "ECS_BRIDGE_REMOTE_HOST")]
     pub remote_host: Option<String>,
 
     /// Register a public key (file or text)

@@ -1,6 +1,6 @@
 //! The command line as a whole: global options and a command.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::cache::{CACHE_ABOUT, Cache};
 use super::completions::{
@@ -30,7 +30,7 @@ use super::version::{VERSION_ABOUT, Version};
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\n{CREDENTIALS}\n\n{EXIT_CODES}")
+    after_long_help = CREDENTIALS
 )]
 pub struct Cli {
     /// Options that every subcommand takes.
@@ -95,4 +95,21 @@ pub enum Command {
     /// Print the cached targets
     #[command(hide = true, long_about = COMPLETE_TARGETS_ABOUT)]
     CompleteTargets(CompleteTargets),
+}
+
+/// The command line as clap has it. The long help of each command that has examples ends with the exit
+/// codes, and no help prints what a variable has: it may be a secret.
+pub(crate) fn command() -> clap::Command {
+    complete(Cli::command())
+}
+
+fn complete(command: clap::Command) -> clap::Command {
+    let examples = command.get_after_help().map(ToString::to_string);
+    let topics = command.get_after_long_help().map(|topics| format!("{topics}\n\n"));
+    let command = match examples {
+        Some(examples) => command
+            .after_long_help(format!("{examples}\n\n{}{EXIT_CODES}", topics.unwrap_or_default())),
+        None => command,
+    };
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(complete)
 }

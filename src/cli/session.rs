@@ -8,13 +8,7 @@ use super::values::whole;
 #[derive(Args, Clone, Debug)]
 pub struct Opening {
     /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "TYPE",
-        env = "ECS_BRIDGE_CONNECTION_TYPE",
-        hide_env_values = true
-    )]
+    #[arg(long, hide_short_help = true, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE")]
     pub connection_type: Option<ConnectionType>,
 
     /// Wait at most this many seconds for a session while the quota is full; 0 = fail at once
@@ -26,7 +20,6 @@ pub struct Opening {
         hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_WAIT",
-        hide_env_values = true,
         default_value_t = 60,
         value_parser = whole::<u64>(0, 86_400)
     )]
@@ -52,7 +45,7 @@ pub struct Session {
         long,
         hide_short_help = true,
         value_name = "SECS",
-        env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
+        env = "ECS_BRIDGE_KEEPALIVE",
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub keepalive: Option<u64>,
@@ -62,7 +55,7 @@ pub struct Session {
         long,
         hide_short_help = true,
         value_name = "SECS",
-        env = "ECS_BRIDGE_IDLE_TIMEOUT", hide_env_values = true,
+        env = "ECS_BRIDGE_IDLE_TIMEOUT",
         default_value_t = 0,
         value_parser = whole::<u64>(0, 31_536_000)
     )]
@@ -79,7 +72,7 @@ pub struct Session {
         long,
         hide_short_help = true,
         value_name = "SECS",
-        env = "ECS_BRIDGE_READY_DELAY", hide_env_values = true,
+        env = "ECS_BRIDGE_READY_DELAY",
         default_value = "1.5",
         value_parser = ready_delay
     )]
@@ -91,7 +84,6 @@ pub struct Session {
         hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_LINGER",
-        hide_env_values = true,
         default_value_t = 10,
         value_parser = whole::<u64>(0, 86_400)
     )]

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::look_up::LookUp;
 use super::session::Opening;
 use super::start::Start;
-use super::text::{EXIT_CODES, TARGET};
+use super::text::TARGET;
 use super::values::{secret, whole};
 use super::via::Via;
 use crate::shell::idle;
@@ -19,10 +19,7 @@ pub(super) const SHELL_ABOUT: &str = "Open a shell on an instance, without SSH.\
 
 /// `ecs-bridge session`
 #[derive(Args, Debug)]
-#[command(
-    after_help = SHELL_EXAMPLES,
-    after_long_help = format!("{SHELL_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = SHELL_EXAMPLES)]
 pub struct Shell {
     /// The instance
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present_any = ["instance", "wss_url"])]
@@ -87,7 +84,7 @@ pub struct Shell {
         long,
         hide_short_help = true,
         value_name = "SECS",
-        env = "ECS_BRIDGE_KEEPALIVE", hide_env_values = true,
+        env = "ECS_BRIDGE_KEEPALIVE",
         value_parser = whole::<u64>(0, 86_400)
     )]
     pub keepalive: Option<u64>,

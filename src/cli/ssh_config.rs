@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::session::ConnectionType;
-use super::text::EXIT_CODES;
 use crate::cloud::Region;
 
 pub(super) const SSH_CONFIG_ABOUT: &str = "Print the SSH configuration, or install it with --write: ssh, scp, rsync, git and VS Code then \
@@ -19,10 +18,7 @@ pub(super) const SSH_CONFIG_ABOUT: &str = "Print the SSH configuration, or insta
 
 /// `ecs-bridge ssh-config`
 #[derive(Args, Debug)]
-#[command(
-    after_help = SSH_CONFIG_EXAMPLES,
-    after_long_help = format!("{SSH_CONFIG_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = SSH_CONFIG_EXAMPLES)]
 pub struct SshConfig {
     /// Use temporary keys, and verify host keys
     ///

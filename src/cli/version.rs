@@ -2,17 +2,12 @@
 
 use clap::Args;
 
-use super::text::EXIT_CODES;
-
 pub(super) const VERSION_ABOUT: &str = "Print the version, or all that a bug report needs.\n\nWith --json: version, commit, \
         target, operating system, TLS, and the version of the installed ssh.";
 
 /// `ecs-bridge version`
 #[derive(Args, Debug)]
-#[command(
-    after_help = VERSION_EXAMPLES,
-    after_long_help = format!("{VERSION_EXAMPLES}\n\n{EXIT_CODES}")
-)]
+#[command(after_help = VERSION_EXAMPLES)]
 pub struct Version {
     /// Print the version, the commit, the target, and facts of this computer as JSON
     #[arg(long)]

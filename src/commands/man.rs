@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_mangen::Man;
 
 use crate::app::{Done, Result, UsageError, print};
-use crate::cli::{self, Cli};
+use crate::cli;
 use crate::explain::ExitCode;
 
 /// What all pages belong to.
@@ -17,7 +17,7 @@ const MANUAL: &str = "ecs-bridge manual";
 /// Prints the main page, or writes all of them.
 pub(crate) fn run(args: &cli::Man) -> Result<Done> {
     // `help` prints pages too, and has none of its own.
-    let command = Cli::command().mut_subcommand("help", |help| help.hide(true));
+    let command = cli::command().mut_subcommand("help", |help| help.hide(true));
     let mut command = complete(command).disable_help_subcommand(true);
     command.build();
     match &args.dir {

@@ -16,7 +16,7 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn each_command_explains_itself_at_length() {
-    for command in Cli::command().get_subcommands_mut() {
+    for command in command().get_subcommands_mut() {
         let long = command.render_long_help().to_string();
         let about = command.get_long_about().expect("more than a line").to_string();
         assert!(about.contains("\n\n") && long.contains("Examples:"), "{long}");
