@@ -8,7 +8,7 @@ use crate::explain::ExitCode;
 use crate::session::agent::{SILENT_REDIAL, UPDATE};
 use crate::session::diagnose::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::session::failure::Finding;
-use crate::target::finder::{Finder, Found};
+use crate::target::finder::{Finder, Found, Instances as _};
 use session_manager_proto::generation::{AgentVersion, Generation};
 
 impl DoctorContext<'_> {

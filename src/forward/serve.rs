@@ -25,7 +25,7 @@ use crate::session::origin::{OfUrl, Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
 use crate::session::target::Target;
-use crate::target::finder::Finder;
+use crate::target::finder::{Finder, Instances as _};
 
 /// How long the clean-up of sessions may take once they are told to end.
 const CLEAN_UP: Duration = Duration::from_secs(3);

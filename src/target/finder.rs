@@ -43,20 +43,48 @@ pub(crate) struct Finder {
 /// What finds an instance, and finds another one in its place.
 pub(crate) trait Instances {
     /// Finds the instance.
+    ///
+    /// # Errors
+    /// When there is none, or more than one; and when the API does not answer.
     async fn find(&self) -> Result<Found>;
 
     /// Looks the instance up again of which the API has said that there is none. `None` if nothing
     /// else is found that it may be.
+    ///
+    /// # Errors
+    /// When there is no such instance any more, or several; and when the API does not answer.
     async fn again(&self, gone: &Found) -> Result<Option<Found>>;
 }
 
 impl Instances for Finder {
+    /// One that is given by its id need not be looked up.
     async fn find(&self) -> Result<Found> {
-        Self::find(self).await
+        let (topic, now) = (self.topic(), SystemTime::now());
+        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.input, now) {
+            debug!("{} is known to be {id} in {region}", self.target.input);
+            return self.found(&id, &region);
+        }
+        match &self.target.selector {
+            Selector::Id(id) => self.found(id, self.region()),
+            _ => self.look_up().await,
+        }
     }
 
     async fn again(&self, gone: &Found) -> Result<Option<Found>> {
-        Self::again(self, gone).await
+        self.cache.forget(&self.topic());
+        match self.look_up().await {
+            Ok(found) if found.id != gone.id || found.region() != gone.region() => {
+                info!("{gone} is gone: {found} is used in its place");
+                Ok(Some(found))
+            }
+            Ok(_) => Ok(None),
+            // The API has said all that there is to say of an id.
+            Err(error) if matches!(self.target.selector, Selector::Id(_)) => {
+                debug!("{} is no name either: {error}", self.target.input);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -115,48 +143,10 @@ impl Finder {
         Ok(Self { home: home.clone(), target, others, cache: cache(look_up) })
     }
 
-    /// Finds the instance. One that is given by its id need not be looked up.
-    ///
-    /// # Errors
-    /// When there is none, or more than one; and when the API does not answer.
-    pub(crate) async fn find(&self) -> Result<Found> {
-        let (topic, now) = (self.topic(), SystemTime::now());
-        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.input, now) {
-            debug!("{} is known to be {id} in {region}", self.target.input);
-            return self.found(&id, &region);
-        }
-        match &self.target.selector {
-            Selector::Id(id) => self.found(id, self.region()),
-            _ => self.look_up().await,
-        }
-    }
-
-    /// Looks the instance up again of which the API has said that there is none. `None` if nothing
-    /// else is found that it may be.
-    ///
-    /// # Errors
-    /// When there is no such instance any more, or several; and when the API does not answer.
-    pub(crate) async fn again(&self, gone: &Found) -> Result<Option<Found>> {
-        self.cache.forget(&self.topic());
-        match self.look_up().await {
-            Ok(found) if found.id != gone.id || found.region() != gone.region() => {
-                info!("{gone} is gone: {found} is used in its place");
-                Ok(Some(found))
-            }
-            Ok(_) => Ok(None),
-            // The API has said all that there is to say of an id.
-            Err(error) if matches!(self.target.selector, Selector::Id(_)) => {
-                debug!("{} is no name either: {error}", self.target.input);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Works with the instance; and once more with another one, should the API not know the first.
     ///
     /// # Errors
-    /// As [`Self::find`], and those of the work.
+    /// As [`Instances::find`], and those of the work.
     pub(crate) async fn with<T>(&self, work: impl AsyncFn(&Found) -> Result<T>) -> Result<T> {
         let never = async |_: &mut ()| std::future::pending().await;
         with_instance(self, &mut (), never, async |_, found| work(found).await).await
