@@ -72,7 +72,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     };
     let signals = Signals::inherited()
         .map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
-    let local = endpoint::stdio()
+    let (stdin, stdout) = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = origin.open(global)?;
     let asks = cloud.provider.credential_source().runs_a_program();
@@ -86,9 +86,9 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     };
     let input = if origin.is_url() { of_url.found().id } else { input.to_owned() };
 
-    let (gate, writer) = Gate::new(local.writer);
+    let (gate, writer) = Gate::new(stdout);
     let tap = OutputTap::default();
-    let local = LocalSide::new(local.reader, writer.shown_to(tap.shown_to()));
+    let local = LocalSide::new(stdin, writer.shown_to(tap.shown_to()));
     let local = local.reading_ahead(cfg!(not(unix)));
     let starter = Starter::new(&args.start, tell);
     let (has_begun, is_open) = (Cell::new(false), Rc::new(Cell::new(false)));

@@ -59,7 +59,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     }
     let mut signals =
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
-    let local = endpoint::stdio()
+    let (stdin, stdout) = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = origin.open(global)?;
     let of_url = OfUrl(cloud.clone());
@@ -111,12 +111,12 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         Some(console) => {
             let (console, left) = (Rc::clone(console), Rc::clone(&left));
             let act = move |action, help: &str| act(action, help, &console, &left);
-            ShellInput::keys(local.reader, Escapes::new(args.escape_char.0), act)
+            ShellInput::keys(stdin, Escapes::new(args.escape_char.0), act)
         }
-        None => ShellInput::script(local.reader, &output),
+        None => ShellInput::script(stdin, &output),
     };
-    let stdout = ShellOutput::new(local.writer, &output)
-        .for_console(cfg!(windows) && io::stdout().is_terminal());
+    let stdout =
+        ShellOutput::new(stdout, &output).for_console(cfg!(windows) && io::stdout().is_terminal());
     let tell_end = tell.clone();
     let mut run = Run {
         plan: Plan::shell(target, args, shell).of_origin(&origin).queued(&queue),

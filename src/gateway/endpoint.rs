@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 /// The half that local bytes are delivered to.
 pub(crate) trait LocalWrite: AsyncWrite + Unpin {
@@ -37,48 +37,24 @@ impl<W: LocalWrite> LocalWrite for &mut W {
     }
 }
 
-/// A local side, as the driver takes it.
-#[derive(Debug)]
-pub(crate) struct Endpoint<R, W> {
-    /// Where local bytes come from.
-    pub reader: R,
-    /// Where the far side's bytes go.
-    pub writer: W,
-}
-
-impl<R: AsyncRead + Unpin, W: LocalWrite> Endpoint<R, W> {
-    /// Joins two halves.
-    pub(crate) fn new(reader: R, writer: W) -> Self {
-        Self { reader, writer }
-    }
-}
-
-/// The process's own stdout.
-///
-/// # Errors
-/// When the descriptor is closed, or cannot be handed to the event loop.
-pub(crate) fn stdout() -> io::Result<Stdout> {
-    open_stdout()
-}
-
 /// The process's own stdin and stdout.
 ///
 /// # Errors
 /// When a descriptor is closed, or cannot be handed to the event loop.
-pub(crate) fn stdio() -> io::Result<Endpoint<Stdin, Stdout>> {
-    Ok(Endpoint::new(open_stdin()?, open_stdout()?))
+pub(crate) fn stdio() -> io::Result<(Stdin, Stdout)> {
+    Ok((stdin()?, stdout()?))
 }
 
 #[cfg(not(unix))]
-pub(crate) use self::other::{Stdin, Stdout};
+use self::other::stdin;
 #[cfg(not(unix))]
-use self::other::{open_stdin, open_stdout};
+pub(crate) use self::other::{Stdin, Stdout, stdout};
 #[cfg(unix)]
 pub(super) use self::unix::hung_up;
 #[cfg(unix)]
-pub(crate) use self::unix::{Stdin, Stdout};
+use self::unix::stdin;
 #[cfg(unix)]
-use self::unix::{open_stdin, open_stdout};
+pub(crate) use self::unix::{Stdin, Stdout, stdout};
 
 #[cfg(unix)]
 mod unix {
@@ -172,14 +148,18 @@ mod unix {
         }
     }
 
-    pub(super) fn open_stdin() -> io::Result<Stdin> {
+    pub(super) fn stdin() -> io::Result<Stdin> {
         let stdin = io::stdin();
         let _blocking = Blocking::of(stdin.as_fd())?;
         let kind = Kind::open(stdin.as_fd(), pipe::Receiver::from_file, tokio::io::stdin)?;
         Ok(Stdin { kind, is_terminal: stdin.is_terminal(), _blocking })
     }
 
-    pub(super) fn open_stdout() -> io::Result<Stdout> {
+    /// The process's own stdout.
+    ///
+    /// # Errors
+    /// When the descriptor is closed, or cannot be handed to the event loop.
+    pub(crate) fn stdout() -> io::Result<Stdout> {
         let stdout = io::stdout();
         let _blocking = Blocking::of(stdout.as_fd())?;
         let kind = Kind::open(stdout.as_fd(), pipe::Sender::from_file, tokio::io::stdout)?;
@@ -300,11 +280,12 @@ mod other {
 
     use super::LocalWrite;
 
-    pub(super) fn open_stdin() -> io::Result<Stdin> {
+    pub(super) fn stdin() -> io::Result<Stdin> {
         Ok(tokio::io::stdin())
     }
 
-    pub(super) fn open_stdout() -> io::Result<Stdout> {
+    /// The process's own stdout.
+    pub(crate) fn stdout() -> io::Result<Stdout> {
         Ok(tokio::io::stdout())
     }
 
