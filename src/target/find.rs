@@ -247,29 +247,9 @@ async fn exactly(
     client: &Client,
     notes: &Notes,
 ) -> Result<Vec<Instance>, FindError> {
-    let found = match selector {
-        Selector::Address(address) => return at_address(&address.to_string(), client, notes).await,
-        Selector::Id(id) => {
-            let with_id = InstanceFilter { ids: vec![id.clone()], ..InstanceFilter::default() };
-            let with_name = of_name(id);
-            // A name may look like an id.
-            let (by_id, by_name) = tokio::try_join!(
-                async {
-                    match id.starts_with("mi-") {
-                        true => Ok(Vec::new()),
-                        false => pages(client, &with_id, notes).await,
-                    }
-                },
-                pages(client, &with_name, notes)
-            )?;
-            unique([by_id, by_name].concat())
-        }
-        Selector::Name(name) => pages(client, &of_name(name), notes).await?,
-        Selector::Tag(key, value) => {
-            let tag = Some((key.clone(), value.clone()));
-            pages(client, &InstanceFilter { tag, ..InstanceFilter::default() }, notes).await?
-        }
-    };
+    let queries = queries(selector);
+    let found = try_join_all(queries.iter().map(|query| pages(client, query, notes))).await?;
+    let found = unique(found.concat());
     let found = keep(found, |instance| fits(selector, instance));
     if !found.is_empty() {
         return Ok(found);
@@ -304,29 +284,6 @@ async fn managed(
         Selector::Address(_) => return Ok(Vec::new()),
     };
     managed_pages(client, &filter, notes).await
-}
-
-/// An address may be of each kind: a VPC may have any, and it is not seen of a public one whether it
-/// was bound later.
-async fn at_address(
-    address: &str,
-    client: &Client,
-    notes: &Notes,
-) -> Result<Vec<Instance>, FindError> {
-    let address = || Some(address.to_owned());
-    let private = InstanceFilter { private_address: address(), ..InstanceFilter::default() };
-    let public = InstanceFilter { public_address: address(), ..InstanceFilter::default() };
-    let elastic = InstanceFilter { elastic_address: address(), ..InstanceFilter::default() };
-    let (private, public, elastic) = tokio::try_join!(
-        pages(client, &private, notes),
-        pages(client, &public, notes),
-        pages(client, &elastic, notes)
-    )?;
-    let found = unique([private, public, elastic].concat());
-    Ok(keep(found, |instance| {
-        let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
-        addresses.map(Some).any(|has| has == address().as_ref())
-    }))
 }
 
 /// The instances of all regions whose name is this one but for capitals, those of the first region
@@ -381,12 +338,40 @@ fn of_name(name: &str) -> InstanceFilter {
     InstanceFilter { name: Some(name.to_owned()), ..InstanceFilter::default() }
 }
 
+/// What to ask for instances that are not managed: the service's filters that together fit.
+pub(crate) fn queries(selector: &Selector) -> Vec<InstanceFilter> {
+    let none = InstanceFilter::default;
+    match selector {
+        // A name may look like an id, and managed instances are asked for elsewhere.
+        Selector::Id(id) if id.starts_with("mi-") => vec![of_name(id)],
+        Selector::Id(id) => vec![InstanceFilter { ids: vec![id.clone()], ..none() }, of_name(id)],
+        Selector::Name(name) => vec![of_name(name)],
+        Selector::Tag(key, value) => {
+            vec![InstanceFilter { tag: Some((key.clone(), value.clone())), ..none() }]
+        }
+        // An address may be of each kind: a VPC may have any, and it is not seen of a public one
+        // whether it was bound later.
+        Selector::Address(address) => {
+            let address = || Some(address.to_string());
+            vec![
+                InstanceFilter { private_address: address(), ..none() },
+                InstanceFilter { public_address: address(), ..none() },
+                InstanceFilter { elastic_address: address(), ..none() },
+            ]
+        }
+    }
+}
+
 /// Whether an instance is called exactly so.
-fn fits(selector: &Selector, instance: &Instance) -> bool {
+pub(crate) fn fits(selector: &Selector, instance: &Instance) -> bool {
     match selector {
         Selector::Id(word) => instance.id == *word || instance.name == *word,
         Selector::Name(name) => instance.name == *name,
-        Selector::Address(_) => false,
+        Selector::Address(address) => {
+            let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
+            let address = address.to_string();
+            addresses.into_iter().any(|has| *has == address)
+        }
         Selector::Tag(key, value) => {
             let same =
                 |(k, v): &(String, String)| k == key && value.as_ref().is_none_or(|w| w == v);

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::app::Cloud;
 use crate::cloud::{AgentStatus, Client, Error, Instance, InstanceFilter, InstancePage, Kind};
 use crate::explain::{ExitCode, Explain as _};
-use crate::target::find::patterns;
+use crate::target::find::{self, patterns};
 use crate::target::{Selector, is_id, is_like};
 
 /// Pages of one question; a page has 100 instances.
@@ -271,28 +271,7 @@ impl Gathering {
 
 /// What to ask for instances.
 fn queries(naming: &Option<Selector>) -> Vec<InstanceFilter> {
-    let none = InstanceFilter::default;
-    let name = |name: &String| InstanceFilter { name: Some(name.clone()), ..none() };
-    match naming {
-        None => vec![none()],
-        // A name may look like an id, and managed instances are asked for elsewhere.
-        Some(Selector::Id(id)) if id.starts_with("mi-") => vec![name(id)],
-        Some(Selector::Id(id)) => {
-            vec![InstanceFilter { ids: vec![id.clone()], ..none() }, name(id)]
-        }
-        Some(Selector::Name(text)) => vec![name(text)],
-        Some(Selector::Tag(key, value)) => {
-            vec![InstanceFilter { tag: Some((key.clone(), value.clone())), ..none() }]
-        }
-        Some(Selector::Address(address)) => {
-            let address = || Some(address.to_string());
-            vec![
-                InstanceFilter { private_address: address(), ..none() },
-                InstanceFilter { public_address: address(), ..none() },
-                InstanceFilter { elastic_address: address(), ..none() },
-            ]
-        }
-    }
+    naming.as_ref().map_or_else(|| vec![InstanceFilter::default()], find::queries)
 }
 
 /// What to ask for managed instances: for all of them where the service has no filter.
@@ -313,14 +292,6 @@ fn fits(naming: &Option<Selector>, instance: &Instance) -> bool {
             is_id(&instance.id) && instance.id == *word || is_like(word, &instance.name)
         }
         Some(Selector::Name(pattern)) => is_like(pattern, &instance.name),
-        Some(Selector::Tag(key, value)) => instance
-            .tags
-            .iter()
-            .any(|(k, v)| k == key && value.as_ref().is_none_or(|wanted| wanted == v)),
-        Some(Selector::Address(address)) => {
-            let addresses = instance.private_addresses.iter().chain(&instance.public_addresses);
-            let address = address.to_string();
-            addresses.into_iter().any(|has| *has == address)
-        }
+        Some(selector) => find::fits(selector, instance),
     }
 }
