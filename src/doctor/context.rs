@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::check::Check;
+use super::openssh::Through;
 use super::outcome::Outcome;
-use super::through::Through;
 use crate::app::Cloud;
 use crate::cli::{self, Global};
 use crate::cloud::{AgentStatus, ClockReading, InstanceState};

@@ -17,4 +17,3 @@ pub(crate) mod outcome;
 pub(crate) mod report;
 mod session;
 mod setup;
-mod through;
