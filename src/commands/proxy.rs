@@ -26,7 +26,7 @@ use crate::session::agent::AgentVersions;
 use crate::session::event::SessionEvent;
 use crate::session::failure::NotSent;
 use crate::session::key::SessionKey;
-use crate::session::origin::{OfUrl, Origin, not_of_own};
+use crate::session::origin::{OF_URL, Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
@@ -79,12 +79,8 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     if !asks {
         terminal::leave();
     }
-    let of_url = OfUrl(cloud.clone());
-    let finder = match origin.is_url() {
-        true => None,
-        false => Some(Finder::new(&cloud, input, &args.look_up)?),
-    };
-    let input = if origin.is_url() { of_url.found().id } else { input.to_owned() };
+    let finder = origin.instance(&cloud, input, &args.look_up)?;
+    let input = if origin.is_url() { OF_URL } else { input };
 
     let (gate, writer) = Gate::new(stdout);
     let tap = OutputTap::default();
@@ -109,10 +105,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
             tell(&format!("waiting for a session to port {} of {input}", args.port));
         }
     };
-    match &finder {
-        Some(finder) => telling(tell_waiting, run.find_and_run(finder)).await,
-        None => telling(tell_waiting, run.find_and_run(&of_url)).await,
-    }
+    telling(tell_waiting, run.find_and_run(&finder)).await
 }
 
 /// The command at work.

@@ -23,7 +23,7 @@ use crate::platform::signals::{Signal, Signals};
 use crate::session::error::SessionError;
 use crate::session::event::{Notice, SessionEvent};
 use crate::session::failure::NotSent;
-use crate::session::origin::{OfUrl, Origin, not_of_own};
+use crate::session::origin::{OF_URL, Origin, not_of_own};
 use crate::session::plan::{Plan, Shell};
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
@@ -62,13 +62,8 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     let (stdin, stdout) = endpoint::stdio()
         .map_err(|error| Message(format!("cannot use stdin and stdout: {error}")))?;
     let cloud = origin.open(global)?;
-    let of_url = OfUrl(cloud.clone());
-    let finder = match origin.is_url() {
-        true => None,
-        false => Some(Finder::new(&cloud, input, &args.look_up)?),
-    };
-    let id = of_url.found().id;
-    let input = if origin.is_url() { id.as_str() } else { input };
+    let finder = origin.instance(&cloud, input, &args.look_up)?;
+    let input = if origin.is_url() { OF_URL } else { input };
     if cloud.provider.credential_source().runs_a_program() {
         // The program may ask on the terminal, which is changed afterwards.
         tokio::select! {
@@ -136,12 +131,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
         }
     };
     let ended = tokio::select! {
-        ended = async {
-            match &finder {
-                Some(finder) => run.find_and_run(finder).await,
-                None => run.find_and_run(&of_url).await,
-            }
-        } => ended,
+        ended = run.find_and_run(&finder) => ended,
         () = watched => unreachable!("the window is watched for ever"),
     };
     run.spinner.clear();

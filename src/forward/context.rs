@@ -16,11 +16,12 @@ use crate::cli::{self, Global};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
 use crate::session::event::OnEvent;
+use crate::session::origin::InstanceSource;
 use crate::session::plan::Plan;
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
 use crate::session::{SessionOutcome, SessionRequest, run};
-use crate::target::finder::{Finder, Found, Instances, with_instance};
+use crate::target::finder::{Found, Instances, with_instance};
 
 /// A connection that waits this long for its session is slow to whoever opened it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -42,8 +43,7 @@ pub(crate) enum Phase {
 pub(crate) struct Context {
     global: Global,
     starter: Option<Starter>,
-    /// Nothing where only a URL is known.
-    finder: Option<Finder>,
+    finder: InstanceSource,
     /// The instance, until it turns out to be gone.
     found: RefCell<Found>,
     /// Held by the one who looks for another.
@@ -64,7 +64,7 @@ impl Context {
     pub(crate) fn new(
         global: &Global,
         args: &cli::Forward,
-        finder: Option<Finder>,
+        finder: InstanceSource,
         found: Found,
         reporter: Reporter,
         queue: Rc<Queue>,
@@ -87,17 +87,13 @@ impl Context {
     }
 
     /// Runs a session with the instance to its end.
-    pub(crate) async fn run_session<'a, R, W>(
+    pub(crate) async fn run_session<'a, R: AsyncRead + Unpin, W: LocalWrite>(
         &self,
         plan: &Plan,
         local: &'a mut LocalSide<R, W>,
         cancel: impl Future<Output = ()> + 'a,
         on_event: OnEvent<'_>,
-    ) -> Result<SessionOutcome>
-    where
-        R: AsyncRead + Unpin,
-        W: LocalWrite,
-    {
+    ) -> Result<SessionOutcome> {
         let mut side = Side { local, cancel: cancel.boxed_local().fuse() };
         let cancelled = async |side: &mut Side<'a, R, W>| {
             (&mut side.cancel).await;
@@ -114,7 +110,7 @@ impl Context {
     /// The instance, with credentials as they are now.
     fn found(&self) -> Result<Found> {
         let mut found = self.found.borrow().clone();
-        if self.finder.is_none() {
+        if matches!(self.finder, InstanceSource::Url(_)) {
             return Ok(found);
         }
         found.cloud = found.cloud.refreshed(&self.global)?;
@@ -182,7 +178,7 @@ impl Instances for Context {
         if found.id != gone.id {
             return Ok(Some(found));
         }
-        let Some(finder) = &self.finder else { return Ok(None) };
+        let InstanceSource::Finder(finder) = &self.finder else { return Ok(None) };
         let again = finder.refreshed(&self.global)?.again(gone).await?;
         if let Some(found) = &again {
             self.reporter.note(&format!("{gone} is gone: {found} is used in its place"));

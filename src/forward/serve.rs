@@ -21,7 +21,7 @@ use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::platform::signals::{Signal, Signals};
 use crate::session::agent::AgentVersions;
-use crate::session::origin::{OfUrl, Origin, not_of_own};
+use crate::session::origin::{Origin, not_of_own};
 use crate::session::plan::{Ask, Plan};
 use crate::session::queue::Queue;
 use crate::session::target::Target;
@@ -62,19 +62,10 @@ pub(crate) async fn serve(
     let mut signals =
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let cloud = origin.open(global)?;
-    let of_url = OfUrl(cloud.clone());
-    let finder = match origin.is_url() {
-        true => None,
-        false => Some(Finder::new(&cloud, &instance, &args.look_up)?),
-    };
+    let finder = origin.instance(&cloud, &instance, &args.look_up)?;
     let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
-        found = async {
-            match &finder {
-                Some(finder) => finder.find().await,
-                None => Ok(of_url.found()),
-            }
-        } => found?,
+        found = finder.find() => found?,
         signal = signals.next() => return Ok(Done::By(signal)),
     };
     let plans: Vec<_> = plans.iter().map(|plan| plan.to(&found)).collect();

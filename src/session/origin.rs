@@ -10,18 +10,18 @@ use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::app::{Cloud, Result, UsageError, usage};
-use crate::cli::{Global, Via};
+use crate::cli::{Global, LookUp, Via};
 use crate::cloud::{self, Endpoint, StartTerminalSession, TerminalSession, computenest};
 use crate::credentials;
 use crate::explain::ExitCode;
 use crate::proxy::is_loopback;
-use crate::target::finder::{Found, Instances};
+use crate::target::finder::{Finder, Found, Instances};
 use crate::target::is_id;
 
 /// The endpoint of Compute Nest, for tests and for private clouds.
 const ENDPOINT: &str = "ECS_BRIDGE_COMPUTE_NEST_ENDPOINT";
 /// What stands for the instance where only a URL is known.
-const OF_URL: &str = "the session of --wss-url";
+pub(crate) const OF_URL: &str = "the session of --wss-url";
 
 /// Where the WebSocket URL of a session comes from.
 #[derive(Clone, Default)]
@@ -88,6 +88,20 @@ impl Origin {
         }
         let region = global.region.as_deref().unwrap_or("cn-hangzhou");
         Cloud::of(global, || credentials::unused(region, "--wss-url"))
+    }
+
+    /// What finds the instance that `input` means, or that of the URL.
+    pub(crate) fn instance(
+        &self,
+        cloud: &Cloud,
+        input: &str,
+        look_up: &LookUp,
+    ) -> Result<InstanceSource> {
+        if self.is_url() {
+            let (cloud, id) = (cloud.clone(), OF_URL.to_owned());
+            return Ok(InstanceSource::Url(Found { cloud, id, name: None }));
+        }
+        Ok(InstanceSource::Finder(Finder::new(cloud, input, look_up)?))
     }
 
     /// Starts a session.
@@ -181,22 +195,26 @@ fn check(url: &str) -> Result<()> {
     usage(what, get_one)
 }
 
-/// The instance of a URL, of which nothing is known.
-pub(crate) struct OfUrl(pub(crate) Cloud);
-
-impl OfUrl {
-    pub(crate) fn found(&self) -> Found {
-        Found { cloud: self.0.clone(), id: OF_URL.to_owned(), name: None }
-    }
+/// What finds the instance of a session.
+pub(crate) enum InstanceSource {
+    Finder(Finder),
+    /// That of a URL, of which nothing is known.
+    Url(Found),
 }
 
-impl Instances for OfUrl {
+impl Instances for InstanceSource {
     async fn find(&self) -> Result<Found> {
-        Ok(self.found())
+        match self {
+            Self::Finder(finder) => finder.find().await,
+            Self::Url(found) => Ok(found.clone()),
+        }
     }
 
-    async fn again(&self, _: &Found) -> Result<Option<Found>> {
-        Ok(None)
+    async fn again(&self, gone: &Found) -> Result<Option<Found>> {
+        match self {
+            Self::Finder(finder) => finder.again(gone).await,
+            Self::Url(_) => Ok(None),
+        }
     }
 }
 
