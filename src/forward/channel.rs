@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 
 use super::context::{Context, Phase};
-use super::permit::Permit;
+use super::pool::Permit;
 use super::report::{Bytes, Number};
 use crate::app::Result;
 use crate::gateway::local::LocalSide;
@@ -69,7 +69,7 @@ pub(crate) struct Channel {
     stage: watch::Receiver<Stage>,
     done: oneshot::Receiver<Finished>,
     /// Ends the session when dropped before a local side was attached.
-    wanted: oneshot::Sender<Infallible>,
+    _wanted: oneshot::Sender<Infallible>,
     /// When it was begun.
     pub(crate) since: Instant,
     /// Whether it was opened for a probe, and another can be opened in its place.
@@ -77,12 +77,7 @@ pub(crate) struct Channel {
 }
 
 /// A channel with its local side.
-pub(crate) struct Attached {
-    state: Rc<State>,
-    stage: watch::Receiver<Stage>,
-    done: oneshot::Receiver<Finished>,
-    _wanted: oneshot::Sender<Infallible>,
-}
+pub(crate) struct Attached(Channel);
 
 /// What a channel's task and its user both see.
 struct State {
@@ -133,7 +128,7 @@ impl Channel {
             context: Rc::clone(context),
         });
         let (finished, done) = oneshot::channel();
-        let (wanted, unwanted) = oneshot::channel();
+        let (_wanted, unwanted) = oneshot::channel();
         let local = LocalSide::awaited(local);
         let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
         let over = Rc::clone(&state);
@@ -144,7 +139,7 @@ impl Channel {
             over.permit.take();
         };
         let attach = Some(attach);
-        (Self { attach, state, stage, done, wanted, since: Instant::now(), is_replaceable }, task)
+        (Self { attach, state, stage, done, _wanted, since: Instant::now(), is_replaceable }, task)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -180,12 +175,12 @@ impl Channel {
 
     /// Gives the channel its local side, or the local side back when the channel is over.
     pub(crate) fn attach(
-        self,
+        mut self,
         halves: Halves,
         connection: Number,
         counters: Rc<Cell<Bytes>>,
     ) -> std::result::Result<Attached, Halves> {
-        let attach = if self.is_ending() { None } else { self.attach };
+        let attach = self.attach.take().filter(|_| !self.is_ending());
         let Some(attach) = attach else { return Err(halves) };
         attach.send(halves)?;
         self.state.connection.set(Some(connection));
@@ -193,8 +188,7 @@ impl Channel {
         for notice in self.state.notices.take() {
             self.state.tell(notice);
         }
-        let Self { state, stage, done, wanted, .. } = self;
-        Ok(Attached { state, stage, done, _wanted: wanted })
+        Ok(Attached(self))
     }
 
     /// For how long the target has been taken to be listening.
@@ -220,18 +214,18 @@ impl Attached {
     /// Waits until bytes flow, and tells since when; or the channel ends without.
     pub(crate) async fn opened(&mut self) -> Option<Instant> {
         // Once it is over nobody is left to change it.
-        let _ = self.stage.wait_for(|stage| *stage != Stage::Opening).await;
-        self.state.ready.get()
+        let _ = self.0.stage.wait_for(|stage| *stage != Stage::Opening).await;
+        self.0.state.ready.get()
     }
 
     /// Waits until the channel has finished. `None` if its task was ended.
     pub(crate) async fn finished(self) -> Option<Finished> {
-        self.done.await.ok()
+        self.0.done.await.ok()
     }
 
     /// The id of its session, once it was started.
     pub(crate) fn session(&self) -> String {
-        self.state.session.borrow().clone().unwrap_or_default()
+        self.0.state.session.borrow().clone().unwrap_or_default()
     }
 }
 

@@ -7,7 +7,6 @@ mod exec;
 mod forwarding;
 mod lines;
 mod listener;
-mod permit;
 mod pool;
 pub(crate) mod report;
 pub(crate) mod request;

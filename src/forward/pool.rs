@@ -13,10 +13,23 @@ use tracing::debug;
 
 use super::channel::{Channel, Probed};
 use super::context::{Context, Counted};
-use super::permit::Permit;
 use super::warm::Warm;
 use crate::app::Result;
 use crate::session::plan::Plan;
+
+/// A permit for one connected session, of which there are `--max-connections`. Dropping it tells those
+/// who wait for one.
+pub(crate) struct Permit {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Rc<Notify>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.freed.notify_waiters();
+    }
+}
 
 /// The pool of sessions.
 pub(crate) struct Pool {
@@ -94,7 +107,7 @@ impl Pool {
     }
 
     fn permit_of(&self, permit: OwnedSemaphorePermit) -> Permit {
-        Permit::new(permit, &self.freed)
+        Permit { permit: Some(permit), freed: Rc::clone(&self.freed) }
     }
 
     /// Waits, in order, until one more session may be connected.
