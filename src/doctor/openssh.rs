@@ -10,7 +10,7 @@ use crate::explain::{ExitCode, printable};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::absolute::of_ssh;
 use crate::openssh::ssh_config::blocks::is_host;
-use crate::openssh::{self, AgentKeys, Options, Ssh};
+use crate::openssh::{self, Options, Ssh};
 
 /// The host that stands for all where there is no TARGET.
 const SAMPLE: &str = "i-bp1example0001";
@@ -180,14 +180,14 @@ impl DoctorContext<'_> {
         let agent = openssh::agent_keys().await;
         if let Some(sent) = through.words.iter().position(|word| word == "--send-key") {
             let named = through.words.get(sent + 1).filter(|word| !word.starts_with('-'));
-            return sent_key(named.map(String::as_str), &files, &agent);
+            return sent_key(named.map(String::as_str), &files, agent.as_deref());
         }
         if let Some(file) = files.iter().find(|file| file.is_file()) {
             return Outcome::passed(format!("ssh offers {}", file.display()));
         }
         let is_only = through.options.get("identitiesonly") == Some("yes");
         match agent {
-            AgentKeys::Some(keys) if !is_only => {
+            Some(keys) if !is_only => {
                 let s = if keys.len() == 1 { "" } else { "s" };
                 Outcome::passed(format!("ssh offers {} key{s} of the agent", keys.len()))
             }
@@ -219,7 +219,7 @@ fn runs_proxy_command(on_windows: bool, is_microsofts: bool, shell: Option<Strin
 }
 
 /// Whether the key that each login registers is one that ssh offers.
-fn sent_key(named: Option<&str>, files: &[PathBuf], agent: &AgentKeys) -> Outcome {
+fn sent_key(named: Option<&str>, files: &[PathBuf], agent: Option<&[String]>) -> Outcome {
     let loaded = match public_key::load(named, home().as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => return Outcome::failed(&error),
@@ -227,8 +227,7 @@ fn sent_key(named: Option<&str>, files: &[PathBuf], agent: &AgentKeys) -> Outcom
     let private = loaded.path.as_deref().map(|path| path.with_extension(""));
     let path = loaded.path.clone().unwrap_or_default();
     let path = path.display();
-    let is_in_agent =
-        matches!(agent, AgentKeys::Some(keys) if keys.iter().any(|key| key == loaded.key.base64()));
+    let is_in_agent = agent.is_some_and(|keys| keys.iter().any(|key| key == loaded.key.base64()));
     match private.filter(|private| files.contains(private)) {
         Some(private) if private.is_file() => {
             Outcome::passed(format!("each login registers {path}, and ssh offers it"))

@@ -8,7 +8,7 @@ mod shell;
 pub(crate) mod ssh_config;
 mod version;
 
-pub(crate) use self::agent::{AgentKeys, agent_keys};
+pub(crate) use self::agent::agent_keys;
 pub(crate) use self::config::{Options, executable, options, words};
 pub(crate) use self::printed::printed;
 pub(crate) use self::shell::{ShellProblem, check_shell};
