@@ -283,7 +283,9 @@ async fn managed(
         Selector::Tag(..) => InstanceFilter::default(),
         Selector::Address(_) => return Ok(Vec::new()),
     };
-    managed_pages(client, &filter, notes).await
+    let page =
+        async |after: Option<String>| client.managed_instances(&filter, after.as_deref()).await;
+    all_pages(page, client, notes).await
 }
 
 /// The instances of all regions whose name is this one but for capitals, those of the first region
@@ -398,16 +400,6 @@ async fn pages(
     notes: &Notes,
 ) -> Result<Vec<Instance>, Error> {
     let page = async |after: Option<String>| client.instances(filter, after.as_deref()).await;
-    all_pages(page, client, notes).await
-}
-
-async fn managed_pages(
-    client: &Client,
-    filter: &InstanceFilter,
-    notes: &Notes,
-) -> Result<Vec<Instance>, Error> {
-    let page =
-        async |after: Option<String>| client.managed_instances(filter, after.as_deref()).await;
     all_pages(page, client, notes).await
 }
 
