@@ -1,19 +1,23 @@
 //! RAM policies: which actions each use of this program needs.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use self::Purpose::{Connect, List, SendKey, Start};
 
-/// What a policy is to allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Sessions, and finding out why one does not open: `proxy`, `forward`, `session`, `doctor`.
+/// What a policy is to allow, as `ecs-bridge policy` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    /// proxy, forward, session and doctor
+    // Sessions, and finding out why one does not open.
     Connect,
-    /// Commands in an instance: `send-key`, `known-hosts`.
+    /// send-key, known-hosts and --send-key
+    // Commands in an instance.
     SendKey,
-    /// `list`, and instances by other words than their ids.
+    /// list
+    // Instances by other words than their ids, too.
     List,
-    /// Sessions with `--start`.
+    /// proxy, forward and session with --start
     Start,
 }
 

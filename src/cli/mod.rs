@@ -41,7 +41,7 @@ pub use self::keys::{KnownHosts, SendKey};
 pub use self::list::List;
 pub use self::log::Log;
 pub use self::look_up::LookUp;
-pub use self::policy::{Policy, PolicyUse};
+pub use self::policy::Policy;
 pub use self::proxy::Proxy;
 pub(crate) use self::root::command;
 pub use self::root::{Cli, Command};

@@ -1,6 +1,8 @@
 //! The command line of `policy`: types only.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use crate::policy::Purpose;
 
 pub(super) const POLICY_ABOUT: &str = "Print one RAM policy for the given uses.\n\nIt allows the actions that ecs-bridge calls, and \
         no others. Paste it into the RAM console (Policies > Create Policy > JSON), and \
@@ -12,20 +14,7 @@ pub(super) const POLICY_ABOUT: &str = "Print one RAM policy for the given uses.\
 pub struct Policy {
     /// Allow this
     #[arg(value_name = "USE", default_value = "connect")]
-    pub uses: Vec<PolicyUse>,
-}
-
-/// What a policy can allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PolicyUse {
-    /// proxy, forward, session and doctor
-    Connect,
-    /// send-key, known-hosts and --send-key
-    SendKey,
-    /// list
-    List,
-    /// proxy, forward and session with --start
-    Start,
+    pub uses: Vec<Purpose>,
 }
 
 const POLICY_EXAMPLES: &str = "\
