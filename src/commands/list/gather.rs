@@ -72,12 +72,9 @@ pub(crate) async fn gather(searches: &[Search]) -> Gathered {
     let mut gathered = all.gathered.into_inner();
     let mut seen = std::collections::HashSet::new();
     gathered.rows.retain(|row| seen.insert((row.instance.region.clone(), row.instance.id.clone())));
-    gathered.rows.sort_by(|a, b| {
-        let key = |row: &Row| {
-            let instance = &row.instance;
-            (instance.region.clone(), instance.name.to_lowercase(), instance.id.clone())
-        };
-        key(a).cmp(&key(b))
+    gathered.rows.sort_by_cached_key(|row| {
+        let instance = &row.instance;
+        (instance.region.clone(), instance.name.to_lowercase(), instance.id.clone())
     });
     gathered
 }
