@@ -58,6 +58,14 @@ impl BannerCapture {
         }
     }
 
+    /// Takes note of what happens in the session.
+    pub(super) fn on_event(&self, event: SessionEvent<'_>) {
+        if matches!(event, SessionEvent::Reached) {
+            self.0.is_ready.set(true);
+            self.0.ready.notify_waiters();
+        }
+    }
+
     /// Waits until what was heard fits.
     pub(crate) async fn hear(&self, fits: impl Fn(&[u8]) -> bool) {
         while !fits(&self.0.words.borrow()) {
@@ -92,15 +100,5 @@ impl AsyncWrite for BannerCapture {
 impl LocalWrite for BannerCapture {
     async fn closed(&mut self) {
         std::future::pending().await
-    }
-}
-
-impl BannerCapture {
-    /// Takes note of what happens in the session.
-    pub(super) fn on_event(&self, event: SessionEvent<'_>) {
-        if matches!(event, SessionEvent::Reached) {
-            self.0.is_ready.set(true);
-            self.0.ready.notify_waiters();
-        }
     }
 }

@@ -111,6 +111,11 @@ impl<'a> DoctorContext<'a> {
         ]
     }
 
+    /// What a check of the instance says that cannot know what it needs: there may be no instance.
+    pub(super) fn not_known(&self, what: &str) -> Outcome {
+        self.args.target.as_ref().map_or_else(without_target, |_| not_known(what))
+    }
+
     /// Lets a session that is open be ended, while all else goes on.
     pub(crate) async fn end_session(&self, checks: impl Future) {
         self.stop.notify_one();
@@ -138,7 +143,7 @@ fn check<'a>(
 }
 
 /// What a check says that has nothing to look at.
-pub(crate) fn without_target() -> Outcome {
+pub(super) fn without_target() -> Outcome {
     Outcome::skipped("not looked at: no TARGET was given")
 }
 

@@ -66,11 +66,8 @@ impl DoctorContext<'_> {
 
     /// It runs.
     pub(crate) async fn running(&self) -> Outcome {
-        if self.args.target.is_none() {
-            return without_target();
-        }
         let Some(state) = self.state.get().and_then(Option::as_ref) else {
-            return not_known("its state");
+            return self.not_known("its state");
         };
         match not_running(state) {
             Some(finding) => failed(&finding),
@@ -80,10 +77,7 @@ impl DoctorContext<'_> {
 
     /// It has an agent.
     pub(crate) async fn agent_installed(&self) -> Outcome {
-        if self.args.target.is_none() {
-            return without_target();
-        }
-        let Some(found) = self.found.get() else { return not_known("the instance") };
+        let Some(found) = self.found.get() else { return self.not_known("the instance") };
         let agent = match found.cloud.client.agent_status(&found.id).await {
             Ok(Some(agent)) => agent,
             Ok(None) => return failed(&Finding::AgentMissing),
@@ -136,11 +130,7 @@ impl DoctorContext<'_> {
     }
 
     fn agent(&self, judge: impl FnOnce(&AgentStatus) -> Outcome) -> Outcome {
-        match (&self.args.target, self.agent.get()) {
-            (None, _) => without_target(),
-            (_, None) => not_known("its agent"),
-            (_, Some(agent)) => judge(agent),
-        }
+        self.agent.get().map_or_else(|| self.not_known("its agent"), judge)
     }
 }
 

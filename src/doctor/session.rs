@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::banner::{BannerCapture, SilentReader};
-use super::context::{DoctorContext, not_known, without_target};
+use super::context::DoctorContext;
 use super::outcome::{CheckFailure, Outcome};
 use crate::cli;
 use crate::credentials::shell_word;
@@ -36,10 +36,7 @@ const SSH: u16 = 22;
 impl DoctorContext<'_> {
     /// A session opens.
     pub(crate) async fn session(&self) -> Outcome {
-        if self.args.target.is_none() {
-            return without_target();
-        }
-        let Some(found) = self.found.get() else { return not_known("the instance") };
+        let Some(found) = self.found.get() else { return self.not_known("the instance") };
         let plan = match self.plan(found) {
             Ok(plan) => plan.for_listening(),
             Err(error) => return Outcome::failed(&*error),
@@ -84,10 +81,7 @@ impl DoctorContext<'_> {
 
     /// The port takes connections, and is what it is taken for.
     pub(crate) async fn port(&self) -> Outcome {
-        if self.args.target.is_none() {
-            return without_target();
-        }
-        self.port.take().unwrap_or_else(|| not_known("what it says"))
+        self.port.take().unwrap_or_else(|| self.not_known("what it says"))
     }
 
     fn plan(&self, found: &Found) -> crate::app::Result<Plan> {
