@@ -23,20 +23,6 @@ pub(crate) trait LocalWrite: AsyncWrite + Unpin {
     }
 }
 
-impl<W: LocalWrite> LocalWrite for &mut W {
-    async fn closed(&mut self) {
-        W::closed(self).await;
-    }
-
-    async fn left(&mut self) {
-        W::left(self).await;
-    }
-
-    async fn may_write(&mut self) {
-        W::may_write(self).await;
-    }
-}
-
 /// The process's own stdin and stdout.
 ///
 /// # Errors
@@ -172,14 +158,12 @@ mod unix {
             cx: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            match &mut self.kind {
+            let read = match &mut self.kind {
                 Kind::Pipe(io) => Pin::new(io).poll_read(cx, buf),
                 Kind::Socket(io) => Pin::new(io).poll_read(cx, buf),
-                Kind::Thread(io) => {
-                    let read = Pin::new(io).poll_read(cx, buf);
-                    read.map_err(|error| gone_if(self.is_terminal, error))
-                }
-            }
+                Kind::Thread(io) => Pin::new(io).poll_read(cx, buf),
+            };
+            read.map_err(|error| gone_if(self.is_terminal, error))
         }
     }
 
@@ -191,36 +175,32 @@ mod unix {
         }
     }
 
+    impl Stdout {
+        fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+            match &mut self.kind {
+                Kind::Pipe(io) => Pin::new(io),
+                Kind::Socket(io) => Pin::new(io),
+                Kind::Thread(io) => Pin::new(io),
+            }
+        }
+    }
+
     impl AsyncWrite for Stdout {
         fn poll_write(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
             bytes: &[u8],
         ) -> Poll<io::Result<usize>> {
-            match &mut self.kind {
-                Kind::Pipe(io) => Pin::new(io).poll_write(cx, bytes),
-                Kind::Socket(io) => Pin::new(io).poll_write(cx, bytes),
-                Kind::Thread(io) => {
-                    let written = Pin::new(io).poll_write(cx, bytes);
-                    written.map_err(|error| gone_if(self.is_terminal, error))
-                }
-            }
+            let written = self.writer().poll_write(cx, bytes);
+            written.map_err(|error| gone_if(self.is_terminal, error))
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            match &mut self.kind {
-                Kind::Pipe(io) => Pin::new(io).poll_flush(cx),
-                Kind::Socket(io) => Pin::new(io).poll_flush(cx),
-                Kind::Thread(io) => Pin::new(io).poll_flush(cx),
-            }
+            self.writer().poll_flush(cx)
         }
 
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            match &mut self.kind {
-                Kind::Pipe(io) => Pin::new(io).poll_shutdown(cx),
-                Kind::Socket(io) => Pin::new(io).poll_shutdown(cx),
-                Kind::Thread(io) => Pin::new(io).poll_shutdown(cx),
-            }
+            self.writer().poll_shutdown(cx)
         }
     }
 

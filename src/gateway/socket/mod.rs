@@ -114,33 +114,31 @@ impl AsyncRead for ReadHalf {
     }
 }
 
+impl WriteHalf {
+    fn writer(&mut self) -> io::Result<Pin<&mut (dyn AsyncWrite + Unpin)>> {
+        Ok(match self {
+            Self::Tcp(io) => Pin::new(io.get()?),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io),
+        })
+    }
+}
+
 impl AsyncWrite for WriteHalf {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Tcp(io) => Pin::new(io.get()?).poll_write(cx, bytes),
-            #[cfg(unix)]
-            Self::Unix(io) => Pin::new(io).poll_write(cx, bytes),
-        }
+        self.writer()?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(io) => Pin::new(io.get()?).poll_flush(cx),
-            #[cfg(unix)]
-            Self::Unix(io) => Pin::new(io).poll_flush(cx),
-        }
+        self.writer()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(io) => Pin::new(io.get()?).poll_shutdown(cx),
-            #[cfg(unix)]
-            Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
-        }
+        self.writer()?.poll_shutdown(cx)
     }
 }
 
