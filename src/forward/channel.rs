@@ -283,9 +283,7 @@ impl State {
         let _ = probe.send(Ok(probed));
         result
     }
-}
 
-impl State {
     fn on_event(&self, event: SessionEvent<'_>) {
         match event {
             SessionEvent::Started(session) => {

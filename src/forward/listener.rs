@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
@@ -189,15 +190,10 @@ impl Listener {
     async fn next(&self) -> io::Result<((ReadHalf, WriteHalf), String)> {
         match self {
             Self::Tcp { first, second, .. } => {
-                let second = async {
-                    match second {
-                        Some(second) => second.listener.accept().await,
-                        None => std::future::pending().await,
-                    }
-                };
+                let second = second.as_ref().map(|second| second.listener.accept());
                 let (stream, peer) = tokio::select! {
                     accepted = first.listener.accept() => accepted?,
-                    accepted = second => accepted?,
+                    Some(accepted) = OptionFuture::from(second) => accepted?,
                 };
                 Ok((socket::tcp(stream), peer.to_string()))
             }
