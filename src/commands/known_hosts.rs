@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::OptionFuture;
 use tracing::debug;
 
 use crate::app::{Cloud, Done, Result, cache, print, usage};
@@ -48,15 +49,10 @@ async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<Public
     }
     // ssh may be ended while it waits: then there is nobody to ask for.
     let mut stdout = endpoint::stdout().ok();
-    let gone = async {
-        match &mut stdout {
-            Some(stdout) => stdout.closed().await,
-            None => std::future::pending().await,
-        }
-    };
+    let gone = OptionFuture::from(stdout.as_mut().map(|stdout| stdout.closed()));
     let keys = tokio::select! {
         keys = known_hosts::ask(found) => keys?,
-        () = gone => return Ok(None),
+        Some(()) = gone => return Ok(None),
     };
     // It blocks again once this is dropped.
     drop(stdout);
