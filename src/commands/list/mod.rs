@@ -87,31 +87,25 @@ fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
             regions.push(region.clone());
         }
     }
-    let mut filters: BTreeMap<String, (Cloud, Vec<_>)> = BTreeMap::new();
-    let mut add = |region: &Region, naming| -> Result<()> {
-        let there = match filters.entry(region.to_string()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert((home.in_region(region)?, Vec::new()))
-            }
-        };
-        there.1.push(naming);
-        Ok(())
+    let mut filters: BTreeMap<String, (Region, Vec<_>)> = BTreeMap::new();
+    let mut add = |region: &Region, naming| {
+        let there = filters.entry(region.to_string());
+        there.or_insert_with(|| (region.clone(), Vec::new())).1.push(naming);
     };
     for filter in &args.filters {
         let target = Target::parse(filter, &regions)?;
         let of_its_own = target.region.as_ref().map(std::slice::from_ref);
         for region in of_its_own.unwrap_or(&regions) {
-            add(region, Some(target.selector.clone()))?;
+            add(region, Some(target.selector.clone()));
         }
     }
     if args.filters.is_empty() {
         for region in &regions {
-            add(region, None)?;
+            add(region, None);
         }
     }
-    let searches = filters.into_values().map(|(cloud, namings)| Search { cloud, namings });
-    Ok(searches.collect())
+    let search = |(region, namings)| Ok(Search { cloud: home.in_region(&region)?, namings });
+    filters.into_values().map(search).collect()
 }
 
 fn regions(searches: &[Search]) -> Vec<Region> {
