@@ -1,7 +1,6 @@
 //! Where the WebSocket URL of a session comes from.
 
 use std::env;
-use std::fmt;
 use std::time::Instant;
 
 use http::Uri;
@@ -24,7 +23,7 @@ const ENDPOINT: &str = "ECS_BRIDGE_COMPUTE_NEST_ENDPOINT";
 pub(crate) const OF_URL: &str = "the session of --wss-url";
 
 /// Where the WebSocket URL of a session comes from.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Origin {
     /// StartTerminalSession.
     #[default]
@@ -33,16 +32,6 @@ pub(crate) enum Origin {
     Url(SecretString),
     /// The same call by way of this service instance of Compute Nest.
     ServiceInstance { id: String, endpoint: Endpoint },
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Api => f.write_str("Api"),
-            Self::Url(_) => f.write_str("Url(…)"),
-            Self::ServiceInstance { id, .. } => write!(f, "ServiceInstance({id:?})"),
-        }
-    }
 }
 
 impl Origin {
