@@ -101,27 +101,19 @@ pub(crate) enum TargetError {
 
 impl Explain for TargetError {
     fn remedy(&self) -> Option<String> {
-        match self {
+        Some(match self {
             Self::User { user, instance } => {
                 let host = host(instance);
-                return Some(format!(
-                    "the user goes to ssh: ssh {user}@{host}; here give {instance}"
-                ));
+                format!("the user goes to ssh: ssh {user}@{host}; here give {instance}")
             }
-            Self::Port { instance, port } => {
-                return Some(format!(
-                    "give the port as a word of its own: {instance} {port}; with ssh: ssh -p {port} \
-                     root@{}",
-                    host(instance)
-                ));
-            }
-            _ => {}
-        }
-        Some(
-            "give an instance's id (i-…, mi-…), its name, an address of it, or tag:key=value, with \
-             .REGION behind it if need be; `ecs-bridge list` shows the instances"
+            Self::Port { instance, port } => format!(
+                "give the port as a word of its own: {instance} {port}; with ssh: ssh -p {port} root@{}",
+                host(instance)
+            ),
+            _ => "give an instance's id (i-…, mi-…), its name, an address of it, or tag:key=value, with \
+                  .REGION behind it if need be; `ecs-bridge list` shows the instances"
                 .to_owned(),
-        )
+        })
     }
 
     fn exit_code(&self) -> ExitCode {
