@@ -17,4 +17,4 @@ pub(crate) mod local;
 pub(crate) mod redactor;
 mod sleep;
 pub(crate) mod socket;
-mod upgrade;
+pub(crate) mod upgrade;

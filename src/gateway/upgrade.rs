@@ -4,8 +4,13 @@
 //! The library's own handshake compares the whole `Connection` header with `Upgrade`, though it is a
 //! list, and takes an answer that comes in small pieces for an attack. Its parts are used here.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
 use http::{HeaderMap, StatusCode, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{
     CapacityError, Error, ProtocolError, SubProtocolError,
@@ -21,7 +26,66 @@ use crate::net::Io;
 const MAX_HEAD: usize = 32 * 1024;
 
 /// A WebSocket to the gateway.
-pub(crate) type Socket = WebSocketStream<Box<dyn Io>>;
+pub(crate) type Socket = WebSocketStream<GatewayIo>;
+
+/// The connection under a WebSocket. The first error of a write is kept here, and nothing is written from
+/// then on: the library, which answers pings while it reads, would return it in place of what has come.
+#[derive(Debug)]
+pub struct GatewayIo {
+    io: Box<dyn Io>,
+    write_error: Arc<OnceLock<io::Error>>,
+}
+
+impl GatewayIo {
+    pub(crate) fn new(io: Box<dyn Io>) -> Self {
+        Self { io, write_error: Arc::default() }
+    }
+
+    /// Where the first error of a write is kept.
+    pub(crate) fn write_error(&self) -> Arc<OnceLock<io::Error>> {
+        Arc::clone(&self.write_error)
+    }
+}
+
+impl AsyncRead for GatewayIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for GatewayIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.write_error.get().is_none() {
+            match Pin::new(&mut self.io).poll_write(cx, buf) {
+                Poll::Ready(Err(error)) => drop(self.write_error.set(error)),
+                written => return written,
+            }
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write_error.get().is_none() {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Err(error)) => drop(self.write_error.set(error)),
+                flushed => return flushed,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
 
 /// Why there is no WebSocket.
 #[derive(Debug)]
@@ -41,7 +105,8 @@ pub(super) async fn upgrade(
     let mut read = Vec::with_capacity(1024);
     match exchange(request, &mut io, &mut read).await {
         Ok(rest) => {
-            Ok(WebSocketStream::from_partially_read(io, rest, Role::Client, Some(config)).await)
+            let (io, role) = (GatewayIo::new(io), Role::Client);
+            Ok(WebSocketStream::from_partially_read(io, rest, role, Some(config)).await)
         }
         Err(error) => Err(NoUpgrade { error, is_answered: !read.is_empty() }),
     }

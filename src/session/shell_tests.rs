@@ -82,7 +82,7 @@ where
     F: Future<Output = (DuplexStream, Gateway)>,
 {
     let (near, far) = duplex(64 * 1024);
-    let near: Box<dyn crate::net::Io> = Box::new(near);
+    let near = crate::gateway::upgrade::GatewayIo::new(Box::new(near));
     let (socket, gateway) = tokio::join!(
         WebSocketStream::from_raw_socket(near, Role::Client, None),
         WebSocketStream::from_raw_socket(far, Role::Server, None)

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -62,9 +63,12 @@ impl Driver<'_> {
         let is_notified = end.notified().is_some();
         let complete = !failed && !self.stopping && !is_unanswered && !is_notified && !is_lost;
         let (halves, on_event) = (&mut self.halves, self.on_event);
+        let write_error = &*self.write_error;
         let close = async {
             if let Some((sink, stream)) = halves
-                && timeout(CLOSE_WITHIN, close(sink, stream, self.peer_closed)).await.is_err()
+                && timeout(CLOSE_WITHIN, close(sink, stream, write_error, self.peer_closed))
+                    .await
+                    .is_err()
             {
                 debug!("the gateway did not answer the close in time");
             }
@@ -140,8 +144,9 @@ impl Driver<'_> {
         let Some((sink, stream)) = &mut self.halves else { return false };
         debug!("waiting for the gateway to take what was sent");
         let began = Instant::now();
+        let close = close(sink, stream, &self.write_error, self.peer_closed);
         let answered = tokio::select! {
-            answered = timeout(ARRIVES_WITHIN, close(sink, stream, self.peer_closed)) => answered,
+            answered = timeout(ARRIVES_WITHIN, close) => answered,
             () = shutdown => return true,
         };
         if answered.unwrap_or(false) && began.elapsed() < AT_ONCE {
@@ -156,6 +161,7 @@ impl Driver<'_> {
 async fn close(
     sink: &mut SplitSink<Socket, Message>,
     stream: &mut SplitStream<Socket>,
+    write_error: &OnceLock<io::Error>,
     peer_closed: bool,
 ) -> bool {
     if peer_closed {
@@ -166,7 +172,7 @@ async fn close(
         return false;
     }
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    if sink.send(Message::Close(Some(normal))).await.is_err() {
+    if sink.send(Message::Close(Some(normal))).await.is_err() || write_error.get().is_some() {
         return false;
     }
     loop {
@@ -174,11 +180,14 @@ async fn close(
             Some(Ok(message)) if message.is_close() => return true,
             Some(Ok(_)) => {}
             // One that is closed with bytes unread is reset, so an end of file is as good.
-            None | Some(Err(WsError::ConnectionClosed)) => return true,
-            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                return true;
+            None
+            | Some(Err(
+                WsError::ConnectionClosed
+                | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+            )) => return write_error.get().is_none(),
+            Some(Err(WsError::Io(error))) => {
+                return error.kind() == io::ErrorKind::UnexpectedEof && write_error.get().is_none();
             }
-            Some(Err(WsError::Io(error))) => return error.kind() == io::ErrorKind::UnexpectedEof,
             Some(Err(_)) => return false,
         }
     }

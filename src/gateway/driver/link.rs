@@ -1,6 +1,7 @@
 //! The socket under a splice: what comes from it; that it is dropped when it is no good any more and made
 //! again; and what is logged of a session.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
@@ -30,6 +31,7 @@ impl Driver<'_> {
             }
             // What was on its way is kept where it can be sent again.
             self.halves = None;
+            self.write_error = Arc::default();
             self.outgoing = None;
             self.unflushed = false;
             self.blocked = None;
@@ -52,6 +54,7 @@ impl Driver<'_> {
         self.redialling = None;
         match redialled {
             Ok(socket) => {
+                self.write_error = socket.get_ref().write_error();
                 self.halves = Some(socket.split());
                 self.session.handle_reconnected(now);
             }

@@ -12,6 +12,7 @@ pub(crate) use self::outcome::{LocalError, Outcome};
 
 use std::future::Future;
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -52,6 +53,8 @@ const READ: usize = 16 * 1024;
 pub(crate) struct Driver<'w> {
     /// The socket, while there is one.
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
+    /// The first error of a write to it.
+    write_error: Arc<OnceLock<io::Error>>,
     redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
     redactor: super::redactor::Redactor,
     redialling: Option<Reconnect<'w>>,
@@ -139,6 +142,7 @@ impl<'w> Driver<'w> {
             session.handle_resize(size.columns, size.rows);
         }
         Self {
+            write_error: connection.socket.get_ref().write_error(),
             halves: Some(connection.socket.split()),
             redial: connection.redial,
             redactor: connection.redactor,
@@ -323,6 +327,11 @@ impl<'w> Driver<'w> {
         found: Wake,
     ) {
         let now = clock();
+        if self.sink_broken.is_none()
+            && let Some(error) = self.write_error.get()
+        {
+            self.handle_broken_sink(error.to_string());
+        }
         match found {
             Wake::Deadline => {
                 if let Some(broken) = &self.sink_broken
@@ -347,7 +356,7 @@ impl<'w> Driver<'w> {
                 if let (Some(message), Some((sink, _))) = (self.outgoing.take(), &mut self.halves) {
                     self.unflushed = true;
                     if let Err(error) = sink.start_send_unpin(message) {
-                        self.handle_broken_sink(error);
+                        self.handle_broken_sink(plain(error));
                     }
                 }
             }
@@ -356,7 +365,7 @@ impl<'w> Driver<'w> {
                 self.unflushed = false;
             }
             Wake::Room(Err(error)) | Wake::Flushed(Err(error)) => {
-                self.handle_broken_sink(error);
+                self.handle_broken_sink(plain(error));
             }
             Wake::Message(message) => self.handle_message(now, message),
             Wake::Agent(generation) => {
@@ -419,9 +428,9 @@ impl<'w> Driver<'w> {
     }
 
     /// The far side may have said why before it stopped taking frames: that is read first.
-    fn handle_broken_sink(&mut self, error: WsError) {
-        debug!("cannot write to the gateway: {error}");
-        self.sink_broken.get_or_insert(BrokenSink { how: plain(error), quiet_since: None });
+    fn handle_broken_sink(&mut self, how: String) {
+        debug!("cannot write to the gateway: {how}");
+        self.sink_broken.get_or_insert(BrokenSink { how, quiet_since: None });
     }
 }
 

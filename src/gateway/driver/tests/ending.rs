@@ -47,12 +47,13 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let mut sent = message(FrameType::STATUS, 0, &[3]);
     for (number, payload) in bytes.chunks(2048).enumerate() {
         sent.extend(message(FrameType::OUTPUT, i64::try_from(number).unwrap(), payload));
+        sent.extend([0x89, 0]); // a ping, which cannot be answered
     }
     sent.extend(message(FrameType::STATUS, 0, b"\x05Exit"));
     let noticed = Arc::new(Notify::new());
     let io = Gone { sent: io::Cursor::new(sent), noticed: Arc::clone(&noticed) };
     let io: Box<dyn crate::net::Io> = Box::new(io);
-    let socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
+    let socket = WebSocketStream::from_raw_socket(GatewayIo::new(io), Role::Client, None).await;
 
     let mut config = Config::new(1);
     config.keepalive = Keepalive::Always(Duration::from_millis(10)); // this is how it is noticed

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
 use crate::gateway::redactor::Redactor;
+use crate::gateway::upgrade::GatewayIo;
 use session_manager_proto::frame::{Frame, FrameType, Sequence, Version};
 use session_manager_proto::session::End;
 use session_manager_proto::session::{Config, Failure, Keepalive};
@@ -51,7 +52,7 @@ type Gateway = WebSocketStream<DuplexStream>;
 
 async fn pair() -> (Socket, Gateway) {
     let (near, far) = duplex(64 * 1024);
-    let near: Box<dyn crate::net::Io> = Box::new(near);
+    let near = GatewayIo::new(Box::new(near));
     let gateway = WebSocketStream::from_raw_socket(far, Role::Server, None);
     tokio::join!(WebSocketStream::from_raw_socket(near, Role::Client, None), gateway)
 }
