@@ -62,7 +62,7 @@ impl Warning {
     pub(crate) fn of_local(target: &Target, error: &LocalError) -> Self {
         let fix = match error {
             LocalError::Read(_) => "look at the program that made the connection",
-            LocalError::Write(_) | LocalError::Stalled(_) => {
+            LocalError::Write(_) => {
                 "look at the program that made the connection: it has to read until the end"
             }
         };

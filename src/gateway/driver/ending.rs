@@ -31,9 +31,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(400);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// An answer that comes within this time comes from a gateway that had read all before.
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// How long the local side may take nothing at all of what is left for it after the end.
-const DELIVER_WITHIN: Duration = Duration::from_secs(120);
-/// The same once the process is to end.
+/// How long the local side may take for what is left for it after the end, once the process is to end.
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Driver<'_> {
@@ -85,7 +83,7 @@ impl Driver<'_> {
         let deliver = async {
             let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
-                delivered = rest.deliver(writer, DELIVER_WITHIN, complete, told), if !self.stopping => {
+                delivered = rest.deliver(writer, complete, told), if !self.stopping => {
                     let is_all = delivered.is_ok();
                     return (delivered, is_all);
                 }
@@ -93,9 +91,9 @@ impl Driver<'_> {
                 else => {}
             }
             // Whoever asks for an early end does not wait for a reader that takes its time.
-            let delivered = rest.deliver(writer, DELIVER_AT_ONCE, false, told);
+            let delivered = rest.deliver(writer, false, told);
             match timeout(DELIVER_AT_ONCE, delivered).await {
-                Ok(Err(LocalError::Stalled(_))) | Err(_) => (Ok(()), false),
+                Err(_) => (Ok(()), false),
                 Ok(delivered) => (delivered, false),
             }
         };
@@ -201,12 +199,11 @@ struct FinalDelivery<'a> {
 }
 
 impl FinalDelivery<'_> {
-    /// Waits for the local side to take it, as long as it takes something `within` that time, and
-    /// then tells it of the end, if the stream is complete.
+    /// Waits for the local side to take it, however long it pauses, and then tells it of the end, if the
+    /// stream is complete. The session is ended meanwhile, and holds nobody up.
     async fn deliver(
         &mut self,
         writer: &mut impl LocalWrite,
-        within: Duration,
         complete: bool,
         told: impl Fn(u64),
     ) -> Result<(), LocalError> {
@@ -225,16 +222,15 @@ impl FinalDelivery<'_> {
                 }
                 Ok(0)
             };
-            match timeout(within, step).await {
-                Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(written)) => {
+            match step.await {
+                Ok(0) => return Ok(()),
+                Ok(written) => {
                     self.chunk.advance(written);
                     self.delivered += written as u64;
                     told(self.delivered);
                 }
-                Ok(Err(error)) if is_gone(&error) => return Ok(()),
-                Ok(Err(error)) => return Err(LocalError::Write(error)),
-                Err(_) => return Err(LocalError::Stalled(within)),
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) => return Err(LocalError::Write(error)),
             }
         }
     }

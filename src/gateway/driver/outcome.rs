@@ -1,7 +1,6 @@
 //! How a session went, and what can be wrong with its local side.
 
 use std::io;
-use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Error as WsError;
 
@@ -44,9 +43,6 @@ pub(crate) enum LocalError {
     /// It cannot be written to; what was left for it is lost.
     #[error("cannot write to the local side: {0}")]
     Write(#[source] io::Error),
-    /// It has taken nothing for too long; what was left for it is lost.
-    #[error("the local side has taken nothing for {} s", .0.as_secs())]
-    Stalled(Duration),
 }
 
 impl Explain for LocalError {
@@ -54,9 +50,6 @@ impl Explain for LocalError {
         let why = match self {
             Self::Read(_) => "stdin cannot be read: nothing more could be sent",
             Self::Write(_) => "stdout cannot be written to: bytes of the far side are lost",
-            Self::Stalled(_) => {
-                "whoever reads stdout stopped before the end: bytes of the far side are lost"
-            }
         };
         Some(why.to_owned())
     }

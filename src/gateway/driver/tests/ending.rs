@@ -186,3 +186,30 @@ async fn an_early_end_does_not_wait_for_a_reader_that_takes_nothing() {
     let took = clock() - begin - Duration::from_secs(5);
     assert!(took <= FLUSH_WITHIN + WRITE_WITHIN + Duration::from_millis(400 + 100), "{took:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_may_pause_for_as_long_as_it_likes_after_the_end() {
+    let (socket, mut gateway) = pair().await;
+    let (mut far, local) = duplex(1024);
+    let (_stdin, reader) = duplex(1024);
+    let mut local = LocalSide::new(reader, local);
+    let written = noise(20_000);
+    open(&mut gateway, Version::V1_01).await;
+    for (number, payload) in (0..).zip(written.chunks(2048)) {
+        let sequence = Sequence::Single(number);
+        gateway.send(frame(Version::V1_01, FrameType::OUTPUT, sequence, payload)).await.unwrap();
+    }
+    let exit = frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), b"\x05Exit");
+    gateway.send(exit).await.unwrap();
+    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
+    let read = async {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        read
+    };
+    let (outcome, read) = tokio::join!(splice, read);
+    assert!(outcome.complete && outcome.local_error.is_none(), "{outcome:?}");
+    assert!(read == written, "{} bytes came", read.len());
+}
