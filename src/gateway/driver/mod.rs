@@ -352,7 +352,10 @@ impl<'w> Driver<'w> {
                 self.session.handle_shutdown(now, FLUSH_WITHIN);
             }
             Wake::Room(Ok(())) => {
-                self.handle_unblocked(now);
+                // The library has room for a ping although the socket takes nothing.
+                if self.outgoing.as_ref().is_some_and(Message::is_binary) {
+                    self.handle_unblocked(now);
+                }
                 if let (Some(message), Some((sink, _))) = (self.outgoing.take(), &mut self.halves) {
                     self.unflushed = true;
                     if let Err(error) = sink.start_send_unpin(message) {

@@ -213,3 +213,27 @@ async fn a_reader_may_pause_for_as_long_as_it_likes_after_the_end() {
     assert!(outcome.complete && outcome.local_error.is_none(), "{outcome:?}");
     assert!(read == written, "{} bytes came", read.len());
 }
+
+/// Pings that pile up behind an upload are no sign that the gateway takes it.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_stops_reading_at_the_end_is_given_up_although_pings_are_queued() {
+    let (near, far) = duplex(4096);
+    let near = GatewayIo::new(Box::new(near));
+    let (socket, mut gateway) = tokio::join!(
+        WebSocketStream::from_raw_socket(near, Role::Client, None),
+        WebSocketStream::from_raw_socket(far, Role::Server, None)
+    );
+    let (_out, local) = duplex(1024);
+    let (mut stdin, reader) = duplex(64 * 1024);
+    let mut local = LocalSide::new(reader, local);
+    stdin.write_all(&[7; 8 * 1024]).await.unwrap();
+    drop(stdin);
+    let begin = clock();
+    open(&mut gateway, Version::V1_01).await;
+    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let stop = tokio::time::sleep(Duration::from_secs(300));
+    let outcome = splice(connection, session, &mut local, stop, &nobody).await;
+    let took = clock() - begin;
+    assert!(matches!(outcome.end, End::Failed(Failure::NotArrived { .. })), "{outcome:?}");
+    assert!(took <= Duration::from_secs(70), "{took:?}");
+}
