@@ -6,6 +6,8 @@ use std::time::{Instant, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info};
 
@@ -80,6 +82,14 @@ impl Driver<'_> {
                 self.session.handle_frame_redacted(now, frame, redact);
             }
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
+            // What the library makes of a code that is reserved.
+            Some(Ok(Message::Close(Some(CloseFrame { code: CloseCode::Protocol, reason }))))
+                if reason == "Protocol violation" =>
+            {
+                self.peer_closed = true;
+                let how = "it was closed by a close frame whose code is reserved".to_owned();
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
+            }
             Some(Ok(Message::Close(frame))) => {
                 self.peer_closed = true;
                 let (code, text) = match frame {
@@ -98,7 +108,9 @@ impl Driver<'_> {
                 self.session.handle_violation(&error.to_string());
             }
             Some(Err(WsError::Utf8(_))) => {
-                self.session.handle_violation("a text message that is no UTF-8");
+                // The library does not tell which: most likely the reason of a close.
+                let how = "it sent a close frame or a text that is not UTF-8".to_owned();
+                self.session.handle_disconnect(now, Disconnect::Broken(how));
             }
             Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
                 let how = "it was cut without a close frame".to_owned();

@@ -98,3 +98,34 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
         }
     }
 }
+
+/// A close frame that the library refuses is a socket that is closed.
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_that_is_not_valid_is_a_socket_that_broke() {
+    // A reason that is not UTF-8, and a code that is not allowed on the wire.
+    for close in [&[0x88, 4, 0x03, 0xf4, 0xc4, 0xe3][..], &[0x88, 2, 0x03, 0xee]] {
+        for version in [Version::V1_02, Version::V1_01] {
+            let (socket, mut gateway) = pair().await;
+            let (_out, local) = duplex(1024);
+            let (_stdin, reader) = duplex(1024);
+            let mut local = LocalSide::new(reader, local);
+            open(&mut gateway, version).await;
+            gateway.get_mut().write_all(close).await.unwrap();
+            let asked = Arc::new(Notify::new());
+            let connection =
+                GatewayConnection { redial: redialled(Vec::new(), &asked), ..plain(socket) };
+            let session = Session::new(clock(), Config::new(1));
+            let splice = splice(connection, session, &mut local, asked.notified(), &nobody);
+            let outcome = splice.await;
+            if version == Version::V1_02 {
+                assert_eq!(outcome.end, End::Local, "it was asked for another connection");
+            } else {
+                let End::Failed(Failure::Disconnected(Disconnect::Broken(how))) = outcome.end
+                else {
+                    panic!("{outcome:?}")
+                };
+                assert!(how.contains("a close frame"), "{how}");
+            }
+        }
+    }
+}
