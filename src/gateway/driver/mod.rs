@@ -351,6 +351,8 @@ impl<'w> Driver<'w> {
                 self.stopping = true;
                 self.session.handle_shutdown(now, FLUSH_WITHIN);
             }
+            // It is not known what of it was written.
+            Wake::Room(Ok(())) | Wake::Flushed(Ok(())) if self.sink_broken.is_some() => {}
             Wake::Room(Ok(())) => {
                 // The library has room for a ping although the socket takes nothing.
                 if self.outgoing.as_ref().is_some_and(Message::is_binary) {
