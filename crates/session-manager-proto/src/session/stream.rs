@@ -280,7 +280,9 @@ impl Stream {
     fn may_keep_alive(&self) -> bool {
         if self.outbound.is_closed() {
             let is_resize = self.agent == Some(Generation::C);
-            return is_resize || self.framing.has_acks() || !self.redials();
+            let is_harmless = is_resize || self.framing.has_acks() || !self.redials();
+            // A socket that takes nothing is not to be kept busy.
+            return is_harmless && self.flow.blocked().is_none();
         }
         let redials_on_any = matches!(self.agent, Some(Generation::A | Generation::B));
         let is_forced = matches!(self.config.keepalive, Keepalive::Always(_));

@@ -196,6 +196,7 @@ impl Model {
         let has_resize = self.agent == Some(Generation::C);
         let is_heeded = match self.config().keepalive {
             _ if self.local_eof && self.redials_at_eof() && !has_resize => None,
+            _ if self.local_eof && session.stream.flow.blocked().is_some() => None,
             Keepalive::Always(after) => Some(after),
             Keepalive::ByAgent(after) => {
                 let redials = matches!(self.agent, Some(Generation::A | Generation::B));
