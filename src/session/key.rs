@@ -37,6 +37,7 @@ pub(crate) struct SessionKey<'a> {
     started: Notify,
     connected: Notify,
     ready: Notify,
+    is_ready: Cell<bool>,
 }
 
 impl<'a> SessionKey<'a> {
@@ -63,6 +64,7 @@ impl<'a> SessionKey<'a> {
             started: Notify::new(),
             connected: Notify::new(),
             ready: Notify::new(),
+            is_ready: Cell::new(false),
         }
     }
 
@@ -87,8 +89,18 @@ impl<'a> SessionKey<'a> {
         match event {
             SessionEvent::Started(_) => self.started.notify_one(),
             SessionEvent::Connected => self.connected.notify_one(),
-            SessionEvent::Ready => self.ready.notify_one(),
+            SessionEvent::Ready => {
+                self.is_ready.set(true);
+                self.ready.notify_one();
+            }
             _ => {}
+        }
+    }
+
+    /// Waits until a session is open: no other one follows it.
+    async fn ready(&self) {
+        if !self.is_ready.get() {
+            self.ready.notified().await;
         }
     }
 
@@ -105,11 +117,14 @@ impl<'a> SessionKey<'a> {
         }
         let registered = Instant::now();
         // The instance may be gone, and the next one not have the key yet.
-        self.connected.notified().await;
-        // A session that had to wait for a place may come later than the key is good for.
-        if queue.is_some_and(Queue::was_full)
-            && let Err(error) = self.renew(registered).await
-        {
+        match self.starter {
+            None => self.connected.notified().await,
+            // The gateway may accept a session of an instance that is going down: another one follows it.
+            Some(_) => self.ready().await,
+        }
+        // A session that had to wait, for a place or for its instance, may come later than the key is good for.
+        let has_waited = queue.is_some_and(Queue::was_full) || self.up_by.get().is_some();
+        if has_waited && let Err(error) = self.renew(registered).await {
             self.has_failed.set(true);
             return error;
         }
@@ -133,7 +148,7 @@ impl<'a> SessionKey<'a> {
         match register().await {
             Err(error) if self.starter.is_some() && error.is_of_starting() => {
                 debug!("once the instance is up the key is registered: {error}");
-                self.ready.notified().await;
+                self.ready().await;
                 register().await?;
             }
             registered => drop(registered?),

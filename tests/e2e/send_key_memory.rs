@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use local_cloud::{ApiFault, CommandFault, CommandKind, Ending, Instance, LocalCloud};
+use local_cloud::{
+    ApiFault, CommandFault, CommandKind, Ending, Instance, InstanceStatus, LocalCloud,
+};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -113,6 +115,26 @@ async fn a_key_that_has_expired_while_its_session_waited_is_sent_again() {
     assert_eq!(counts(&lab), (1, 1), "it is fresh");
     age(&lab, "key", 46.0);
     lab.cloud.faults().clear();
+    let mut target = lab.accept().await;
+    target.write_all(BANNER).await.unwrap();
+    bridge.expect(BANNER).await;
+    assert_eq!(counts(&lab), (1, 2), "before the server has said anything");
+    drop(target);
+    assert_eq!(bridge.end().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_has_expired_while_its_instance_booted_is_sent_again() {
+    let boot = Duration::from_millis(700);
+    let lab = lab(|instance| instance.boot(boot, boot)).await;
+    let args = ["--start", "--send-key", "--", INSTANCE];
+    is_through(&lab, &mut proxy(&lab, &args)).await;
+    assert_eq!(counts(&lab), (1, 1));
+    lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Stopped);
+    let mut bridge = Bridge::start(&mut proxy(&lab, &args));
+    bridge.logged("is stopped: it is started").await;
+    assert_eq!(counts(&lab), (1, 1), "it is fresh");
+    age(&lab, "key", 46.0);
     let mut target = lab.accept().await;
     target.write_all(BANNER).await.unwrap();
     bridge.expect(BANNER).await;
