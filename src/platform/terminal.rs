@@ -3,9 +3,10 @@
 #[cfg(unix)]
 mod platform {
     use std::fs::File;
-    use std::io::{IsTerminal as _, stdin, stdout};
+    use std::io::{stdin, stdout};
     use std::os::fd::AsFd;
 
+    use rustix::fs::{FileType, fstat};
     use rustix::process::{getpgrp, setsid};
     use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
     use tracing::debug;
@@ -15,11 +16,12 @@ mod platform {
         Some(tcgetpgrp(terminal).ok()? == getpgrp())
     }
 
-    /// Leaves the terminal and the process group of whoever started the process, unless stdin or stdout is
-    /// a terminal: Ctrl-C and a closed window are for ssh then, and not for its ProxyCommand, which other
-    /// terminals may need (ControlMaster).
+    /// Leaves the terminal and the process group of whoever started the process if stdin and stdout are both
+    /// pipes or sockets, as ssh gives them: Ctrl-C and a closed window are for ssh then, and not for its
+    /// ProxyCommand, which other terminals may need (ControlMaster). A script that reads or writes a file
+    /// or a terminal is ended by Ctrl-C with all that it runs.
     pub(crate) fn leave() {
-        if stdin().is_terminal() || stdout().is_terminal() {
+        if !is_pipe(stdin()) || !is_pipe(stdout()) {
             return;
         }
         match setsid() {
@@ -27,6 +29,11 @@ mod platform {
             // The leader of a process group may not; it has its group to itself.
             Err(error) => debug!("in the session of whoever started it: {error}"),
         }
+    }
+
+    fn is_pipe(file: impl AsFd) -> bool {
+        let kind = fstat(file).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        matches!(kind, Ok(FileType::Fifo | FileType::Socket))
     }
 
     /// The terminal in whose foreground the process is.

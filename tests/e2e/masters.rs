@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::lab::{Bridge, Lab};
-use crate::terminal::{Streams, Terminal};
+use crate::lab::{Bridge, Lab, QUIET_PORT};
+use crate::terminal::{Streams, Terminal, by};
 use crate::world::{INSTANCE, PATIENCE, Server, World, succeed};
 
 async fn world(server: Server, pace: u64) -> Option<World> {
@@ -122,6 +122,24 @@ async fn proxy_ignores_the_signals_that_it_was_started_to_ignore() {
     drop((stdout, proxy.stdin.take()));
     ended(&mut proxy).await;
     world.check().await;
+}
+
+/// A stream that a script copies into a file is the script's, and ends with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_ends_a_proxy_that_a_script_has_started() {
+    for script in ["printf x | \"$@\" > out", "printf x > in; \"$@\" < in > out"] {
+        let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+        let mut terminal = Terminal::new();
+        let proxy = lab.bridge(["proxy", INSTANCE, QUIET_PORT]);
+        let _child = terminal.start(&by(&["sh", "-c", script, "sh"], &proxy), Streams::All);
+        let mut target = lab.accept().await;
+        let mut said = [0; 1];
+        let heard = timeout(PATIENCE, target.read_exact(&mut said)).await;
+        heard.expect("what was said comes in time").unwrap();
+        assert_eq!(&said, b"x");
+        terminal.types(b"\x03").await;
+        lab.all_ended().await;
+    }
 }
 
 /// Whoever waits at a terminal is told of it after a while, and nobody else.
