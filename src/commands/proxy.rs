@@ -231,7 +231,9 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
         warn!("{target} took the connection and closed it without a word");
     }
-    if outcome.end == End::Local && outcome.sent > 0 && outcome.delivered == 0 {
+    // Complete is one whose reader has gone: it waits for no answer.
+    let is_unanswered = outcome.end == End::Local && !outcome.complete;
+    if is_unanswered && outcome.sent > 0 && outcome.delivered == 0 {
         warn!("{}", Warning::of_silence(target, outcome.yielded));
     }
     match bytes {

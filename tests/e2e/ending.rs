@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::lab::{Bridge, Ended, Lab, PLENTY, QUIET_PORT, SOON, fill};
+use crate::lab::{BANNER, Bridge, Ended, Lab, PLENTY, QUIET_PORT, SOON, fill};
 use crate::world::{INSTANCE, PATIENCE, Server, World, noise};
 
 const SIGNALS: [(&str, i32); 4] = [("HUP", 129), ("INT", 130), ("TERM", 143), ("QUIT", 131)];
@@ -387,4 +387,19 @@ async fn nothing_is_left_of_an_ssh_that_was_killed() {
         assert!(!runs());
         world.check().await;
     }
+}
+
+/// Nothing is wrong with a target that has not said anything yet when ssh gives up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ssh_that_gives_up_before_the_banner_is_told_nothing() {
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+    let mut bridge = lab.start(&[]);
+    bridge.send(BANNER).await;
+    let mut target = lab.accept().await;
+    let mut said = vec![0; BANNER.len()];
+    let heard = timeout(PATIENCE, target.read_exact(&mut said)).await;
+    heard.expect("what was said comes in time").unwrap();
+    drop((bridge.stdout.take(), bridge.stdin.take()));
+    bridge.end().await.well(b"");
+    lab.all_ended().await;
 }
