@@ -45,6 +45,7 @@ pub fn run(cli: &Cli) -> u8 {
         }
     };
     logging::ended(code);
+    logging::finish();
     code
 }
 

@@ -25,12 +25,14 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use self::daily::{DailyLayer, DailyLog};
 use self::file::{LogFile, unwritten};
-use self::stderr::{Stderr, shows_colours};
+use self::stderr::{shows_colours, write_in_background};
 use crate::cli::{Cli, Command};
 use crate::explain::{Explain, Report, UsageError};
 
 pub(crate) use self::redact::wrong_usage;
-pub(crate) use self::stderr::tell;
+#[cfg(unix)]
+pub(crate) use self::stderr::is_held_up;
+pub(crate) use self::stderr::{Stderr, finish, tell};
 
 /// The daily log of this process, if one is written.
 static DAILY: OnceLock<DailyLog> = OnceLock::new();
@@ -45,6 +47,10 @@ static COMMAND: OnceLock<String> = OnceLock::new();
 pub(crate) fn init(cli: &Cli) -> Result<(), UsageError> {
     let global = &cli.global;
     let (file, quiet) = (global.log_file.as_deref(), global.quiet);
+    // Others have nothing to carry while they wait for a reader, such as a pager.
+    if matches!(cli.command, Command::Proxy(_) | Command::Forward(_)) {
+        write_in_background();
+    }
     if !is_off(global.no_log) && is_logged(&cli.command) {
         start_daily(redact::label(&cli.command), redact::command_line(cli));
     }
