@@ -117,6 +117,8 @@ mod ssh_config_machine;
 #[cfg(target_os = "linux")]
 mod stack;
 mod start;
+#[cfg(target_os = "linux")]
+mod stderr_unread;
 mod stdout_failing;
 mod targets;
 mod targets_failing;

@@ -1,6 +1,7 @@
 //! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
 
 mod event;
+mod live;
 mod vendor;
 
 use std::cell::{Cell, RefCell};
@@ -9,7 +10,7 @@ use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 pub(crate) use self::event::{Bytes, Event, Number, Reason};
@@ -319,7 +320,7 @@ struct Live {
 
 impl Live {
     fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(None, live::target());
         bar.set_style(
             ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()),
         );
