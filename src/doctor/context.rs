@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -9,13 +10,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::check::Check;
-use super::openssh::Through;
 use super::outcome::Outcome;
 use crate::app::Cloud;
 use crate::cli::{self, Global};
 use crate::cloud::{AgentStatus, ClockReading, InstanceState};
 use crate::explain::Explain;
-use crate::openssh::Ssh;
+use crate::openssh::{Options, Ssh};
 use crate::target::finder::Found;
 
 /// How long all of it may take. What is left of a minute is for ending the session.
@@ -43,6 +43,15 @@ pub(crate) struct DoctorContext<'a> {
     pub(crate) through: OnceCell<Through>,
     /// What the session has shown of its port.
     pub(crate) port: RefCell<Option<Outcome>>,
+}
+
+/// How ssh comes to the instance.
+pub(crate) struct Through {
+    pub(crate) options: Options,
+    /// The words of its `ProxyCommand`.
+    pub(crate) words: Vec<String>,
+    /// This program, as the first of them names it.
+    pub(crate) program: PathBuf,
 }
 
 impl<'a> DoctorContext<'a> {

@@ -3,28 +3,19 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::context::{DoctorContext, not_known};
+use super::context::{DoctorContext, Through, not_known};
 use super::outcome::{CheckFailure, Outcome};
 use crate::credentials::{home, in_home};
 use crate::explain::{ExitCode, printable};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::absolute::of_ssh;
 use crate::openssh::ssh_config::blocks::is_host;
-use crate::openssh::{self, Options, Ssh};
+use crate::openssh::{self, Ssh};
 
 /// The host that stands for all where there is no TARGET.
 const SAMPLE: &str = "i-bp1example0001";
 /// What writes the configuration.
 const WRITE: &str = "ecs-bridge ssh-config --write";
-
-/// How ssh comes to the instance.
-pub(crate) struct Through {
-    options: Options,
-    /// The words of its `ProxyCommand`.
-    words: Vec<String>,
-    /// This program, as the first of them names it.
-    program: PathBuf,
-}
 
 impl DoctorContext<'_> {
     /// Why nothing of ssh is looked at.

@@ -7,10 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
 use super::context::{Context, Phase};
-use super::pool::Permit;
 use super::report::{Bytes, Number};
 use crate::app::Result;
 use crate::gateway::local::LocalSide;
@@ -74,6 +73,27 @@ pub(crate) struct Channel {
     pub(crate) since: Instant,
     /// Whether it was opened for a probe, and another can be opened in its place.
     is_replaceable: bool,
+}
+
+/// A permit for one connected session, of which there are `--max-connections`. Dropping it tells those
+/// who wait for one.
+pub(crate) struct Permit {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Rc<Notify>,
+}
+
+impl Permit {
+    /// A permit whose end is told to those who wait for `freed`.
+    pub(crate) fn new(permit: OwnedSemaphorePermit, freed: &Rc<Notify>) -> Self {
+        Self { permit: Some(permit), freed: Rc::clone(freed) }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.freed.notify_waiters();
+    }
 }
 
 /// A channel with its local side.

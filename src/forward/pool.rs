@@ -11,25 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::channel::{Channel, Probed};
+use super::channel::{Channel, Permit, Probed};
 use super::context::{Context, Counted};
 use super::warm::Warm;
 use crate::app::Result;
 use crate::session::plan::Plan;
-
-/// A permit for one connected session, of which there are `--max-connections`. Dropping it tells those
-/// who wait for one.
-pub(crate) struct Permit {
-    permit: Option<OwnedSemaphorePermit>,
-    freed: Rc<Notify>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.permit = None;
-        self.freed.notify_waiters();
-    }
-}
 
 /// The pool of sessions.
 pub(crate) struct Pool {
@@ -107,7 +93,7 @@ impl Pool {
     }
 
     fn permit_of(&self, permit: OwnedSemaphorePermit) -> Permit {
-        Permit { permit: Some(permit), freed: Rc::clone(&self.freed) }
+        Permit::new(permit, &self.freed)
     }
 
     /// Waits, in order, until one more session may be connected.
