@@ -63,7 +63,7 @@ impl<'a> Script<'a> {
             },
             idle_timeout: some(seconds([0, 1, 60, 31_536_000], times >> 2)),
             idle_warning: None,
-            linger: seconds([10, 0, 1, 86_400], times >> 4),
+            linger: seconds([10, 0, 1, 3_600], times >> 4),
             random: u64::from(flags >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         };
         Setup { config, agent: None, delay: Duration::ZERO, socket: usize::MAX }
