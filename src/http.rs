@@ -7,6 +7,7 @@
 //! cause where a proxy refuses a tunnel, and does not tell silence at TCP from silence at TLS. In these
 //! cases the gateway's connector ([`crate::net`]) connects once more, for its error alone.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,14 +38,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sends requests. Cloning shares the connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Http {
     net: Net,
     kept: Arc<Mutex<Kept>>,
 }
 
 /// The clients that hold connections.
-#[derive(Debug)]
 struct Kept {
     /// The one that knows no certificates: they are not read where TLS is not used.
     plain: Option<Client>,
@@ -225,6 +225,13 @@ impl Transport for Http {
 impl Kept {
     fn forget(&mut self) {
         (self.plain, self.tls) = (None, None);
+    }
+}
+
+/// Without the clients: they know logins of proxies.
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
     }
 }
 
