@@ -10,6 +10,7 @@ pub(crate) enum Signal {
     /// The user pressed Ctrl-C.
     Interrupt = 2,
     /// The user pressed Ctrl-\, where no shell has the terminal.
+    #[cfg_attr(windows, allow(dead_code, reason = "no event of a console is one"))]
     Quit = 3,
     /// Somebody asked politely.
     Terminate = 15,
