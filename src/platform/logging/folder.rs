@@ -100,12 +100,7 @@ impl Folder {
 
     /// Makes it, its owner's alone.
     pub(super) fn make(&self) -> io::Result<()> {
-        cache::refuse_as_root(&self.0)?;
-        #[cfg_attr(not(unix), allow(unused_mut))]
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&self.0)?;
+        cache::make(&self.0)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
