@@ -34,10 +34,7 @@ pub(super) fn shows_colours() -> bool {
 pub(super) fn write_in_background() {
     let mut state = WRITER.state();
     if matches!(state.mode, Mode::Direct) {
-        let started = thread::Builder::new().name("stderr".to_owned()).spawn(|| WRITER.run());
-        if started.is_ok() {
-            state.mode = Mode::Flowing;
-        }
+        state.mode = Mode::Unstarted;
     }
 }
 
@@ -120,6 +117,8 @@ struct State {
 enum Mode {
     /// Whoever has a message writes it.
     Direct,
+    /// The thread starts with the first message: most runs have none.
+    Unstarted,
     /// The thread writes each message before the next one comes.
     Flowing,
     /// Messages wait, and nobody waits for them.
@@ -135,6 +134,10 @@ impl Writer {
     /// any end of the process, a panic included, and what child processes write keeps its place.
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
+        if matches!(state.mode, Mode::Unstarted) {
+            let started = thread::Builder::new().name("stderr".to_owned()).spawn(|| WRITER.run());
+            state.mode = if started.is_ok() { Mode::Flowing } else { Mode::Direct };
+        }
         if matches!(state.mode, Mode::Direct) {
             drop(state);
             return io::stderr().lock().write_all(bytes);
