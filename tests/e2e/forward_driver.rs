@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
+use local_cloud::{Agent, Instance, Pace};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -268,4 +269,11 @@ pub(crate) async fn is_reset(connection: &mut TcpStream) {
 pub(crate) async fn is_silent(connection: &mut TcpStream, time: Duration) {
     let read = timeout(time, connection.read(&mut [0])).await;
     assert!(read.is_err(), "{read:?}");
+}
+
+/// A lab with an echo server behind port 7.
+pub(crate) async fn echo_lab() -> (Lab, Server) {
+    let server = Server::echo().await;
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
+    (Lab::new(instance.target(7, server.addr)).await, server)
 }

@@ -3,20 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use local_cloud::{Agent, Instance, Pace};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::forward_driver::{Forward, Server, read, text};
+use crate::forward_driver::{Forward, echo_lab, read, text};
 use crate::lab::Lab;
 use crate::world::INSTANCE;
-
-/// A lab with an echo server behind port 7.
-async fn lab() -> (Lab, Server) {
-    let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
-    (Lab::new(instance.target(7, server.addr)).await, server)
-}
 
 fn forward(lab: &Lab, args: &[&str]) -> Forward {
     let all = ["--no-probe", "--ready-delay", "0", "--linger", "0", "--grace", "0"];
@@ -62,7 +54,7 @@ async fn both_loopback_addresses_lead_to_the_target_on_one_port() {
         &["-L", "localhost:0:localhost:7", "--bind", "*"],
         &["--local-port", "0", "--remote-port", "7", "--bind", "localhost"],
     ] {
-        let (lab, _server) = lab().await;
+        let (lab, _server) = echo_lab().await;
         let mut forward = forward(&lab, args);
         let addresses = addresses(&mut forward).await;
         let port = addresses[0].strip_prefix("127.0.0.1:").unwrap();
@@ -81,7 +73,7 @@ async fn both_loopback_addresses_lead_to_the_target_on_one_port() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_named_is_the_only_one() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     for (args, begin) in [
         (&["-L", "127.0.0.1:0:localhost:7"][..], "127.0.0.1:"),
         (&["-L", "0:localhost:7", "--bind", "127.0.0.1"], "127.0.0.1:"),
@@ -97,7 +89,7 @@ async fn an_address_that_is_named_is_the_only_one() {
 /// As with `ssh -L`, but told: a program that connects to localhost may reach the other one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_of_ipv6_in_use_leaves_the_other_and_is_warned_of() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let port = free_port();
     let _held = StdListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
     let mut forward = forward(&lab, &["-L", &format!("{port}:localhost:7")]);
@@ -116,7 +108,7 @@ async fn a_loopback_address_that_the_machine_does_not_have_is_left_out_in_silenc
     use crate::terminal::by;
     use crate::world::{installed, run};
 
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     for (missing, kept) in [("::1/128", "127.0.0.1:"), ("127.0.0.1/8", "[::1]:")] {
         let script = format!("ip link set lo up && ip addr del {missing} dev lo && exec \"$@\"");
         let words = ["unshare", "-rn", "sh", "-c", &script, "sh"];

@@ -8,19 +8,12 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::forward_driver::{Server, read};
+use crate::forward_driver::{Server, echo_lab, read};
 use crate::lab::{Bridge, Lab, SOON};
 use crate::terminal::{Streams, Terminal, by};
 use crate::world::{INSTANCE, run};
 
-/// A lab with an echo server behind port 7.
-async fn lab() -> (Lab, Server) {
-    let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
-    (Lab::new(instance.target(7, server.addr)).await, server)
-}
-
-fn forward(lab: &Lab, args: &[&str]) -> Command {
+pub(crate) fn forward(lab: &Lab, args: &[&str]) -> Command {
     let all = ["forward", "-i", INSTANCE, "-L", "0:localhost:7", "--no-probe", "--grace", "0"];
     lab.bridge([&all, args].concat())
 }
@@ -31,7 +24,7 @@ fn counting(lab: &Lab) -> Command {
     forward(lab, &["-vv", "--exec", "--", "bash", "-c", script])
 }
 
-async fn signal(child: &Child, signal: &str) {
+pub(crate) async fn signal(child: &Child, signal: &str) {
     let pid = child.id().expect("it still runs").to_string();
     let sent = run(Command::new("sh").args(["-c", "kill -s $0 $1", signal, &pid])).await;
     assert!(sent.status.success());
@@ -43,7 +36,7 @@ async fn code(mut child: Child) -> Option<i32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_on_a_terminal_tells_how_many_connections_are_open() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let mut terminal = Terminal::new();
     let forward = terminal.start(&forward(&lab, &[]), Streams::All);
     terminal.shows("Press Ctrl-C to stop forwarding").await;
@@ -80,7 +73,7 @@ async fn a_slow_connection_on_a_terminal_names_the_remedy() {
 /// It would be written over what the program has on its last line, once a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_live_line_is_written_over_a_program_s_prompt() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let mut terminal = Terminal::new();
     // Its answer comes by way of the loop that would draw the line at once.
     let script = "printf 'sql> '; exec 3<>/dev/tcp/$ECS_BRIDGE_HOST/$ECS_BRIDGE_PORT; \
@@ -99,7 +92,7 @@ async fn no_live_line_is_written_over_a_program_s_prompt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_is_not_passed_on_where_the_terminal_has_told_the_program() {
     for streams in [Streams::All, Streams::Zeros] {
-        let (lab, _server) = lab().await;
+        let (lab, _server) = echo_lab().await;
         let mut terminal = Terminal::new();
         let forward = terminal.start(&counting(&lab), streams);
         terminal.shows("up").await;
@@ -116,7 +109,7 @@ async fn ctrl_c_is_not_passed_on_where_the_terminal_has_told_the_program() {
 /// It is not in the terminal's foreground, although it reads from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupt_that_no_terminal_has_sent_is_passed_on() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let terminal = Terminal::new();
     let mut command = by(&["setsid"], &counting(&lab));
     command.stdin(Stdio::from(terminal.end())).stdout(Stdio::piped());

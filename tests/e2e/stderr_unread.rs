@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
 use std::process::Stdio;
 
-use local_cloud::{Agent, Instance, Pace};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -11,22 +10,11 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::forward_driver::{Server, read};
-use crate::lab::{Lab, SOON};
+use crate::forward_driver::{echo_lab, read};
+use crate::forward_terminal::{forward, signal};
+use crate::lab::SOON;
 use crate::terminal::{Streams, Terminal};
-use crate::world::{INSTANCE, PATIENCE, run};
-
-/// A lab with an echo server behind port 7.
-async fn lab() -> (Lab, Server) {
-    let server = Server::echo().await;
-    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
-    (Lab::new(instance.target(7, server.addr)).await, server)
-}
-
-fn forward(lab: &Lab, args: &[&str]) -> Command {
-    let all = ["forward", "-i", INSTANCE, "-L", "0:localhost:7", "--no-probe", "--grace", "0"];
-    lab.bridge([&all, args].concat())
-}
+use crate::world::{INSTANCE, PATIENCE};
 
 /// A pipe that takes nothing more until it is read.
 fn full_pipe() -> (PipeReader, PipeWriter) {
@@ -50,9 +38,7 @@ fn start(mut command: Command, stderr: PipeWriter) -> Child {
 }
 
 async fn is_ended_by_term(mut child: Child) {
-    let pid = child.id().expect("it still runs").to_string();
-    let sent = run(Command::new("sh").args(["-c", "kill -s TERM $0", &pid])).await;
-    assert!(sent.status.success());
+    signal(&child, "TERM").await;
     let status = timeout(SOON, child.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(143));
 }
@@ -64,7 +50,7 @@ async fn echoes(client: &mut TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forward_whose_stderr_is_not_read_carries_on_and_ends_by_a_signal() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let (_reader, writer) = full_pipe();
     let mut child = start(forward(&lab, &["--json", "-v"]), writer);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -80,7 +66,7 @@ async fn a_forward_whose_stderr_is_not_read_carries_on_and_ends_by_a_signal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_whose_stderr_is_not_read_carries_on_and_ends_by_a_signal() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let (_reader, writer) = full_pipe();
     let mut child = start(lab.bridge(["-vv", "proxy", INSTANCE, "7"]), writer);
     child.stdin.as_mut().unwrap().write_all(b"hello").await.unwrap();
@@ -94,7 +80,7 @@ async fn a_proxy_whose_stderr_is_not_read_carries_on_and_ends_by_a_signal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_late_is_complete_and_in_order() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let (mut reader, writer) = full_pipe();
     let mut child = start(lab.bridge(["-v", "proxy", INSTANCE, "9"]), writer);
     // The first of many messages waits for a place when this begins.
@@ -115,7 +101,7 @@ async fn what_is_read_late_is_complete_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_s_stops_neither_the_connections_of_a_forward_nor_its_end() {
-    let (lab, _server) = lab().await;
+    let (lab, _server) = echo_lab().await;
     let mut terminal = Terminal::new();
     let forward = terminal.start(&forward(&lab, &[]), Streams::All);
     terminal.shows("0 open connections").await;
