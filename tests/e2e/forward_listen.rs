@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 use crate::forward_driver::{Forward, echo_lab, read, text};
 use crate::lab::Lab;
-use crate::world::INSTANCE;
 
 fn forward(lab: &Lab, args: &[&str]) -> Forward {
     let all = ["--no-probe", "--ready-delay", "0", "--linger", "0", "--grace", "0"];
@@ -106,7 +105,7 @@ async fn a_port_of_ipv6_in_use_leaves_the_other_and_is_warned_of() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loopback_address_that_the_machine_does_not_have_is_left_out_in_silence() {
     use crate::terminal::by;
-    use crate::world::{installed, run};
+    use crate::world::{INSTANCE, installed, run};
 
     let (lab, _server) = echo_lab().await;
     for (missing, kept) in [("::1/128", "127.0.0.1:"), ("127.0.0.1/8", "[::1]:")] {
