@@ -270,6 +270,7 @@ mod other {
     }
 
     impl LocalWrite for Stdout {
+        /// Never: only a write shows it, and a reader may take a write of no bytes for the end.
         async fn closed(&mut self) {
             std::future::pending().await
         }

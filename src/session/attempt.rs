@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{FusedFuture, Shared};
+use futures_util::future::Shared;
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use super::plan::{END_WITHIN, Plan};
 use crate::app::Cloud;
 use crate::cloud::{self, TerminalSession};
 use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
-use crate::gateway::dial::{DialError, GatewayTransport, connect, dial, redial};
+use crate::gateway::dial::{Ahead, DialError, dial, redial};
 use crate::gateway::driver::{Driver, Outcome};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
@@ -59,36 +59,17 @@ pub(super) async fn attempt(
     let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
     // The way to the gateway is made while the API is asked, if it is known from the last session.
-    let line = async {
-        let place = cloud.gateway.borrow().clone()?;
-        connect(place, &cloud.net).await.ok()
-    };
-    let mut line = std::pin::pin!(line.fuse());
+    let place = cloud.gateway.borrow().clone();
+    let mut ahead = place.map(|place| Ahead::new(place, &cloud.net));
     let started = {
         // It goes with the call: others may wait for the same answer, and nobody would poll it.
         let agent = is_at_once.then(|| look_up.clone());
-        let started = beside(agent.as_ref(), start(cloud, plan, local, &mut stop));
-        let mut started = std::pin::pin!(started);
-        let mut early = None;
-        let session = loop {
-            tokio::select! {
-                session = &mut started => break session?,
-                made = &mut line => {
-                    debug!("connected to the gateway ahead of the session: {}", made.is_some());
-                    early = made;
-                }
-            }
-        };
-        session.map(|session| (session, early))
+        let started = beside(agent, start(cloud, plan, local, &mut stop));
+        beside(ahead.as_mut().map(Ahead::made), started).await?
     };
-    let Some((session, early)) = started else { return Ok(SessionOutcome::Stopped) };
-    let line = async {
-        // What is half made is nearer than a new beginning.
-        match early {
-            None if !line.is_terminated() => line.await,
-            early => early,
-        }
-    };
+    let Some(session) = started else { return Ok(SessionOutcome::Stopped) };
+    let is_ahead = ahead.as_ref().is_some_and(Ahead::is_made);
+    debug!("connected to the gateway ahead of the session: {is_ahead}");
     on_event(SessionEvent::Started(&session));
     let (closed, ended_at) = (Notify::new(), Cell::new(None));
     let watch = |event: SessionEvent<'_>| {
@@ -104,7 +85,7 @@ pub(super) async fn attempt(
     let hurry = stop.clone();
     let outcome = async {
         let session = (&session, look_up, is_at_once);
-        let outcome = dial_and_run(cloud, plan, session, line, local, &mut stop, &watch).await;
+        let outcome = dial_and_run(cloud, plan, session, ahead, local, &mut stop, &watch).await;
         // It is not told where there was nothing to close. A second notice changes nothing.
         closed.notify_one();
         outcome
@@ -133,14 +114,14 @@ pub(super) async fn attempt(
     }
 }
 
-/// Waits for something while the agent's version is looked up, which is not waited for.
-async fn beside<T>(agent: Option<&Shared<AgentLookUp<'_>>>, work: impl Future<Output = T>) -> T {
+/// Waits for something while another thing is done, which is not waited for.
+async fn beside<T>(other: Option<impl Future>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
-    if let Some(agent) = agent {
+    if let Some(other) = other {
         tokio::select! {
             biased;
             done = work.as_mut() => return done,
-            _ = agent.clone() => {}
+            _ = other => {}
         }
     }
     work.await
@@ -184,17 +165,21 @@ async fn dial_and_run(
     cloud: &Cloud,
     plan: &Plan,
     (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
-    line: impl Future<Output = Option<GatewayTransport>>,
+    ahead: Option<Ahead<'_>>,
     local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     mut stop: impl Future<Output = ()> + Unpin,
     on_event: OnEvent<'_>,
 ) -> std::result::Result<SessionOutcome, NotDialled> {
     let dialled = async {
         let (url, token) = (&session.websocket_url, &session.security_token);
-        dial(url, token, &cloud.net, line.await).await
+        let line = match ahead {
+            Some(ahead) => ahead.leading_to(url).await,
+            None => None,
+        };
+        dial(url, token, &cloud.net, line).await
     };
     let (socket, place) = tokio::select! {
-        dialled = beside(is_at_once.then_some(&agent), dialled) => {
+        dialled = beside(is_at_once.then(|| agent.clone()), dialled) => {
             let request_id = session.request_id.clone();
             let url_is_given = plan.origin.is_url();
             dialled.map_err(|error| NotDialled { error, request_id, url_is_given })?

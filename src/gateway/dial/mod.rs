@@ -1,7 +1,10 @@
 //! From a WebSocket URL to a WebSocket: TCP or a proxy, TLS, upgrade (PROTOCOL.md, 1).
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, MaybeDone, maybe_done};
 use http::{HeaderValue, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -158,6 +161,43 @@ pub struct GatewayTransport {
 impl GatewayTransport {
     fn age(&self) -> Duration {
         self.made.0.elapsed().max(self.made.1.elapsed().unwrap_or_default())
+    }
+}
+
+/// A connection that is made to where the last gateway was, while the API is asked for a URL.
+pub struct Ahead<'a> {
+    place: GatewayAddr,
+    line: MaybeDone<LocalBoxFuture<'a, Result<GatewayTransport, DialError>>>,
+}
+
+impl<'a> Ahead<'a> {
+    /// Nothing is done before it is polled.
+    #[must_use]
+    pub fn new(place: GatewayAddr, net: &'a Net) -> Self {
+        let line = maybe_done(connect(place.clone(), net).boxed_local());
+        Self { place, line }
+    }
+
+    /// Returns when the connection is there, or cannot be made.
+    pub async fn made(&mut self) {
+        (&mut self.line).await;
+    }
+
+    /// Whether the connection is there.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        matches!(self.line, MaybeDone::Done(Ok(_)))
+    }
+
+    /// The connection, once it is made: what is half made is nearer than a new beginning. One that leads
+    /// elsewhere than `url` is closed and not waited for.
+    pub async fn leading_to(mut self, url: &SecretString) -> Option<GatewayTransport> {
+        let (_, place) = address(url.expose_secret()).ok()?;
+        if place != self.place {
+            return None;
+        }
+        self.made().await;
+        Pin::new(&mut self.line).take_output()?.ok()
     }
 }
 
