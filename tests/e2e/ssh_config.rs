@@ -196,6 +196,25 @@ async fn a_part_that_stands_within_a_block_is_moved_out_of_it() {
     assert_eq!(fs::read_to_string(home.config()).unwrap(), "Host other\n    User me\n");
 }
 
+/// ssh compares `Host` with what was typed, and what is written does not hold for such a name.
+#[tokio::test]
+async fn a_short_name_that_does_not_lead_to_what_is_written_is_told_with_the_line_that_mends_it() {
+    let home = Home::new();
+    fs::create_dir(home.path(".ssh")).unwrap();
+    fs::write(home.config(), format!("Host web-1\n    HostName {INSTANCE}\n")).unwrap();
+    let ended = home.run(BRIDGE, &["ssh-config", "--write"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(option(&home.options("web-1").await, "proxycommand"), None);
+    assert!(ended.stderr.contains(&format!("web-1 stands for {INSTANCE}")), "{}", ended.stderr);
+    let mut lines = ended.stderr.lines();
+    let line = lines.find(|line| line.trim_start().starts_with("ProxyCommand ")).unwrap();
+    let before = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), format!("{before}{line}\n")).unwrap();
+    let expected = format!("{BRIDGE} proxy '%h' %p");
+    assert_eq!(option(&home.options("web-1").await, "proxycommand"), Some(&*expected));
+    home.done(&["ssh-config", "--write"]).await;
+}
+
 #[tokio::test]
 async fn files_that_are_elsewhere() {
     let home = Home::new();

@@ -9,7 +9,7 @@ use crate::cli::Global;
 use crate::credentials::{Error, Source, home};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::blocks::{Blocks, HostKeys};
-use crate::openssh::ssh_config::clash::{Clash, Effect, clashes};
+use crate::openssh::ssh_config::clash::{Clash, Effect, ShortName, clashes, short_names};
 use crate::openssh::{self, Ssh};
 
 /// Says what the installed ssh does not know of what was to be written.
@@ -77,7 +77,8 @@ pub(crate) fn of_key(global: &Global, blocks: &Blocks) {
     }
 }
 
-/// Says which lines of the user's configuration are for the same hosts.
+/// Says which lines of the user's configuration are for the same hosts, and which names do not come to
+/// what was written.
 pub(crate) fn of_clashes(global: &Global, config: &Path, blocks: &Blocks) {
     // It was read a moment ago; what cannot be read now is ssh's to tell.
     let Ok(bytes) = std::fs::read(config) else { return };
@@ -86,7 +87,20 @@ pub(crate) fn of_clashes(global: &Global, config: &Path, blocks: &Blocks) {
         let host_keys = ["KnownHostsCommand", "StrictHostKeyChecking"];
         keywords.extend(&host_keys[..if blocks.host_keys == HostKeys::ByCommand { 2 } else { 0 }]);
     }
-    let found = clashes(&String::from_utf8_lossy(&bytes), &keywords);
+    let text = String::from_utf8_lossy(&bytes);
+    for ShortName { line, alias, host } in short_names(&text) {
+        note(
+            global,
+            &format!(
+                "{}, line {line}: {alias} stands for {host}, and ecs-bridge's part holds only for what is \
+                 typed as an id or NAME.ecs: ssh {alias} does not use it\n  fix: add this line to the \
+                 block of {alias}, or connect to {host}:\n{}",
+                config.display(),
+                blocks.proxy_command_for(&host).trim_end(),
+            ),
+        );
+    }
+    let found = clashes(&text, &keywords);
     if found.is_empty() {
         return;
     }

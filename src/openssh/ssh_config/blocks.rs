@@ -91,6 +91,12 @@ impl Blocks {
         text
     }
 
+    /// The line of `ProxyCommand` for one host.
+    pub(crate) fn proxy_command_for(&self, host: &str) -> String {
+        let is_managed = host.starts_with("mi-");
+        self.proxy_command(self.send_key.as_ref().filter(|_| !is_managed).map(Option::as_deref))
+    }
+
     fn proxy_command(&self, send_key: Option<Option<&str>>) -> String {
         let mut words: Vec<String> = self.program.iter().map(|word| proxy_word(word)).collect();
         words.push("proxy".to_owned());

@@ -66,6 +66,53 @@ pub(crate) fn clashes(text: &str, keywords: &[&str]) -> Vec<Clash> {
     found
 }
 
+/// A short name for an instance, whose block has no way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShortName {
+    /// The line of `HostName`, from 1.
+    pub(crate) line: usize,
+    /// What is typed.
+    pub(crate) alias: String,
+    /// What it stands for.
+    pub(crate) host: String,
+}
+
+/// Finds blocks such as `Host web-1`, `HostName i-1`: ssh compares the patterns of a `Host` line with what was
+/// typed, so that those of this program do not hold for them.
+pub(crate) fn short_names(text: &str) -> Vec<ShortName> {
+    let (mut alias, mut name, mut found) = ("", None, Vec::new());
+    let lines = text.lines().chain(["Match all"]).enumerate();
+    for (at, line) in lines {
+        let (keyword, value) = keyword(line);
+        match keyword.to_ascii_lowercase().as_str() {
+            keyword @ ("host" | "match") => {
+                found.extend(name.take());
+                let is_plain = !value.contains(['*', '?', '!', ' ', '\t', ',']);
+                alias = value.trim_matches('"');
+                if keyword == "match"
+                    || !is_plain
+                    || of_patterns([alias].into_iter()) == Hosts::Ours
+                {
+                    alias = "";
+                }
+            }
+            "hostname" if !alias.is_empty() => {
+                let host = value.trim_matches('"').to_owned();
+                let is_ours = of_patterns([host.as_str()].into_iter()) == Hosts::Ours;
+                let short = ShortName { line: at + 1, alias: alias.to_owned(), host };
+                name = is_ours.then_some(short);
+            }
+            // It has a way of its own, whichever line comes first.
+            "proxycommand" | "proxyjump" => {
+                alias = "";
+                name = None;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 fn keyword(line: &str) -> (&str, &str) {
     let line = line.trim();
     let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
@@ -107,6 +154,27 @@ fn of_match(criteria: &str) -> Hosts {
 mod tests {
     use super::super::marks;
     use super::*;
+
+    #[test]
+    fn a_short_name_without_a_way_to_its_instance_is_found() {
+        let text = "Host web\n  User root\n  HostName i-1\nHost db\n  hostname \"db.ecs\"\n";
+        let found: Vec<_> =
+            short_names(text).into_iter().map(|s| (s.line, s.alias, s.host)).collect();
+        let expected = [(3, "web", "i-1"), (5, "db", "db.ecs")];
+        assert_eq!(found, expected.map(|(line, alias, host)| (line, alias.into(), host.into())));
+        for other in [
+            "Host web\n  HostName web.example.com\n",
+            "Host web\n  HostName i-1\n  ProxyCommand x\n",
+            "Host web\n  ProxyJump x\n  HostName i-1\n",
+            "Host web.ecs\n  HostName i-1\n",
+            "Host i-*\n  HostName i-1\n",
+            "Match host web\n  HostName i-1\n",
+            "HostName i-1\n",
+            "# Host web\n",
+        ] {
+            assert_eq!(short_names(other), [], "{other}");
+        }
+    }
 
     fn found(before: &str, after: &str, keywords: &[&str]) -> Vec<(usize, String, Effect)> {
         let part = String::from_utf8(marks::put(Some(b""), "Include x").unwrap()).unwrap();
