@@ -32,7 +32,8 @@ pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
 
 /// Profile files, and what chooses among the profiles: [`crate::credentials`].
 pub fn config(input: &[u8]) {
-    aliyun_client::credentials::fuzzed::config(input, &|resolved| match resolved {
+    let options = ["--profile", "--config"];
+    aliyun_client::credentials::fuzzed::config(input, options, &|resolved| match resolved {
         Ok(resolved) => {
             let source = resolved.credential_source.source();
             format!("{} {}", renewal(source), add_token(source))

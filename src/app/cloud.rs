@@ -10,11 +10,11 @@ use aliyun_client::transport::Transport;
 use tracing::{debug, info};
 
 use super::error::Result;
-use super::setting::{endpoint_option, invalid};
+use super::setting::{endpoint_option, invalid, option};
 use crate::cli::{Global, LookUp, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
 use crate::credentials::{
-    self, CredentialSource, FetchContext, Provider, Query, Resolved, Setting, Source, home,
+    self, CredentialSource, FetchContext, Provider, Query, Resolved, Source, home,
 };
 use crate::explain::{ExitCode, UsageError};
 use crate::gateway::dial::GatewayAddr;
@@ -74,9 +74,7 @@ impl Cloud {
         let region = Region::parse(&region.value).map_err(|error| invalid(&error, &region))?;
         let kind = resolved.endpoint_type.unwrap_or_default();
         let kind = EndpointType::parse(&kind.value).map_err(|error| invalid(&error, &kind))?;
-        let flag = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
-        let flag = flag.map(|value| Setting { origin: endpoint_option(&value), value });
-        let explicit = flag.or(resolved.endpoint).unwrap_or_default();
+        let explicit = endpoint_option(global).or(resolved.endpoint).unwrap_or_default();
         let endpoint = Endpoint::choose(Some(&explicit.value), &region, kind)
             .map_err(|error| invalid(&error, &explicit))?;
         let endpoints = Endpoints::new(&endpoint, &region, kind);
@@ -165,11 +163,12 @@ pub(crate) fn resolve(
     credentials::resolve_with(&query(global, profile), &global.overrides)
 }
 
-pub(crate) fn query<'a>(global: &'a Global, profile: Option<&'a str>) -> Query<'a> {
+pub(crate) fn query(global: &Global, profile: Option<&str>) -> Query<'static> {
+    let (region, config) = (global.region.clone(), global.config.clone());
     Query {
-        profile,
-        region: global.region.as_deref(),
-        config: global.config.as_deref(),
+        profile: profile.map(|name| option("--profile", "ECS_BRIDGE_PROFILE", name.to_owned())),
+        region: region.map(|region| option("--region", "ECS_BRIDGE_REGION", region)),
+        config: config.map(|path| option("--config", "ECS_BRIDGE_CONFIG", path)),
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),

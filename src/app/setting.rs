@@ -1,7 +1,9 @@
 //! Settings that are invalid, and where they were set.
 
 use std::env;
+use std::ffi::OsStr;
 
+use crate::cli::Global;
 use crate::cloud::EndpointError;
 use crate::credentials::Setting;
 use crate::explain::{Explain, UsageError};
@@ -18,9 +20,15 @@ pub(crate) fn invalid(error: &EndpointError, setting: &Setting) -> UsageError {
         .exits(error.exit_code())
 }
 
-/// What has set the endpoint: the option, or the variable that stands in its place.
-pub(crate) fn endpoint_option(value: &str) -> String {
-    let variable = "ECS_BRIDGE_ENDPOINT";
-    let is_of_variable = env::var_os(variable).is_some_and(|set| set == value);
-    if is_of_variable { variable.to_owned() } else { "--endpoint".to_owned() }
+/// A value, and what has set it: the option, or the variable that stands in its place.
+pub(crate) fn option<T: AsRef<OsStr>>(name: &str, variable: &str, value: T) -> Setting<T> {
+    let is_of_variable = env::var_os(variable).is_some_and(|set| set == value.as_ref());
+    let origin = if is_of_variable { variable } else { name }.to_owned();
+    Setting { value, origin }
+}
+
+/// The endpoint that is given by hand.
+pub(crate) fn endpoint_option(global: &Global) -> Option<Setting> {
+    let given = global.endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+    given.map(|value| option("--endpoint", "ECS_BRIDGE_ENDPOINT", value))
 }

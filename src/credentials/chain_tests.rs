@@ -50,9 +50,9 @@ impl World {
 
     fn resolve(&self) -> Result<Resolved, Error> {
         resolve(&Query {
-            profile: self.profile.as_deref(),
-            region: self.region.as_deref(),
-            config: self.config.as_deref(),
+            profile: self.profile.clone().map(|name| given(name, "--profile")),
+            region: self.region.clone().map(|region| given(region, "--region")),
+            config: self.config.clone().map(|path| given(path, "--config")),
             env: &|name| self.env.get(name).map(OsString::from),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             home: Some(self.home.path().to_owned()),
@@ -69,6 +69,10 @@ impl World {
         let error = self.resolve().unwrap_err();
         (error.to_string(), error.why().unwrap_or_default(), error.remedy().unwrap_or_default())
     }
+}
+
+fn given<T>(value: T, origin: &str) -> Setting<T> {
+    Setting { value, origin: origin.to_owned() }
 }
 
 fn value(setting: &Option<Setting>) -> Option<&str> {
@@ -254,7 +258,9 @@ fn variables_that_are_of_no_use_are_named() {
 fn one_profile_of_one_file_is_found_whatever_else_there_is() {
     let world = World::new().file("config.json", &file_of("a", &["a", "b"]));
     let path = world.home.path().join(".aliyun/config.json");
-    let found = resolve(&Query::of_profile("b", &path)).unwrap();
+    let found =
+        resolve(&Query::of_profile(given("b".into(), "--profile"), given(path, "--config")))
+            .unwrap();
     assert_eq!(found.credential_source.credentials().unwrap().access_key_id(), "b-key");
 }
 

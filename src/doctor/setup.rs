@@ -27,17 +27,14 @@ impl DoctorContext<'_> {
         };
         let config = cloud.client.config();
         let from = region.map(|region| format!(" ({})", region.origin));
-        let flag = self.global.endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
-        let endpoint = match (flag, endpoint) {
-            (Some(endpoint), _) => format!(" ({})", endpoint_option(endpoint)),
-            (None, Some(endpoint)) => format!(" ({})", endpoint.origin),
-            (None, None) => String::new(),
-        };
+        let endpoint = endpoint_option(self.global).or(endpoint);
+        let endpoint = endpoint.map(|endpoint| format!(" ({})", endpoint.origin));
         let found = format!(
-            "region {}{}, endpoint {}{endpoint}",
+            "region {}{}, endpoint {}{}",
             config.region,
             from.unwrap_or_default(),
-            config.endpoint
+            config.endpoint,
+            endpoint.unwrap_or_default()
         );
         // Nobody else sets it.
         let _ = self.cloud.set(cloud);

@@ -147,7 +147,8 @@ fn on_instance(
         .options
         .iter()
         .filter_map(|(option, value)| Some((option.field?, SecretString::from(value.as_deref()?))));
-    let overrides = Overrides { fields: fields.collect(), profile_first };
+    let key_origin = "the command line (--access-key-id)".to_owned();
+    let overrides = Overrides { fields: fields.collect(), profile_first, key_origin };
     Ok(Translated { words, overrides, vendor: vendor(command, line, program) })
 }
 

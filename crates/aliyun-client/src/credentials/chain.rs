@@ -5,7 +5,7 @@
 //! URI. The first that is there is taken, and if it cannot be used that is an error: to go on silently
 //! would sign as someone else. Only the metadata service may be missing where no variable names it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
@@ -163,20 +163,13 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     finish(&env, credential_source, region, None, false)
 }
 
-/// What has set an option: the command line, or the variable that stands in its place.
-fn flag(name: &str, variable: &str, value: impl AsRef<OsStr>, query: &Query<'_>) -> String {
-    let is_of_variable = (query.env)(variable).is_some_and(|set| set == value.as_ref());
-    if is_of_variable { variable.to_owned() } else { name.to_owned() }
-}
-
-/// The region that a flag or a variable names.
+/// The region that is asked for, or that a variable names.
 pub(super) fn asked_region(
     query: &Query<'_>,
     env: &Environment<'_>,
 ) -> Result<Option<Setting>, Error> {
-    if let Some(region) = query.region.filter(|region| !region.is_empty()) {
-        let origin = flag("--region", "ECS_BRIDGE_REGION", region, query);
-        return Ok(Some(Setting { value: region.to_owned(), origin }));
+    if let Some(region) = given(&query.region) {
+        return Ok(Some(region.clone()));
     }
     let found = env.find_text("REGION_ID")?;
     Ok(found.map(|(origin, value)| Setting { value, origin }))
@@ -211,14 +204,18 @@ pub(super) fn finish(
     })
 }
 
-/// The profile that a flag or a variable asks for, and which of them it was.
+/// What is asked for, unless it is empty.
+pub(super) fn given(setting: &Option<Setting>) -> Option<&Setting> {
+    setting.as_ref().filter(|setting| !setting.value.is_empty())
+}
+
+/// The profile that is asked for, or that a variable names, and what asks for it.
 pub(super) fn named_profile(
     query: &Query<'_>,
     env: &Environment<'_>,
 ) -> Result<Option<(String, String)>, Error> {
-    if let Some(name) = query.profile.filter(|name| !name.is_empty()) {
-        let asked_by = flag("--profile", "ECS_BRIDGE_PROFILE", name, query);
-        return Ok(Some((name.to_owned(), asked_by)));
+    if let Some(Setting { value, origin }) = given(&query.profile) {
+        return Ok(Some((value.clone(), origin.clone())));
     }
     Ok(env.profile()?.map(|(variable, name)| (name, variable)))
 }
@@ -278,7 +275,7 @@ enum ProfileFiles {
 impl Files {
     pub(super) fn of(query: &Query<'_>, env: &Environment<'_>) -> Result<Self, Error> {
         let home = query.home.as_deref();
-        let ini = match (query.config, env.find("CREDENTIALS_FILE")) {
+        let ini = match (&query.config, env.find("CREDENTIALS_FILE")) {
             // A file that was asked for stands alone.
             (Some(_), _) => None,
             (None, Some((variable, path))) => {
@@ -286,7 +283,7 @@ impl Files {
             }
             (None, None) => home.map(|home| (home.join(INI[0]).join(INI[1]), None)),
         };
-        let is_asked_for = query.config.is_some() || query.profile.is_some_and(|p| !p.is_empty());
+        let is_asked_for = query.config.is_some() || given(&query.profile).is_some();
         let forbidden_by = match is_asked_for {
             true => None,
             false => env.is_on("CLI_PROFILE_DISABLED")?,
@@ -368,9 +365,8 @@ impl Files {
 
 impl ProfileFiles {
     fn of(query: &Query<'_>, env: &Environment<'_>) -> Self {
-        if let Some(path) = query.config {
-            let named_by = flag("--config", "ECS_BRIDGE_CONFIG", path, query);
-            return Self::Given(in_home(path, query.home.as_deref()), named_by);
+        if let Some(Setting { value, origin }) = &query.config {
+            return Self::Given(in_home(value, query.home.as_deref()), origin.clone());
         }
         if let Some((variable, path)) = env.find("CONFIG_FILE") {
             return Self::Given(in_home(Path::new(&path), query.home.as_deref()), variable);

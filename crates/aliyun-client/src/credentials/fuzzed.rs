@@ -9,28 +9,32 @@ use serde_json::Value;
 
 use super::chain::resolve_from;
 use super::profile::ProfileFile;
-use super::{Error, Query, Resolved, Source};
+use super::{Error, Query, Resolved, Setting, Source};
 
 /// What secrets of the corpus begin with.
 const MARK: &str = "hush";
 
-/// A first line of what the program is called with, `--profile=NAME`, `--config=FILE` and
-/// `VARIABLE=VALUE` between blanks, and behind it the files: `config.json`, and after a byte of 0
-/// `config_ecs.json`.
+/// A first line of what the program is called with, the two `options` of a profile and a file, each as
+/// `OPTION=VALUE`, and `VARIABLE=VALUE` between blanks, and behind it the files: `config.json`, and after
+/// a byte of 0 `config_ecs.json`.
 ///
 /// `report` is how the program shows what was found.
-pub fn config(input: &[u8], report: &dyn Fn(&Result<Resolved, Error>) -> String) {
+pub fn config(
+    input: &[u8],
+    options: [&str; 2],
+    report: &dyn Fn(&Result<Resolved, Error>) -> String,
+) {
     let (line, files) = split(input, b'\n');
     let line = String::from_utf8_lossy(line);
     let (first, second) = split(files, 0);
     let value = |name: &str| {
         line.split(' ').filter_map(|word| word.split_once('=')).find(|(key, _)| *key == name)
     };
-    let (profile, config) = (value("--profile"), value("--config"));
+    let [profile, config] = options.map(value);
     let query = Query {
-        profile: profile.map(|(_, name)| name),
+        profile: profile.map(|(origin, name)| given(name.to_owned(), origin)),
         region: None,
-        config: config.map(|(_, path)| Path::new(path)),
+        config: config.map(|(origin, path)| given(PathBuf::from(path), origin)),
         // What the machine has must not matter.
         env: &|name| match name.ends_with("CREDENTIALS_FILE") {
             true => None,
@@ -57,6 +61,10 @@ pub fn config(input: &[u8], report: &dyn Fn(&Result<Resolved, Error>) -> String)
     let is_told =
         line.contains(MARK) || [first, second].iter().any(|file| names(file).contains(MARK));
     assert!(is_told || !shown.contains(MARK), "a secret is shown: {shown}");
+}
+
+fn given<T>(value: T, origin: &str) -> Setting<T> {
+    Setting { value, origin: origin.to_owned() }
 }
 
 fn split(bytes: &[u8], at: u8) -> (&[u8], &[u8]) {
@@ -103,7 +111,7 @@ fn text(profile: &Value, name: &str) -> String {
 /// one, whole; and so is the way to others.
 fn assert_chosen(resolved: &Resolved, query: &Query<'_>, files: &[&[u8]]) {
     let source = resolved.credential_source.source();
-    let asked = query.profile.filter(|asked| !asked.is_empty());
+    let asked = query.profile.as_ref().map(|asked| &asked.value).filter(|asked| !asked.is_empty());
     let Source::Profile { name, mode, .. } = source else {
         assert_eq!(asked, None, "not what was asked for");
         return;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::chain::{Files, asked_region, current, finish, named_profile, resolve, unknown};
+use super::chain::{Files, asked_region, current, finish, given, named_profile, resolve, unknown};
 use super::credential_source::CredentialSource;
 use super::env::{Environment, PREFIXES, PROFILES};
 use super::error::Error;
@@ -28,6 +28,8 @@ pub struct Overrides {
     /// Whether a profile goes before the variables of keys and of the region, as ali-instance-cli has
     /// it; no variable names a profile then.
     pub profile_first: bool,
+    /// What gives the access key, for messages.
+    pub key_origin: String,
 }
 
 impl Overrides {
@@ -45,7 +47,7 @@ impl Overrides {
             Some((Mode::StsToken, _)) => Some(self.get("sts_token")?),
             _ => return None,
         };
-        let name = "the command line (--access-key-id)".to_owned();
+        let name = self.key_origin.clone();
         Some(Credentials::new(id, secret, token, Source::Custom { name }))
     }
 }
@@ -81,8 +83,8 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     };
     // A variable goes before a profile's region, unless the profile goes before variables.
     let of_profile = base.is_some_and(|(_, profile)| profile.text("region_id").is_some());
-    let is_flag = query.region.is_some_and(|region| !region.is_empty());
-    let region = region.filter(|_| is_flag || !(overrides.profile_first && of_profile));
+    let is_asked_for = given(&query.region).is_some();
+    let region = region.filter(|_| is_asked_for || !(overrides.profile_first && of_profile));
     if let Some(credentials) = given_keys {
         let fixed = CredentialSource::of_keys(credentials);
         return finish(&env, fixed, region, base, false);
@@ -208,7 +210,9 @@ mod tests {
             ini_only: false,
         };
         let fields = fields.iter().map(|(name, value)| (*name, SecretString::from(*value)));
-        resolve_with(&query, &Overrides { fields: fields.collect(), profile_first })
+        let (fields, key_origin) =
+            (fields.collect(), "the command line (--access-key-id)".to_owned());
+        resolve_with(&query, &Overrides { fields, profile_first, key_origin })
     }
 
     /// The id of the key.

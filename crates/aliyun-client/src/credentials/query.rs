@@ -9,12 +9,12 @@ use super::credential_source::CredentialSource;
 /// Where to look for credentials.
 #[derive(Clone)]
 pub struct Query<'a> {
-    /// `--profile`.
-    pub profile: Option<&'a str>,
-    /// `--region`, where STS is asked too.
-    pub region: Option<&'a str>,
-    /// `--config`.
-    pub config: Option<&'a Path>,
+    /// The name of the profile that is asked for.
+    pub profile: Option<Setting>,
+    /// The region that is asked for, where STS is asked too.
+    pub region: Option<Setting>,
+    /// The file that profiles are read from.
+    pub config: Option<Setting<PathBuf>>,
     /// Reads an environment variable: `&|name| std::env::var_os(name)`.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// The time now, against which expirations are held.
@@ -25,14 +25,14 @@ pub struct Query<'a> {
     pub ini_only: bool,
 }
 
-impl<'a> Query<'a> {
-    /// Asks for one profile of one file, whatever the environment says of other ones.
-    pub fn of_profile(name: &'a str, file: &'a Path) -> Self {
+impl Query<'_> {
+    /// Asks for one profile of one file, whatever the environment says.
+    pub fn of_profile(name: Setting, file: Setting<PathBuf>) -> Self {
         Self {
             profile: Some(name),
             region: None,
             config: Some(file),
-            env: &own_variable,
+            env: &|_| None,
             now: SystemTime::now(),
             home: home(),
             ini_only: false,
@@ -40,17 +40,12 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Reads a variable of this program's own.
-fn own_variable(name: &str) -> Option<OsString> {
-    name.starts_with("ECS_BRIDGE_").then(|| std::env::var_os(name)).flatten()
-}
-
 /// What [`resolve`](super::resolve) found. Region and endpoint are as they were written, not yet checked.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The source of the credentials that sign the calls.
     pub credential_source: CredentialSource,
-    /// From `--region`, else the environment, else the profile's `region_id`.
+    /// From the [`Query`], else the environment, else the profile's `region_id`.
     pub region: Option<Setting>,
     /// From `ALIBABA_CLOUD_ENDPOINT`, else the profile's `endpoint`.
     pub endpoint: Option<Setting>,
@@ -60,10 +55,10 @@ pub struct Resolved {
 
 /// A value, and where it was set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
+pub struct Setting<T = String> {
     /// The value.
-    pub value: String,
-    /// A flag, a variable, or a field of a profile, in words.
+    pub value: T,
+    /// An option, a variable, or a field of a profile, in words for messages.
     pub origin: String,
 }
 

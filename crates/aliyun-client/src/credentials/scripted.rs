@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{CredentialSource, Error, Query, Resolved, resolve_as_if};
+use super::{CredentialSource, Error, Query, Resolved, Setting, resolve_as_if};
 
 pub const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
 pub const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
@@ -14,9 +14,9 @@ pub fn resolve_profiles(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved
     let file = Path::new("/home/u/f");
     let value = |name: &str| env.iter().find(|(set, _)| *set == name).map(|(_, value)| value);
     let query = Query {
-        profile: Some("p"),
+        profile: Some(Setting { value: "p".into(), origin: "--profile".into() }),
         region: None,
-        config: Some(file),
+        config: Some(Setting { value: file.into(), origin: "--config".into() }),
         env: &|name| value(name).map(OsString::from),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some("/home/u".into()),
