@@ -10,10 +10,12 @@ use secrecy::ExposeSecret as _;
 use session_manager_proto::session::Failure;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
+use aliyun_client::credentials::fuzzed;
 use aliyun_client::openapi::fuzzed::{Found, SECRETS, answer};
 use aliyun_client::openapi::sign::encode;
 
 use crate::cloud::{Error, Invocation, InvocationError, InvocationResult, InvocationStatus};
+use crate::credentials::host::Program;
 use crate::explain::source::{add_token, renewal};
 use crate::explain::{Explain, Report};
 use crate::gateway::dial::{DialError, address};
@@ -33,7 +35,7 @@ pub fn host_key(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
 /// Profile files, and what chooses among the profiles: [`crate::credentials`].
 pub fn config(input: &[u8]) {
     let options = ["--profile", "--config"];
-    aliyun_client::credentials::fuzzed::config(input, options, &|resolved| match resolved {
+    fuzzed::config(input, options, &Program, &|resolved| match resolved {
         Ok(resolved) => {
             let source = resolved.credential_source.source();
             format!("{} {}", renewal(source), add_token(source))

@@ -13,6 +13,7 @@ use super::error::Result;
 use super::setting::{endpoint_option, invalid, option};
 use crate::cli::{Global, LookUp, Signature};
 use crate::cloud::{Client, Config, Endpoint, EndpointType, Region, SignatureVersion};
+use crate::credentials::host::Program;
 use crate::credentials::{
     self, CredentialSource, FetchContext, Provider, Query, Resolved, Source, home,
 };
@@ -152,8 +153,8 @@ fn provider(
     http: Arc<dyn Transport>,
     signature: SignatureVersion,
 ) -> Provider {
-    let host = Arc::new(credentials::host::Program);
-    Provider::new(credential_source, FetchContext { http, signature, host })
+    let context = FetchContext { http, signature, host: Arc::new(Program) };
+    Provider::new(credential_source, context)
 }
 
 pub(crate) fn resolve(
@@ -173,6 +174,7 @@ pub(crate) fn query(global: &Global, profile: Option<&str>) -> Query<'static> {
         now: SystemTime::now(),
         home: home(),
         ini_only: false,
+        host: &Program,
     }
 }
 

@@ -57,6 +57,7 @@ impl World {
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             home: Some(self.home.path().to_owned()),
             ini_only: false,
+            host: &host::Program,
         })
     }
 
@@ -205,6 +206,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
         now: SystemTime::UNIX_EPOCH,
         home: None,
         ini_only: false,
+        host: &host::Program,
     });
     assert!(error.unwrap_err().why().unwrap().contains("no home folder"));
     let (_, why, _) = World::new().profile("p").error();

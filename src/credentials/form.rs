@@ -55,7 +55,7 @@ const fn usually(field: &'static str, value: &'static str) -> Question {
 
 const KEY: [Question; 2] = [must("access_key_id"), must("access_key_secret")];
 /// The vendor's CLI refuses a profile of a role without a session name.
-const SESSION: Question = usually("ram_session_name", "ecs-bridge");
+const SESSION: Question = usually("ram_session_name", super::host::SESSION);
 const SECONDS: Question = usually("expired_seconds", "3600");
 const ROLE: [Question; 5] =
     [must("ram_role_arn"), SESSION, may("external_id"), SECONDS, may("sts_region")];

@@ -7,15 +7,30 @@ use std::time::Duration;
 use aliyun_client::cause::Cause;
 use futures_util::future::BoxFuture;
 
-use super::{Error, Host, Renewed, Restore, SaveError, store};
+use super::{Error, Host, Renewed, Restore, SaveError, Variables, store};
 use crate::platform::replace::{self, Destination};
 use crate::platform::terminal::Foreground;
+
+/// The name of a role's session, where nothing else gives one.
+pub(crate) const SESSION: &str = "ecs-bridge";
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Program;
 
 impl Host for Program {
+    fn variables(&self) -> Variables {
+        Variables {
+            sts_endpoint: Some("ECS_BRIDGE_STS_ENDPOINT"),
+            oauth_url: Some("ECS_BRIDGE_OAUTH_URL"),
+            metadata_url: Some("ECS_BRIDGE_METADATA_URL"),
+        }
+    }
+
+    fn session_name(&self) -> &'static str {
+        SESSION
+    }
+
     fn foreground(&self) -> Option<Restore> {
         let foreground = Foreground::get()?;
         Some(Box::new(move || foreground.restore()))

@@ -114,7 +114,7 @@ fn each_mode_needs_what_it_is_asked_for_and_no_more() {
         }
         for question in mode.questions() {
             if let Need::Usually(usual) = question.need {
-                let here = [USUAL_SESSION.to_owned(), USUAL_SECONDS.to_string()];
+                let here = [host::SESSION.to_owned(), USUAL_SECONDS.to_string()];
                 assert!(here.iter().any(|here| here == usual), "{}", question.field);
             }
         }

@@ -12,7 +12,7 @@ use super::credential_source::CredentialSource;
 use super::env::Environment;
 use super::error::Error;
 use super::external::{self, Program};
-use super::host::FetchContext;
+use super::host::{FetchContext, Host};
 use super::json;
 use super::modes::Reader;
 use super::problem::ExternalProblem;
@@ -44,7 +44,8 @@ pub(super) async fn ask(
     drop(printed);
     let now = SystemTime::now();
     let until = json::text(&fields, "expiration").and_then(|end| json::time(&end));
-    let credential_source = read(program, fields, source, now).map_err(|error| match error {
+    let read = read(program, fields, source, now, &*context.host);
+    let credential_source = read.map_err(|error| match error {
         Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
             unusable(format!("it has no {field}"))
         }
@@ -66,6 +67,7 @@ fn read(
     mut fields: Map<String, Value>,
     source: &Source,
     now: SystemTime,
+    host: &dyn Host,
 ) -> Result<CredentialSource, Error> {
     for (name, value) in &program.inherited {
         if json::text(&fields, name).is_none() {
@@ -86,7 +88,7 @@ fn read(
     };
     let reader = Reader {
         files: &files,
-        env: &Environment(&variable),
+        env: &Environment { get: &variable, host },
         now,
         home: program.home.clone(),
         region: program.region.clone(),
@@ -100,6 +102,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
+    use super::super::scripted::Own;
     use super::*;
 
     const NOW: u64 = 1_700_000_000;
@@ -111,12 +114,12 @@ mod tests {
         let fields = json::object(br#"{"mode":"External","region_id":"cn-beijing"}"#).unwrap();
         let profile = Profile::new("p".into(), fields);
         let file = ProfileFile::empty("/f".into());
-        let env = &Environment(&env);
+        let env = &Environment { get: &env, host: &() };
         let reader = Reader { files: &[], env, now, home: None, region: None };
         let program = reader.program("tool".into(), &file, &profile);
         let source =
             Source::Profile { name: "p".into(), file: "/f".into(), mode: "External".into() };
-        super::read(&program, json::object(printed.as_bytes()).unwrap(), &source, now)
+        super::read(&program, json::object(printed.as_bytes()).unwrap(), &source, now, &())
     }
 
     #[test]
@@ -164,7 +167,7 @@ mod tests {
             asked.lock().unwrap().insert(name.to_owned());
             None
         };
-        let env = Environment(&env);
+        let env = Environment { get: &env, host: &Own };
         let kept: BTreeSet<String> = {
             env.variables();
             std::mem::take(&mut *asked.lock().unwrap())

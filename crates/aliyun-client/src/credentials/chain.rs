@@ -55,7 +55,7 @@ pub fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>,
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let env = Environment(query.env);
+    let env = Environment::of(query);
     // Whether the files are forbidden does not matter to what is wrong with them.
     let files = ProfileFiles::of(query, &env).load(&ProfileFile::read)?;
     let region = asked_region(query, &env)?;
@@ -73,7 +73,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Erro
 
 /// The same with files that something else reads.
 pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
-    let env = Environment(query.env);
+    let env = Environment::of(query);
     let files = Files::of(query, &env)?;
     let region = asked_region(query, &env)?;
     let reader = |files| Reader::new(query, &env, files, region.as_ref());
@@ -184,8 +184,8 @@ pub(super) fn finish(
     profile: Option<(&ProfileFile, &Profile)>,
     is_its_own: bool,
 ) -> Result<Resolved, Error> {
-    let endpoint = env.own(ENDPOINT)?;
-    let endpoint = endpoint.map(|value| Setting { value, origin: ENDPOINT.to_owned() });
+    let endpoint = env.own(Some(ENDPOINT))?;
+    let endpoint = endpoint.map(|(name, value)| Setting { value, origin: name.to_owned() });
     let of = |field: &str| {
         let (file, profile) = profile?;
         let (name, is_ini, file) = (&profile.name, file.is_ini, file.path.display());
@@ -404,7 +404,7 @@ pub fn profile_paths(
     env: &dyn Fn(&str) -> Option<OsString>,
     home: Option<&Path>,
 ) -> Option<Vec<PathBuf>> {
-    let named = || Environment(env).find("CONFIG_FILE");
+    let named = || Environment { get: env, host: &() }.find("CONFIG_FILE");
     let given = config.map(Path::to_owned).or_else(|| named().map(|(_, path)| path.into()));
     match (given, home) {
         (Some(path), _) => Some(vec![in_home(&path, home)]),
@@ -420,7 +420,7 @@ pub fn profile_paths(
 pub fn profile_variable(
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Option<(String, String)>, Error> {
-    Environment(env).profile()
+    Environment { get: env, host: &() }.profile()
 }
 
 /// Names for a message, the first twenty of them.

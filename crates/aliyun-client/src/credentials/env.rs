@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use super::error::Error;
+use super::host::{Host, Variables};
 use super::keys::Credentials;
+use super::query::Query;
 use super::source::Source;
 
 /// In the order in which they are looked at.
@@ -13,12 +15,6 @@ pub(super) const PREFIXES: [&str; 3] = ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALIC
 pub(super) const PROFILES: [&str; 3] =
     ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
 
-/// The endpoint of STS, for tests and for private clouds.
-pub(super) const STS_ENDPOINT: &str = "ECS_BRIDGE_STS_ENDPOINT";
-/// The OAuth service, for tests.
-pub(super) const OAUTH_URL: &str = "ECS_BRIDGE_OAUTH_URL";
-/// The metadata service, for tests.
-pub(super) const METADATA_URL: &str = "ECS_BRIDGE_METADATA_URL";
 /// The metadata service may not be asked without a token.
 pub(super) const IMDSV1_DISABLED: &str = "IMDSV1_DISABLED";
 /// No program may be run for credentials.
@@ -33,13 +29,19 @@ const VARIABLES: [&str; 6] = [
     "STS_REGION",
     "VPC_ENDPOINT_ENABLED",
 ];
-/// The same, under one name only.
-const OWN_VARIABLES: [&str; 3] = [STS_ENDPOINT, OAUTH_URL, METADATA_URL];
 
 /// The environment, as the program was given it.
-pub(super) struct Environment<'a>(pub &'a dyn Fn(&str) -> Option<OsString>);
+pub(super) struct Environment<'a> {
+    pub(super) get: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The program, which has variables of its own.
+    pub(super) host: &'a dyn Host,
+}
 
-impl Environment<'_> {
+impl<'a> Environment<'a> {
+    pub(super) fn of(query: &Query<'a>) -> Self {
+        Self { get: query.env, host: query.host }
+    }
+
     /// The first prefix under which the variable is set and not empty: its full name and value.
     pub(super) fn find(&self, name: &str) -> Option<(String, OsString)> {
         PREFIXES.iter().find_map(|prefix| {
@@ -106,22 +108,28 @@ impl Environment<'_> {
         }
     }
 
-    /// A variable that is known under one name only, as text.
-    pub(super) fn own(&self, name: &str) -> Result<Option<String>, Error> {
-        self.get(name).map(|value| text(name, value)).transpose()
+    /// A variable that is known under one name only, if there is one, and its value as text.
+    pub(super) fn own(
+        &self,
+        name: Option<&'static str>,
+    ) -> Result<Option<(&'static str, String)>, Error> {
+        let found = name.and_then(|name| Some((name, self.get(name)?)));
+        found.map(|(name, value)| Ok((name, text(name, value)?))).transpose()
     }
 
     /// The variables that a profile is read with, as they are now.
     pub(super) fn variables(&self) -> Vec<(String, OsString)> {
         let full =
             VARIABLES.iter().flat_map(|name| PREFIXES.map(|prefix| format!("{prefix}{name}")));
-        let names = full.chain(OWN_VARIABLES.map(str::to_owned));
+        let Variables { sts_endpoint, oauth_url, metadata_url } = self.host.variables();
+        let own = [sts_endpoint, oauth_url, metadata_url].into_iter().flatten();
+        let names = full.chain(own.map(str::to_owned));
         names.filter_map(|name| self.get(&name).map(|value| (name, value))).collect()
     }
 
     /// The variable, if it is set and not empty.
     pub(super) fn get(&self, name: &str) -> Option<OsString> {
-        (self.0)(name).filter(|value| !value.is_empty())
+        (self.get)(name).filter(|value| !value.is_empty())
     }
 }
 
@@ -142,7 +150,7 @@ mod tests {
         let lookup = |name: &str| {
             set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         };
-        Environment(&lookup).credentials(&PREFIXES)
+        Environment { get: &lookup, host: &() }.credentials(&PREFIXES)
     }
 
     #[test]
@@ -191,7 +199,7 @@ mod tests {
         let lookup = |name: &str| {
             name.starts_with("ALIBABA_CLOUD_ACCESS_KEY").then(|| OsString::from_vec(vec![0xff]))
         };
-        let error = Environment(&lookup).credentials(&PREFIXES).unwrap_err();
+        let error = Environment { get: &lookup, host: &() }.credentials(&PREFIXES).unwrap_err();
         assert!(error.to_string().contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::chain::resolve_from;
 use super::profile::ProfileFile;
-use super::{Error, Query, Resolved, Setting, Source};
+use super::{Error, Host, Query, Resolved, Setting, Source};
 
 /// What secrets of the corpus begin with.
 const MARK: &str = "hush";
@@ -22,6 +22,7 @@ const MARK: &str = "hush";
 pub fn config(
     input: &[u8],
     options: [&str; 2],
+    host: &dyn Host,
     report: &dyn Fn(&Result<Resolved, Error>) -> String,
 ) {
     let (line, files) = split(input, b'\n');
@@ -43,6 +44,7 @@ pub fn config(
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some(PathBuf::from("/home")),
         ini_only: false,
+        host,
     };
     let read = |path: &Path| match path.file_name().and_then(|name| name.to_str()) {
         Some("config_ecs.json") if files.contains(&0) => ProfileFile::of(path, second).map(Some),

@@ -40,8 +40,30 @@ pub enum SaveError {
     Other(Cause),
 }
 
+/// Variables of the program's own that say where a service is, for tests and for private clouds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Variables {
+    /// The variable of the endpoint of STS.
+    pub sts_endpoint: Option<&'static str>,
+    /// The variable of the URL of the OAuth service.
+    pub oauth_url: Option<&'static str>,
+    /// The variable of the URL of the metadata service.
+    pub metadata_url: Option<&'static str>,
+}
+
 /// The program. All of it may be left out: `()` is a host too.
 pub trait Host: fmt::Debug + Send + Sync {
+    /// The variables that are looked at beside the vendor's.
+    fn variables(&self) -> Variables {
+        Variables::default()
+    }
+
+    /// The name of a role's session, where neither the profile nor a variable has one: it stands in the
+    /// account's logs.
+    fn session_name(&self) -> &'static str {
+        env!("CARGO_PKG_NAME")
+    }
+
     /// Where this process is in the foreground of a terminal: what puts it back to how it is now.
     fn foreground(&self) -> Option<Restore> {
         None

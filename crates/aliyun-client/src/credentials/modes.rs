@@ -5,9 +5,7 @@ use std::time::SystemTime;
 
 use super::cached::CachedCredentials;
 use super::credential_source::{CredentialSource, SourceKind};
-use super::env::{
-    EXTERNAL_DISABLED, Environment, IMDSV1_DISABLED, METADATA_URL, OAUTH_URL, STS_ENDPOINT,
-};
+use super::env::{EXTERNAL_DISABLED, Environment, IMDSV1_DISABLED};
 use super::error::Error;
 use super::external::{self, INHERITED, Program};
 use super::fetch::Address;
@@ -19,7 +17,7 @@ use super::mode::{Mode, mode_of};
 use super::oidc::Oidc;
 use super::profile::{Profile, ProfileFile};
 use super::query::{Query, Setting, in_home};
-use super::role::{Role, USUAL_SECONDS, USUAL_SESSION};
+use super::role::{Role, USUAL_SECONDS};
 use super::source::Source;
 use crate::endpoint::{Endpoint, EndpointType, Region, is_loopback};
 use crate::sts::AssumeRole;
@@ -281,13 +279,10 @@ impl<'a> Reader<'a> {
             } else {
                 ("https://oauth.aliyun.com", "4038181954557748008")
             };
-            let given = self.env.own(OAUTH_URL)?;
-            let bad = |problem| bad_url(OAUTH_URL, problem);
-            let base = Address::parse(given.as_deref().unwrap_or(url)).map_err(bad)?;
-            if !base.uses_tls() && !is_loopback(base.host()) {
-                return Err(bad("it does not begin with https://"));
-            }
-            (base, Service::OAuth { client_id })
+            let is_local = |base: &Address| is_loopback(base.host());
+            let refused = "it does not begin with https://";
+            let variable = self.env.host.variables().oauth_url;
+            (self.base(variable, url, is_local, refused)?, Service::OAuth { client_id })
         };
         let (file, name) = (subject.file.path.clone(), profile.name.clone());
         Ok(Some(Login::new(service, tokens, base, file, name)))
@@ -336,7 +331,7 @@ impl<'a> Reader<'a> {
     /// The name of a role's session where the profile has none.
     fn session_name(&self) -> Result<String, Error> {
         let found = self.env.find_text("ROLE_SESSION_NAME")?;
-        Ok(found.map_or_else(|| USUAL_SESSION.to_owned(), |(_, name)| name))
+        Ok(found.map_or_else(|| self.env.host.session_name().to_owned(), |(_, name)| name))
     }
 
     fn sts(&self, subject: &Subject<'_>) -> Result<Endpoint, Error> {
@@ -360,8 +355,9 @@ impl<'a> Reader<'a> {
         is_vpc: bool,
         bad_region: impl Fn(String) -> Error,
     ) -> Result<Endpoint, Error> {
-        if let Some(endpoint) = self.env.own(STS_ENDPOINT)? {
-            let bad = |problem| Error::BadEndpoint { variable: STS_ENDPOINT, problem };
+        let own = self.env.own(self.env.host.variables().sts_endpoint)?;
+        if let Some((variable, endpoint)) = own {
+            let bad = |problem| Error::BadEndpoint { variable, problem };
             return Endpoint::parse(&endpoint).map_err(bad);
         }
         let region = region.map(Region::parse).transpose();
@@ -416,16 +412,32 @@ impl<'a> Reader<'a> {
 
     /// The metadata service, and what it is asked for.
     pub(super) fn metadata_service(&self, role: Option<String>) -> Result<Metadata, Error> {
-        let base = self.env.own(METADATA_URL)?;
-        let bad = |problem| bad_url(METADATA_URL, problem);
-        let address = Address::parse(base.as_deref().unwrap_or(metadata::BASE)).map_err(bad)?;
-        if !address.uses_tls() && !address.is_link_local() {
-            return Err(bad(
-                "http:// is for this machine's own addresses and 100.100.100.200 only",
-            ));
-        }
+        let refused = "http:// is for this machine's own addresses and 100.100.100.200 only";
+        let variable = self.env.host.variables().metadata_url;
+        let base = self.base(variable, metadata::BASE, Address::is_link_local, refused)?;
         let needs_token = self.env.is_on(IMDSV1_DISABLED)?;
-        Ok(Metadata { base: address, role, needs_token })
+        Ok(Metadata { base, role, needs_token })
+    }
+
+    /// Where a service is: as a variable says, or else the usual place. Without TLS only where it is local.
+    fn base(
+        &self,
+        variable: Option<&'static str>,
+        usual: &'static str,
+        is_local: impl Fn(&Address) -> bool,
+        refused: &str,
+    ) -> Result<Address, Error> {
+        let own = self.env.own(variable)?;
+        let (variable, url) = own.unwrap_or_else(|| (usual, usual.to_owned()));
+        let bad = |problem: &str| Error::BadVariable {
+            variable: variable.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let base = Address::parse(&url).map_err(bad)?;
+        match base.uses_tls() || is_local(&base) {
+            true => Ok(base),
+            false => Err(bad(refused)),
+        }
     }
 
     /// Where a credentials URI leads.
@@ -440,11 +452,6 @@ impl<'a> Reader<'a> {
     fn path(&self, text: &str) -> PathBuf {
         in_home(text.as_ref(), self.home.as_deref())
     }
-}
-
-/// A URL that a variable gives and that is none.
-fn bad_url(variable: &str, problem: &str) -> Error {
-    Error::BadVariable { variable: variable.to_owned(), problem: problem.to_owned() }
 }
 
 /// An error of a profile, with those that take their keys from it.

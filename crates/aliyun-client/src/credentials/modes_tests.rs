@@ -134,10 +134,10 @@ fn sts_is_where_the_profile_says() {
     ] {
         assert_eq!(at(fields, env).unwrap(), format!("https://{host}"), "{fields}");
     }
-    let own = "ECS_BRIDGE_STS_ENDPOINT";
+    let own = "OWN_STS_ENDPOINT";
     assert_eq!(at("", &[(own, "http://127.0.0.1:9")]).unwrap(), "http://127.0.0.1:9");
     let error = at("", &[(own, "http://192.0.2.1")]).unwrap_err();
-    assert!(error.to_string().starts_with("ECS_BRIDGE_STS_ENDPOINT is invalid"), "{error}");
+    assert!(error.to_string().starts_with("OWN_STS_ENDPOINT is invalid"), "{error}");
     let error = at(r#","sts_region":"a b""#, none).unwrap_err();
     assert!(error.to_string().starts_with("sts_region of profile 'p'"), "{error}");
 }

@@ -65,7 +65,7 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
         true => Query { env: &as_vendor, ..query.clone() },
         false => query.clone(),
     };
-    let env = Environment(query.env);
+    let env = Environment::of(&query);
     let region = asked_region(&query, &env)?;
     let given_keys = overrides.keys().transpose()?;
     let read = &ProfileFile::read;
@@ -208,6 +208,7 @@ mod tests {
             now: SystemTime::UNIX_EPOCH,
             home: Some(home.path().to_owned()),
             ini_only: false,
+            host: &(),
         };
         let fields = fields.iter().map(|(name, value)| (*name, SecretString::from(*value)));
         let (fields, key_origin) =

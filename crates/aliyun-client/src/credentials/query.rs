@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::credential_source::CredentialSource;
+use super::host::Host;
 
 /// Where to look for credentials.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Query<'a> {
     pub home: Option<PathBuf>,
     /// Whether to read the ini file of the vendor's SDKs alone, and no profile file.
     pub ini_only: bool,
+    /// The program.
+    pub host: &'a dyn Host,
 }
 
 impl Query<'_> {
@@ -36,6 +39,7 @@ impl Query<'_> {
             now: SystemTime::now(),
             home: home(),
             ini_only: false,
+            host: &(),
         }
     }
 }

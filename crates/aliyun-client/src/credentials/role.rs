@@ -16,9 +16,6 @@ use crate::sts::AssumeRole;
 /// How long a session of a role is asked to be, where the profile does not say.
 pub const USUAL_SECONDS: u64 = 3600;
 
-/// The session's name, where the profile has none: it stands in the account's logs.
-pub const USUAL_SESSION: &str = "ecs-bridge";
-
 /// A role, and where STS is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Role {

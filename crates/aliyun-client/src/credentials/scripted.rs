@@ -4,10 +4,24 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{CredentialSource, Error, Query, Resolved, Setting, resolve_as_if};
+use super::{CredentialSource, Error, Host, Query, Resolved, Setting, Variables, resolve_as_if};
 
 pub const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r""#;
 pub const KEYS: &str = r#""access_key_id":"i","access_key_secret":"hush""#;
+
+/// A program that has variables of its own.
+#[derive(Debug)]
+pub struct Own;
+
+impl Host for Own {
+    fn variables(&self) -> Variables {
+        Variables {
+            sts_endpoint: Some("OWN_STS_ENDPOINT"),
+            oauth_url: Some("OWN_OAUTH_URL"),
+            metadata_url: Some("OWN_METADATA_URL"),
+        }
+    }
+}
 
 /// What profile `p` of these profiles leads to.
 pub fn resolve_profiles(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved, Error> {
@@ -21,6 +35,7 @@ pub fn resolve_profiles(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some("/home/u".into()),
         ini_only: false,
+        host: &Own,
     };
     resolve_as_if(&query, file, format!(r#"{{"profiles":[{profiles}]}}"#).as_bytes())
 }
