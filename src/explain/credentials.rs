@@ -4,8 +4,8 @@ use super::cause::explained;
 use super::failure::{ExitCode, Explain};
 use super::source::renewal;
 use crate::credentials::{
-    self, Error, ExternalProblem, FetchProblem, LoginProblem, MetadataProblem, Source, UriProblem,
-    listed, shell_word,
+    self, Error, ExternalProblem, FetchProblem, LoginProblem, LookedAt, MetadataProblem, Source,
+    UriProblem, listed, shell_word,
 };
 
 /// What the program may print.
@@ -27,10 +27,23 @@ fn readable(path: &str, on_windows: bool) -> String {
     }
 }
 
+/// What was looked at, and what could be given there.
+fn looked_at(place: &LookedAt) -> String {
+    match place {
+        LookedAt::Named => format!("--profile, {place}"),
+        LookedAt::NoCurrent { .. } => format!("{place}: give one with --profile"),
+        LookedAt::NoRegion => format!("{place} (--region)"),
+        LookedAt::Other(words) => words.clone(),
+    }
+}
+
 impl Explain for Error {
     fn why(&self) -> Option<String> {
         match self {
-            Self::None { looked_at } => Some(format!("looked at:\n{}", looked_at.join("\n"))),
+            Self::None { looked_at: places } => {
+                let places: Vec<_> = places.iter().map(looked_at).collect();
+                Some(format!("looked at:\n{}", places.join("\n")))
+            }
             Self::UnknownProfile { asked_by, files, names, forbidden_by, .. } => {
                 let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
                 let why = match (files.is_empty(), names.is_empty()) {

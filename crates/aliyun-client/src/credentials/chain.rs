@@ -8,10 +8,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
+use super::credential_source::{CredentialSource, Instance, SourceKind, no_uri};
 use super::env::{Environment, PREFIXES};
 use super::error::{Error, HOME_VARIABLE};
 use super::modes::Reader;
+use super::problem::LookedAt;
 use super::profile::{Profile, ProfileFile, names};
 use super::query::{Query, Resolved, Setting, in_home};
 use super::source::Source;
@@ -136,13 +137,15 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     };
     let mut looked_at = files.looked_at(&loaded);
     if role.is_none() {
-        looked_at.push("ECS_METADATA with the same: not set".to_owned());
+        looked_at.push(LookedAt::Other("ECS_METADATA with the same: not set".to_owned()));
     }
-    let forbidden = |variable: &String| format!("not asked, since {variable} is set");
     let not_asked = match (&disabled, &region) {
-        (Some(variable), _) => Some(forbidden(variable)),
+        (Some(variable), _) => {
+            let why = format!("the metadata service: not asked, since {variable} is set");
+            Some(LookedAt::Other(why))
+        }
         // Nothing can be called then, whatever it answers.
-        (None, None) => Some("not asked, since no region is known (--region)".to_owned()),
+        (None, None) => Some(LookedAt::NoRegion),
         (None, Some(_)) => None,
     };
     let credential_source = match (not_asked, uri) {
@@ -154,9 +157,8 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
         (Some(_), Some((address, source))) => {
             CredentialSource::new(source, SourceKind::Uri(address))
         }
-        (Some(problem), None) => {
-            looked_at.push(format!("the metadata service: {problem}"));
-            looked_at.push(NO_URI.to_owned());
+        (Some(not_asked), None) => {
+            looked_at.extend([not_asked, no_uri()]);
             return Err(Error::None { looked_at });
         }
     };
@@ -326,39 +328,32 @@ impl Files {
         }
     }
 
-    fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<String> {
-        let mut looked = vec![
-            "--profile, ALIBABACLOUD_PROFILE, ALIBABA_CLOUD_PROFILE, ALICLOUD_PROFILE: none named"
-                .to_owned(),
-            format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", ")),
-            "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set".to_owned(),
-        ];
-        let state = |path: &Path, empty: &str, lacks: &str| match loaded
+    fn looked_at(&self, loaded: &[ProfileFile]) -> Vec<LookedAt> {
+        let keys =
+            format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", "));
+        let oidc = "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set";
+        let mut looked =
+            vec![LookedAt::Named, LookedAt::Other(keys), LookedAt::Other(oidc.to_owned())];
+        let at = |path: &Path, found: &str| LookedAt::Other(format!("{}: {found}", path.display()));
+        let state = |path: &Path, empty: &str, lacks: &'static str| match loaded
             .iter()
             .find(|file| file.path == path)
         {
-            None => "not there".to_owned(),
-            Some(file) if file.profiles.is_empty() => format!("has no {empty}"),
-            Some(file) => {
-                format!("{lacks}; it has {}: give one with --profile", listed(&file.names()))
-            }
+            None => at(path, "not there"),
+            Some(file) if file.profiles.is_empty() => at(path, &format!("has no {empty}")),
+            Some(read) => LookedAt::NoCurrent { file: path.to_owned(), lacks, names: read.names() },
         };
         let paths = self.profiles.paths();
-        for path in paths {
-            let found = match &self.forbidden_by {
-                Some(variable) => format!("not read, since {variable} is set"),
-                None => state(path, "profiles", "names no current profile"),
-            };
-            looked.push(format!("{}: {found}", path.display()));
-        }
+        looked.extend(paths.iter().map(|path| match &self.forbidden_by {
+            Some(variable) => at(path, &format!("not read, since {variable} is set")),
+            None => state(path, "profiles", "names no current profile"),
+        }));
         if paths.is_empty() {
-            looked
-                .push(format!("~/.aliyun/config.json: no home folder is known ({HOME_VARIABLE})"));
+            let found = format!("no home folder is known ({HOME_VARIABLE})");
+            looked.push(at(Path::new("~/.aliyun/config.json"), &found));
         }
-        if let Some((path, _)) = &self.ini {
-            let found = state(path, "sections", "has no section [default]");
-            looked.push(format!("{}: {found}", path.display()));
-        }
+        let ini = self.ini.as_ref();
+        looked.extend(ini.map(|(path, _)| state(path, "sections", "has no section [default]")));
         looked
     }
 }

@@ -9,11 +9,14 @@ use super::keys::Credentials;
 use super::login::Login;
 use super::metadata::Metadata;
 use super::oidc::Oidc;
+use super::problem::LookedAt;
 use super::role::Role;
 use super::source::Source;
 
 /// Listed last where nothing was found.
-pub(super) const NO_URI: &str = "CREDENTIALS_URI with the same: not set";
+pub(super) fn no_uri() -> LookedAt {
+    LookedAt::Other("CREDENTIALS_URI with the same: not set".to_owned())
+}
 
 /// The source of credentials. `Display` says where it was named.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(super) struct Instance {
     /// The credentials URI of the environment.
     pub(super) uri: Option<(Address, Source)>,
     /// What was looked at before.
-    pub(super) looked_at: Vec<String>,
+    pub(super) looked_at: Vec<LookedAt>,
 }
 
 impl CredentialSource {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::problem::{ExternalProblem, LoginProblem, MetadataProblem, UriProblem};
+use super::problem::{ExternalProblem, LoginProblem, LookedAt, MetadataProblem, UriProblem};
 use super::source::Source;
 use crate::cause::Cause;
 use crate::endpoint::EndpointError;
@@ -19,7 +19,7 @@ pub enum Error {
     #[error("no credentials were found")]
     None {
         /// What was looked at, and what was there, in the order of looking.
-        looked_at: Vec<String>,
+        looked_at: Vec<LookedAt>,
     },
     /// The profile asked for is in no file.
     #[error("there is no profile '{name}'")]

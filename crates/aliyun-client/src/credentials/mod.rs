@@ -56,7 +56,7 @@ pub use ini::section_types;
 pub use keys::{Credentials, mask};
 pub use mode::{mode_of, modes};
 pub use overrides::{Overrides, resolve_with, unused};
-pub use problem::{ExternalProblem, LoginProblem, MetadataProblem, UriProblem};
+pub use problem::{ExternalProblem, LoginProblem, LookedAt, MetadataProblem, UriProblem};
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
 pub use query::{Query, Resolved, Setting, home, in_home};

@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use super::answer;
 use super::cached::CachedCredentials;
-use super::credential_source::{CredentialSource, Instance, NO_URI, SourceKind};
+use super::credential_source::{CredentialSource, Instance, SourceKind, no_uri};
 use super::error::Error;
 use super::external::Program;
 use super::host::FetchContext;
 use super::keys::Credentials;
 use super::oidc;
+use super::problem::LookedAt;
 use super::role::{self, Role};
 use super::source::Source;
 use super::uri;
@@ -84,7 +85,7 @@ async fn instance_role(
     if let Some((address, source)) = &instance.uri {
         return uri::ask(address, source, &*context.http).await;
     }
-    let rest = [problem, NO_URI.to_owned()];
+    let rest = [LookedAt::Other(problem), no_uri()];
     let looked_at = instance.looked_at.iter().cloned().chain(rest).collect();
     Err(Error::None { looked_at })
 }

@@ -1,9 +1,36 @@
-//! Why a source gives no credentials, in the words of each kind of source.
+//! Why a source gives no credentials, in the words of each kind of source, and where there was none.
 
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use super::chain::listed;
+use super::env::PROFILES;
 use super::fetch;
+
+/// What was looked at for credentials, and what was there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookedAt {
+    /// The variables that name a profile: none is set, and none was asked for.
+    #[error("{}: none named", PROFILES.join(", "))]
+    Named,
+    /// A file with profiles, none of which is the one to take.
+    #[error("{}: {lacks}; it has {}", file.display(), listed(names))]
+    NoCurrent {
+        /// The file.
+        file: PathBuf,
+        /// What would say which one to take.
+        lacks: &'static str,
+        /// The names there are.
+        names: Vec<String>,
+    },
+    /// The metadata service: it is not asked, since nothing can be called in no region.
+    #[error("the metadata service: not asked, since no region is known")]
+    NoRegion,
+    /// Something else, in words.
+    #[error("{0}")]
+    Other(String),
+}
 
 /// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.
 #[derive(Debug, thiserror::Error)]
