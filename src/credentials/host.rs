@@ -31,6 +31,13 @@ impl Host for Program {
         SESSION
     }
 
+    fn warn_of_shared(&self, file: &Path, mode: u32) {
+        tracing::warn!(
+            "{} holds secrets and others may read or change it (mode {mode:03o}): chmod 600 it",
+            file.display()
+        );
+    }
+
     fn foreground(&self) -> Option<Restore> {
         let foreground = Foreground::get()?;
         Some(Box::new(move || foreground.restore()))

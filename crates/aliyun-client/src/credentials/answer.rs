@@ -77,7 +77,7 @@ fn read(
     let mut files = Vec::new();
     if json::text(&fields, "source_profile").is_some() {
         for path in &program.files {
-            files.extend(ProfileFile::read(path)?);
+            files.extend(ProfileFile::read(path, host)?);
         }
     }
     let own = files.iter().find(|file| Some(&file.path) == program.files.first());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::credential_source::{CredentialSource, Instance, SourceKind, no_uri};
 use super::env::{Environment, PREFIXES};
 use super::error::{Error, HOME_VARIABLE};
+use super::host::Host;
 use super::modes::Reader;
 use super::problem::LookedAt;
 use super::profile::{Profile, ProfileFile, names};
@@ -34,7 +35,7 @@ const ENDPOINT: &str = "ALIBABA_CLOUD_ENDPOINT";
 /// # Errors
 /// Whatever can be found out without asking anybody; nothing is sent or written.
 pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
-    resolve_from(query, &ProfileFile::read)
+    resolve_from(query, &|path| ProfileFile::read(path, query.host))
 }
 
 /// The same as if one of the files had this content.
@@ -44,7 +45,7 @@ pub fn resolve(query: &Query<'_>) -> Result<Resolved, Error> {
 pub fn resolve_as_if(query: &Query<'_>, file: &Path, content: &[u8]) -> Result<Resolved, Error> {
     resolve_from(query, &|path| match path == file {
         true => ProfileFile::of(path, content).map(Some),
-        false => ProfileFile::read(path),
+        false => ProfileFile::read(path, query.host),
     })
 }
 
@@ -58,7 +59,8 @@ pub fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>,
     }
     let env = Environment::of(query);
     // Whether the files are forbidden does not matter to what is wrong with them.
-    let files = ProfileFiles::of(query, &env).load(&ProfileFile::read)?;
+    let files = ProfileFiles::of(query, &env);
+    let files = files.load(&|path| ProfileFile::read(path, query.host))?;
     let region = asked_region(query, &env)?;
     let reader = Reader::new(query, &env, &files, region.as_ref());
     let problem = |name: &&str| {
@@ -82,7 +84,7 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
     if let Some((name, asked_by)) = named_profile(query, &env)? {
         let mut loaded = files.load(read)?;
         if loaded.iter().all(|file| file.get(&name).is_none()) {
-            loaded.extend(files.load_ini()?);
+            loaded.extend(files.load_ini(query.host)?);
         }
         let (file, profile) = loaded
             .iter()
@@ -112,7 +114,7 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
 
     let mut loaded = files.load(read)?;
     if current(&loaded)?.is_none() {
-        loaded.extend(files.load_ini()?);
+        loaded.extend(files.load_ini(query.host)?);
     }
     if let Some((file, profile)) = current(&loaded)? {
         let credential_source = reader(&loaded).profile(file, profile)?;
@@ -303,9 +305,9 @@ impl Files {
     }
 
     /// The ini file, if it is there.
-    fn load_ini(&self) -> Result<Option<ProfileFile>, Error> {
+    fn load_ini(&self, host: &dyn Host) -> Result<Option<ProfileFile>, Error> {
         let Some((path, asked_by)) = &self.ini else { return Ok(None) };
-        match (ProfileFile::read_ini(path)?, asked_by) {
+        match (ProfileFile::read_ini(path, host)?, asked_by) {
             (None, Some(asked_by)) => {
                 Err(Error::NoFile { path: path.clone(), asked_by: asked_by.clone() })
             }

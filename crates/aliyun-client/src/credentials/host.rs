@@ -64,6 +64,12 @@ pub trait Host: fmt::Debug + Send + Sync {
         env!("CARGO_PKG_NAME")
     }
 
+    /// Warns of a file of secrets that others may read or change, once for each mode that it has.
+    fn warn_of_shared(&self, file: &Path, mode: u32) {
+        let file = file.display();
+        tracing::warn!("{file} holds secrets and others may read or change it (mode {mode:03o})");
+    }
+
     /// Where this process is in the foreground of a terminal: what puts it back to how it is now.
     fn foreground(&self) -> Option<Restore> {
         None

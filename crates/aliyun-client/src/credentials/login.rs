@@ -127,19 +127,20 @@ impl Login {
         context: &FetchContext,
         refused: Option<&Credentials>,
     ) -> Result<CachedCredentials, Error> {
+        let host = &*context.host;
         let kept = |fields: &Map<String, Value>| {
             let kept = self.kept(fields, source)?;
             Ok::<_, Error>(kept.filter(|cached| refused != Some(&cached.credentials)))
         };
-        if let Some(cached) = kept(&self.fields()?)?
+        if let Some(cached) = kept(&self.fields(host)?)?
             && !cached.is_due(SystemTime::now())
         {
             return Ok(cached);
         }
-        let held = context.host.lock(&self.file, PATIENCE).await;
+        let held = host.lock(&self.file, PATIENCE).await;
         let _held = held.map_err(Error::Unwritten)?;
         // Another process may have renewed them while this one waited.
-        let mut fields = self.fields()?;
+        let mut fields = self.fields(host)?;
         let kept = kept(&fields)?;
         if let Some(cached) = kept.clone().filter(|cached| !cached.is_due(SystemTime::now())) {
             debug!("another process has renewed the credentials of {source}");
@@ -163,8 +164,8 @@ impl Login {
     }
 
     /// The profile's fields as they are now.
-    fn fields(&self) -> Result<Map<String, Value>, Error> {
-        let file = ProfileFile::read(&self.file)?;
+    fn fields(&self, host: &dyn Host) -> Result<Map<String, Value>, Error> {
+        let file = ProfileFile::read(&self.file, host)?;
         let profile = file.as_ref().and_then(|file| file.get(&self.profile));
         let mut fields = profile.map(|profile| profile.fields().clone()).unwrap_or_default();
         let mut unsaved = self.unsaved();

@@ -1,7 +1,7 @@
 //! Credentials that a command line gives itself: fields in place of a profile's own.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
@@ -68,7 +68,7 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     let env = Environment::of(&query);
     let region = asked_region(&query, &env)?;
     let given_keys = overrides.keys().transpose()?;
-    let read = &ProfileFile::read;
+    let read = &|path: &Path| ProfileFile::read(path, query.host);
     let files = Files::of(&query, &env)?;
     let loaded = match given_keys {
         Some(_) => files.load_if_sound(&query, read)?,

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::error::Error;
+use super::host::Host;
 use super::{ini, json};
 
 /// The most that is read of a profile file, in bytes; thousands of profiles fit.
@@ -49,8 +50,8 @@ impl ProfileFile {
     }
 
     /// Reads a file; `None` if there is none.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, Error> {
-        read_bytes(path)?.map(|bytes| Self::of(path, &bytes)).transpose()
+    pub(super) fn read(path: &Path, host: &dyn Host) -> Result<Option<Self>, Error> {
+        read_bytes(path, host)?.map(|bytes| Self::of(path, &bytes)).transpose()
     }
 
     /// A file with this content.
@@ -63,8 +64,8 @@ impl ProfileFile {
     }
 
     /// Reads the ini file of the vendor's SDKs; `None` if there is none.
-    pub(super) fn read_ini(path: &Path) -> Result<Option<Self>, Error> {
-        let Some(bytes) = read_bytes(path)? else { return Ok(None) };
+    pub(super) fn read_ini(path: &Path, host: &dyn Host) -> Result<Option<Self>, Error> {
+        let Some(bytes) = read_bytes(path, host)? else { return Ok(None) };
         let path = path.to_owned();
         match ini::sections(&bytes) {
             Ok(found) => {
@@ -80,10 +81,9 @@ impl ProfileFile {
         let mut named = self.profiles.iter().filter(|profile| profile.name == name);
         let first = named.next();
         if named.next().is_some() {
-            warn_once(format!(
-                "{} has more than one profile '{name}': the first is used",
-                self.path.display()
-            ));
+            let file = self.path.display();
+            let text = format!("{file} has more than one profile '{name}': the first is used");
+            warn_once(&text, || tracing::warn!("{text}"));
         }
         first
     }
@@ -127,7 +127,7 @@ impl Profile {
 }
 
 /// The file's content; `None` if there is no file.
-fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+fn read_bytes(path: &Path, host: &dyn Host) -> Result<Option<Vec<u8>>, Error> {
     let unreadable = |problem| Error::Unreadable { path: path.to_owned(), problem };
     let unusable =
         |problem: &str| Error::Unusable { path: path.to_owned(), problem: problem.to_owned() };
@@ -147,7 +147,7 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(problem) => return Err(unreadable(problem)),
     };
     let metadata = file.metadata().map_err(unreadable)?;
-    warn_if_shared(path, &metadata);
+    warn_if_shared(path, &metadata, host);
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
@@ -157,27 +157,22 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 #[cfg(unix)]
-fn warn_if_shared(path: &Path, metadata: &std::fs::Metadata) {
+fn warn_if_shared(path: &Path, metadata: &std::fs::Metadata, host: &dyn Host) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = metadata.permissions().mode() & 0o777;
     if metadata.is_file() && mode & 0o077 != 0 {
-        warn_once(format!(
-            "{} holds secrets and others may read or change it (mode {mode:03o}): chmod 600 it",
-            path.display()
-        ));
+        warn_once(&format!("{mode} {}", path.display()), || host.warn_of_shared(path, mode));
     }
 }
 
 #[cfg(not(unix))]
-fn warn_if_shared(_: &Path, _: &std::fs::Metadata) {}
+fn warn_if_shared(_: &Path, _: &std::fs::Metadata, _: &dyn Host) {}
 
 /// Warns of something that stays as it is however often the file is read.
-fn warn_once(text: String) {
+fn warn_once(what: &str, warn: impl FnOnce()) {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if !told.contains(&text) {
-        tracing::warn!("{text}");
-        told.insert(text);
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+        warn();
     }
 }
 
@@ -245,20 +240,20 @@ mod tests {
     fn files_that_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        assert!(ProfileFile::read(&path).unwrap().is_none());
-        let error = ProfileFile::read(folder.path()).unwrap_err();
+        assert!(ProfileFile::read(&path, &()).unwrap().is_none());
+        let error = ProfileFile::read(folder.path(), &()).unwrap_err();
         assert!(error.to_string().contains("folder"), "{error}");
         std::fs::write(&path, vec![b' '; MAX_FILE as usize + 1]).unwrap();
-        let error = ProfileFile::read(&path).unwrap_err();
+        let error = ProfileFile::read(&path, &()).unwrap_err();
         assert!(error.to_string().contains("larger"), "{error}");
         // For Windows there is no such file.
         #[cfg(unix)]
         {
-            let error = ProfileFile::read(&path.join("below")).unwrap_err();
+            let error = ProfileFile::read(&path.join("below"), &()).unwrap_err();
             assert!(matches!(error, Error::Unreadable { .. }), "{error}");
             let link = folder.path().join("link");
             std::os::unix::fs::symlink(folder.path().join("nothing"), &link).unwrap();
-            let error = ProfileFile::read(&link).unwrap_err();
+            let error = ProfileFile::read(&link, &()).unwrap_err();
             assert!(error.to_string().contains("a link to"), "{error}");
         }
     }
