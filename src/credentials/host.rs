@@ -1,4 +1,4 @@
-//! What this program does for sources of credentials: its terminal, and profile files.
+//! What this program does for sources of credentials: its variables, warnings, terminal, and profile files.
 
 use std::any::Any;
 use std::path::Path;

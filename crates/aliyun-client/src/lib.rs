@@ -20,6 +20,9 @@
 //! clocks, the source of the credentials. `Display` says what happened. No error, `Debug` or log line holds a
 //! secret, a token, a signature or the URL of a session.
 //!
+//! **The caller's words** are the caller's: what gives a value comes with it ([`credentials::Setting`]), and
+//! [`credentials::Host`] names variables beside the vendor's.
+//!
 //! **Units**: every time is a [`std::time::Duration`] or [`std::time::SystemTime`]; sizes are bytes.
 //!
 //! **Facts** are those of the vendor's public documents: the OpenAPI reference of ECS 2014-05-26 and STS
@@ -89,3 +92,37 @@ pub mod scrub;
 pub mod sts;
 pub mod text;
 pub mod transport;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn no_program_and_none_of_its_options_and_variables_are_named() {
+        let names = |line: &str| {
+            let mut options =
+                line.match_indices("--").map(|(at, dashes)| &line[at + dashes.len()..]);
+            options.any(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+                || line.to_lowercase().replace('_', "-").contains("ecs-bridge")
+        };
+        assert!(names("give --region") && names("ECS_BRIDGE_REGION") && !names("-----BEGIN"));
+
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut count = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.to_string_lossy().ends_with("_tests.rs") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let product = text.split("\nmod tests {").next().unwrap();
+                    let named = product.lines().find(|line| names(line));
+                    assert_eq!(named, None, "{}", path.display());
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 40, "only {count} files");
+    }
+}

@@ -28,9 +28,9 @@ pub fn resolve_profiles(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved
     let file = Path::new("/home/u/f");
     let value = |name: &str| env.iter().find(|(set, _)| *set == name).map(|(_, value)| value);
     let query = Query {
-        profile: Some(Setting { value: "p".into(), origin: "--profile".into() }),
+        profile: Some(Setting { value: "p".into(), origin: "a test".into() }),
         region: None,
-        config: Some(Setting { value: file.into(), origin: "--config".into() }),
+        config: Some(Setting { value: file.into(), origin: "a test".into() }),
         env: &|name| value(name).map(OsString::from),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some("/home/u".into()),
