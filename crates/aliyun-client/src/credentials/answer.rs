@@ -44,8 +44,8 @@ pub(super) async fn ask(
     drop(printed);
     let now = SystemTime::now();
     let until = json::text(&fields, "expiration").and_then(|end| json::time(&end));
-    let read = read(program, fields, source, now, &*context.host);
-    let credential_source = read.map_err(|error| match error {
+    let found = read(program, fields, source, now, &*context.host);
+    let credential_source = found.map_err(|error| match error {
         Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
             unusable(format!("it has no {field}"))
         }

@@ -64,7 +64,8 @@ pub trait Host: fmt::Debug + Send + Sync {
         env!("CARGO_PKG_NAME")
     }
 
-    /// Warns of a file of secrets that others may read or change, once for each mode that it has.
+    /// Warns of a file of secrets that others may read or change, as the bits of its permissions say; once
+    /// for each `mode` that it has.
     fn warn_of_shared(&self, file: &Path, mode: u32) {
         let file = file.display();
         tracing::warn!("{file} holds secrets and others may read or change it (mode {mode:03o})");

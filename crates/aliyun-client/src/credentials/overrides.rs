@@ -28,7 +28,7 @@ pub struct Overrides {
     /// Whether a profile goes before the variables of keys and of the region, as ali-instance-cli has
     /// it; no variable names a profile then.
     pub profile_first: bool,
-    /// What gives the access key, for messages.
+    /// What gives the access key, in words for messages.
     pub key_origin: String,
 }
 
