@@ -65,11 +65,16 @@ pub(super) async fn attempt(
         // It goes with the call: others may wait for the same answer, and nobody would poll it.
         let agent = is_at_once.then(|| look_up.clone());
         let started = beside(agent, start(cloud, plan, local, &mut stop));
-        beside(ahead.as_mut().map(Ahead::made), started).await?
+        let made = async {
+            let is_made = match &mut ahead {
+                Some(ahead) => ahead.made().await,
+                None => false,
+            };
+            debug!("connected to the gateway ahead of the session: {is_made}");
+        };
+        beside(Some(made), started).await?
     };
     let Some(session) = started else { return Ok(SessionOutcome::Stopped) };
-    let is_ahead = ahead.as_ref().is_some_and(Ahead::is_made);
-    debug!("connected to the gateway ahead of the session: {is_ahead}");
     on_event(SessionEvent::Started(&session));
     let (closed, ended_at) = (Notify::new(), Cell::new(None));
     let watch = |event: SessionEvent<'_>| {

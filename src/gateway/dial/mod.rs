@@ -178,14 +178,9 @@ impl<'a> Ahead<'a> {
         Self { place, line }
     }
 
-    /// Returns when the connection is there, or cannot be made.
-    pub async fn made(&mut self) {
+    /// Waits until the connection is there, or cannot be made, and gives which of them it is.
+    pub async fn made(&mut self) -> bool {
         (&mut self.line).await;
-    }
-
-    /// Whether the connection is there.
-    #[must_use]
-    pub fn is_made(&self) -> bool {
         matches!(self.line, MaybeDone::Done(Ok(_)))
     }
 
