@@ -59,12 +59,12 @@ impl Endpoints {
 }
 
 impl Cloud {
-    /// Finds out how to come by credentials, and region and endpoint. Nothing is sent.
+    /// Resolves the source of the credentials, the region and the endpoint. Nothing is sent.
     pub(crate) fn open(global: &Global) -> Result<Self> {
         Self::of(global, || resolve(global, global.profile.as_deref()))
     }
 
-    /// The same with credentials that are looked for otherwise.
+    /// The same with another way to resolve the credentials.
     pub(crate) fn of(
         global: &Global,
         resolve: impl FnOnce() -> std::result::Result<Resolved, credentials::Error>,

@@ -1,4 +1,4 @@
-//! A local side that says nothing, and listens to the first words of the far side.
+//! A local side that sends nothing, and keeps the first bytes of the far side.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,18 +12,18 @@ use tokio::sync::Notify;
 use crate::gateway::endpoint::LocalWrite;
 use crate::session::event::SessionEvent;
 
-/// As much as is listened to.
+/// The most bytes that are kept.
 const ENOUGH: usize = 4 * 1024;
 
-/// The half that says nothing.
+/// The reading half, which never has a byte.
 pub(crate) struct SilentReader;
 
-/// The half that listens.
+/// The writing half, which keeps the first bytes.
 #[derive(Clone, Default)]
-pub(crate) struct BannerCapture(Rc<Heard>);
+pub(crate) struct BannerCapture(Rc<Captured>);
 
 #[derive(Default)]
-struct Heard {
+struct Captured {
     words: RefCell<Vec<u8>>,
     more: Notify,
     is_ready: Cell<bool>,
@@ -41,7 +41,7 @@ impl AsyncRead for SilentReader {
 }
 
 impl BannerCapture {
-    /// What was heard so far.
+    /// The bytes received so far.
     pub(crate) fn words(&self) -> Vec<u8> {
         self.0.words.borrow().clone()
     }
@@ -58,7 +58,7 @@ impl BannerCapture {
         }
     }
 
-    /// Takes note of what happens in the session.
+    /// Records that the target was reached.
     pub(super) fn on_event(&self, event: SessionEvent<'_>) {
         if matches!(event, SessionEvent::Reached) {
             self.0.is_ready.set(true);
@@ -66,8 +66,8 @@ impl BannerCapture {
         }
     }
 
-    /// Waits until what was heard fits.
-    pub(crate) async fn hear(&self, fits: impl Fn(&[u8]) -> bool) {
+    /// Waits until the received bytes satisfy `fits`.
+    pub(crate) async fn wait_until(&self, fits: impl Fn(&[u8]) -> bool) {
         while !fits(&self.0.words.borrow()) {
             self.0.more.notified().await;
         }

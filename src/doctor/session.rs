@@ -1,4 +1,4 @@
-//! A session, opened and ended again, and what the port says in it.
+//! Opens a test session, reads the first bytes of the port, and ends the session.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use session_manager_proto::session::End;
 
 /// How long a session may take to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(18);
-/// How long an SSH server may take to speak, once its port is taken to be connected.
+/// How long an SSH server may take to send its banner, once its port is taken to be connected.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(4);
-/// How long others are listened to, who may be waiting for us.
+/// How long to wait for the first byte of another server, which may wait for the client.
 const LISTEN_FOR: Duration = Duration::from_millis(500);
-/// How long a first word may take to become a whole one.
+/// How long the first line may take to be complete.
 const ONE_WORD: Duration = Duration::from_millis(500);
-/// What is left for ending the session before everything has to be over.
+/// The time that is left for ending the session before the deadline of all checks.
 const TO_END: Duration = Duration::from_secs(3);
 /// The port of SSH servers.
 const SSH: u16 = 22;
@@ -41,14 +41,14 @@ impl DoctorContext<'_> {
             Ok(plan) => plan.for_listening(),
             Err(error) => return Outcome::failed(&*error),
         };
-        let ear = BannerCapture::default();
-        let mut local = LocalSide::new(SilentReader, ear.clone());
+        let capture = BannerCapture::default();
+        let mut local = LocalSide::new(SilentReader, capture.clone());
         let began = Instant::now();
-        let stop = self.enough(&ear, (self.deadline - TO_END).min(began + OPEN_WITHIN));
+        let stop = self.captured(&capture, (self.deadline - TO_END).min(began + OPEN_WITHIN));
         self.in_session.set(true);
         let (plan, starter, up_by) = (&plan, None, &Cell::new(None));
         let request = SessionRequest { found, plan, starter, up_by };
-        let outcome = run(&request, &mut local, stop, &|event| ear.on_event(event)).await;
+        let outcome = run(&request, &mut local, stop, &|event| capture.on_event(event)).await;
         self.in_session.set(false);
         self.session_ended.notify_one();
         let opened = || {
@@ -63,11 +63,11 @@ impl DoctorContext<'_> {
             }
             Err(session_error) => Outcome::failed(&session_error),
             Ok(SessionOutcome::Ended(outcome)) if matches!(outcome.end, End::Remote(_)) => {
-                self.port.replace(Some(self.said(&ear.words(), true)));
+                self.port.replace(Some(self.said(&capture.words(), true)));
                 opened()
             }
-            Ok(_) if ear.is_ready() => {
-                self.port.replace(Some(self.said(&ear.words(), false)));
+            Ok(_) if capture.is_ready() => {
+                self.port.replace(Some(self.said(&capture.words(), false)));
                 opened()
             }
             Ok(_) => {
@@ -79,7 +79,7 @@ impl DoctorContext<'_> {
         }
     }
 
-    /// The port takes connections, and is what it is taken for.
+    /// The port accepts connections, and port 22 is an SSH server.
     pub(crate) async fn port(&self) -> Outcome {
         self.port.take().unwrap_or_else(|| self.not_known("what it says"))
     }
@@ -101,29 +101,29 @@ impl DoctorContext<'_> {
         Plan::new(target, &options)
     }
 
-    /// Waits until enough was heard, or nothing more is to be hoped for.
-    async fn enough(&self, ear: &BannerCapture, open_by: Instant) {
+    /// Waits until the first line has come, or is not expected any more.
+    async fn captured(&self, capture: &BannerCapture, open_by: Instant) {
         let is_ssh = self.args.port == SSH;
-        let heard = async {
-            ear.hear(|words| !words.is_empty()).await;
+        let line = async {
+            capture.wait_until(|words| !words.is_empty()).await;
             tokio::select! {
-                () = ear.hear(|words| banner(words).is_some_and(|line| line.ends_whole)) => {}
+                () = capture.wait_until(|words| banner(words).is_some_and(|line| line.ends_whole)) => {}
                 () = sleep(ONE_WORD) => {}
             }
         };
         let silent = async {
-            ear.ready().await;
+            capture.ready().await;
             sleep(if is_ssh { SPEAKS_WITHIN } else { LISTEN_FOR }).await;
         };
         tokio::select! {
-            () = heard => {}
+            () = line => {}
             () = silent => {}
             () = sleep_until(open_by) => {}
             () = self.stop.notified() => {}
         }
     }
 
-    /// What the words of a port mean.
+    /// The outcome of the check of the port, from its first bytes.
     fn said(&self, words: &[u8], has_closed: bool) -> Outcome {
         let port = self.args.port;
         if let Some(Banner { line, .. }) = banner(words) {
@@ -168,7 +168,7 @@ struct Banner {
     ends_whole: bool,
 }
 
-/// It may come behind other lines.
+/// Finds the identification line, which other lines may precede.
 fn banner(words: &[u8]) -> Option<Banner> {
     let mut lines = words.split_inclusive(|byte| *byte == b'\n');
     let line =
@@ -176,7 +176,7 @@ fn banner(words: &[u8]) -> Option<Banner> {
     Some(Banner { line: first_line(line), ends_whole: line.ends_with(b"\n") })
 }
 
-/// The beginning of what was said, fit to be shown.
+/// The first line of received bytes, without control characters and at most 80 characters.
 fn first_line(words: &[u8]) -> String {
     text::first_line(&String::from_utf8_lossy(words), 80).unwrap_or_default()
 }

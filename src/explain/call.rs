@@ -418,7 +418,7 @@ fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
             "give the secret that holds the Windows user's password a shorter name",
         ),
         Kind::ConnectionTypeInvalid => words(
-            format!("region {region} may not have the one that was asked for"),
+            format!("region {region} may not have the requested one"),
             "leave --connection-type out, or try the other one",
         ),
         Kind::SecurityGroupDenied => words(
@@ -427,7 +427,7 @@ fn session(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
              needs outbound TCP 443 to 100.100.0.0/16, and UDP 53",
         ),
         Kind::RegionNotFound => words(
-            format!("'{region}' was asked for at {}", call.endpoint),
+            format!("'{region}' was requested at {}", call.endpoint),
             format!(
                 "{}correct the region (--region, ALIBABA_CLOUD_REGION_ID, the profile's region_id); \
                  `aliyun ecs DescribeRegions` lists them",

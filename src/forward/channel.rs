@@ -217,8 +217,8 @@ impl Channel {
         reached.map(|reached| now.saturating_duration_since(reached)).unwrap_or_default()
     }
 
-    /// When a connection is not to get it any more, since its target may have closed unnoticed: that which
-    /// was kept without being asked for.
+    /// Until when a connection may use it, where its target may have closed unnoticed: a channel that was
+    /// opened for a probe.
     pub(crate) fn usable_until(&self) -> Option<Instant> {
         let since = self.state.may_outlive_target.get().filter(|_| self.is_replaceable)?;
         Some(since + KEPT_GREETING)
@@ -323,7 +323,7 @@ impl State {
             }
             SessionEvent::MayOutliveTarget(may_outlive) => {
                 self.may_outlive_target.set(may_outlive.then(Instant::now));
-                // The keeper looks at it again.
+                // The task that keeps channels ready checks it again.
                 self.stage.send_modify(|_| {});
             }
             SessionEvent::Notice(notice) => self.tell(notice),

@@ -11,7 +11,7 @@ use super::channel::{Channel, Stage};
 use crate::app::Result;
 use crate::session::SessionOutcome;
 
-/// How much longer than asked for a channel is kept that has no successor yet.
+/// How much longer than `--warm-for` a channel is kept that has no replacement yet.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// The longest pause before a channel is opened anew that was over at once.
 const MOST_PAUSE: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ pub(crate) struct Warm {
     /// The address of the forward, for messages.
     address: String,
     channels: RefCell<VecDeque<Channel>>,
-    /// Something has changed that the keeper of the channels may act on.
+    /// Notified when the task that keeps channels ready has something to check.
     pub(super) changed: Notify,
     /// A probe has opened a channel, which a connection that waits may take.
     pub(super) offered: Notify,

@@ -183,7 +183,7 @@ fn warn_if_visible(global: &Global, option: &str, given: &SecretString) {
     }
 }
 
-/// The lines of stdin, read when the first is asked for.
+/// The lines of stdin, read when the first one is needed.
 #[derive(Default)]
 struct Lines {
     text: Option<Zeroizing<String>>,
@@ -214,7 +214,7 @@ fn read() -> Result<Zeroizing<String>> {
     if stdin.is_terminal() {
         return usage(
             "stdin is a terminal, where a secret would be seen",
-            "use: ecs-bridge configure, which asks for it unseen",
+            "use: ecs-bridge configure, which prompts for it and does not display it",
         );
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
@@ -224,7 +224,7 @@ fn read() -> Result<Zeroizing<String>> {
     match text {
         Some(text) => Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())),
         None => {
-            Err(Message("what is on stdin is no secret: nothing was written".to_owned()).into())
+            Err(Message("stdin is not UTF-8 or is too long: nothing was written".to_owned()).into())
         }
     }
 }

@@ -125,7 +125,7 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
     }
     if let Some(host) = args.host.iter().find(|host| !is_host(host)) {
         return usage(
-            format!("{host:?} is no host that ecs-bridge is asked for"),
+            format!("{host:?} is not a host that the configuration applies to"),
             "give an id, i-… or mi-…, or a name that ends in .ecs",
         );
     }

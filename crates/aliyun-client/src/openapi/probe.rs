@@ -1,19 +1,19 @@
-//! A call that changes nothing, to find out whether calls are of any use.
+//! A read-only call that tests whether the API accepts the credentials.
 
 use crate::openapi::answer::ClockReading;
 use crate::openapi::client::Client;
 use crate::openapi::error::{Error, Kind};
 
-/// What a harmless call has shown.
+/// What a read-only call has shown of the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The credentials are good, and the call was allowed.
+    /// The credentials are valid, and the call was allowed.
     Good,
-    /// The credentials are good; but they may not make this call, or it was refused for what it asked.
+    /// The credentials are valid, but lack the permission for this call, or its parameters were refused.
     ValidButDenied,
-    /// The service does not take the credentials, or finds the clock wrong.
+    /// The service refuses the credentials or the clock.
     Refused,
-    /// Nobody knows: the service could not be reached, or is not well.
+    /// Not known: the service could not be reached, or failed.
     Unknown,
 }
 
@@ -27,7 +27,7 @@ impl Client {
         call.is_signed = false;
         match self.call(&call).await {
             Ok(_) => Ok(None),
-            // Whatever it says of the call, it is the API that says it.
+            // A refusal proves as well that the API has answered.
             Err(error) => match error.times() {
                 Some(times) if !error.kind().is_transient() => Ok(Some(times)),
                 _ => Err(error),
@@ -51,7 +51,7 @@ impl Error {
         match self.kind() {
             kind if kind.is_credentials() => Verdict::Refused,
             Kind::ClockWrong | Kind::TimestampFormat => Verdict::Refused,
-            // These come only after the service has looked at who is asking.
+            // The service refuses with these only after it has verified the credentials.
             Kind::PermissionMissing | Kind::RegionNotFound | Kind::RegionNotSupported => {
                 Verdict::ValidButDenied
             }
