@@ -37,9 +37,9 @@ impl FrameType {
     pub const RESIZE: Self = Self(2);
     /// The end of the stream, either way; its payload is the ASCII digit `1`.
     pub const CLOSE: Self = Self(3);
-    /// The stream is asked for.
+    /// Requests the stream.
     pub const OPEN: Self = Self(4);
-    /// The gateway or the agent tells its state, see [`crate::status`].
+    /// The gateway or the agent reports its state, see [`crate::status`].
     pub const STATUS: Self = Self(5);
     /// Asks for frames to be sent again, either way; its payload is empty (1.02; PROTOCOL.md, 8).
     pub const SYNC: Self = Self(6);
@@ -114,7 +114,7 @@ pub struct Frame {
     pub payload: Bytes,
 }
 
-/// Why a message is not a frame. The peer is at fault, always.
+/// Why a message is not a frame: always an error of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Fewer bytes than a header has.

@@ -71,7 +71,7 @@ impl Generation {
         self != Self::A
     }
 
-    /// Whether a target that has closed may be dialled again, without a word.
+    /// Whether a target that has closed may be dialled again, without a report.
     pub fn redials(self) -> bool {
         self != Self::D
     }

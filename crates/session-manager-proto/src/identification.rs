@@ -1,6 +1,6 @@
 //! SSH's identification line, which comes once in a stream.
 //!
-//! An older agent does not tell that the target has closed: the next Input makes it dial again, and
+//! An older agent does not report that the target has closed: the next Input makes it dial again, and
 //! a second `SSH-2.0-…` line arrives in mid-stream (PROTOCOL.md, 7). That line is the end of the
 //! stream. After the key exchange an SSH stream is as good as random, so the eight bytes do not
 //! occur in it by chance (2⁻⁶⁴ a position).
@@ -10,8 +10,8 @@ use bytes::Bytes;
 const LINE: &[u8] = b"SSH-2.0-";
 
 /// From so many matching bytes at the end of a payload on, they are kept back until the next one
-/// decides. Fewer would hold up the end of what a server has to say, by chance; so many do not occur
-/// by chance (2⁻³² a payload).
+/// decides. Fewer could hold back the end of a server's output by chance; so many do not occur by
+/// chance (2⁻³² a payload).
 const KEEP: usize = 4;
 
 /// Looks for the second identification line of a stream.

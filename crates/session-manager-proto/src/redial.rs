@@ -1,6 +1,6 @@
 //! A target that was dialled again in the middle of a stream (PROTOCOL.md, 5).
 //!
-//! An agent of generations A to C does not say that the target has closed, and a keepalive can make it
+//! An agent of generations A to C does not report that the target has closed, and a keepalive can make it
 //! dial again. A server that speaks first then greets again: the same first bytes, soon after a
 //! keepalive, with nothing from the client between them. One that has only answered so far does not greet,
 //! and may still have to answer.
@@ -17,7 +17,7 @@ const PREFIX: usize = 8;
 pub(super) struct RedialWatch {
     /// The first bytes of the stream.
     greeting: Vec<u8>,
-    /// Whether an Output has begun with them again: then it proves nothing.
+    /// Whether an Output has begun with them again: then the comparison proves nothing.
     repeats: bool,
     /// Until when a greeting can be the answer to a keepalive.
     until: Option<Instant>,

@@ -13,8 +13,8 @@ pub(crate) const REPLAY_FRAMES: usize = 16 * 1024;
 
 /// Frames of one direction, oldest first and without gaps in their sequence.
 ///
-/// A peer may acknowledge late, or never: what is oldest is forgotten once there is too much of it.
-/// That costs nothing unless the peer turns out to have missed it.
+/// A peer may acknowledge late, or never: the oldest frames are dropped at the bounds. That costs
+/// nothing unless the peer requests them later.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     kept: VecDeque<(FrameType, Bytes)>,
@@ -31,7 +31,7 @@ pub(crate) struct Replay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NeverSent;
 
-/// What is asked for is not kept any more.
+/// The requested frame is not kept any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten;
 
@@ -53,8 +53,8 @@ impl Replay {
         self.last
     }
 
-    /// The peer has received everything up to a sequence. One that is behind what it has said
-    /// before says nothing new.
+    /// The peer has received everything up to a sequence. One that is behind its last
+    /// acknowledgement has no effect.
     ///
     /// # Errors
     /// When no such frame was ever sent.
@@ -76,16 +76,16 @@ impl Replay {
         }
     }
 
-    /// The frame to send again after the peer has asked for all from a sequence on. That of the last
-    /// one that it has acknowledged is taken as well: it may tell where it stands in either way.
+    /// The frame to send again after the peer has requested all from a sequence on. The last sequence
+    /// that it has acknowledged is accepted as well: a peer may report its position in either way.
     ///
     /// # Errors
-    /// When what it asks for is not kept any more.
+    /// When the requested frame is not kept any more.
     pub(crate) fn resume_at(&self, from: u32) -> Result<u32, Forgotten> {
         let next = self.acknowledged.wrapping_add(1);
         let from = if from == self.acknowledged { next } else { from };
         let oldest = self.last.wrapping_add(1).wrapping_sub(self.kept_frames());
-        // At a distance from the end: what is asked for has to be there, or be the next one.
+        // At a distance from the end: the requested frame has to be kept, or be the next one.
         let (asked, kept) = (self.distance(from), self.distance(oldest));
         if asked <= kept { Ok(from) } else { Err(Forgotten) }
     }
@@ -102,7 +102,7 @@ impl Replay {
         (!self.kept.is_empty()).then(|| self.last.wrapping_add(1).wrapping_sub(self.kept_frames()))
     }
 
-    /// Forgets all that was sent: the peer will not ask for it.
+    /// Drops all frames: the peer will not request them.
     pub(crate) fn forget(&mut self) {
         self.acknowledged = self.last;
         self.kept.clear();

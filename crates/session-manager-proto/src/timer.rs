@@ -11,19 +11,19 @@ pub(super) enum Timer {
     Open,
     /// The pace allows the next frame (PROTOCOL.md, 4).
     Pace,
-    /// The peer would soon take us for gone (PROTOCOL.md, 6).
+    /// A keepalive is due (PROTOCOL.md, 6).
     KeepAlive,
     /// Nothing was carried for as long as the user allows.
     Idle,
     /// The session is idle, and ends soon.
     IdleWarning,
-    /// The agent has ended a session that may not be kept awake (PROTOCOL.md, 6).
+    /// The agent has ended a session that may not be kept open (PROTOCOL.md, 6).
     AgentIdle,
     /// The gateway, which has answered pings, is silent.
     Silence,
     /// Nothing has come from the agent after what was sent last.
     NoAnswer,
-    /// What was sent is not acknowledged (PROTOCOL.md, 8): the peer is asked.
+    /// What was sent is not acknowledged (PROTOCOL.md, 8): an acknowledgement is requested.
     RequestAck,
     /// What was sent before the local end of file has to have arrived (PROTOCOL.md, 7).
     Arrival,
@@ -31,11 +31,11 @@ pub(super) enum Timer {
     Linger,
     /// What is still queued at a shutdown has to be gone by now.
     Flush,
-    /// What was asked for again has not come (PROTOCOL.md, 8).
+    /// Outputs that were requested again have not come (PROTOCOL.md, 8).
     Resync,
     /// What was missing at the end of the stream has to be there.
     PendingEnd,
-    /// The peer was to tell what it has received (PROTOCOL.md, 8).
+    /// The peer has not reported what it has received (PROTOCOL.md, 8).
     PeerAck,
     /// Another WebSocket is to be made (PROTOCOL.md, 8).
     Reconnect,

@@ -1,7 +1,7 @@
 //! How fast Input may be sent (PROTOCOL.md, 4).
 //!
-//! The gateway ends a session that sends faster than its limit, and nobody outside knows how it
-//! measures; payload bytes over about a second is the assumption. So two bounds hold at once:
+//! The gateway ends a session that sends faster than its limit. How it measures is not published:
+//! payload bytes over about a second is the assumption. So two bounds hold at once:
 //!
 //! - A token bucket, filled at the limit. An idle stream has credit for a burst of a few frames, so
 //!   that what a person types, or an SSH handshake, never waits.
@@ -11,8 +11,8 @@
 //! A copy therefore starts with the burst, pauses once when the first second is spent, and then
 //! runs evenly at 99.2 % of the limit.
 //!
-//! Where the peer lets us know what has arrived (`set_confirmed`), what has not counts on,
-//! and only so much may be under way: an outage does not end in a burst.
+//! Where the peer confirms what has arrived (`set_confirmed`), unconfirmed bytes keep counting and
+//! are bounded: an outage does not end in a burst.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ impl Pace {
         self.limit
     }
 
-    /// Obeys another limit from now on, in bits per second (at least 1). Credit in bytes is kept as
+    /// Applies another limit from now on, in bits per second (at least 1). Credit in bytes is kept as
     /// far as the new burst allows.
     pub(crate) fn set_limit(&mut self, now: Instant, limit: u64) {
         self.refresh(now);
@@ -131,7 +131,7 @@ impl Pace {
         Some(at.max(self.earned_at(bytes.min(self.quantum()))))
     }
 
-    /// Takes note of a frame sent with `payload` bytes, as many as [`Self::allowance`] gave, or
+    /// Records a frame that was sent with `payload` bytes, as many as [`Self::allowance`] gave, or
     /// [`Self::allows_whole`] allowed.
     pub(crate) fn spend(&mut self, now: Instant, payload: usize) {
         self.refresh(now);
@@ -158,7 +158,7 @@ impl Pace {
         }
     }
 
-    /// Whether the peer tells what has arrived: then all else may still be under way.
+    /// Whether the peer confirms what has arrived: then all else may still be under way.
     pub(crate) fn set_confirmed(&mut self, is_confirmed: bool) {
         self.window.set_confirmed(is_confirmed);
         self.waits &= is_confirmed;
@@ -170,7 +170,7 @@ impl Pace {
         self.window.confirm(arrival);
     }
 
-    /// The way is another one. What may still be under way on the old one is taken to arrive now.
+    /// The connection is a new one. What may still be under way on the old one is taken to arrive now.
     pub(crate) fn handle_new_path(&mut self, now: Instant) {
         self.window.confirm_all(now);
         self.set_confirmed(false);
@@ -186,7 +186,7 @@ impl Pace {
         self.window.position()
     }
 
-    /// Somebody is asked whether what was sent has arrived.
+    /// A probe is sent behind the bytes so far: its answer confirms them.
     pub(crate) fn mark(&mut self) {
         self.window.seal();
     }

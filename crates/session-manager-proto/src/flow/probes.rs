@@ -1,10 +1,10 @@
-//! WebSocket pings: each answer tells that all before it has arrived and how late it was, and that the
-//! gateway is still there.
+//! WebSocket pings: each answer confirms that all bytes before the ping have arrived, how long that
+//! took, and that the gateway is alive.
 //!
-//! A WebSocket ping is answered in its turn (RFC 6455, 5.5.2), so whoever answers has read what came
-//! before. An answer to a later one, or an acknowledgement, will do as well. Whether a gateway answers
-//! pings at all is not known (PROTOCOL.md, 6): nothing waits for one that never has, and its silence
-//! means nothing.
+//! A WebSocket ping is answered in its turn (RFC 6455, 5.5.2), so a peer that answers has read all
+//! bytes before it. An answer to a later ping, or an acknowledgement, counts as well. Whether a gateway
+//! answers pings at all is not known (PROTOCOL.md, 6): nothing waits for one that never has, and its
+//! silence has no meaning.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ const PING_SHARE: u64 = 16;
 /// And before anything else is sent behind this much, and this many frames.
 const OVERDUE_SHARE: u64 = 8;
 const OVERDUE_FRAMES: u64 = 5;
-/// Input that waits for an answer asks again so often.
+/// The interval of further pings while Input waits for an answer.
 const WAITING_PING_INTERVAL: Duration = Duration::from_secs(2);
-/// So many may be unanswered, at first and once one was answered.
+/// The most unanswered pings, at first and once one was answered.
 const MAX_UNANSWERED: [usize; 2] = [8, 64];
-/// A peer that says other things for so long answers no more. Pauses count for so much: after an
-/// outage other things may come first.
+/// A peer that sends other messages for so long answers no more. A pause counts for at most so much:
+/// after an outage other messages may come first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_COUNTED_PAUSE: Duration = Duration::from_secs(5);
 
@@ -37,8 +37,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(2);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// After so much silence a gateway that has answered before is taken to be gone.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much longer while something waits to be taken: whoever does not read does not answer either, and
-/// may go on in a moment.
+/// How much longer while the gateway does not accept data: as long as it does not read, it does not
+/// answer either.
 const BLOCKED_GRACE: Duration = Duration::from_secs(5);
 /// How long a gateway that has answered before may take to answer once this machine has slept.
 const WAKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,19 +61,19 @@ pub(crate) struct Probes {
     number: u32,
     /// When it was sent.
     last: Option<Instant>,
-    /// The position that was asked about.
+    /// The position of the last ping.
     asked: u64,
     /// The position up to which all has arrived, and when it last grew.
     arrived: u64,
     last_arrival: Option<Instant>,
     min_rtt: MinRtt,
     support: PingSupport,
-    /// When something else was last heard, and for how long since the last answer.
+    /// When another message last came, and for how long since the last answer.
     last_activity: Option<Instant>,
     unanswered_activity: Duration,
-    /// Since when nothing at all was heard.
+    /// Since when nothing at all has come.
     silent_since: Instant,
-    /// By when something has to be heard, since this machine has slept.
+    /// By when something has to come after this machine has slept.
     wake_deadline: Option<Instant>,
 }
 
@@ -83,7 +83,7 @@ enum PingSupport {
     #[default]
     Unknown,
     Answers,
-    /// It did, and does no more, as far as is known.
+    /// It has answered before, and seems to answer no more.
     Stopped,
 }
 
@@ -161,13 +161,13 @@ impl Probes {
         self.last.unwrap_or(self.began) + PING_INTERVAL
     }
 
-    /// A pong was sent that nobody has asked for.
+    /// An unsolicited pong was sent.
     pub(crate) fn note_pong_sent(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
-    /// When the gateway is taken to be gone unless something is heard. `waits` says whether there is
-    /// something that it does not take.
+    /// When the gateway is taken to be gone unless something comes. `waits` says whether data waits that
+    /// it does not accept.
     pub(crate) fn timeout_at(&self, waits: bool) -> Option<Instant> {
         let patience = if waits { SILENCE_TIMEOUT + BLOCKED_GRACE } else { SILENCE_TIMEOUT };
         self.were_ever_answered().then(|| match self.wake_deadline {
@@ -176,7 +176,7 @@ impl Probes {
         })
     }
 
-    /// How that is told.
+    /// The error for that.
     pub(crate) fn timeout_reason(&self) -> String {
         match self.wake_deadline {
             Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
@@ -189,8 +189,8 @@ impl Probes {
         }
     }
 
-    /// This machine has slept: whether the gateway is still there is asked at once. `is_patient` says that
-    /// the session may still live, and only over this socket.
+    /// This machine has slept: the gateway is pinged at once. `is_patient` says that the session may still
+    /// be alive, and only over this socket.
     pub(crate) fn handle_slept(&mut self, now: Instant, is_patient: bool) {
         let timeout = if is_patient { SHORT_SLEEP_WAKE_TIMEOUT } else { WAKE_TIMEOUT };
         self.wake_deadline = Some(now + timeout);
@@ -202,7 +202,7 @@ impl Probes {
         self.support == PingSupport::Answers
     }
 
-    /// When the next one is due behind what was sent; nothing is behind what nobody sends.
+    /// When the next ping is due behind what was sent, if anything was.
     pub(crate) fn due_at(&self, now: Instant, sending: Sending) -> Option<Instant> {
         let most = MAX_UNANSWERED[usize::from(self.are_answered())];
         if self.support == PingSupport::Stopped || self.waiting.len() >= most {
@@ -218,8 +218,8 @@ impl Probes {
         Some(self.last.map_or(now, |last| last + pause))
     }
 
-    /// Whether one that is due may wait no longer for what else can be sent at once. The first one tells
-    /// how long the way is, and waits for a few frames only, whatever the limit.
+    /// Whether a ping that is due may wait no longer for other frames that can be sent at once. The first
+    /// one measures the round trip, and waits for a few frames only, whatever the limit.
     pub(crate) fn is_overdue(&self, sending: Sending) -> bool {
         let frames = OVERDUE_FRAMES * MAX_PAYLOAD as u64;
         let share = if self.number == 0 { 0 } else { sending.second / OVERDUE_SHARE };
@@ -242,7 +242,7 @@ impl Probes {
         Bytes::copy_from_slice(&self.number.to_be_bytes())
     }
 
-    /// A pong has come. What it tells, if it is an answer.
+    /// A pong has come. What it confirms, if it is an answer.
     pub(crate) fn answer(&mut self, now: Instant, payload: &[u8]) -> Option<Arrival> {
         let number = u32::from_be_bytes(payload.try_into().ok()?);
         let known = self.waiting.iter().position(|ping| ping.number == number)?;
@@ -274,7 +274,7 @@ impl Probes {
         Some(arrived)
     }
 
-    /// Nothing is read for a while: when answers come cannot be told.
+    /// Reading has paused: the time at which answers arrive is not known.
     pub(crate) fn mark_unread(&mut self) {
         self.waiting.iter_mut().for_each(|ping| ping.unread = true);
     }
@@ -286,13 +286,13 @@ impl Probes {
         }
     }
 
-    /// Something has come, or nothing is read, which could not be heard.
+    /// Something has come, or reading has paused, so that nothing could come.
     pub(crate) fn note_activity(&mut self, now: Instant) {
         self.silent_since = now;
         self.wake_deadline = None;
     }
 
-    /// The peer has said something else. Whether it answers no more.
+    /// The peer has sent another message. Whether it is taken to answer no more.
     pub(crate) fn on_activity(&mut self, now: Instant) -> bool {
         self.note_activity(now);
         let heard = self.last_activity.replace(now);

@@ -20,10 +20,10 @@ const MERGE_WITHIN: Duration = Duration::from_millis(2);
 /// The same where it lasts for longer, since nothing is known to arrive.
 const MAX_PIECES: usize = 1024;
 
-/// Up to this, everything was as late as the question behind it. What is later was held up, and then
+/// Up to this, everything was as late as the probe behind it. What is later was held up, and then
 /// all of it came when that was over.
 const JITTER: Duration = Duration::from_millis(50);
-/// As little before its question may something be sent that is taken to have come like that. What was
+/// As little before its probe may something be sent that is taken to have come like that. What was
 /// sent earlier may have been held up, and come with it.
 const JUST_BEFORE: Duration = Duration::from_millis(100);
 
@@ -32,7 +32,7 @@ const JUST_BEFORE: Duration = Duration::from_millis(100);
 pub(crate) struct Arrival {
     /// All that were sent up to this position.
     pub(crate) position: u64,
-    /// When the question went out that was answered behind them.
+    /// When the probe was sent that was answered behind them.
     pub(crate) asked: Instant,
     /// How much longer than usual the answer took.
     pub(crate) late: Duration,
@@ -50,7 +50,7 @@ pub(crate) struct Window {
     /// How many of them are known to have arrived.
     confirmed: u64,
     is_confirmed: bool,
-    /// Whether the last piece ends where a question was asked.
+    /// Whether the last piece ends at a probe.
     sealed: bool,
 }
 
@@ -119,9 +119,9 @@ impl Window {
         self.count(at, bytes);
     }
 
-    /// Takes bytes to be sent that were not.
+    /// Counts bytes as sent that may not have been.
     pub(crate) fn count(&mut self, at: Instant, bytes: u64) {
-        // What weighs nothing is waited for by nobody.
+        // An empty piece has no effect.
         if bytes == 0 {
             return;
         }
@@ -142,7 +142,7 @@ impl Window {
         }
     }
 
-    /// A question is asked behind what was sent so far: the answer tells that it has arrived.
+    /// A probe is sent behind the bytes so far: its answer confirms that they have arrived.
     pub(crate) fn seal(&mut self) {
         self.sealed = true;
     }

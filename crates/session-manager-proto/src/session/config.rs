@@ -15,7 +15,7 @@ pub enum SessionKind {
     Shell,
 }
 
-/// How this side breaks its silence: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
+/// How a silent session is kept open: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
 /// and 6). A time has to be less than the 180 s after which an agent ends a silent session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
@@ -23,7 +23,7 @@ pub enum Keepalive {
     Never,
     /// After so long without a frame of ours, as far as that is harmless with the agent that there is.
     ByAgent(Duration),
-    /// After so long without a frame of ours, whatever the agent makes of it.
+    /// After so long without a frame of ours, whatever the agent does with it.
     Always(Duration),
 }
 
@@ -57,7 +57,7 @@ pub struct Config {
     /// After how much time without payload in either direction the session is ended; `None`, the default, for
     /// never.
     pub idle_timeout: Option<Duration>,
-    /// How long before that end [`Event::IdleSoon`](super::Event::IdleSoon) tells of it.
+    /// How long before that end [`Event::IdleSoon`](super::Event::IdleSoon) announces it.
     pub idle_warning: Option<Duration>,
     /// How long the peer may be quiet after the local end of file before it is taken to be done: 10 s
     /// (PROTOCOL.md, 7). 0 ends the session once what was sent has arrived.

@@ -11,10 +11,10 @@ use crate::status::{Reason, ReasonKind};
 pub enum End {
     /// The peer ended it, as it does when the target closes.
     Remote(RemoteEnd),
-    /// The local side was done, and nothing more came from the peer, or nobody was left to take
+    /// The local side has ended, and nothing more came from the peer, or nothing was left to read
     /// it.
     Local,
-    /// It broke, or was not allowed to go on.
+    /// It failed.
     Failed(Failure),
 }
 
@@ -55,7 +55,7 @@ pub enum Failure {
     NotOpened {
         /// How long was waited.
         waited: Duration,
-        /// Whether the gateway said anything at all.
+        /// Whether the gateway sent anything at all.
         progress: bool,
     },
     /// Status Aborted, with its text.
@@ -73,7 +73,7 @@ pub enum Failure {
     /// Status Frozen, of a session that cannot be resumed.
     #[error("the gateway restarts, and this session cannot be resumed")]
     Frozen,
-    /// Frames are missing, and did not come within 60 s although they were asked for (PROTOCOL.md, 8).
+    /// Frames are missing, and did not come within 60 s although they were requested (PROTOCOL.md, 8).
     #[error("bytes were lost on the way: Output {expected} did not come, and {got} was sent")]
     Lost {
         /// The sequence that had to come.
@@ -81,7 +81,7 @@ pub enum Failure {
         /// The last one that is known to have been sent.
         got: u32,
     },
-    /// The peer asks for frames again that are not kept, from this sequence on.
+    /// The peer requests frames again that are not kept, from this sequence on.
     #[error("bytes were lost on the way: the far side asks for Input {0} again")]
     LostInput(u32),
     /// The peer acknowledges frames that do not exist.
@@ -94,13 +94,13 @@ pub enum Failure {
         /// The last one that was sent.
         sent: u32,
     },
-    /// The WebSocket is gone.
+    /// The WebSocket was lost.
     #[error("the connection to the gateway was lost: {0}")]
     Disconnected(Disconnect),
-    /// The WebSocket is gone, and the stream could not be taken up again within 60 s (PROTOCOL.md, 8).
+    /// The WebSocket was lost, and the stream could not be resumed within 60 s (PROTOCOL.md, 8).
     #[error("the connection to the gateway was lost, and could not be made again: {last}")]
     NotResumed {
-        /// Why it was gone.
+        /// How it was lost.
         why: Disconnect,
         /// How the last try failed.
         last: String,
@@ -123,11 +123,11 @@ pub enum Failure {
 /// Whether what was sent has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrived {
-    /// All of it, as far as the gateway tells, or the agent where it speaks 1.02.
+    /// All of it, as the gateway confirms, or the agent where it speaks 1.02.
     Yes,
-    /// Not all of it yet: the peer tells what has arrived.
+    /// Not all of it yet: the peer confirms what has arrived.
     NotYet,
-    /// The peer tells nothing.
+    /// The peer confirms nothing.
     Unknown,
 }
 

@@ -11,7 +11,7 @@ use crate::status::Progress;
 /// later ones are dropped, but for the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer is getting on.
+    /// A status of progress.
     Progress(Progress),
     /// The agent has joined. It has not dialled the target yet (PROTOCOL.md, 5).
     Opened,
@@ -21,7 +21,7 @@ pub enum Event {
     Reached,
     /// The limit of what may be sent has changed, in bits per second (PROTOCOL.md, 4).
     Limit(u64),
-    /// The peer speaks a newer version, and so do we.
+    /// The stream goes on in a newer version, which the peer has used first.
     Version(Version),
     /// The sequence of a 1.01 Output is not the one that was due: output may be lost (PROTOCOL.md, 3). Told
     /// once.
@@ -33,25 +33,25 @@ pub enum Event {
     },
     /// A frame or a status that is not known was skipped.
     Skipped(String),
-    /// The WebSocket is gone, and another one is to be made.
+    /// The WebSocket was lost, and another one is to be made.
     Disconnected(Disconnect),
     /// There is another WebSocket.
     Reconnected,
-    /// A 1.02 Output is missing: it is asked for again (PROTOCOL.md, 8).
+    /// A 1.02 Output is missing: it is requested again (PROTOCOL.md, 8).
     Missing {
         /// What had to come.
         expected: u32,
         /// What came.
         got: u32,
     },
-    /// The peer asks for Input again.
+    /// The peer requests Input again.
     Replaying {
         /// The sequence of the first one.
         from: u32,
     },
     /// What was sent was held up on the way for so long, and has arrived.
     HeldUp(Duration),
-    /// The peer does not answer pings any more, and nothing waits for it to.
+    /// The peer does not answer pings any more, and nothing waits for an answer.
     Unanswered,
     /// Nothing has come from the agent for so long after what was sent last. Told once.
     NoAnswer(Duration),
@@ -61,12 +61,12 @@ pub enum Event {
     Ended(End),
 }
 
-/// What has happened and was not asked for yet.
+/// The events that were not polled yet.
 #[derive(Debug, Default)]
 pub(super) struct Events(pub(super) VecDeque<Event>);
 
 impl Events {
-    /// Events are bounded by being dropped if nobody asks for them.
+    /// The most events that are kept; later ones are dropped.
     pub(super) fn push(&mut self, event: impl Into<Option<Event>>) {
         if let Some(event) = event.into()
             && (self.0.len() < 64 || matches!(event, Event::Ended(_)))

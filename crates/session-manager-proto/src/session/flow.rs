@@ -166,8 +166,8 @@ impl FlowControl {
         (arrival.late >= REPORT_DELAY_FROM).then_some(Event::HeldUp(arrival.late))
     }
 
-    /// What the local side does not take stops the reading of the peer, and what is not read is not
-    /// heard: then nothing waits for an answer.
+    /// As long as the local side does not take output, the peer is not read: no answer is expected
+    /// then.
     pub(super) fn update_reading(&mut self, reads: bool) {
         if !reads {
             self.probes.mark_unread();
@@ -175,13 +175,13 @@ impl FlowControl {
         self.pace.set_confirmed(reads && self.probes.are_answered());
     }
 
-    /// Nothing is read, so that nothing could be heard.
+    /// Reading has paused, so that nothing could come.
     pub(super) fn handle_not_reading(&mut self, now: Instant) {
         self.probes.note_activity(now);
         self.unread = now;
     }
 
-    /// Until when nothing was read, as far as it was told. What should have come by then may still come.
+    /// Until when reading has paused, as far as reported. What should have come by then may still come.
     pub(super) fn unread(&self) -> Instant {
         self.unread
     }

@@ -14,7 +14,7 @@ pub(super) struct Framing {
     version: Version,
     channel_id: Bytes,
     /// Whether the Outputs are of 1.01, whatever the gateway's own frames are: the agent numbers nothing,
-    /// acknowledges nothing, and takes what is sent again for more.
+    /// acknowledges nothing, and delivers what is sent again twice.
     has_old_outputs: bool,
 }
 
@@ -30,7 +30,7 @@ impl Framing {
         }
     }
 
-    /// Takes over what a frame of the peer tells. Whether it changes the version.
+    /// Takes over the version and the channel of a frame of the peer. Whether that changes the version.
     pub(super) fn learn(&mut self, frame: &Frame) -> bool {
         if self.channel_id.is_empty() {
             self.channel_id = frame.channel_id.clone();

@@ -1,7 +1,7 @@
 //! From the peer to the local side: the queue, the sequence of the Outputs, gaps in it, and what is to
 //! be acknowledged (PROTOCOL.md, 8).
 //!
-//! Only an Output beyond a gap tells of the gap: what the sequences of Status frames count is not
+//! Only an Output beyond a gap shows the gap: what the sequences of Status frames count is not
 //! published.
 
 use std::collections::VecDeque;
@@ -16,8 +16,8 @@ use super::link::RECONNECT_TIMEOUT;
 use super::ssh::{Greeting, SshDetector};
 use crate::redial::RedialWatch;
 
-/// From this many payload bytes on that wait to be delivered, nothing more is wanted from the peer.
-/// One message more may be on its way.
+/// With this many payload bytes waiting to be delivered, the peer is not read. One message more may
+/// be on its way.
 pub const DELIVER_CAP: usize = 64 * 1024;
 /// The same as a number of pieces, since small ones cost more than their bytes.
 pub(super) const DELIVER_PIECES: usize = 256;
@@ -37,9 +37,9 @@ const DOWNLOAD: (usize, Duration) = (64 * 1024, Duration::from_secs(2));
 pub(super) struct Inbound {
     queue: VecDeque<Bytes>,
     queued: usize,
-    /// Whether nobody takes output any more.
+    /// Whether nothing takes output any more.
     is_discarding: bool,
-    /// Whether the stream has ended, so that nothing more is wanted.
+    /// Whether the stream has ended, so that no more output is needed.
     is_finished: bool,
     ssh: SshDetector,
     /// Only for the target of a port: agents dial it again.
@@ -238,7 +238,7 @@ impl Inbound {
         is_closed: bool,
     ) -> Option<End> {
         self.has_joined = true;
-        // An empty one of 1.02 acknowledges, and tells nothing of the target.
+        // An empty one of 1.02 acknowledges, and is no output of the target.
         if !payload.is_empty() {
             self.last_output = now;
             self.has_output = true;

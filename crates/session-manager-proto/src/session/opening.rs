@@ -10,8 +10,8 @@ use crate::generation::Generation;
 
 /// How long a session may take to open after the upgrade.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long after Opened an agent that nobody has heard complain has dialled the target: agents dial
-/// after a second.
+/// How long after Opened the target is taken to be dialled, unless the agent has reported a failure:
+/// agents dial after a second.
 const DIAL_GRACE: Duration = Duration::from_millis(1500);
 /// How much longer than after Opened to wait when no status comes at all.
 pub(super) const NO_STATUS_GRACE: Duration = Duration::from_millis(1500);
@@ -33,7 +33,7 @@ impl Opening {
         Self { started: now, since: now, has_progress: false, opened: None, is_reached: false }
     }
 
-    /// A status tells of progress.
+    /// A status reports progress.
     pub(super) fn handle_progress(&mut self) {
         self.has_progress = true;
     }
@@ -90,7 +90,7 @@ impl Opening {
         self.after_opened(config, greeting, delay, delay + NO_STATUS_GRACE)
     }
 
-    /// So long after Opened, or after the upgrade where no status tells of it.
+    /// So long after Opened, or after the upgrade where no status reports it.
     fn after_opened(
         &self,
         config: &Config,
@@ -101,7 +101,7 @@ impl Opening {
         let server_first = match greeting {
             Greeting::Nothing => config.server_first,
             Greeting::Begun(_) | Greeting::Ssh => true,
-            // The bytes of a shell tell nothing of it.
+            // It does not depend on the bytes of a shell.
             Greeting::Other => config.is_shell() && config.server_first,
         };
         let at = self.opened.map(|at| at + opened);

@@ -16,17 +16,17 @@ use crate::replay::Replay;
 /// The most bytes from the local side that wait to be sent.
 pub const LOCAL_CAP: usize = 32 * 1024;
 
-/// How long after it is found again the peer may take to say what it has received.
+/// How long after a reconnect the peer may take to report what it has received.
 const PEER_ACK_TIMEOUT: Duration = Duration::from_secs(1);
-/// After the local end of file the peer may take nothing, and tell of no arrival, for so long.
+/// How long after the local end of file the peer may accept and confirm nothing.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(65);
-/// After so long without an acknowledgement the peer is asked for one (1.02).
+/// After so long without an acknowledgement one is requested (1.02).
 const REQUEST_ACK_AFTER: Duration = Duration::from_secs(60);
 /// The same once all is sent and nothing more follows.
 const REQUEST_ACK_AT_END_AFTER: Duration = Duration::from_millis(100);
 /// How long the peer may take to answer that.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much is kept for a peer that has not said yet which version it speaks.
+/// How much is kept for a peer whose version is not known yet.
 const UNKNOWN_VERSION_CAP: usize = 256 * 1024;
 
 /// The direction from the local side to the peer.
@@ -47,7 +47,7 @@ pub(super) struct Outbound {
     last_new_input: Option<u32>,
     /// The next frame that is to be sent again.
     retransmit_next: Option<u32>,
-    /// Until when that waits for the peer to tell what it has.
+    /// Until when that waits for the peer to report what it has.
     peer_ack_deadline: Option<Instant>,
     unacked: Option<Unacked>,
     /// When all bytes that were sent had last become acknowledged (1.02).
@@ -65,7 +65,7 @@ struct Unacked {
     sequence: u32,
     /// Since when nothing was acknowledged.
     since: Instant,
-    /// When the peer was last asked for an acknowledgement.
+    /// When an acknowledgement was last requested.
     requested: Option<Instant>,
 }
 
@@ -284,7 +284,7 @@ impl Outbound {
         is_wanted.then(|| self.last_sent + after)
     }
 
-    /// Forgets Input that nobody will ask for again: in 1.01, once it is known that the peer speaks it.
+    /// Drops Input that will not be requested again: in 1.01, once it is known that the peer speaks it.
     pub(super) fn forget_unneeded(&mut self, has_acks: bool, has_output: bool) {
         let is_undecided = !has_output && self.replay.bytes() < UNKNOWN_VERSION_CAP;
         if !has_acks && !is_undecided {
@@ -293,7 +293,7 @@ impl Outbound {
         }
     }
 
-    /// The peer tells which Input it has.
+    /// The peer reports which Input it has.
     pub(super) fn handle_acknowledged(&mut self, now: Instant, up_to: u32) -> Result<(), Failure> {
         self.peer_ack_deadline = None;
         if self.replay.acknowledge(up_to).is_err() {
@@ -311,7 +311,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// The peer asks for all Input from a sequence on: the first frame that it gets again.
+    /// The peer requests all Input from a sequence on: the first frame that it gets again.
     pub(super) fn handle_sync(&mut self, from: u32) -> Result<u32, Failure> {
         self.peer_ack_deadline = None;
         let from = self.replay.resume_at(from).map_err(|_| Failure::LostInput(from))?;
@@ -329,7 +329,7 @@ impl Outbound {
     }
 
     /// There is another socket. What the peer has not acknowledged may be lost, or only the
-    /// acknowledgement. It tells with its next frame, or else it gets all of it again, and drops what it
+    /// acknowledgement. Its next frame reports that; otherwise it gets all of it again, and drops what it
     /// has.
     pub(super) fn handle_reconnected(&mut self, now: Instant) {
         self.last_new_input = None;
@@ -346,7 +346,7 @@ impl Outbound {
         self.peer_ack_deadline
     }
 
-    /// The peer has not told what it has.
+    /// The peer has not reported what it has.
     pub(super) fn handle_no_peer_ack(&mut self) {
         self.peer_ack_deadline = None;
     }
@@ -394,7 +394,7 @@ impl Outbound {
         Some(since.max(flow.unread()) + ARRIVAL_TIMEOUT)
     }
 
-    /// When the peer is asked for an acknowledgement (1.02). Before an end it is asked at once.
+    /// When an acknowledgement is requested (1.02): before an end, at once.
     pub(super) fn request_ack_at(&self, flow: &FlowControl, has_acks: bool) -> Option<Instant> {
         let Unacked { since, requested, .. } = self.unacked.filter(|_| has_acks)?;
         if self.peer_ack_deadline.is_some() {
@@ -408,7 +408,7 @@ impl Outbound {
         })
     }
 
-    /// The peer is asked for an acknowledgement. Whether there is anything to acknowledge.
+    /// An acknowledgement is requested. Whether there is anything to acknowledge.
     pub(super) fn request_ack(&mut self, now: Instant) -> bool {
         let Some(unacked) = &mut self.unacked else { return false };
         unacked.requested = Some(now);
@@ -425,14 +425,14 @@ impl Outbound {
         if self.is_no_answer_reported || self.is_closed() || !self.is_open() {
             return None;
         }
-        // What the gateway has not taken nobody can answer.
+        // What the gateway has not accepted cannot be answered.
         let is_taken = flow.not_arrived() == 0 || !flow.probes.were_ever_answered();
         if !self.is_sent(flow) || !is_taken {
             return None;
         }
         let since = self.last_input.max(flow.probes.last_arrival().unwrap_or(self.last_input));
         if has_acks {
-            // One that has never acknowledged anything may have its own way.
+            // One that has never acknowledged anything may not do so at all.
             let can_answer = self.replay.peer_acknowledges();
             let requested = self.unacked?.requested.filter(|_| can_answer)?;
             return Some((requested + ACK_TIMEOUT).max(since + REQUEST_ACK_AFTER));

@@ -32,10 +32,10 @@ const YIELD_UNANSWERED_AFTER: Duration = Duration::from_secs(3);
 pub(super) const AGENT_IDLE_FROM: Duration = Duration::from_secs(170);
 /// After this silence the agent is not waited for.
 const AGENT_IDLE_BY: Duration = Duration::from_secs(185);
-/// A target that has spoken within this time was not idle.
+/// A target that has sent data within this time was not idle.
 const NOT_IDLE: Duration = Duration::from_secs(60);
-/// The size of a terminal that nobody has (rows, then columns): an agent of a port session takes note of
-/// the frame and of nothing else.
+/// The size of the terminal in a Resize that is a keepalive (rows, then columns): an agent of a port
+/// session ignores the size.
 const SIZE: [u16; 2] = [24, 80];
 
 /// The stream of one session.
@@ -59,16 +59,16 @@ pub(super) struct Stream {
 /// Why a stream does not go on as it is.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The session ends. Whether the peer still has to hear of it.
+    /// The session ends. Whether the peer still has to be notified.
     End(End, bool),
     /// The peer has ended the stream.
     PeerEnd(RemoteEnd),
-    /// The WebSocket is no good any more.
+    /// The WebSocket cannot be used any more.
     Disconnect(Disconnect),
 }
 
 impl Stop {
-    /// The peer has told of a failure.
+    /// The peer has reported a failure.
     fn told(failure: Failure) -> Self {
         Self::End(End::Failed(failure), false)
     }
@@ -222,7 +222,7 @@ impl Stream {
                 let why = Disconnect::Broken(self.flow.probes.timeout_reason());
                 return Err(Stop::Disconnect(why));
             }
-            // Who waits for an answer was not idle.
+            // A client that waits for an answer was not idle.
             Timer::AgentIdle if self.is_unanswered() => {
                 return Err(Failure::Ended(Reason::parse(b"IdleTimeout")).into());
             }
@@ -423,7 +423,7 @@ impl Stream {
         if let Some(shell) = self.shell.as_mut().filter(|_| !frame.payload.is_empty()) {
             shell.handle_output(&frame.payload)?;
         }
-        // An empty one comes of the agent, and tells nothing of the target.
+        // An empty one comes from the agent, not from the target.
         if !frame.payload.is_empty() {
             self.make_reached(now);
         } else if self.shell.is_none() {
@@ -452,7 +452,8 @@ impl Stream {
         self.has_begun() && phase.flush_by().is_none() && !self.outbound.is_retransmitting()
     }
 
-    /// The next message, but for the Close. What follows the end of the peer's stream is only asked for.
+    /// The next message, but for the Close. After the end of the peer's stream, only requests for missing
+    /// Outputs are sent.
     pub(super) fn poll_frame(&mut self, now: Instant, phase: &mut Phase) -> Option<Bytes> {
         if self.inbound.take_sync(now) {
             phase.pending_end_mut().into_iter().for_each(|pending| pending.note_sync_sent(now));
