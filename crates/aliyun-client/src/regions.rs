@@ -1,4 +1,4 @@
-//! Ids of the public regions, for hints only: a region that is not here is as good.
+//! Ids of the public regions, for hints only: regions that are not listed work as well.
 
 /// Ids, and what people call the region where the id does not tell.
 const REGIONS: [(&str, &[&str]); 34] = [
@@ -38,8 +38,8 @@ const REGIONS: [(&str, &[&str]); 34] = [
     ("cn-hangzhou-finance", &[]),
 ];
 
-/// The id of the public region that a text which is none may mean: `Hangzhou`, `cn_hangzhou`,
-/// `CN-Beijing`, `Hong Kong`, `tokyo`, and with a slip `cn-hangzou`.
+/// The id of the public region that an invalid one may mean: `Hangzhou`, `cn_hangzhou`,
+/// `CN-Beijing`, `Hong Kong`, `tokyo`, and with a typing error `cn-hangzou`.
 pub fn meant_by(text: &str) -> Option<&'static str> {
     let plain = text.trim().to_lowercase().replace(['_', ' '], "-");
     let is_meant = |(id, names): &&(&str, &[&str])| {
@@ -50,9 +50,9 @@ pub fn meant_by(text: &str) -> Option<&'static str> {
 }
 
 /// The id of the region whose id or name differs from a text by one letter, if there is one such
-/// region. Other digits are no slip: they may be those of a region that is not in the list.
+/// region. Other digits are not taken for a typing error: a region that is not listed may have them.
 fn nearest(plain: &str) -> Option<&'static str> {
-    /// What is shorter is like too much.
+    /// Shorter texts are similar to too many ids.
     const LEAST: usize = 7;
 
     let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).collect::<String>();

@@ -1,19 +1,19 @@
-//! Somebody else's text, without what must not be shown.
+//! Removes secrets from text that comes from elsewhere.
 
 use crate::openapi::sign::encode;
 
-/// What stands in the place of a secret.
+/// The placeholder for a secret.
 const HIDDEN: &str = "…";
-/// What is shorter is no secret, and would take whole words away.
+/// Shorter values are not removed: they would match in ordinary words.
 const SHORTEST: usize = 4;
 
-/// What may not be shown, in every form in which somebody could repeat it. Without `Debug`, so that
-/// it cannot be logged.
+/// Secrets in every form in which an answer could repeat them. Without `Debug`, so that they cannot
+/// be logged.
 #[derive(Clone, Default)]
 pub struct Scrub(Vec<String>);
 
 impl Scrub {
-    /// Of these secrets, but for those that are too short to be some.
+    /// Takes secrets; values that are too short are ignored.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Vec::new();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
@@ -28,7 +28,7 @@ impl Scrub {
         Self(forms)
     }
 
-    /// A text without them. It has to be whole: of a secret that is cut, a part would be left.
+    /// A text without them. It has to be complete: part of a secret that is cut would remain.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for form in &self.0 {

@@ -9,7 +9,7 @@ use crate::openapi::error::Error;
 
 const VERSION: &str = "2015-04-01";
 
-/// The session of a role that `AssumeRole` or `AssumeRoleWithOIDC` is asked for.
+/// The session of a role that `AssumeRole` or `AssumeRoleWithOIDC` creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssumeRole {
     /// `RoleArn`, such as `acs:ram::1234567890:role/ops`.

@@ -1,11 +1,11 @@
-//! Somebody else's text, and errors as text.
+//! Text from elsewhere, made safe for a terminal, and errors as text.
 
 use std::error::Error as StdError;
 use std::io;
 
 use serde_json::{Map, Value};
 
-/// Text from elsewhere, fit for a terminal: control characters (escape sequences among them)
+/// Text from elsewhere, safe for a terminal: control characters (escape sequences among them)
 /// become spaces, and line breaks are kept with an indent.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -19,7 +19,7 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// The first line that is not empty, fit for a terminal: at most so many characters of it.
+/// The first line that is not empty, safe for a terminal: at most so many characters of it.
 pub fn first_line(text: &str, most: usize) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(printable(line).chars().take(most).collect())

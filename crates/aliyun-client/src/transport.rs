@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use crate::cause::Cause;
 use crate::text::{chain, innermost};
 
-/// Why there is no connection, or no answer. The host is known to whoever asked for it.
+/// Why there is no connection, or no answer. The caller knows the host.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
     /// Its name has no address, or the name server did not say: what the resolver says.
     #[error("it does not resolve: {0}")]
     Resolve(String),
-    /// Nobody listens there, or a firewall says so: what the system says.
+    /// The host, or a firewall, refuses connections: what the system says.
     #[error("{0}")]
     Refused(String),
     /// No connection in time.
@@ -27,12 +27,12 @@ pub enum SendError {
     /// A TCP connection, and no TLS over it in time.
     #[error("no TLS in time")]
     SilentTls,
-    /// A proxy makes no way to it.
+    /// A proxy did not connect to it.
     #[error("{cause}")]
     Proxy {
         /// Why not.
         cause: Cause,
-        /// Whether another try may do better.
+        /// Whether another try may succeed.
         is_transient: bool,
     },
     /// TLS failed.
@@ -49,7 +49,7 @@ pub enum SendError {
 /// How a request is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// What the other side is to the user: "the API".
+    /// The name of the server in messages: "the API".
     pub what: &'static str,
     /// The time for a connection, name look-up and TLS handshake included.
     pub connect_within: Duration,
@@ -76,13 +76,12 @@ pub trait Transport: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// What sends requests to this machine's neighbours, such as an instance's metadata service: without
-    /// any proxy.
+    /// The transport for link-local services, such as an instance's metadata service: without a proxy.
     fn directly(&self) -> Arc<dyn Transport>;
 }
 
 impl Transport for reqwest::Client {
-    /// The client's own times for connections hold, and no time is kept for the answer to begin.
+    /// The client's own time-outs for connections apply.
     fn send<'a>(&'a self, request: Request, terms: Terms<'a>) -> Sending<'a> {
         Box::pin(async move {
             let mut answer = std::pin::pin!(self.execute(request));

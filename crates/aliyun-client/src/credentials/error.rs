@@ -235,7 +235,7 @@ pub enum Error {
     /// Nowhere to look for the file, and nowhere to write it.
     #[error("no configuration file was named, and no home folder is known ({})", HOME_VARIABLE)]
     NoHome,
-    /// The temporary credentials are over.
+    /// The temporary credentials have expired.
     #[error("the temporary credentials of {source_of_it} have expired")]
     Expired {
         /// The profile.

@@ -69,7 +69,7 @@ impl Provider {
         self.0.credential_source.source()
     }
 
-    /// How it comes by them.
+    /// The source that it fetches them from.
     pub fn credential_source(&self) -> &CredentialSource {
         &self.0.credential_source
     }

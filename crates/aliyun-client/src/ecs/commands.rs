@@ -28,7 +28,7 @@ pub enum InvocationStatus {
     Success,
     /// `Failed`, `Error`, `Timeout`, `Cancelled`, `Terminated`, `Aborted`, `Invalid`.
     Failed(String),
-    /// One that this program does not know; it may be followed by others.
+    /// An unknown status; another one may follow it.
     Unknown(String),
 }
 
@@ -52,11 +52,11 @@ pub struct InvocationResult {
     pub status: InvocationStatus,
     /// `ExitCode`, of a command that has ended.
     pub exit_code: Option<i64>,
-    /// `Output`, decoded: stdout and stderr, up to 24 KB. Somebody else's text.
+    /// `Output`, decoded: stdout and stderr, up to 24 KB. Untrusted text.
     pub output: String,
     /// `ErrorCode`, such as `DeliveryTimeout`.
     pub error_code: Option<String>,
-    /// `ErrorInfo`: the service's words for it.
+    /// `ErrorInfo`: the service's description of it.
     pub error_info: Option<String>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn result(answer: &Value, wanted: &Invocation) -> Option<InvocationRe
 }
 
 /// The result of this invocation in this instance. Ids that an answer leaves out are taken to be
-/// those that were asked for.
+/// those of the request.
 fn find<'a>(value: &'a Value, wanted: &Invocation) -> Option<&'a Value> {
     let outer = crate::openapi::answer::field(value, "Invocation").unwrap_or(value);
     let is = |item: &Value, name, wanted: &str| text(item, name).is_none_or(|id| id == wanted);

@@ -12,10 +12,10 @@ use crate::openapi::error::{Error, Kind};
 const PAGE: &str = "100";
 /// The same of `DescribeManagedInstances`, which takes no more.
 const MANAGED_PAGE: &str = "50";
-/// The answer's code when nothing is wrong with a call that is not meant.
+/// The answer's code to a dry run that would have succeeded.
 const DRY_RUN: &str = "DryRunOperation";
 
-/// Which instances are asked for. What is not given does not matter.
+/// A filter of instances. A field that is not set does not restrict the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
     /// Ids, at most 100 (`mi-…`: at most 50).
@@ -64,12 +64,12 @@ impl Instance {
     }
 }
 
-/// A part of the instances that were asked for.
+/// One page of the instances that match a filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstancePage {
     /// The instances.
     pub instances: Vec<Instance>,
-    /// What asks for the next part, if there is one.
+    /// The token of the next page, if there is one.
     pub next: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Client {
     /// `DescribeInstances`: the first page, or the one behind another.
     ///
     /// # Errors
-    /// Every [`Error`]. Who lacks the permission may be told that there are no instances instead:
+    /// Every [`Error`]. Without the permission the answer may be an empty list instead:
     /// see [`Client::may_describe_instances`].
     pub async fn instances(
         &self,
@@ -125,8 +125,8 @@ impl Client {
         Ok(page(&answer, instances.collect(), self))
     }
 
-    /// Whether `DescribeInstances` would be answered: those who lack the permission are told that
-    /// there are no instances.
+    /// Whether the caller has the permission for `DescribeInstances`: without it the answer may be an
+    /// empty list.
     ///
     /// # Errors
     /// Every [`Error`].
@@ -139,8 +139,8 @@ impl Client {
         }
     }
 
-    /// `DescribeCloudAssistantStatus` of many instances, by their ids; those are left out of whose
-    /// agents the service knows nothing.
+    /// `DescribeCloudAssistantStatus` of many instances, by their ids. Instances without a known agent
+    /// are left out.
     ///
     /// # Errors
     /// Every [`Error`]; [`Kind::TooManyInstances`] where the service takes fewer ids.

@@ -1,4 +1,4 @@
-//! Waiting for a command in an instance, and what is told when it did not do its work.
+//! Waits for a command in an instance, and reports why it failed.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use crate::ecs::commands::{Invocation, InvocationResult, InvocationStatus};
 use crate::openapi::client::Client;
 use crate::openapi::error::{Error, Kind};
 
-/// The shortest time between two questions.
+/// The shortest time between two polls.
 const SOONEST: Duration = Duration::from_millis(200);
 /// The longest.
 const LATEST: Duration = Duration::from_secs(2);
-/// Which part of the time that has passed is waited for until the next question: so much later at
-/// most is an end heard of.
+/// The next poll comes after this part of the time that has passed: an end is noticed at most that
+/// much later.
 const PART: u32 = 5;
-/// Why a command in an instance did not do its work.
+/// Why a command in an instance failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// The service refused the call, or could not be asked.
+    /// The service refused the call, or could not be reached.
     #[error(transparent)]
     Call(#[from] Error),
-    /// It has ended, and not well.
+    /// It has ended with a failure.
     #[error("{what}: {}", ended(.result))]
     Ended {
-        /// What it was for, as the subject of a sentence that tells that it failed.
+        /// What it was for, as the subject of the error message.
         what: String,
         /// How it ended.
         result: Box<InvocationResult>,
@@ -37,7 +37,7 @@ pub enum InvocationError {
     Late {
         /// What it was for.
         what: String,
-        /// What was seen of it last.
+        /// Its last known state.
         seen: Option<InvocationStatus>,
         /// How long it was waited for.
         within: Duration,
@@ -50,8 +50,8 @@ impl Client {
     /// Waits for an invocation to succeed, and gives its result. `what` is for messages: what has
     /// failed if it does not; `since` is when the work began that may take `within`.
     ///
-    /// Questions are asked 200 ms to 2 s apart, the later the rarer. One that the service is too
-    /// busy to answer, or that cannot reach it, is asked again.
+    /// It polls every 200 ms to 2 s, less often with time. A poll that the service is too busy to
+    /// answer, or that does not reach it, is repeated.
     ///
     /// # Errors
     /// Every [`InvocationError`].
@@ -67,7 +67,7 @@ impl Client {
         loop {
             let pause = (asked.elapsed() / PART).clamp(SOONEST, LATEST);
             let now = Instant::now();
-            // The last question still has some time for its answer.
+            // The last poll still has some time for its answer.
             let next = (now + pause).min(deadline - SOONEST);
             if next <= now {
                 break;
@@ -135,7 +135,7 @@ fn seen_as(seen: &Option<InvocationStatus>) -> String {
     }
 }
 
-/// Codes that say all that there is to find out.
+/// Codes that need no further look at the instance.
 const CLEAR_CODES: [&str; 12] = [
     "InstanceNotRunning",
     "InstanceNotExists",
@@ -152,7 +152,7 @@ const CLEAR_CODES: [&str; 12] = [
 ];
 
 impl InvocationError {
-    /// Whether the command may not have come to the instance, since that or its agent was not up.
+    /// Whether the command may not have reached the instance, because that or its agent was not up.
     pub fn is_undelivered(&self) -> bool {
         const CODES: [&str; 5] = [
             "InstanceNotRunning",

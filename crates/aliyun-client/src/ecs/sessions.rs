@@ -16,7 +16,7 @@ const MAX_TARGET_SERVER: usize = 128;
 /// The longest `CommandLine`, in characters.
 pub const MAX_COMMAND_LINE: usize = 512;
 
-/// Which of a session's two ways the agent's gateway is asked for: `ConnectionType`.
+/// `ConnectionType`: from where the session's gateway is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionType {
     /// The WebSocket URL is for the internet.
@@ -34,7 +34,7 @@ impl ConnectionType {
     }
 }
 
-/// What `StartTerminalSession` is asked.
+/// The request of `StartTerminalSession`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StartTerminalSession {
     /// `InstanceId.1`: `i-…` or `mi-…`.
@@ -114,7 +114,7 @@ pub struct TerminalSession {
     pub session_id: String,
     /// `SecurityToken`; empty if the answer has none.
     pub security_token: SecretString,
-    /// `WebSocketUrl`, good for 10 minutes. It holds a token: whoever has it has the session.
+    /// `WebSocketUrl`, valid for 10 minutes. It holds a token that gives access to the session.
     pub websocket_url: SecretString,
     /// `RequestId`.
     pub request_id: Option<String>,
@@ -161,7 +161,7 @@ impl AgentStatus {
         self.os_type.as_deref().is_some_and(|os| os.eq_ignore_ascii_case("windows"))
     }
 
-    /// Whether it is one that takes part in sessions: as the service says, or else by its version.
+    /// Whether it supports sessions: as the service reports, or else by its version.
     pub fn can_have_sessions(&self) -> Option<bool> {
         self.supports_sessions.or_else(|| Some(self.number()? > LAST_WITHOUT_SESSIONS))
     }
@@ -182,10 +182,10 @@ impl Client {
     /// no more than one session is made of them.
     ///
     /// # Errors
-    /// Every [`Error`]; nothing is sent for a request that makes no sense. A future that is dropped
-    /// may leave a session behind, which the service ends by itself: so whoever does not want one any
-    /// more says so by `unwanted`, and waits for as long as it can. There is no other try then but for
-    /// what may have been started.
+    /// Every [`Error`]; nothing is sent for an invalid request. A future that is dropped may leave a
+    /// session behind until the service ends it. A caller that needs no session any more therefore
+    /// sets `unwanted` and keeps waiting as long as it can: then only a try that may have started a
+    /// session is repeated.
     pub async fn start_terminal_session(
         &self,
         request: &StartTerminalSession,
@@ -259,7 +259,7 @@ impl Client {
         self.prepare(action, Some(instance_id.to_owned()), checked)
     }
 
-    /// A call with what every call carries; an error if its input was found wanting.
+    /// A call with the common parameters; an error if its input is invalid.
     pub(crate) fn prepare(
         &self,
         action: &'static str,
@@ -339,7 +339,7 @@ pub(crate) fn agent_of(item: &Value) -> AgentStatus {
     }
 }
 
-/// Ids are words; what is none is refused here, so that nobody has to read the API's own refusal.
+/// Refuses an invalid id before the call: the error is clearer than the API's.
 pub(crate) fn check_id(what: &str, id: &str) -> Result<(), String> {
     if id.is_empty() {
         return Err(format!("the {what} is empty"));

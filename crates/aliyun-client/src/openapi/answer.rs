@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::scrub;
 use crate::text::{printable, text_of};
 
-/// The most of somebody else's text that a message shows, in characters.
+/// The most characters of the server's text that a message shows.
 const MAX_SHOWN: usize = 300;
 
 /// An answer that is not what the API is known to send.
@@ -176,7 +176,7 @@ pub(crate) fn word(value: &Value, name: &str) -> Option<String> {
     text(value, name).map(|text| readable(&text)).filter(|word| !word.is_empty())
 }
 
-/// Somebody else's text on one line, without control characters, and cut to a readable length.
+/// The server's text on one line, without control characters, and cut to a readable length.
 fn readable(text: &str) -> String {
     let text = printable(text);
     let words: Vec<_> = text.split_whitespace().collect();
@@ -202,7 +202,7 @@ impl Scrub {
         Self(scrub::Scrub::new(secrets))
     }
 
-    /// Somebody else's text without secrets, fit for a message.
+    /// The server's text without secrets, safe for a message.
     pub(crate) fn text(&self, text: &str) -> String {
         readable(&self.0.clean(text))
     }

@@ -76,8 +76,8 @@ impl Client {
         self.call_unless(call, std::future::pending()).await
     }
 
-    /// The same, but no other try is made once it is `unwanted`, unless one of those before may have
-    /// been obeyed although its answer did not come: then only another try can tell.
+    /// The same, but no other try is made once it is `unwanted`, unless an earlier one may have taken
+    /// effect although its answer did not come: then another try finds that out.
     pub(crate) async fn call_unless(
         &self,
         call: &Call,
@@ -140,7 +140,7 @@ impl Client {
         let mut tries = 0;
         let mut next_try = Some(Instant::now());
         let mut maybe_applied = false;
-        // Why the try before failed, and what is said once nothing runs any more.
+        // Why the previous try failed, and the error of the call once no try is under way.
         let mut last: Option<Failure> = None;
         let mut given_up: Option<Error> = None;
         loop {
@@ -208,7 +208,7 @@ impl Client {
         }
     }
 
-    /// The pause after so many tries if there may be another one, or what is to be said of why not.
+    /// The pause before the next try, or a note on why there is none.
     fn pause(
         &self,
         tries: u32,
@@ -218,7 +218,7 @@ impl Client {
         if tries >= self.config.max_tries {
             return Err(None);
         }
-        // That there are no random numbers is the next try's to say.
+        // A failure of the random number generator is reported by the next try.
         let chosen = backoff(self.config.backoff, tries).unwrap_or(self.config.backoff);
         let pause = chosen.max(asked);
         if pause < deadline.saturating_duration_since(Instant::now()) {
@@ -245,7 +245,7 @@ impl Client {
         let after = self.config.call_timeout;
         tracing::debug!(action = call.action, tries, "no answer within {}", seconds(after));
         match last {
-            // What was known before says more than that time is up.
+            // An earlier error is more useful than the time-out.
             Some(failure) => {
                 let note = format!("the {} for a call ended during the last try", seconds(after));
                 self.failed(call, credentials, failure, tries).with_note(note)
@@ -258,7 +258,7 @@ impl Client {
         }
     }
 
-    /// An error that no credentials have a part in.
+    /// An error of a call without credentials.
     pub(crate) fn error(&self, call: &Call, failure: Failure, tries: u32) -> Error {
         self.failed(call, None, failure, tries)
     }
@@ -309,7 +309,7 @@ fn retry(problem: &Problem, idempotent: bool) -> Option<Duration> {
     }
 }
 
-/// Whether a try that failed may have done its work.
+/// Whether a try that failed may have taken effect.
 fn may_have_been_applied(problem: &Problem) -> bool {
     match problem {
         Problem::Refused(refusal) => Kind::of_code(&refusal.code) != Kind::Throttled,
@@ -330,7 +330,7 @@ fn backoff(base: Duration, tries: u32) -> Result<Duration, Problem> {
     Ok(full - full / 512 * u32::from(byte))
 }
 
-/// A number that nobody has used before: 32 hexadecimal digits.
+/// A nonce: 32 random hexadecimal digits.
 pub(crate) fn random_hex() -> Result<String, Problem> {
     Ok(format!("{:032x}", u128::from_ne_bytes(random()?)))
 }

@@ -26,7 +26,7 @@ pub struct Config {
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
     /// The time for the answer of one try to begin, once there is a connection: 5 s. After that the
-    /// next try is made, over a new connection; an answer to the first is still welcome.
+    /// next try is made, over a new connection; an answer to the first still counts.
     pub answer_timeout: Duration,
     /// The time for a whole call, all tries and pauses included: 15 s. The credentials for it are
     /// there before it begins.
@@ -85,7 +85,7 @@ pub(crate) struct Call {
     pub(crate) action: &'static str,
     pub(crate) version: &'static str,
     pub(crate) params: Params,
-    /// Whether it does no harm when obeyed twice.
+    /// Whether it is idempotent.
     pub(crate) idempotent: bool,
     /// Whether it is signed; one that is not has its parameters in a form.
     pub(crate) is_signed: bool,

@@ -8,28 +8,28 @@ use crate::credentials::source::Source;
 /// Why one try failed. `Display` says it for a log line.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The API says no.
+    /// The API refused the call.
     #[error("{}", .0.code)]
     Refused(Refusal),
-    /// What came is not the API's answer.
+    /// The answer is not one of the API.
     #[error("{0}")]
     Answer(AnswerError),
-    /// Nothing came.
+    /// No answer came.
     #[error("{0}")]
     Network(NetworkError),
     /// There are no credentials to sign with: nothing was sent.
     #[error("{0}")]
     Credentials(Cause),
-    /// Nobody wanted the call any more: nothing was sent.
+    /// The caller has no use for the call any more: nothing was sent.
     #[error("the credentials were not awaited to the end")]
     Stopped,
     /// TLS cannot be set up: nothing was sent.
     #[error("{0}")]
     Tls(Cause),
-    /// The call makes no sense: nothing was sent.
+    /// The call is invalid: nothing was sent.
     #[error("{0}")]
     Input(String),
-    /// Something in this program or machine: nothing was sent.
+    /// A failure of this program or machine: nothing was sent.
     #[error("{0}")]
     Setup(String),
 }
@@ -104,13 +104,13 @@ pub enum Kind {
     DispatchFailed,
     /// `SignatureNonceUsed`.
     NonceUsed,
-    /// `IdempotentProcessing`: the first try is still at work.
+    /// `IdempotentProcessing`: the first try is still being processed.
     StillProcessing,
     /// `EntityNotExist.*` of STS: there is no such role or identity provider.
     RoleNotFound,
-    /// `AuthenticationFail.*` of STS: the identity provider's token is not taken.
+    /// `AuthenticationFail.*` of STS: the identity provider's token is not accepted.
     OidcTokenRefused,
-    /// `InvalidParameter.*` of STS: a setting of the role's session is not taken.
+    /// `InvalidParameter.*` of STS: a setting of the role's session is not accepted.
     RoleSettingInvalid,
     /// Refused, with a code that this program does not know.
     OtherCode,
@@ -122,9 +122,9 @@ pub enum Kind {
     Answer,
     /// TLS cannot be set up: nothing was sent.
     Tls,
-    /// The call makes no sense: nothing was sent.
+    /// The call is invalid: nothing was sent.
     Input,
-    /// Something in this program or machine: nothing was sent.
+    /// A failure of this program or machine: nothing was sent.
     Setup,
 }
 
@@ -289,7 +289,7 @@ impl Kind {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.what())]
 pub struct Error {
-    // Boxed: it travels in every Result.
+    // Boxed, since every Result holds it.
     inner: Box<Inner>,
 }
 
@@ -313,7 +313,7 @@ pub struct CallContext {
     pub endpoint: String,
     /// The region that was called.
     pub region: String,
-    /// The key that signed it, as far as there was one.
+    /// The key that signed it, if one did.
     pub access_key_id: Option<String>,
     /// Whether it had a security token.
     pub has_token: bool,
@@ -332,7 +332,7 @@ impl Error {
         Self { inner: Box::new(Inner { problem, context, request_id, tries, note: None }) }
     }
 
-    /// Adds why no other try was made, if there is something to be said of it.
+    /// Adds why no other try was made, if there is a reason.
     pub fn with_note(mut self, note: impl Into<Option<String>>) -> Self {
         self.inner.note = note.into();
         self
@@ -344,7 +344,7 @@ impl Error {
             Problem::Refused(refusal) => {
                 format!("{action} was refused: {} ({})", self.kind().reason(), refusal.code)
             }
-            // They have nothing to do with the call.
+            // They do not depend on the call.
             problem @ (Problem::Credentials(_) | Problem::Tls(_) | Problem::Stopped) => {
                 problem.to_string()
             }

@@ -17,7 +17,7 @@ pub enum NetworkError {
         /// What the resolver says.
         detail: String,
     },
-    /// Nobody listens at the address, or a firewall says so.
+    /// The address, or a firewall, refuses connections.
     #[error("{endpoint} refuses connections")]
     Refused {
         /// The API's endpoint.
@@ -31,7 +31,7 @@ pub enum NetworkError {
         /// The time-out.
         after: Duration,
     },
-    /// A connection, and nothing over it where TLS was due.
+    /// Connected, but no answer to the TLS handshake in time.
     #[error("{endpoint} is silent: no TLS within {}", seconds(*.after))]
     TlsTimeout {
         /// The API's endpoint.
@@ -47,12 +47,12 @@ pub enum NetworkError {
         /// What the operating system says.
         detail: String,
     },
-    /// A proxy made no way to the API.
+    /// A proxy did not connect to the API.
     #[error("the API cannot be reached: {cause}")]
     Proxy {
         /// Why not.
         cause: Cause,
-        /// Whether another try may do better.
+        /// Whether another try may succeed.
         is_transient: bool,
     },
     /// The server could not be trusted, or does not speak TLS.
@@ -106,7 +106,7 @@ impl NetworkError {
         }
     }
 
-    /// Whether another try may do better. `idempotent`: it does no harm if the first was obeyed.
+    /// Whether another try may succeed. `idempotent`: it may be made although the first took effect.
     pub(crate) fn is_worth_a_retry(&self, idempotent: bool) -> bool {
         match self {
             Self::Dns { .. }
@@ -114,7 +114,7 @@ impl NetworkError {
             | Self::ConnectTimeout { .. }
             | Self::TlsTimeout { .. }
             | Self::Connect { .. } => true,
-            // The call may have been obeyed although nothing came back.
+            // The call may have taken effect although no answer came.
             Self::Closed { .. } | Self::Cut { .. } => idempotent,
             Self::Proxy { is_transient, .. } => *is_transient,
             Self::Tls { .. } | Self::AnswerTimeout { .. } => false,
@@ -122,7 +122,7 @@ impl NetworkError {
     }
 }
 
-/// A time as a person says it: `15 s`.
+/// A time for messages: `15 s`.
 pub(crate) fn seconds(time: Duration) -> String {
     if time.subsec_millis() == 0 {
         format!("{} s", time.as_secs())

@@ -157,7 +157,7 @@ pub fn query(request: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {request}")).1.to_owned()
 }
 
-/// A call that does harm when obeyed twice.
+/// A call that is not idempotent.
 pub async fn harmful(client: &Client) -> Result<(), Error> {
     let call = Call {
         action: "Other",

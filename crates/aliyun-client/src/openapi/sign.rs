@@ -1,7 +1,7 @@
 //! The two signatures of the API, as pure functions: time and nonce are arguments.
 //!
 //! [`v3`] is ACS3-HMAC-SHA256, the default. [`v1`] is HMAC-SHA1, which the vendor calls
-//! discontinued and which private-cloud endpoints still speak. Both put every parameter into the
+//! discontinued and which private-cloud endpoints still use. Both put every parameter into the
 //! query and send an empty body, so that what is signed is what stands in the URL, byte for byte.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub const METHOD: &str = "POST";
 /// The algorithm's name in a V3 `Authorization` header.
 const V3_ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// Parameters of a call, sorted by the bytes of their names as both signatures want them.
+/// Parameters of a call, sorted by the bytes of their names as both signatures require.
 pub type Params = BTreeMap<String, String>;
 
 /// Which signature a [`Client`](super::Client) makes.
@@ -30,7 +30,7 @@ pub enum SignatureVersion {
     /// ACS3-HMAC-SHA256: parameters in the query, the signature in a header.
     #[default]
     V3,
-    /// HMAC-SHA1: everything in the query, for endpoints that know nothing newer.
+    /// HMAC-SHA1: everything in the query, for endpoints that support nothing newer.
     V1,
 }
 
@@ -58,7 +58,7 @@ pub struct Request<'a> {
     pub params: &'a Params,
 }
 
-/// What makes one try of a call different from every other.
+/// The time and the nonce of one try of a call.
 #[derive(Clone, Copy)]
 pub struct Stamp<'a> {
     /// The time of the try; the service refuses one that is 15 minutes off.
@@ -127,7 +127,7 @@ pub fn v1(request: Request<'_>, key: Key<'_>, stamp: Stamp<'_>) -> Signed {
     }
 }
 
-/// The query of a call that nobody signs; its own parameters are sent as a form.
+/// The query of a call that is not signed; its own parameters are sent as a form.
 pub fn unsigned(request: Request<'_>, stamp: Stamp<'_>) -> Signed {
     Signed {
         query: canonical_query(&common(request, stamp)),

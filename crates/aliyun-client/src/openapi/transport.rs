@@ -27,9 +27,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) number: u32,
     /// Never used before.
     pub(crate) nonce: String,
-    /// Whose call it is; nobody's if it is not signed.
+    /// The credentials that sign it; `None` if it is not signed.
     pub(crate) credentials: Option<&'a Credentials>,
-    /// Told when the answer does not begin in time.
+    /// Notified when the answer does not begin in time.
     pub(crate) late: Arc<Notify>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn once(
     *sent.body_mut() = form.map(Into::into);
     let headers = sent.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    // Without a word about it, any encoding would be welcome.
+    // Without this header any encoding would be allowed.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // A POST without a body may go without it; some servers answer 411 to that.
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
