@@ -90,7 +90,7 @@ pub fn answers(input: &[u8]) {
     }
 }
 
-/// The longest message that is still read by somebody, in characters.
+/// The longest message that is acceptable, in characters.
 const READABLE: usize = 2_500;
 
 /// A message for a user: it can be read, and says what to do.
@@ -101,7 +101,7 @@ fn assert_reported(error: &dyn Explain) {
     assert!(report.contains("\n  fix: "), "nothing to do: {report}");
 }
 
-/// A message that somebody else's text is part of, which may repeat what it was asked with.
+/// A message with text of an answer, which may repeat its request.
 fn assert_secret(error: &Error) {
     let (report, debug) = (Report::new(error).to_string(), format!("{error:?}"));
     for secret in SECRETS {

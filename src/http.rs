@@ -4,7 +4,7 @@
 //! machine slept, or a NAT on the way forgot it. So a request without an answer drops all of them.
 //!
 //! reqwest makes the connections, with the program's TLS, proxies and name look-up. Its error has no
-//! cause where a proxy refuses a tunnel, and does not tell silence at TCP from silence at TLS. In these
+//! cause where a proxy refuses a tunnel, and does not distinguish silence at TCP from silence at TLS. In these
 //! cases the gateway's connector ([`crate::net`]) connects once more, for its error alone.
 
 use std::fmt;
@@ -274,7 +274,7 @@ impl Drop for Unanswered<'_> {
 }
 
 tokio::task_local! {
-    /// What the connector has to know of the request that it connects for.
+    /// What the connector needs of the request that it connects for.
     static DIAL: Arc<Dial>;
 }
 

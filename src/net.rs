@@ -1,8 +1,8 @@
 //! From a host and a port to a connection, directly or through a proxy: the gateway's connector.
 //!
 //! Requests of HTTP go through reqwest (`crate::http`). The gateway has a connector of its own, for
-//! it is connected to while the API is asked, which saves two to three round trips of a session's start;
-//! its send buffer is bounded; and the words of a proxy that refuses are kept.
+//! it is connected to while the API is called, which saves two to three round trips of a session's start;
+//! its send buffer is bounded; and a proxy's refusal keeps its cause.
 
 use std::error::Error as StdError;
 use std::io;
@@ -52,13 +52,13 @@ const SEND_BUFFER: usize = 64 * 1024;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
 
-/// Why there is no connection. The host is known to whoever asked for it.
+/// Why there is no connection. The caller knows the host.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Its name has no address, or the name server did not say: what the resolver says.
     #[error("it does not resolve: {0}")]
     Resolve(String),
-    /// Nobody listens there, or a firewall says so: what the system says.
+    /// The host, or a firewall, refuses connections: what the system says.
     #[error("{0}")]
     Refused(String),
     /// No connection for another reason, or one that broke.
@@ -73,7 +73,7 @@ pub(crate) enum Error {
     /// The host is neither a name nor an address.
     #[error("it is not a name or an address")]
     Host,
-    /// A proxy is in the way.
+    /// A proxy did not connect to it.
     #[error(transparent)]
     Proxy(#[from] Fault),
     /// TLS failed.
@@ -126,7 +126,7 @@ impl From<Error> for SendError {
 /// How connections are made.
 #[derive(Clone, Debug)]
 pub struct Net {
-    /// Whom to trust.
+    /// Which certificates to trust.
     pub tls: Tls,
     /// Which proxy leads where.
     pub proxies: Proxies,
@@ -135,7 +135,7 @@ pub struct Net {
 /// Where a connection is to lead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Destination<'a> {
-    /// What it is to the user: "the API".
+    /// Its name in messages: "the API".
     pub(crate) what: &'static str,
     /// A name or an address, an IPv6 address without brackets.
     pub(crate) host: &'a str,
@@ -310,7 +310,7 @@ impl Resolver {
         Ok(addresses)
     }
 
-    /// The one address that a proxy is asked for. It may have no IPv6 although this machine does.
+    /// The one address that a proxy gets. It may have no IPv6 although this machine does.
     async fn address_for_socks(self, host: &str) -> Result<IpAddr, String> {
         if let Ok(address) = host.parse() {
             return Ok(address);

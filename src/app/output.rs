@@ -8,7 +8,7 @@ use crate::explain::unwritten;
 use crate::platform::logging;
 use crate::platform::pipe;
 
-/// Writes a line to stdout, for people or programs that asked for it.
+/// Writes a line of a command's output to stdout.
 pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
@@ -17,7 +17,7 @@ pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
     }
 }
 
-/// Writes a note to stderr, unless `--quiet` asks for failures alone.
+/// Writes a note to stderr, unless `--quiet` is given.
 pub(crate) fn note(global: &Global, text: &str) {
     if !global.quiet {
         logging::tell(&text);

@@ -19,7 +19,7 @@ impl Table {
         Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
-    /// Adds a row. What would confuse a terminal is left out of it.
+    /// Adds a row, without the characters that control a terminal.
     pub(crate) fn row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.rows.push(cells.into_iter().map(|cell| shown(cell.as_ref())).collect());
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// A session is usually open before: after that one would like to know what is waited for.
+/// How long to wait before the line is printed: a session is usually open before.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Does work, and lets `tell` say after 3 s what is waited for, if stderr is a terminal.
+/// Does work, and lets `tell` print after 3 s what is waited for, if stderr is a terminal.
 pub(crate) async fn telling<T>(tell: impl FnOnce(), work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     tokio::select! {

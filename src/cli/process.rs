@@ -69,7 +69,7 @@ fn print_and_exit(text: &str) -> ! {
     exit_after_print(|| writeln!(std::io::stdout(), "{text}"))
 }
 
-/// Help and the version are no failures, asked for or not.
+/// Help and the version are no failures, requested or not.
 fn log_wrong_usage(error: &clap::Error) {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if error.use_stderr() && !is_help {

@@ -111,11 +111,11 @@ pub(super) fn refuse(error: &clap::Error) -> ! {
     exit_after_print(|| error.print())
 }
 
-/// Prints a text that was asked for, and ends the process.
+/// Prints a requested text, and ends the process.
 pub(super) fn exit_after_print(print: impl FnOnce() -> std::io::Result<()>) -> ! {
     let printed = print().and_then(|()| std::io::stdout().flush());
     let code = match printed {
-        // Whoever has closed the pipe wants no more of it.
+        // A closed pipe is no failure.
         Err(error) if !pipe::is_closed(&error) => {
             let unwritten = unwritten(&error);
             logging::tell(&Report::new(&unwritten));

@@ -17,7 +17,7 @@ use crate::platform::logging::{self, Folder, LastFailure};
 use crate::platform::signals::Signals;
 use crate::target::finder::Finder;
 
-/// Runs the command. What is wrong with the setting-up is told by the checks.
+/// Runs the command. What is wrong with the configuration is reported by the checks.
 pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     if let Some(target) = &args.target {
         Finder::check(target)?;
@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     let in_colour = in_colour();
     let mut unwritten = None;
     let mut tell = |text: &dyn std::fmt::Display| {
-        // Whoever has closed stdout wants no more of it.
+        // A closed stdout is no failure.
         if unwritten.is_none() {
             unwritten = print(text).err();
         }
@@ -66,7 +66,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
         true => {
             let mut document = report::json(&checked, args.target.as_deref());
             document["last_failure"] = serde_json::json!(last_failure);
-            // The check of ssh has asked it already, unless it was skipped.
+            // The check of ssh has queried it already, unless it was skipped.
             document["ecs_bridge"] = match context.ssh.get() {
                 Some(ssh) => about(ssh).await,
                 None => about(&installed().await).await,
@@ -96,7 +96,7 @@ fn last_failure(global: &Global) -> Option<LastFailure> {
     failure.age(SystemTime::now()).is_some_and(|age| age < DAY).then_some(failure)
 }
 
-/// Colours are for terminals whose users do not mind.
+/// Colours are for terminals, unless NO_COLOR is set.
 fn in_colour() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -1,4 +1,4 @@
-//! `ecs-bridge known-hosts`: the host keys of an instance, asked over the control plane.
+//! `ecs-bridge known-hosts`: the host keys of an instance, fetched over the control plane.
 
 use std::time::SystemTime;
 
@@ -23,14 +23,14 @@ pub(crate) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
     let cloud = Cloud::open(global)?;
     let finder = Finder::new(&cloud, input, &args.look_up)?;
     let keys = finder.with(async |found| keys(args, found).await).await?;
-    // Whoever is gone has no use for them.
+    // Nothing is printed where ssh has gone.
     for key in keys.iter().flatten() {
         print(&format_args!("{name} {}", key.line()))?;
     }
     Ok(Done::Normally)
 }
 
-/// The keys of an instance, remembered or asked for. `None` if there is nobody left to ask for.
+/// The keys of an instance, cached or fetched. `None` if ssh has gone meanwhile.
 async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<PublicKey>>> {
     let (cache, topic) = (cache(&args.look_up), known_hosts::topic(&found.cloud, &found.id));
     // ssh has no key to show before the server has sent one, and a certificate is none of these.
@@ -47,7 +47,7 @@ async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<Public
     if known.is_some() {
         return Ok(known);
     }
-    // ssh may be ended while it waits: then there is nobody to ask for.
+    // ssh may be ended while it waits: then nothing needs the keys.
     let mut stdout = endpoint::stdout().ok();
     let gone = OptionFuture::from(stdout.as_mut().map(|stdout| stdout.closed()));
     let keys = tokio::select! {

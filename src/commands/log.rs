@@ -17,7 +17,7 @@ use crate::platform::pipe;
 
 /// How many lines `--follow` begins with.
 const LINES: usize = 10;
-/// How often `--follow` looks for further lines. No system tells of them in the same way.
+/// How often `--follow` looks for further lines. Each system announces them in another way.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How much of a file is copied at once, in bytes.
 const CHUNK: u64 = 1 << 16;
@@ -88,7 +88,7 @@ fn copy(file: &mut File, most: u64) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Whoever has closed stdout wants no more of it.
+/// A closed stdout is no failure.
 fn checked(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if !pipe::is_closed(&error) => Err(nothing(

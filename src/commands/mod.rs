@@ -1,4 +1,4 @@
-//! One file a command: its arguments, what it calls, what it prints. Only `main` comes in here.
+//! One file a command: its arguments, what it calls, what it prints. Only `main` imports this.
 
 mod cache;
 mod completions;
@@ -25,7 +25,7 @@ use crate::explain::{ExitCode, Report};
 use crate::platform::signals::outlive_file_limits;
 use crate::platform::{event_loop, logging};
 
-/// Runs a command and gives the exit code of the process. Failures are told on stderr.
+/// Runs a command and gives the exit code of the process. Failures are printed on stderr.
 pub fn run(cli: &Cli) -> u8 {
     #[cfg(windows)]
     if let Command::Proxy(_) = &cli.command

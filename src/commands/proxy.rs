@@ -37,7 +37,7 @@ use crate::target::finder::{Finder, Found, Instances, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
 
-/// How soon stdin has more that goes on writing when the far side has ended the session.
+/// How long to wait for more of stdin when the far side has ended the session.
 const MORE_WITHIN: Duration = Duration::from_millis(400);
 
 /// Runs the command until either side has ended, or a signal comes.
@@ -136,7 +136,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         with_instance(finder, self, cancelled, work).await?
     }
 
-    /// Waits until a signal comes, or nobody is left to run a session for.
+    /// Waits until a signal comes, or ssh has gone.
     async fn cancelled(&mut self) -> Done {
         tokio::select! {
             biased;
@@ -216,8 +216,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
     }
 }
 
-/// What there is to say of a session that did not fail. One that was ended from elsewhere is no success:
-/// the target may have had more to say.
+/// What is reported of a session that did not fail. One that was ended from elsewhere is no success:
+/// the target may have had more to send.
 fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     info!("{} bytes sent, {} bytes received", outcome.sent, outcome.delivered);
     if let Some(error) = outcome.local_error.take() {
@@ -231,7 +231,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
         warn!("{target} took the connection and closed it without a word");
     }
-    // Complete is one whose reader has gone: it waits for no answer.
+    // A stream whose reader has gone is complete: no answer is expected.
     let is_unanswered = outcome.end == End::Local && !outcome.complete;
     if is_unanswered && outcome.sent > 0 && outcome.delivered == 0 {
         warn!("{}", Warning::of_silence(target, outcome.yielded));
@@ -242,7 +242,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     }
 }
 
-/// Looks at what is delivered, once it is known of whom it comes.
+/// Inspects what is delivered, once the instance is known.
 #[derive(Clone, Default)]
 struct OutputTap(Rc<RefCell<Option<Tap>>>);
 
@@ -272,7 +272,7 @@ fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
     Ok(public_key::load(given.or(set.as_deref()), home().as_deref())?.key)
 }
 
-/// `--send-key` may be followed by a file, and takes what is none for one.
+/// `--send-key` may be followed by a file, and takes any next word for one.
 fn check_send_key(args: &cli::Proxy) -> Result<()> {
     let remedy = match args.send_key.as_ref().and_then(Option::as_deref) {
         Some("-") => "name a file: stdin carries the SSH stream",
@@ -285,7 +285,7 @@ fn check_send_key(args: &cli::Proxy) -> Result<()> {
     usage(format!("--send-key takes {given:?} for the file of a public key"), remedy)
 }
 
-/// Keys and starting need calls of one's own account.
+/// `--send-key` and `--start` need calls of one's own account.
 fn check_origin(args: &cli::Proxy, origin: &Origin) -> Result<()> {
     let option = match (args.send_key.is_some(), args.start.start) {
         _ if origin.is_api() => return Ok(()),
@@ -296,9 +296,9 @@ fn check_origin(args: &cli::Proxy, origin: &Origin) -> Result<()> {
     Err(not_of_own(option, origin).into())
 }
 
-/// ssh tells its user what there is to tell. The gate opens once the key is registered, so that
-/// authentication finds it, or once there is nobody left to authenticate with. It stays shut if the
-/// key cannot be registered: no password is asked for in place of it.
+/// Opens the gate once the key is registered, so that authentication finds it, or once the session has
+/// ended. It stays shut if the key cannot be registered, so that ssh does not prompt for a password
+/// instead.
 struct OutputGate<'a> {
     gate: &'a Gate,
     key: &'a SessionKey<'a>,

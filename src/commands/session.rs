@@ -38,7 +38,7 @@ use session_manager_proto::status::ReasonKind;
 /// The longest name of a user or of a password, in bytes.
 const MAX_NAME: usize = 255;
 
-/// What is told where stdin or stdout is no terminal.
+/// The note where stdin or stdout is no terminal.
 const TEXT_ONLY: &str = "the stream of a shell is not 8-bit clean: text passes, tabs (a prompt completes words at \
                          them) and binary data may not";
 
@@ -157,7 +157,7 @@ fn no_console() -> UsageError {
     )
 }
 
-/// What the user can do nothing but correct.
+/// Checks the arguments.
 fn check(args: &cli::Shell) -> Result<()> {
     if args.password.is_some() {
         return usage(
@@ -193,7 +193,7 @@ fn check(args: &cli::Shell) -> Result<()> {
     Ok(())
 }
 
-/// Does what an escape asks for.
+/// Carries out an escape.
 fn act(action: Action, help: &str, console: &Console, left: &Notify) {
     match action {
         Action::Leave => left.notify_one(),
@@ -209,7 +209,7 @@ fn act(action: Action, help: &str, console: &Console, left: &Notify) {
 
 /// How the command ended, if it did not fail.
 enum Ended {
-    /// A signal asked for it, before there was a session or after.
+    /// By a signal, before there was a session or after.
     By {
         signal: Signal,
         has_begun: bool,
@@ -305,7 +305,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<R, W> {
                 () = left.notified() => has_left.set(true),
             }
         };
-        let told = Told {
+        let told = EventReceiver {
             console: self.console.as_deref(),
             note_text_only: &self.note_text_only,
             spinner: &self.spinner,
@@ -380,8 +380,8 @@ fn panic_for_test() {
     panic!("as the test asks");
 }
 
-/// Who is told of a session's events.
-struct Told<'a> {
+/// The receiver of a session's events.
+struct EventReceiver<'a> {
     console: Option<&'a Console>,
     note_text_only: &'a dyn Fn(),
     spinner: &'a Spinner,
@@ -389,7 +389,7 @@ struct Told<'a> {
     target: &'a Target,
 }
 
-impl Told<'_> {
+impl EventReceiver<'_> {
     fn on_event(&self, event: &SessionEvent<'_>) {
         let instance = || self.target.instance_name();
         match event {
@@ -416,7 +416,7 @@ impl Told<'_> {
                 }
                 logging::told("WARN", &warning.to_string());
             }
-            // Whoever waits for a program that is silent knows it.
+            // The user of a silent program sees it: no warning is printed.
             SessionEvent::Notice(notice @ Notice::NoAnswer(_)) => {
                 info!("{}", Warning::of_notice(*notice, self.target));
             }

@@ -1,6 +1,6 @@
-//! The profile file, changed: what was not asked for keeps its place and its text.
+//! Changes profile files: everything else keeps its place and its text.
 //!
-//! The vendor's tools share the file, and know fields that this program does not. So values are kept as they
+//! The vendor's tools share the file, and have fields that this program does not. So values are kept as they
 //! are written, and members in their order. A file that is changed is laid out like what the vendor's CLI
 //! writes, with the file's own indentation and line ends; blanks elsewhere and a field that stands there
 //! twice are not kept.
@@ -62,7 +62,7 @@ impl Document {
     /// Reads a file's content. One that is empty is as good as none.
     ///
     /// # Errors
-    /// When it is not understood, and so must not be touched: why, in words that hold nothing of the
+    /// When it is not understood, and so must not be changed: why, in words that hold nothing of the
     /// content.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         // The vendor's own CLI cannot read a file with such a mark: it is not written again.
@@ -124,7 +124,7 @@ impl Document {
     /// Changes fields of a profile, or makes one of them. What is `None` is removed.
     ///
     /// # Errors
-    /// The name of a field whose value is a list or an object: nobody knows yet what that would be.
+    /// The name of a field whose value is a list or an object, which this program does not replace.
     pub(crate) fn set(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What each mode of a profile wants to be told, what may be told, and what may be shown of it.
+//! The fields that each mode of a profile needs and may have, and what of them may be shown.
 
 use serde_json::Value;
 
@@ -11,33 +11,33 @@ pub(crate) use aliyun_client::credentials::check;
 pub(crate) struct Mode {
     /// As the vendor's tools write it.
     pub(crate) name: &'static str,
-    /// What is asked for it, in this order: what it has of its own, and a role. The region comes after
-    /// it.
+    /// Its prompts, in this order: its own fields, then those of a role. The region comes after
+    /// them.
     questions: [&'static [Question]; 2],
 }
 
 impl Mode {
-    /// What is asked for it.
+    /// Its prompts.
     pub(crate) fn questions(&self) -> Vec<Question> {
         self.questions.concat()
     }
 }
 
-/// A field that is asked for.
+/// A prompt for a field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) field: &'static str,
     pub(crate) need: Need,
 }
 
-/// What becomes of a field that nothing is said of.
+/// What happens to a field that gets no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// The mode cannot do without.
+    /// The mode requires it.
     Must,
     /// It has this value.
     Usually(&'static str),
-    /// It stays away.
+    /// It is left out.
     May,
 }
 
@@ -63,7 +63,7 @@ const ROLE: [Question; 5] =
 const OIDC_ROLE: [Question; 4] = [ROLE[0], SESSION, SECONDS, ROLE[4]];
 const OIDC: [Question; 2] = [must("oidc_provider_arn"), must("oidc_token_file")];
 
-/// The region, which every mode is asked for.
+/// The region, which every mode needs.
 pub(crate) const REGION: Question = must("region_id");
 
 pub(crate) const MODES: [Mode; 9] = [
@@ -117,7 +117,7 @@ pub(crate) fn mode_of(entry: &Entry) -> String {
     mode_by(|field| entry.text(field))
 }
 
-/// What a field is called when it is asked for.
+/// The name of a field in its prompt.
 pub(crate) fn label(field: &str) -> &str {
     match field {
         "access_key_id" => "AccessKey ID",
@@ -139,8 +139,8 @@ pub(crate) fn label(field: &str) -> &str {
     }
 }
 
-/// Whether a field is not to be shown, nor seen when it is typed. Of one that nobody knows, its name
-/// tells.
+/// Whether a field is not to be shown, nor displayed when it is typed. An unknown field is judged by
+/// its name.
 pub(crate) fn is_secret(field: &str) -> bool {
     let field = field.to_ascii_lowercase();
     let is_about = |word: &str| field.contains(word);
@@ -154,12 +154,12 @@ pub(crate) fn is_secret(field: &str) -> bool {
             .any(is_about)
 }
 
-/// A field's value as it may be shown to whoever looks at the screen.
+/// A field's value as it may be displayed.
 pub(crate) fn shown(field: &str, value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null => return String::new(),
-        // What nobody knows may hold anything.
+        // An unknown field may hold anything.
         Value::Array(_) | Value::Object(_) => return "****".to_owned(),
         other => other.to_string(),
     };
@@ -178,7 +178,7 @@ pub(crate) fn shown(field: &str, value: &Value) -> String {
     }
 }
 
-/// The end of a secret, where it is long enough to be told from another by it, and to stay one.
+/// The last characters of a secret, if it is long enough that they do not weaken it.
 fn tail(secret: &str) -> String {
     let count = secret.chars().count();
     let shown: String =

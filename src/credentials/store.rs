@@ -52,7 +52,7 @@ impl Store {
         Ok(Self { files, asked: profile_variable(env)? })
     }
 
-    /// Every profile that can be asked for. One that stands behind another one of its name cannot.
+    /// Every profile that can be used. One that stands behind another one of its name cannot.
     pub(crate) fn profiles(&self) -> Vec<Found<'_>> {
         let mut found: Vec<Found<'_>> = Vec::new();
         for file in &self.files {
@@ -86,7 +86,7 @@ impl Store {
         self.find(name).ok_or_else(unknown)
     }
 
-    /// The name of the profile that is used where none is asked for.
+    /// The name of the profile that is used where none is named.
     pub(crate) fn current(&self) -> Option<String> {
         self.files.iter().find_map(|file| {
             let document = file.document.as_ref()?;
@@ -95,8 +95,8 @@ impl Store {
         })
     }
 
-    /// The profile that is meant: the one named, or asked for by a variable, the current one, or the
-    /// usual one, which there may not be.
+    /// The profile that is meant: the one named, here or by a variable, the current one, or the
+    /// usual one, which may not exist.
     pub(crate) fn name(&self, named: Option<&str>) -> String {
         let asked = || self.asked.as_ref().map(|(_, name)| name.clone());
         let named = named.filter(|name| !name.is_empty()).map(str::to_owned);
@@ -112,7 +112,7 @@ impl Store {
         }
     }
 
-    /// The file whose word on the current profile holds.
+    /// The file that decides the current profile.
     pub(crate) fn file_of_current(&self) -> &Path {
         let speaks = |file: &&Stored| {
             let document = file.document.as_ref();
@@ -147,7 +147,7 @@ pub(crate) async fn change<T>(
             None => Document::default(),
         };
         let result = edit(&mut document)?;
-        // Nobody but this program's own fault could make it what cannot be read.
+        // Only an error of this program could make it unreadable.
         parse(path, document.bytes())?;
         let is_same = content == Some(document.bytes());
         let new = if is_same { Change::None } else { Change::To(document.bytes().to_owned()) };
@@ -166,7 +166,7 @@ impl From<replace::Error> for Error {
     }
 }
 
-/// In the words that the reading side has for it.
+/// The error with the same message as when the file is read.
 fn unreadable(path: &Path, error: replace::Error) -> Error {
     let path = path.to_owned();
     match error {

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do; and whether Session Manager is on.
+//! Checks of the credentials and their permissions, and of Session Manager.
 
 use super::context::{DoctorContext, not_known};
 use super::outcome::{CheckFailure, Outcome};
@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::target::is_id;
 
 impl DoctorContext<'_> {
-    /// The service takes the credentials.
+    /// The service accepts the credentials.
     pub(crate) async fn access_key(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         match cloud.client.probe().await {
@@ -25,7 +25,7 @@ impl DoctorContext<'_> {
     pub(crate) async fn permission(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         let client = &cloud.client;
-        // Whoever gives ids needs no names.
+        // Targets that are ids need no look-up of names.
         let by_name = self.args.target.as_deref().is_some_and(|target| !is_id(target));
         let names = async {
             match by_name {

@@ -1,4 +1,4 @@
-//! The checks in their order, and what they find out for each other.
+//! The checks in their order, and the results that they share.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
@@ -23,12 +23,12 @@ const WITHIN: Duration = Duration::from_secs(55);
 /// How long the session may take to be ended once a signal has come.
 const CLEAN_UP: Duration = Duration::from_secs(2);
 
-/// What the checks know, and find out for each other.
+/// The arguments of the checks, and the results that they share.
 pub(crate) struct DoctorContext<'a> {
     pub(crate) global: &'a Global,
     pub(crate) args: &'a cli::Doctor,
     pub(crate) deadline: Instant,
-    /// Somebody wants it to end.
+    /// Notified when the session is to end early.
     pub(crate) stop: Notify,
     pub(crate) in_session: Cell<bool>,
     pub(crate) session_ended: Notify,
@@ -75,11 +75,11 @@ impl<'a> DoctorContext<'a> {
         }
     }
 
-    /// All checks, in the order in which they are told, each with those that it needs and the seconds
+    /// All checks, in the order in which they are reported, each with those that it needs and the seconds
     /// that it may take.
     #[rustfmt::skip]
     pub(crate) fn checks(&self) -> Vec<Check<'_>> {
-        // A command is run in the instance only if that is asked for.
+        // A command is run in the instance only with --send-key.
         let (needs, seconds): (&[_], _) = match self.args.send_key {
             true => (&["agent_online"], 25),
             false => (&["instance"], 2),
@@ -120,12 +120,12 @@ impl<'a> DoctorContext<'a> {
         ]
     }
 
-    /// What a check of the instance says that cannot know what it needs: there may be no instance.
+    /// The outcome of a check of the instance that lacks a result of another check, or a TARGET.
     pub(super) fn not_known(&self, what: &str) -> Outcome {
         self.args.target.as_ref().map_or_else(without_target, |_| not_known(what))
     }
 
-    /// Lets a session that is open be ended, while all else goes on.
+    /// Ends an open session, while the other checks go on.
     pub(crate) async fn end_session(&self, checks: impl Future) {
         self.stop.notify_one();
         if self.in_session.get() {
@@ -151,12 +151,12 @@ fn check<'a>(
     Check { id, title, needs, after: &[], within, work: work.boxed_local() }
 }
 
-/// What a check says that has nothing to look at.
+/// The outcome of a check that needs a TARGET.
 pub(super) fn without_target() -> Outcome {
     Outcome::skipped("not looked at: no TARGET was given")
 }
 
-/// What a check says whose forerunner could not find out what it needs.
+/// The outcome of a check that lacks a result of another check.
 pub(crate) fn not_known(what: &str) -> Outcome {
     Outcome::skipped(format!("not looked at: {what} is not known"))
 }

@@ -30,7 +30,7 @@ impl DoctorContext<'_> {
             Err(error) => return Outcome::failed(&*error),
         };
         let said = format!("{found} in {}", found.cloud.client.config().region);
-        // Nobody else sets them.
+        // No other check sets them.
         let _ = (self.found.set(found), self.state.set(state));
         Outcome::passed(said)
     }
@@ -90,7 +90,7 @@ impl DoctorContext<'_> {
         finding.map_or_else(|| Outcome::passed(said), |finding| failed(&finding))
     }
 
-    /// The service hears of its agent.
+    /// Its agent is online.
     pub(crate) async fn agent_online(&self) -> Outcome {
         self.agent(|agent| {
             let heard = agent.last_heartbeat.as_deref();
@@ -120,7 +120,7 @@ impl DoctorContext<'_> {
         })
     }
 
-    /// Its agent takes part in sessions.
+    /// Its agent supports sessions.
     pub(crate) async fn agent_sessions(&self) -> Outcome {
         self.agent(|agent| match (without_sessions(agent), agent.supports_sessions) {
             (Some(finding), _) => failed(&finding),
@@ -147,7 +147,7 @@ fn failed(finding: &Finding) -> Outcome {
     Outcome::Failed(of(finding))
 }
 
-/// The service says nothing of it, which is all that it says of those it does not know.
+/// The service does not list it, which is its answer for an unknown instance.
 fn unknown_instance(found: &Found) -> Outcome {
     let region = &found.cloud.client.config().region;
     let trouble =

@@ -104,7 +104,7 @@ impl DoctorContext<'_> {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         match cloud.client.check_reachable().await {
             Ok(times) => {
-                // Nobody else sets it.
+                // No other check sets it.
                 let _ = self.times.set(times);
                 Outcome::passed(format!("the API answers at {}", cloud.client.config().endpoint))
             }

@@ -44,7 +44,7 @@ impl DoctorContext<'_> {
                     .fix("install OpenSSH's client, 8.5 or newer, and have it in PATH"),
             ),
         };
-        // Nobody else sets it.
+        // No other check sets it.
         let _ = self.ssh.set(ssh);
         outcome
     }

@@ -36,12 +36,12 @@ impl DoctorContext<'_> {
             config.endpoint,
             endpoint.unwrap_or_default()
         );
-        // Nobody else sets it.
+        // No other check sets it.
         let _ = self.cloud.set(cloud);
         Outcome::passed(found)
     }
 
-    /// There are credentials: which of all sources won.
+    /// There are credentials: which source is used.
     pub(crate) async fn credentials(&self) -> Outcome {
         if let Some(error) = &*self.no_credentials.borrow() {
             return Outcome::failed(&**error);

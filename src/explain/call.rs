@@ -99,7 +99,7 @@ pub(super) fn exit_code(kind: Kind) -> ExitCode {
     }
 }
 
-/// The service said no.
+/// The service refused the call.
 fn refused(kind: Kind, refusal: &Refusal, call: &CallContext) -> Words {
     match kind {
         kind if kind.is_credentials() => credentials(kind, call),

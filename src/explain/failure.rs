@@ -55,8 +55,7 @@ pub trait Explain: std::error::Error {
     }
 }
 
-/// A failure that its own words say all about: a mistake in what the user asked for, with the way to ask
-/// for it.
+/// A usage error, or another failure with fixed texts: what is wrong, why, and how to correct it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct UsageError {

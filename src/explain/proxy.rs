@@ -1,4 +1,4 @@
-//! What a user is told when a proxy makes no way, or its setting is none.
+//! What a user is told when a proxy does not connect to a host, or its setting is invalid.
 
 use super::failure::{ExitCode, Explain};
 use crate::proxy::{ECS_BRIDGE_PROXY, Fault, FaultKind, Origin, SettingError};

@@ -75,15 +75,15 @@ pub(crate) struct Channel {
     is_replaceable: bool,
 }
 
-/// A permit for one connected session, of which there are `--max-connections`. Dropping it tells those
-/// who wait for one.
+/// A permit for one connected session, of which there are `--max-connections`. Dropping it notifies
+/// those that wait for one.
 pub(crate) struct Permit {
     permit: Option<OwnedSemaphorePermit>,
     freed: Rc<Notify>,
 }
 
 impl Permit {
-    /// A permit whose end is told to those who wait for `freed`.
+    /// A permit whose end notifies `freed`.
     pub(crate) fn new(permit: OwnedSemaphorePermit, freed: &Rc<Notify>) -> Self {
         Self { permit: Some(permit), freed: Rc::clone(freed) }
     }
@@ -99,7 +99,7 @@ impl Drop for Permit {
 /// A channel with its local side.
 pub(crate) struct Attached(Channel);
 
-/// What a channel's task and its user both see.
+/// The state that a channel's task and its owner share.
 struct State {
     stage: watch::Sender<Stage>,
     /// Since when bytes of the local side flow, if they ever did.
@@ -115,7 +115,7 @@ struct State {
     counters: RefCell<Option<Rc<Cell<Bytes>>>>,
     /// The connection that has the channel.
     connection: Cell<Option<Number>>,
-    /// What is to be told of it once it has one.
+    /// The notices that are reported once it has one.
     notices: RefCell<Vec<Notice>>,
     /// Nothing once the session is ended, though its local side may still have something to take.
     permit: RefCell<Option<Permit>>,
@@ -153,7 +153,7 @@ impl Channel {
         let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
         let over = Rc::clone(&state);
         let task = async move {
-            // Nobody may be left to hear of it.
+            // The receiver may have gone.
             let _ = finished.send(run.await);
             over.stage.send_replace(Stage::Over);
             over.permit.take();
@@ -166,13 +166,13 @@ impl Channel {
         *self.stage.borrow()
     }
 
-    /// Whether a probe still waits for what it tells.
+    /// Whether a probe still waits for its result.
     pub(crate) fn is_probing(&self) -> bool {
         self.state.probe.borrow().is_some()
     }
 
-    /// How it went, once it is over. One that is ending gets no local side any more: what the target
-    /// has said has nobody to wait for.
+    /// Its outcome, once it is over. One that is ending gets no local side any more, so that it does not
+    /// keep the target's output for one.
     pub(crate) fn outcome(&mut self) -> Option<Result<SessionOutcome>> {
         if self.is_ending() {
             self.attach = None;
@@ -180,7 +180,7 @@ impl Channel {
         self.done.try_recv().ok().map(|finished| finished.result)
     }
 
-    /// Tells of the channel's stages.
+    /// Watches the channel's stages.
     pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
         let mut stage = self.stage.clone();
         stage.mark_unchanged();
@@ -231,9 +231,9 @@ impl Channel {
 }
 
 impl Attached {
-    /// Waits until bytes flow, and tells since when; or the channel ends without.
+    /// Waits until bytes flow, and gives since when; `None` if the channel ends before.
     pub(crate) async fn opened(&mut self) -> Option<Instant> {
-        // Once it is over nobody is left to change it.
+        // It fails only when the channel is over.
         let _ = self.0.stage.wait_for(|stage| *stage != Stage::Opening).await;
         self.0.state.ready.get()
     }
@@ -280,14 +280,14 @@ async fn run(
 }
 
 impl State {
-    /// Tells the probe how a session has ended before its target was reached. Its failure is not told
-    /// a second time.
+    /// Reports to the probe how a session has ended before its target was reached. A failure is reported
+    /// once only.
     fn tell_probe(&self, result: Result<SessionOutcome>) -> Result<SessionOutcome> {
         let Some(probe) = self.probe.take() else { return result };
         let probed = match &result {
             Err(_) => {
                 let told = probe.send(result.map(|_| Probed::Reached));
-                // It waits no more, and the failure is still to be told.
+                // The probe has gone, and the failure is still to be reported.
                 return told.map_or_else(
                     |back| back.map(|_| SessionOutcome::Stopped),
                     |()| Ok(SessionOutcome::Stopped),
@@ -343,7 +343,7 @@ impl State {
         }
     }
 
-    /// Tells the connection's user, once there is one.
+    /// Reports a notice of the connection, once there is one.
     fn tell(&self, notice: Notice) {
         match self.connection.get() {
             Some(number) => {

@@ -23,7 +23,7 @@ use crate::session::start::Starter;
 use crate::session::{SessionOutcome, SessionRequest, run};
 use crate::target::finder::{Found, Instances, with_instance};
 
-/// A connection that waits this long for its session is slow to whoever opened it.
+/// A connection that waits this long for its session counts as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// How far the command has come.
@@ -46,7 +46,7 @@ pub(crate) struct Context {
     finder: InstanceSource,
     /// The instance, until it turns out to be gone.
     found: RefCell<Found>,
-    /// Held by the one who looks for another.
+    /// Held during the look-up of another one.
     looking: Mutex<()>,
     pub(crate) reporter: Reporter,
     phase: watch::Sender<Phase>,
@@ -55,7 +55,7 @@ pub(crate) struct Context {
     open: Cell<usize>,
     /// Whether `--warm` was named, or would have no effect.
     warm_told: Cell<bool>,
-    /// Where sessions wait for the service's quota, and those that linger hear who needs their place.
+    /// Where sessions wait for the service's quota, and take the places of those that linger.
     pub(crate) queue: Rc<Queue>,
     last_connection: Cell<Number>,
 }
@@ -170,8 +170,8 @@ impl Instances for Context {
         self.found()
     }
 
-    /// The instance that is found in the place of one that is gone. Whoever comes while it is looked
-    /// for is told the same.
+    /// The instance that is found in the place of one that is gone. Calls during a look-up get the same
+    /// result.
     async fn again(&self, gone: &Found) -> Result<Option<Found>> {
         let _looking = self.looking.lock().await;
         let found = self.found()?;

@@ -111,7 +111,7 @@ impl Listener {
         }
     }
 
-    /// What its user has to know about the addresses that are missing.
+    /// The warning about addresses that are missing.
     pub(crate) fn warning(&self) -> Option<&str> {
         match self {
             Self::Tcp { warning, .. } => warning.as_deref(),

@@ -58,7 +58,7 @@ impl Pool {
         channel
     }
 
-    /// The same for a probe, which is told whether the target was reached. A failure before is the
+    /// The same for a probe, whose result is whether the target was reached. A failure before is the
     /// probe's, and not that of the connection that has the channel by then.
     pub(crate) fn probe(
         &self,
@@ -74,7 +74,7 @@ impl Pool {
     /// Runs a session's task.
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let mut tasks = self.tasks.borrow_mut();
-        // Nobody else asks for those that have ended, and they would add up.
+        // Tasks that have ended are removed here, or they would add up.
         while tasks.try_join_next().is_some() {}
         tasks.spawn_local(task);
     }
@@ -112,7 +112,7 @@ impl Pool {
         }
     }
 
-    /// The same for a connection; the first time that one has to wait is told.
+    /// The same for a connection; the first time that one has to wait is reported.
     pub(crate) async fn permit_for_connection(&self) -> Permit {
         let mut permit = std::pin::pin!(self.permit());
         tokio::select! {

@@ -96,7 +96,7 @@ pub(crate) async fn serve(
     }
 
     let ended = work(&pool, args, forwardings, &mut signals).await;
-    // Nobody waits for what is still open: it is told to end, and given the time for it.
+    // Sessions that are still open are ended, and given the time for it.
     pool.context.advance(Phase::Closing);
     pool.sessions_ended(CLEAN_UP).await;
     ended

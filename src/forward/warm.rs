@@ -43,7 +43,7 @@ impl Warm {
         self.offered.notify_waiters();
     }
 
-    /// Tells of the stages of the channels.
+    /// Watches the stages of the channels.
     pub(super) fn watch(&self) -> Vec<watch::Receiver<Stage>> {
         self.channels.borrow().iter().map(Channel::watch).collect()
     }
@@ -58,7 +58,7 @@ impl Warm {
         let mut warm = self.channels.borrow_mut();
         let now = Instant::now();
         warm.retain(|channel| is_usable(channel, now));
-        // The youngest: the target has had the least time to lose its patience with it.
+        // The newest: the target is the least likely to have closed it.
         let find = |stage| warm.iter().rposition(|channel| channel.stage() == stage);
         let found =
             find(Stage::Reached).or_else(|| find(Stage::Ready)).or_else(|| find(Stage::Opening))?;
@@ -66,14 +66,14 @@ impl Warm {
         warm.remove(found)
     }
 
-    /// Ends a channel that is kept ready, for a connection that waits. Tells whether there was one.
+    /// Ends a channel that is kept ready, for a connection that waits. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
         let mut warm = self.channels.borrow_mut();
         let found = warm.iter().rposition(|channel| !channel.is_ending() && !channel.is_probing());
         found.and_then(|found| warm.remove(found)).is_some()
     }
 
-    /// Replaces what is over or stale, and tells when to look again.
+    /// Replaces what is over or stale, and returns when to check again.
     pub(super) fn refill(
         &self,
         open: impl Fn() -> Option<Channel>,

@@ -20,7 +20,7 @@ pub(crate) struct GatewayConnection<'a> {
     pub redial: &'a dyn Fn(Bytes) -> Reconnect<'a>,
     /// What of the gateway's texts is not shown.
     pub redactor: Redactor,
-    /// Tells the generation of the instance's agent, if it can be known.
+    /// Looks up the generation of the instance's agent, if it can be known.
     pub agent: AgentLookUp<'a>,
     /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
     /// has begun is polled to its end: others may wait for the same answer.

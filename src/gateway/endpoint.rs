@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 
 /// The half that local bytes are delivered to.
 pub(crate) trait LocalWrite: AsyncWrite + Unpin {
-    /// Waits until whoever reads from this half has gone, as far as the platform can tell without
+    /// Waits until the reader of this half has gone, as far as the platform can tell without
     /// writing. Cancel-safe.
     fn closed(&mut self) -> impl Future<Output = ()>;
 
@@ -17,7 +17,7 @@ pub(crate) trait LocalWrite: AsyncWrite + Unpin {
         self.closed()
     }
 
-    /// Waits until bytes may be delivered, or whoever reads from this half has gone. Cancel-safe.
+    /// Waits until bytes may be delivered, or the reader of this half has gone. Cancel-safe.
     fn may_write(&mut self) -> impl Future<Output = ()> {
         std::future::ready(())
     }
@@ -224,8 +224,8 @@ mod unix {
         }
     }
 
-    /// Waits until stdout is no terminal any more. Whose own terminal goes is told by a signal, and
-    /// nobody else is told.
+    /// Waits until stdout is no terminal any more. A signal announces only the loss of the process's own
+    /// terminal.
     async fn terminal_gone() -> io::Result<Ready> {
         let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
         while io::stdout().is_terminal() {

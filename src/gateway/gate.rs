@@ -1,4 +1,4 @@
-//! A local side that takes nothing until it is told to, and whose bytes can be looked at.
+//! A local side that takes nothing until its gate is opened, and whose bytes can be looked at.
 
 use std::io;
 use std::pin::Pin;

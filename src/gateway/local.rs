@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::endpoint::LocalWrite;
 use crate::platform::pipe;
 
-/// The most bytes of a protocol's goodbye, such as QUIT, or close_notify of TLS. Nobody reads it any more
+/// The most bytes of a protocol's last message, such as QUIT, or close_notify of TLS. It is not needed
 /// where the far side has ended the session.
 pub(crate) const GOODBYE: usize = 256;
 /// The most that is read ahead of a session, in bytes: ssh sends its identification and its key exchange.
@@ -121,7 +121,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
         if count > ignored { count as u64 } else { 0 }
     }
 
-    /// Waits until nobody is left who reads from it, as far as the platform can tell. Cancel-safe.
+    /// Waits until its reader has gone, as far as the platform can tell. Cancel-safe.
     pub(crate) async fn closed(&mut self) {
         let reads_ahead = self.reads_ahead;
         let (reader, writer) = self.arrived().await;

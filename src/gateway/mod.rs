@@ -5,7 +5,7 @@
 //! - `connection`: a connection to a gateway, and how to make it again.
 //! - `endpoint`: what the local side is: stdin and stdout, or a connection.
 //! - `local`: an endpoint that may come after its session. `socket`: a local connection as an endpoint;
-//!   `gate`: one that takes nothing until it is told to.
+//!   `gate`: one that takes nothing until it is opened.
 //! - `redactor`: what of the gateway's texts is not shown.
 
 pub(crate) mod connection;

@@ -1,10 +1,10 @@
-//! What the gateway knows of a session and must not make us show.
+//! Removes the secrets of a session from the gateway's texts.
 
 use std::fmt;
 
 use aliyun_client::scrub::Scrub;
 
-/// The secrets of a session: who has them has it.
+/// The secrets of a session, which give access to it.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Scrub);
 

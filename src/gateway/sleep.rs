@@ -1,4 +1,4 @@
-//! Whether this machine has slept: few sockets survive that.
+//! Detects that this machine has slept: few sockets survive that.
 
 use std::time::{Duration, Instant, SystemTime};
 

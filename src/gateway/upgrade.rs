@@ -1,4 +1,4 @@
-//! The upgrade itself: what is asked of the gateway, and whether its answer is a WebSocket's
+//! The upgrade itself: the request to the gateway, and whether its answer is a WebSocket's
 //! (RFC 6455, 4.1).
 //!
 //! The library's own handshake compares the whole `Connection` header with `Upgrade`, though it is a
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::net::Io;
 
-/// The most that an answer's head may have, in bytes. Gateways say a few hundred.
+/// The most that an answer's head may have, in bytes. Gateways send a few hundred.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// A WebSocket to the gateway.
@@ -112,7 +112,7 @@ pub(super) async fn upgrade(
     }
 }
 
-/// Asks for the upgrade and reads the answer; gives what came behind it.
+/// Requests the upgrade and reads the answer; gives the bytes behind it.
 async fn exchange(
     request: Request,
     io: &mut Box<dyn Io>,

@@ -1,4 +1,4 @@
-//! What an instance is asked to do over the control plane, and what is told when it does not.
+//! Commands that run in an instance over the control plane, and the errors when they fail.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,19 +20,19 @@ pub(crate) const INSTALL: &str =
     "acs-plugin-manager -e -P config_ecs_instance_connect --params --install";
 /// After how long an instance that is known is looked at, if it has not done its work.
 const LOOK_AFTER: Duration = Duration::from_secs(3);
-/// How long one whose agent is said to be away may take, since that may have been a moment ago.
+/// How long one whose agent is reported offline may take, since it may have come back.
 const AWAY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is asked of an instance.
+/// The purpose of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Installing the key plug-in.
     Install,
     /// Registering a key.
     SendKey,
-    /// Telling its host keys.
+    /// Printing its host keys.
     HostKeys,
-    /// Telling which program its sshd asks for keys.
+    /// Printing which program its sshd runs for keys.
     KeyCommand,
 }
 
@@ -48,7 +48,7 @@ impl Step {
     }
 }
 
-/// An instance that did not do what it was asked.
+/// A command that failed in an instance.
 #[derive(Debug)]
 pub(crate) struct Failed {
     step: Step,
@@ -64,7 +64,7 @@ enum Cause {
 }
 
 impl Failed {
-    /// Whether it may do once the instance is started.
+    /// Whether it may succeed once the instance is started.
     pub(crate) fn is_of_starting(&self) -> bool {
         match &self.cause {
             Cause::Windows => false,
@@ -212,7 +212,7 @@ async fn agent_problem(client: &Client, instance: &str, is_known: bool) -> Cause
             }
         }
         Ok(_) => {}
-        // The work itself tells what is wrong with the credentials, the network or the id.
+        // The work itself reports what is wrong with the credentials, the network or the id.
         Err(error) => debug!("cannot look at the instance: {error}"),
     }
     std::future::pending().await

@@ -1,4 +1,4 @@
-//! The host keys of an instance: asked over the control plane, and cached.
+//! The host keys of an instance: fetched over the control plane, and cached.
 
 use std::time::SystemTime;
 
@@ -49,9 +49,9 @@ pub(crate) fn remembered(cache: &Cache, topic: &Topic) -> Option<Vec<PublicKey>>
     Some(PublicKey::host_keys(&lines.join("\n"))).filter(|keys| !keys.is_empty())
 }
 
-/// Looks at what an SSH server of an instance says, and forgets the host keys that are remembered
-/// if it shows another one: ssh asks for them once the server has shown it, and gets those that the
-/// instance has now.
+/// Looks at what an SSH server of an instance sends, and deletes the cached host keys if it shows
+/// another one: ssh requests them once the server has shown it, and gets those that the instance has
+/// now.
 pub(crate) fn watch(
     found: &Found,
     cache: Cache,
@@ -71,7 +71,7 @@ pub(crate) fn watch(
     }
 }
 
-/// Asks an instance for the host keys that its sshd is configured with.
+/// Fetches the host keys that an instance's sshd is configured with.
 ///
 /// # Errors
 /// When the command cannot be run there, or prints no key.

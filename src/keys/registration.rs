@@ -14,7 +14,7 @@ use crate::platform::cache::{Cache, DAY, Topic};
 
 /// The service's command that registers a key (API.md, Temporary SSH public key).
 const SEND_KEY: &str = "cmd-ACS-ECS-SendSshPublicKey-linux.sh";
-/// How long a key is good for once it is registered.
+/// How long a key is valid once it is registered.
 pub(crate) const VALID: Duration = Duration::from_secs(60);
 /// How long after that it is not registered again: there has to be time left to use it.
 pub(crate) const FRESH: Duration = Duration::from_secs(45);
@@ -34,7 +34,7 @@ pub(crate) struct Registration<'a> {
 /// A key that is registered.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
-    /// When the registration was asked for: it is good for a minute from then on, or a little more.
+    /// When the registration was requested: it is valid for a minute from then on, or a little more.
     pub(crate) since: SystemTime,
     /// Whether the plug-in was installed, rather than known to be there.
     pub(crate) installed: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    /// Until when the key is good, at least.
+    /// Until when the key is valid, at least.
     pub(crate) fn until(&self) -> SystemTime {
         self.since + VALID
     }

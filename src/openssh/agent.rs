@@ -1,4 +1,4 @@
-//! The keys of the agent that ssh asks.
+//! The keys of the agent that ssh uses.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::printed::printed;
 /// How long the agent may take to answer.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Asks the agent for its public keys, as ssh does: in Base64. It has none, or there is no agent, or it does
-/// not answer: then they are `None`.
+/// Lists the agent's public keys, as ssh does: in Base64. `None` where it has none, there is no agent, or it
+/// does not answer.
 pub(crate) async fn agent_keys() -> Option<Vec<String>> {
     match printed(Command::new("ssh-add").arg("-L"), WITHIN).await {
         Ok(printed) if printed.status.success() => {

@@ -1,4 +1,4 @@
-//! What `ssh -G` says that ssh would do with a host.
+//! The options that `ssh -G` prints for a host.
 
 use std::env;
 use std::io;
@@ -13,17 +13,17 @@ use aliyun_client::text::first_line;
 
 /// How long it may take: the configuration may have commands that are run for it.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How much of what ssh says is shown, in characters.
+/// How much of what ssh prints is shown, in characters.
 const SHOWN: usize = 200;
 
 /// The options that hold for a host, with names in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options(Vec<(String, String)>);
 
-/// Asks ssh.
+/// Runs `ssh -G`.
 ///
 /// # Errors
-/// When it does not tell: why not, in one line.
+/// When that fails: why, in one line.
 pub(crate) async fn options(host: &str) -> Result<Options, String> {
     match printed(Command::new(SSH).args(["-G", "--", host]), WITHIN).await {
         Ok(printed) if printed.status.success() => Ok(Options::parse(&printed.stdout)),

@@ -76,7 +76,7 @@ impl Ssh {
     /// Whether it knows `Include`.
     pub(crate) fn knows_include(&self) -> bool {
         match self {
-            // Nobody is known to be that old.
+            // Versions that are so old are not expected.
             Self::Unknown(_) => true,
             _ => self.is_at_least(INCLUDE),
         }

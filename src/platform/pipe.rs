@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Whether whoever read what is written has closed the other end: it wants no more of it.
+/// Whether the reader has closed its end of the pipe.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     /// `ERROR_PIPE_NOT_CONNECTED` of Windows, which std does not count.
     const NOT_CONNECTED: i32 = 233;

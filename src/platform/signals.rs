@@ -12,7 +12,7 @@ pub(crate) enum Signal {
     /// The user pressed Ctrl-\, where no shell has the terminal.
     #[cfg_attr(windows, allow(dead_code, reason = "no event of a console is one"))]
     Quit = 3,
-    /// Somebody asked politely.
+    /// A request to end, as `kill` sends it.
     Terminate = 15,
 }
 

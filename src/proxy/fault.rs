@@ -1,4 +1,4 @@
-//! Why a proxy makes no way.
+//! Why a proxy did not connect to a host.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::server::{Origin, Proxy, Scheme};
 use crate::tls;
 use aliyun_client::endpoint::authority;
 
-/// Why a proxy made no way to a host.
+/// Why a proxy did not connect to a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.what())]
 pub struct Fault {
@@ -32,20 +32,20 @@ pub enum FaultKind {
     Silent(Duration),
     /// No TLS with the proxy.
     Tls(tls::Fault),
-    /// The target's name has no address here, where the proxy is not to be asked.
+    /// The target's name has no address here, where the proxy does not resolve it.
     TargetName(String),
-    /// The target is not a host that a proxy can be asked for.
+    /// The target is not a host that can be sent to a proxy.
     Target,
-    /// It wants a user name and a password, or does not take those that were given.
+    /// It requires a user name and a password, or does not accept those that were given.
     Login {
         /// Whether there were any.
         given: bool,
     },
-    /// It does not take passwords, although one was given.
+    /// It does not accept passwords, although one was given.
     NoLogin,
-    /// It wants something else than a password.
+    /// It requires another authentication than a password.
     OtherLogin {
-        /// What it wants.
+        /// The authentication that it offers.
         kinds: String,
     },
     /// It answers with another HTTP status than that of success.
@@ -62,9 +62,9 @@ pub enum FaultKind {
     },
     /// What answers is not such a proxy.
     NotAProxy {
-        /// What it ought to speak.
+        /// The protocol that was expected.
         speaks: &'static str,
-        /// What it said.
+        /// What it sent.
         said: String,
     },
     /// It closed the connection before it had answered.
@@ -83,7 +83,7 @@ impl Fault {
         }
     }
 
-    /// Whether another try may do better: what the proxy has decided stays.
+    /// Whether another try may succeed: what the proxy has decided stays.
     pub fn is_worth_a_retry(&self) -> bool {
         match &self.kind {
             FaultKind::Resolve(_)

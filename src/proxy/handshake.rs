@@ -1,7 +1,7 @@
-//! The words between this program and a proxy, until there is a way through it.
+//! The handshake with a proxy, until it has connected to the target.
 //!
-//! They are those of hyper-util, which reads 8 KiB of an answer at most. What it makes of a refusal is
-//! one word for all of them, so what the proxy has said is kept beside it, to be told in full.
+//! It is hyper-util's, which reads 8 KiB of an answer at most. It has one error for all refusals, so the
+//! bytes of the proxy are kept beside it, to report the cause.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -23,13 +23,13 @@ use super::server::{Login, Proxy, scrub};
 use aliyun_client::endpoint::authority;
 use aliyun_client::text::printable;
 
-/// The most that is kept of what a proxy says: as much as is read of it.
+/// The most bytes of a proxy that are kept: as many as are read.
 const MAX_HEARD: usize = 8 * 1024;
 
-/// Has a proxy that `io` leads to make the way to `host`, a name or an address.
+/// Lets the proxy at the other end of `io` connect to `host`, a name or an address.
 ///
 /// # Errors
-/// Whatever the proxy says but yes. There is no time-out here.
+/// Every answer of the proxy but success. There is no time-out here.
 pub(crate) async fn tunnel<T>(proxy: &Proxy, io: T, host: &str, port: u16) -> Result<T, FaultKind>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -67,7 +67,7 @@ fn basic(login: &Login) -> HeaderValue {
     value
 }
 
-/// Why an HTTP proxy made no way, from all that it said.
+/// Why an HTTP proxy did not connect, from all that it sent.
 fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
     if heard.is_empty() {
         return FaultKind::Closed;
@@ -96,7 +96,7 @@ fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
                 false => FaultKind::OtherLogin { kinds: offers.join(", ") },
             }
         }
-        // hyper-util takes 200 for a yes, and nothing else.
+        // hyper-util takes 200 alone for success.
         200 => {
             FaultKind::NotAProxy { speaks: "HTTP", said: "an answer that has no end".to_owned() }
         }
@@ -104,7 +104,7 @@ fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
     }
 }
 
-/// Why a SOCKS proxy made no way, from all that it said (RFC 1928, 1929).
+/// Why a SOCKS proxy did not connect, from all that it sent (RFC 1928, 1929).
 fn of_socks(heard: &[u8], has_login: bool) -> FaultKind {
     const VERSION: u8 = 5;
     const NOTHING_FITS: u8 = 0xff;
@@ -140,14 +140,14 @@ fn of_no_proxy(heard: &[u8], speaks: &'static str) -> FaultKind {
     FaultKind::NotAProxy { speaks, said }
 }
 
-/// The beginning of what somebody else has said, fit to be shown.
+/// The beginning of a proxy's answer, safe for a message.
 fn short(text: &str, most: usize) -> String {
     let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
     let text: String = text.trim().chars().take(most).collect();
     printable(&text.replace(is_odd, "?"))
 }
 
-/// What a proxy has said so far.
+/// The bytes that a proxy has sent so far.
 type Heard = Arc<Mutex<Vec<u8>>>;
 
 /// A connection, and what is read from it.

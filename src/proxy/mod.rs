@@ -2,7 +2,7 @@
 //!
 //! `--proxy` (or `ECS_BRIDGE_PROXY`) comes before the environment, and its value `none` switches the
 //! environment off. Else it is as with curl: `HTTPS_PROXY`, then `ALL_PROXY`, in lower case first;
-//! a variable that is empty counts as one that is not set. `HTTP_PROXY` has no say: what is not
+//! a variable that is empty counts as one that is not set. `HTTP_PROXY` is ignored: what is not
 //! encrypted never leaves this machine. `NO_PROXY` holds whichever the proxy is, `--proxy` included.
 //!
 //! This machine's own addresses are reached directly, whatever the environment says, as with most
@@ -60,7 +60,7 @@ struct Inner {
     /// What has switched proxies off.
     off: Option<Origin>,
     except: Option<(&'static str, String)>,
-    /// Of what the user has been told.
+    /// The notes that were printed already.
     told: Mutex<BTreeSet<String>>,
 }
 
@@ -115,7 +115,7 @@ impl Proxies {
     /// (such as "the API") and host.
     pub fn route(&self, what: &str, host: &str, port: u16) -> Route {
         let (route, note) = self.decide(host, port);
-        // Most have no proxy and nothing to be told.
+        // Most have no proxy and need no note.
         if let Some(note) = note {
             let there = authority(host, port);
             let mut told = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,14 +126,14 @@ impl Proxies {
         route
     }
 
-    /// How a URL is reached. The user is not told.
+    /// How a URL is reached, without a note to the user.
     pub(crate) fn route_of(&self, url: &reqwest::Url) -> Route {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         self.decide(host, url.port_or_known_default().unwrap_or_default()).0
     }
 
-    /// How a host is reached, and what the user is told of it.
+    /// How a host is reached, and the note to the user.
     fn decide(&self, host: &str, port: u16) -> (Route, Option<String>) {
         let Some(proxy) = &self.inner.proxy else {
             let off = self.inner.off.map(|origin| format!("without a proxy: {origin} is 'none'"));

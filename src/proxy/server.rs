@@ -111,7 +111,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// What a proxy has said without the user name and the password, if it repeats them.
+/// A proxy's answer without the user name and the password, if it repeats them.
 pub(crate) fn scrub(text: &str, login: Option<&Login>) -> String {
     let Some(Login { user, password }) = login else { return text.to_owned() };
     let (user, password) = (user.expose_secret(), password.expose_secret());

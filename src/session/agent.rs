@@ -1,4 +1,4 @@
-//! Which generation an instance's agent is of: asked for once, and remembered for a day.
+//! Which generation an instance's agent is of: queried once, and cached for a day.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,20 +16,20 @@ use crate::gateway::connection::AgentLookUp;
 use crate::platform::cache::{Cache, DAY};
 use session_manager_proto::generation::{AgentVersion, Generation};
 
-/// After so long a version that could not be found out is asked for again.
+/// After so long a version that could not be found out is queried again.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
 
 /// How a silent redial is prevented for good, for messages and for `doctor`.
 pub(crate) const UPDATE: &str = "update the agent (ECS console > Cloud Assistant > ECS Instances > \
     Upgrade), or allow it to update itself";
 
-/// The versions of agents, as far as this process knows them.
+/// The versions of agents that this process has queried.
 #[derive(Debug)]
 pub(crate) struct AgentVersions {
     cache: Cache,
-    /// By instance; held while one is asked for, so that many sessions ask once.
+    /// By instance; held during a query, so that many sessions share it.
     known: Mutex<HashMap<String, Known>>,
-    /// The instance whose idle sessions were told of.
+    /// The instance whose idle sessions were reported.
     told: RefCell<Option<String>>,
 }
 
@@ -91,7 +91,7 @@ impl AgentVersions {
         version
     }
 
-    /// Tells, once a day for an instance, why its idle sessions are not kept open.
+    /// Reports, once a day for an instance, why its idle sessions are not kept open.
     pub(crate) fn warn_of_idle_end(&self, cloud: &Cloud, instance: &str) {
         let topic = cloud.topic("agent-idle", &[instance]);
         let (label, now) = (cloud.client.label(instance), SystemTime::now());

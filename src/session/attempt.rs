@@ -58,7 +58,7 @@ pub(super) async fn attempt(
 ) -> std::result::Result<SessionOutcome, SessionError> {
     let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
-    // The way to the gateway is made while the API is asked, if it is known from the last session.
+    // The gateway is connected to while the API is called, if it is known from the last session.
     let place = cloud.gateway.borrow().clone();
     let mut ahead = place.map(|place| Ahead::new(place, &cloud.net));
     let started = {
@@ -91,7 +91,7 @@ pub(super) async fn attempt(
     let outcome = async {
         let session = (&session, look_up, is_at_once);
         let outcome = dial_and_run(cloud, plan, session, ahead, local, &mut stop, &watch).await;
-        // It is not told where there was nothing to close. A second notice changes nothing.
+        // It is not reported where there was nothing to close. A second event changes nothing.
         closed.notify_one();
         outcome
     };

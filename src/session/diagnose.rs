@@ -16,13 +16,13 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// What is seen of an instance from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnosis {
-    /// What keeps it from doing what it was asked.
+    /// What keeps it from a session or a command.
     pub(crate) finding: Option<Finding>,
     /// Whether it runs Windows.
     pub(crate) is_windows: bool,
 }
 
-/// Looks at an instance that did not do what it was asked, for 3 seconds at most.
+/// Looks at an instance in which a command failed, for 3 seconds at most.
 pub(crate) async fn diagnose(client: &Client, instance: &str) -> Diagnosis {
     let calls = (client.instance_state(instance), client.agent_status(instance));
     let (status, agent) = tokio::join!(in_time(calls.0), in_time(calls.1));
@@ -40,7 +40,7 @@ pub(crate) async fn diagnose_session(client: &Client, instance: &str) -> Diagnos
     seen
 }
 
-/// An answer, if it comes in time: what the others have to say is not lost to one that is silent.
+/// An answer, if it comes in time: one silent call does not cost the others' answers.
 async fn in_time<T, E: Explain>(call: impl Future<Output = Result<T, E>>) -> Option<T> {
     match timeout(WITHIN, call).await {
         Ok(Ok(answer)) => Some(answer),
@@ -77,18 +77,18 @@ pub(crate) fn not_running(state: &InstanceState) -> Option<Finding> {
     Some(Finding::NotRunning { state: word.to_owned() })
 }
 
-/// An agent that the service has never heard of.
+/// An agent that is unknown to the service.
 pub(crate) fn missing(agent: &AgentStatus) -> Option<Finding> {
     let is_known = agent.version.is_some() || agent.last_heartbeat.is_some();
     (agent.online == Some(false) && !is_known).then_some(Finding::AgentMissing)
 }
 
-/// An agent that the service does not hear of now.
+/// An agent that is offline.
 pub(crate) fn offline(agent: &AgentStatus) -> Option<Finding> {
     (agent.online == Some(false)).then_some(Finding::AgentOffline)
 }
 
-/// An agent of before there were sessions. What the service says of it counts for more.
+/// An agent that is too old for sessions, unless the service reports that it supports them.
 pub(crate) fn too_old(agent: &AgentStatus) -> Option<Finding> {
     let by_version = AgentStatus { supports_sessions: None, ..agent.clone() };
     let is_old = by_version.can_have_sessions() == Some(false);

@@ -20,7 +20,7 @@ pub(crate) enum SessionEvent<'a> {
     /// [`Session::may_outlive_target`](session_manager_proto::session::Session::may_outlive_target). Told
     /// when it changes; at first it may not.
     MayOutliveTarget(bool),
-    /// Its user should be told something.
+    /// A notice for its user.
     Notice(Notice),
     /// So many bytes have been carried in all, from the local side and to it.
     Progress { sent: u64, delivered: u64 },
@@ -32,7 +32,7 @@ pub(crate) enum SessionEvent<'a> {
     Released,
 }
 
-/// Something in a session that its user should be told.
+/// A notice for a session's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// The 1.01 sequence of Outputs has a gap: bytes of the target may be lost (PROTOCOL.md, 3). Only
@@ -44,5 +44,5 @@ pub(crate) enum Notice {
     IdleSoon(Duration),
 }
 
-/// Who is told of a session's events.
+/// The receiver of a session's events.
 pub(crate) type OnEvent<'a> = &'a dyn Fn(SessionEvent<'_>);

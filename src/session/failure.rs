@@ -26,7 +26,7 @@ pub(crate) struct SessionFailure {
     pub url_is_given: bool,
 }
 
-/// What keeps an instance from taking part in a session.
+/// What keeps an instance from a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Finding {
     /// It does not run.
@@ -35,13 +35,13 @@ pub(crate) enum Finding {
         /// The state that it is in, as a word.
         state: String,
     },
-    /// The service does not hear of its agent.
+    /// Its agent is offline.
     #[error("the Cloud Assistant agent of the instance is not online")]
     AgentOffline,
-    /// The service has never heard of an agent there.
+    /// Its agent is unknown to the service.
     #[error("the instance has no Cloud Assistant agent that the service knows of")]
     AgentMissing,
-    /// The agent is of before there were sessions.
+    /// The agent is too old for sessions.
     #[error(
         "the instance's Cloud Assistant agent is too old: version {version} does not support sessions"
     )]
@@ -49,7 +49,7 @@ pub(crate) enum Finding {
         /// Its version.
         version: String,
     },
-    /// The agent cannot do it, whatever its version.
+    /// The agent does not support sessions, whatever its version.
     #[error("the instance's Cloud Assistant agent (version {version}) does not support sessions")]
     AgentWithoutSessions {
         /// Its version.
@@ -258,11 +258,11 @@ fn cause_of(disconnect: &Disconnect) -> Option<String> {
     Some(cause.to_owned())
 }
 
-/// What to do where a URL of the command line is no good any more.
+/// What to do where a URL of the command line is not valid any more.
 const NEW_URL: &str =
     "start another session for a new URL, or give the instance in place of the URL";
 
-/// Why a URL of the command line may be no good any more, and what the gateway has said.
+/// Why a URL of the command line may not be valid any more, and what the gateway has sent.
 fn stale_url(said: Option<&str>) -> String {
     let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
     format!(
@@ -321,7 +321,7 @@ pub(crate) struct NotDialled {
 }
 
 impl NotDialled {
-    /// Whether a URL of the command line is good no more.
+    /// Whether a URL of the command line is not valid any more.
     fn is_stale(&self) -> bool {
         let DialError::Refused { status, .. } = &self.error else { return false };
         self.url_is_given && matches!(status.as_u16(), 401 | 403 | 404 | 410)

@@ -28,7 +28,7 @@ pub(crate) enum Origin {
     /// StartTerminalSession.
     #[default]
     Api,
-    /// The command line: the session is somebody else's, and it is one.
+    /// The command line: one session, which somebody else has started.
     Url(SecretString),
     /// The same call by way of this service instance of Compute Nest.
     ServiceInstance { id: String, endpoint: Endpoint },
@@ -136,7 +136,7 @@ impl Origin {
     }
 }
 
-/// An option that needs calls of one's own account, with a session that is none of its own.
+/// An option that needs calls of one's own account, with a session of another one.
 pub(crate) fn not_of_own(option: &str, origin: &Origin) -> UsageError {
     let by = if origin.is_url() { "--wss-url" } else { "--service-instance" };
     UsageError::new(

@@ -31,7 +31,7 @@ const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 /// How long before the end of an idle shell its user is warned.
 const IDLE_WARNING: Duration = Duration::from_secs(15);
-/// After how much silence of this side a keepalive is sent, unless something else is asked for.
+/// After how long without a frame of this side a keepalive is sent, unless `--keepalive` is given.
 const KEEPALIVE: Duration = Duration::from_secs(50);
 
 /// What sessions of one kind are to be like.
@@ -70,7 +70,7 @@ pub(crate) struct Shell {
     pub(crate) window: watch::Receiver<WindowSize>,
 }
 
-/// When the version of the instance's agent is asked for.
+/// When the version of the instance's agent is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Beside the call that starts the session.
@@ -141,7 +141,7 @@ impl Plan {
         Self { end_within: END_WITHIN_UNAWAITED, ..self }
     }
 
-    /// The same for sessions that heed the version of the instance's agent. On port 22 it changes
+    /// The same for sessions that depend on the version of the instance's agent. On port 22 it changes
     /// nothing.
     pub(crate) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
         let is_needed = !self.server_first && self.origin.is_api();
@@ -171,7 +171,7 @@ impl Plan {
         Self { waits_unused: true, ..self.clone() }
     }
 
-    /// What is known of the instance's agent, and what is asked for.
+    /// The look-up of the instance's agent, and whether it begins at once.
     pub(crate) fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
         match &self.agents {
             Some((agents, ask)) => {
@@ -187,8 +187,8 @@ impl Plan {
         Self { target: Target { instance, name, ..self.target.clone() }, ..self.clone() }
     }
 
-    /// The same for a session in which nothing is to be said: a target that should speak first and
-    /// does not is told like any other. Whoever listens has looked at the instance already.
+    /// The same for a session that only receives: a target that should send first and does not is
+    /// reported like any other. The caller has looked at the instance already.
     pub(crate) fn for_listening(&self) -> Self {
         Self { server_first: false, diagnoses: false, ..self.clone() }
     }

@@ -1,7 +1,7 @@
 //! The queue of this process for a place where a quota of sessions is full.
 //!
-//! Nothing tells when another process ends a session, so the first in the queue asks again, with
-//! growing pauses. The end of a session of this process is seen, and acted on at once.
+//! Nothing announces that another process ends a session, so the first in the queue tries again, with
+//! growing pauses. After the end of a session of this process it tries at once.
 
 use std::cell::Cell;
 use std::fmt;
@@ -117,7 +117,7 @@ impl Queue {
         }
     }
 
-    /// Prints once that sessions wait. A place that is about to come free is not worth a line.
+    /// Prints once that sessions wait, unless a place is about to come free.
     fn tell(&self) {
         self.was_full.set(true);
         if !self.counts_ended() && !self.told.replace(true) {
@@ -130,19 +130,19 @@ impl Queue {
     }
 }
 
-/// One that waits for a place. Dropped, it asks for none any more.
+/// A session that waits for a place, until this is dropped.
 pub(crate) struct PlaceWanted<'a>(&'a Queue);
 
 impl Drop for PlaceWanted<'_> {
     fn drop(&mut self) {
         let Queue { wanted, wanting, .. } = self.0;
         wanting.set(wanting.get().saturating_sub(1));
-        // A session may have been asked for it, and what is left is asked for by others.
+        // One that lingers may have taken its permit; those that are left are for the others.
         wanted.forget_permits(wanted.available_permits().saturating_sub(wanting.get()));
     }
 }
 
-/// Growing pauses, each shortened at random so that processes do not ask at the same moment.
+/// Growing pauses, each shortened at random so that processes do not try at the same moment.
 struct Pause(Duration);
 
 impl Pause {
@@ -212,7 +212,7 @@ impl Turn<'_> {
 
     /// Whether an attempt has failed for want of a place.
     pub(super) fn is_refusal(&self, error: &SessionError) -> bool {
-        // One that waits may be told to ask less often.
+        // The service may throttle one that waits.
         error.is_quota() || self.waits && error.is_throttled()
     }
 
@@ -236,7 +236,7 @@ impl Turn<'_> {
         SessionError::Waited { error: Box::new(error), waited: self.began.elapsed() }
     }
 
-    /// Tells the queue how the session comes on.
+    /// Updates the queue by an event of the session.
     pub(super) fn on_event(&self, event: &SessionEvent<'_>) {
         let queue = self.queue;
         match event {

@@ -21,7 +21,7 @@ use crate::gateway::local::LocalSide;
 use crate::target::finder::Found;
 use session_manager_proto::session::{End, RemoteEnd};
 
-/// A session that is wanted.
+/// The request of a session.
 pub(crate) struct SessionRequest<'a> {
     pub(crate) found: &'a Found,
     /// What it is to be like, with this instance.
@@ -112,7 +112,7 @@ pub(crate) async fn run(
             tokio::select! {
                 seen = diagnose_session(&found.cloud.client, &found.id) => error.explain(seen),
                 () = cancel.as_mut(), if !cancel.is_terminated() => {}
-                // Nobody is left who wants to know.
+                // The local side has gone.
                 () = local.closed() => {}
             }
         }
@@ -138,7 +138,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Tells why an idle session was not kept open.
+/// Reports why an idle session was not kept open.
 fn tell_idle_end(plan: &Plan, found: &Found, result: &Result<SessionOutcome, SessionError>) {
     let idle = End::Remote(RemoteEnd::Idle);
     if let (Ok(SessionOutcome::Ended(Outcome { end, .. })), Some((agents, _))) =

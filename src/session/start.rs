@@ -16,15 +16,15 @@ use crate::explain::ExitCode;
 use crate::keys::command::Failed;
 use crate::target::finder::Found;
 
-/// A session that is not open by then is taken to need a look at its instance. One that goes well is
-/// open before, so that nothing is asked for in vain.
+/// The instance of a session that is not open by then is looked at. A session that succeeds is open
+/// before, so that no call is made in vain.
 const LOOK_AFTER: Duration = Duration::from_secs(3);
-/// The first pause between two questions, each of which is followed by a longer one.
+/// The first pause between two polls; each further one is longer.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// How an instance is started, and who is told of it.
+/// How an instance is started, and where progress is reported.
 pub(crate) struct Starter {
     within: Duration,
     tell: Box<dyn Fn(&str)>,
@@ -41,7 +41,7 @@ impl Starter {
         })
     }
 
-    /// Tells how far it is; several connections wait for the same.
+    /// The progress; several connections wait for the same start.
     fn tell(&self, text: String) {
         if *self.told.borrow() != text {
             (self.tell)(&text);

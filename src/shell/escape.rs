@@ -6,7 +6,7 @@ const CTRL_Z: u8 = 0x1a;
 /// What a terminal sends before and after a text that is pasted, if the far side asks for it.
 const PASTE: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 
-/// What the user asks this program for.
+/// The action of an escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// To end the session.

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of these.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Does what an escape asks for; the text is the list of escapes.
+/// Carries out an escape; the text is the list of escapes.
 type Act = Box<dyn Fn(Action, &str)>;
 
 /// The reading half of the local side.
@@ -78,7 +78,7 @@ impl<R> fmt::Debug for ShellInput<R> {
 }
 
 impl<R> ShellInput<R> {
-    /// The keys of a terminal. `act` does what escapes ask for, and gets the text of their list.
+    /// The keys of a terminal. `act` carries out escapes, and gets the text of their list.
     pub(crate) fn keys(reader: R, escapes: Escapes, act: impl Fn(Action, &str) + 'static) -> Self {
         let act = Box::new(act);
         let (has_left, has_ctrl_z, ctrl_z) = (false, cfg!(windows), None);

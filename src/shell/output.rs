@@ -16,7 +16,7 @@ use crate::gateway::endpoint::LocalWrite;
 pub(crate) struct OutputState {
     written: Cell<u64>,
     last: Cell<Option<u8>>,
-    /// Who waits for more of it.
+    /// The task that waits for more of it.
     waiting: RefCell<Option<Waker>>,
 }
 
@@ -26,7 +26,7 @@ impl OutputState {
         matches!(self.last.get(), None | Some(b'\n'))
     }
 
-    /// How many bytes have come. Whoever asks is woken with the next.
+    /// How many bytes have come. The caller is woken with the next.
     pub(super) fn written(&self, cx: &Context<'_>) -> u64 {
         self.waiting.replace(Some(cx.waker().clone()));
         self.written.get()

@@ -1,8 +1,8 @@
-//! Asks the API which instance is meant: in the region first that the profile is for, and only if
-//! there is none in the others, side by side.
+//! Looks the target up by the API: in the profile's region first, and only if there is no such instance
+//! in the others, side by side.
 //!
-//! The service's filters may be more generous than they say, and `*` means something to them: what
-//! they give is compared again, as it is written.
+//! The service's filters may match more than documented, and `*` is a wildcard to them: their results
+//! are compared again, as they are written.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const ANY_CASE_WITHIN: Duration = Duration::from_secs(15);
 /// The most instances that a message lists.
 const SHOWN: usize = 20;
 
-/// What the API cannot tell, though it was asked, each said once.
+/// Notes on queries that the API did not answer, each once.
 #[derive(Debug, Default)]
 struct Notes(RefCell<Vec<String>>);
 
@@ -36,7 +36,7 @@ impl Notes {
     }
 }
 
-/// Why a target leads nowhere.
+/// Why a target was not resolved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FindError {
     /// The API did not answer.
@@ -57,7 +57,7 @@ pub(crate) enum FindError {
         selector: Selector,
         /// Where.
         regions: Vec<Region>,
-        /// What the API did not tell.
+        /// The queries that the API did not answer.
         notes: Vec<String>,
     },
     /// There are several.
@@ -210,7 +210,7 @@ pub(crate) async fn find(
             side_by_side(others, async |client| exactly(selector, client, &notes).await).await?;
     }
     if found.is_empty() {
-        // Those who may not ask are told that there is nothing.
+        // Without the permission the answer is an empty list.
         let (permitted, in_any_case) = tokio::join!(
             home.may_describe_instances(),
             in_any_case(selector, home, others, &notes)
@@ -254,7 +254,7 @@ async fn exactly(
     if !found.is_empty() {
         return Ok(found);
     }
-    // Many may not ask for these, and have none.
+    // Many users lack the permission for these, and have none.
     match managed(selector, client, notes).await {
         Ok(managed) => Ok(keep(managed, |instance| fits(selector, instance))),
         Err(error) if error.is_of_this_action() => {
@@ -340,11 +340,11 @@ fn of_name(name: &str) -> InstanceFilter {
     InstanceFilter { name: Some(name.to_owned()), ..InstanceFilter::default() }
 }
 
-/// What to ask for instances that are not managed: the service's filters that together fit.
+/// The queries for instances that are not managed: the service's filters that together match.
 pub(crate) fn queries(selector: &Selector) -> Vec<InstanceFilter> {
     let none = InstanceFilter::default;
     match selector {
-        // A name may look like an id, and managed instances are asked for elsewhere.
+        // A name may look like an id, and managed instances are queried elsewhere.
         Selector::Id(id) if id.starts_with("mi-") => vec![of_name(id)],
         Selector::Id(id) => vec![InstanceFilter { ids: vec![id.clone()], ..none() }, of_name(id)],
         Selector::Name(name) => vec![of_name(name)],

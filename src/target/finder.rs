@@ -1,4 +1,4 @@
-//! From a target to an instance: as it was given, as it is remembered, or as the API has it.
+//! From a target to an instance: by its id, from the cache, or by the API.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -78,7 +78,7 @@ impl Instances for Finder {
                 Ok(Some(found))
             }
             Ok(_) => Ok(None),
-            // The API has said all that there is to say of an id.
+            // Another look-up of an id would give the same.
             Err(error) if matches!(self.target.selector, Selector::Id(_)) => {
                 debug!("{} is no name either: {error}", self.target.input);
                 Ok(None)

@@ -1,7 +1,7 @@
-//! Which instances targets have led to, for an hour, and what is remembered for completion.
+//! The cache of resolved targets, for an hour, and of names for completion.
 //!
-//! What is remembered may be wrong: an instance may be gone, or the credentials be of another account.
-//! The API tells, and then it is looked up again.
+//! An entry may be stale: an instance may be gone, or the credentials be of another account. A call then
+//! fails, and the target is looked up again.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use super::is_id;
 use crate::cloud::Region;
 use crate::platform::cache::{Cache, DAY, Topic};
 
-/// How long a target is known.
+/// How long a resolved target is cached.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Entries of targets that were looked up.
 const LOOKED_UP: &str = "target";
@@ -20,7 +20,7 @@ const LISTED: &str = "list";
 /// Bytes of all words of one list: an entry may not have more than twice as many.
 const MAX_LISTED: usize = 1 << 20;
 
-/// Where a target has led.
+/// A resolved target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     /// The target as it was given.
@@ -37,7 +37,7 @@ pub(crate) fn topic(place: &[&str], input: &str) -> Topic {
     Topic::new(LOOKED_UP, &parts)
 }
 
-/// The instance and the region that a target has led to less than an hour ago.
+/// The instance and the region of a target that was resolved less than an hour ago.
 pub(crate) fn recall(
     cache: &Cache,
     topic: &Topic,

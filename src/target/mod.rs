@@ -1,5 +1,5 @@
 //! What an instance is called on the command line: its id, its name, an address or a tag, each with a
-//! region behind it if need be. Here it is only read; [`find`] asks the API, [`memory`] remembers.
+//! region behind it if need be. Here it is only parsed; [`find`] calls the API, [`memory`] is the cache.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -55,14 +55,14 @@ impl fmt::Display for Selector {
     }
 }
 
-/// An instance to work with, as it was asked for.
+/// A target as the user has given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The words as they were given.
     pub input: String,
-    /// What they say of the instance.
+    /// How they name the instance.
     pub selector: Selector,
-    /// What they say of its region.
+    /// How they name its region.
     pub region: Option<Region>,
 }
 

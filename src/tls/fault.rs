@@ -10,7 +10,7 @@ use aliyun_client::text::chain;
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The certificate was issued by nobody that this machine trusts.
+    /// The certificate was issued by an authority that this machine does not trust.
     #[error("the server's certificate is not trusted")]
     NotTrusted,
     /// The server shows the certificate of an authority, most often one that signs itself.

@@ -23,7 +23,7 @@ pub use self::translate::Vendor;
 const NAME: &str = "ali-instance-cli";
 /// The commands that this program has not, and takes in the vendor's words.
 const HIDDEN: [&str; 3] = ["ssh", "portforward", "send_public_key"];
-/// Those that people may mean who do not know the vendor's: they are told what to type.
+/// Of these, the ones that a user may type without knowing the vendor's client.
 const GUESSED: [&str; 2] = ["ssh", "portforward"];
 
 /// What the words of the process are.
@@ -58,7 +58,7 @@ pub(crate) fn read(args: &[OsString]) -> Words {
         return Words::Print(help::help(command_in(&words), program));
     }
     let line = Line::read(&words, program);
-    // A guess has a target as a word, and options of ssh; nobody leaves the instance out on purpose.
+    // A guess has a target as a word, and options of ssh; no valid command line lacks the instance.
     let is_guess = !is_vendor && GUESSED.contains(&first);
     let is_guessed = match &line {
         Err(wrong) => matches!(wrong.kind, Kind::Option | Kind::Positional),

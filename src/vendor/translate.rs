@@ -20,7 +20,7 @@ const SAME: [(&str, &str); 7] = [
 /// The port where ali-instance-cli listens, and the one that it leads to, unless others are given.
 const PORT: &str = "80";
 
-/// A command line of this program, and what to say of the one that it was made of.
+/// A command line of this program, and the messages about the one that it was made of.
 #[derive(Debug)]
 pub(crate) struct Translated {
     /// The words behind the name of the program.
@@ -29,14 +29,14 @@ pub(crate) struct Translated {
     pub(crate) vendor: Vendor,
 }
 
-/// What to say of a command line in the words of ali-instance-cli.
+/// The messages about a command line in the words of ali-instance-cli.
 #[derive(Clone, Debug)]
 pub struct Vendor {
     /// The command line, without secrets.
     pub(crate) shown: String,
-    /// What its user has to know.
+    /// The warnings to its user.
     pub(crate) warnings: Vec<String>,
-    /// What its user may want to know.
+    /// The notes to its user.
     pub(crate) notes: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn translate(
 ) -> Result<Translated, Wrong> {
     refuse(line)?;
     let mut words = global(line);
-    // `configure` alone prompts; what is given need not be asked for.
+    // `configure` alone prompts; with fields on the command line it stores them.
     let sets = line
         .options
         .iter()
@@ -86,7 +86,7 @@ pub(super) fn translate(
         Command::ConfigureDelete => words.extend(["configure", "delete"].map(str::to_owned)),
         Command::Version | Command::Help => words.push("--version=".to_owned()),
     }
-    // So `configure list` tells what the other commands take.
+    // So `configure list` shows what the other commands use.
     let overrides = Overrides { profile_first, ..Overrides::default() };
     Ok(Translated { words, overrides, vendor: vendor(command, line, program) })
 }

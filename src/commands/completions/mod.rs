@@ -64,7 +64,7 @@ fn script(shell: Shell) -> String {
     }
 }
 
-/// The same command line without what is not to be seen.
+/// The same command line without hidden commands.
 fn shown(command: &Command) -> Command {
     // clap's own `help` completes the names of commands.
     let subcommands = command
@@ -76,7 +76,7 @@ fn shown(command: &Command) -> Command {
         .subcommands(subcommands.cloned())
 }
 
-/// What a script needs to know to tell where a target stands.
+/// Where a target stands in a command line, for the scripts.
 #[derive(Debug, Default)]
 struct Words {
     /// Options whose value is the next word, as `command:option`.

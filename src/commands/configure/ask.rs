@@ -19,10 +19,10 @@ use crate::platform::prompt::{Answer, Dialogue, Stop};
 use crate::platform::replace::Destination;
 use crate::platform::signals::Signal;
 
-/// How often something is asked for that was not understood.
+/// How often a prompt is repeated after an invalid answer.
 const TRIES: u32 = 3;
 
-/// Why there is no profile in the end.
+/// Why no profile was saved.
 enum Left {
     Stopped(Stop),
     Failed(Box<dyn Explain>),
@@ -40,13 +40,13 @@ impl From<Box<dyn Explain>> for Left {
     }
 }
 
-/// What is put together.
+/// The profile that is edited.
 struct Profile<'a> {
     store: &'a Store,
     name: &'a str,
     mode: &'static Mode,
     path: &'a Path,
-    /// As it was when it was looked at.
+    /// The profile as it was when the prompts began.
     before: Option<Entry>,
     wording: Wording,
 }
@@ -66,14 +66,14 @@ pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     Destination::of(&path).and_then(|place| place.probe()).map_err(Error::from)?;
     let done = talk(&mut dialogue, global, args, &profile).await;
     if let Err(Left::Stopped(_)) = done {
-        // Nobody may be there any more.
+        // The terminal may have gone.
         let _ = dialogue.say("nothing was written");
     }
     match done {
         Ok(done) => Ok(done),
         Err(Left::Failed(error)) => Err(error),
         Err(Left::Stopped(Stop::By(signal))) => Ok(Done::By(signal)),
-        // As programs end that read to the end of their input, and have not all they need.
+        // The input has ended before the last answer.
         Err(Left::Stopped(Stop::Closed)) => Ok(Done::Code(ExitCode::Failed as u8)),
         Err(Left::Stopped(Stop::TooLong)) => {
             Err(Message("the answer is longer than any can be".to_owned()).into())
@@ -159,7 +159,7 @@ async fn talk(
             Wording::Vendor => set_current(profile.store, name).await,
         }
     };
-    // To stop here leaves the files as they were or as they are to be.
+    // A signal here leaves the files unchanged or complete.
     dialogue.wait_for(writing).await?.map_err(|error| Left::Failed(error.into()))?;
     dialogue.say(&wording.written(name, &file))?;
     if wording == Wording::Vendor {
@@ -190,7 +190,7 @@ impl Profile<'_> {
         self.before.as_ref()?.get(field).filter(|value| !value.is_null() && *value != "")
     }
 
-    /// What stands against an answer.
+    /// Checks an answer: why it is invalid.
     fn check(&self, field: &str, text: &str) -> std::result::Result<Value, String> {
         match field {
             "access_key_id" if self.mode.name == "AK" && text.starts_with("STS.") => {
@@ -208,7 +208,7 @@ impl Profile<'_> {
                     printable(&names.join(", "))
                 ))
             }
-            // No shell is there to do that.
+            // No shell expands the tilde of an answer.
             "oidc_token_file" => {
                 let path = in_home(Path::new(text), home().as_deref());
                 form::check(field, &path.to_string_lossy())
@@ -286,7 +286,7 @@ async fn ask(
     }
 }
 
-/// Tries the profile as it would be, without writing it.
+/// Tests the profile as it would be, without writing it.
 async fn try_out(
     dialogue: &mut Dialogue,
     global: &Global,
@@ -308,7 +308,7 @@ async fn try_out(
     Ok(dialogue.wait_for(check(global, resolve)).await?)
 }
 
-/// Says what the call has shown; the exit code, if the profile is not to be written.
+/// Prints the result of the call; the exit code, if the profile is not to be written.
 async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<Option<u8>, Left> {
     if !finding.said.is_empty() {
         dialogue.say(&finding.said)?;

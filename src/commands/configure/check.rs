@@ -1,4 +1,4 @@
-//! One harmless call, and what it says of the credentials.
+//! One read-only call that tests the credentials.
 
 use crate::app::Cloud;
 use crate::cli::Global;
@@ -6,15 +6,15 @@ use crate::cloud::Verdict;
 use crate::credentials::{Error, Resolved};
 use crate::explain::Explain;
 
-/// What came of it.
+/// The result of the test.
 pub(crate) struct Finding {
     pub(crate) verdict: Verdict,
-    /// In one line, if there is no failure to be told.
+    /// In one line, if there is no failure.
     pub(crate) said: String,
     pub(crate) failure: Option<Box<dyn Explain>>,
 }
 
-/// Tries what a profile has come to.
+/// Tests the credentials of a profile.
 pub(crate) async fn check(
     global: &Global,
     resolve: impl FnOnce() -> Result<Resolved, Error>,

@@ -13,7 +13,7 @@ use crate::credentials::store::{self, Store};
 use crate::credentials::{Error, home, shell_word};
 use crate::explain::printable;
 
-/// A field, and the value it is to have; none takes it out.
+/// A field and its new value; `None` removes it.
 pub(crate) type Change = (&'static str, Option<Value>);
 
 /// Reads the profile files.
@@ -22,7 +22,7 @@ pub(crate) fn open(global: &Global) -> Result<Store> {
     Ok(Store::open(config, &|name| env::var_os(name), home().as_deref())?)
 }
 
-/// The mode that somebody has named for a profile.
+/// Parses the mode that the user has given for a profile.
 pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
     if let Some(mode) = form::mode(text) {
         return Ok(mode);
@@ -46,7 +46,7 @@ pub(crate) fn parse_mode(text: &str, profile: &str) -> Result<&'static Mode> {
     )
 }
 
-/// Makes a profile the current one, in the file whose word on it holds.
+/// Makes a profile the current one, in the file that decides it.
 pub(crate) async fn set_current(store: &Store, name: &str) -> std::result::Result<(), Error> {
     if store.current().as_deref() == Some(name) {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) async fn set_current(store: &Store, name: &str) -> std::result::Resul
 /// Makes changes to a profile in the text of a file, and makes the profile, if it is new.
 ///
 /// # Errors
-/// When the profile is not what it was when somebody last looked at it, or of a shape that is not known.
+/// When the profile has changed since it was read, or has an unknown structure.
 pub(crate) fn put(
     document: &mut Document,
     path: &Path,

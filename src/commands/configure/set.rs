@@ -81,7 +81,7 @@ pub(crate) async fn run(global: &Global, args: &ConfigureSet) -> Result<Done> {
     }
 }
 
-/// Tries the profile as it is in the file now.
+/// Tests the profile as it is in the file now.
 async fn try_out(global: &Global, name: &str) -> Result<Done> {
     let finding = check(global, || resolve(global, Some(name))).await;
     if !finding.said.is_empty() {
@@ -90,7 +90,7 @@ async fn try_out(global: &Global, name: &str) -> Result<Done> {
     finding.failure.map_or(Ok(Done::Normally), Err)
 }
 
-/// What the command line asks for.
+/// The changes of the command line.
 fn changes(global: &Global, args: &ConfigureSet, name: &str, is_new: bool) -> Result<Vec<Change>> {
     let mut changes: Vec<Change> = Vec::new();
     let mode = args.mode.as_deref().or(is_new.then_some("AK"));
@@ -120,7 +120,7 @@ fn changes(global: &Global, args: &ConfigureSet, name: &str, is_new: bool) -> Re
         };
         changes.push(change(option, field, &text)?);
     }
-    // Those that every command takes may be meant for all of them.
+    // Variables of options that every command has may be set for other commands.
     let of_all = |given: &Option<String>, variable: &str| {
         let is_of_env = env::var(variable).ok() == *given;
         given.clone().filter(|_| is_new || !is_of_env)
@@ -165,7 +165,7 @@ fn change(option: &str, field: &'static str, text: &str) -> Result<Change> {
     }
 }
 
-/// A secret on the command line is seen by all who can list processes, and is in the shell's history.
+/// Warns of a secret on the command line: all who can list processes see it, and the shell keeps it.
 fn warn_if_visible(global: &Global, option: &str, given: &SecretString) {
     let variable = match option {
         "--sts-token" => "ECS_BRIDGE_STS_TOKEN",

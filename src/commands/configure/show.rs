@@ -42,7 +42,7 @@ pub(crate) fn get(global: &Global, args: &ConfigureGet) -> Result<Done> {
         Some(value) => value.is_object() || value.is_array() || form::is_secret(field),
         None => false,
     };
-    // A script would take a part of the value for the value. The id is no secret, and people look at it.
+    // A script would take a part of the value for the value. The id is no secret.
     let is_refused =
         |field: &&&str| is_hidden(field) && !field.eq_ignore_ascii_case("access_key_id");
     let is_asked_for = !args.show_secrets && !wanted.is_empty();

@@ -1,4 +1,4 @@
-//! In whose words `configure` asks, and in which order: this program's, or those of ali-instance-cli,
+//! The words and the order of `configure`'s prompts: this program's, or those of ali-instance-cli,
 //! which scripts for `expect` wait for.
 
 use crate::cli::Global;
@@ -8,7 +8,7 @@ use crate::explain::printable;
 /// What takes an optional field out.
 pub(super) const NOTHING: &str = "-";
 
-/// ali-instance-cli asks for it in each mode, behind the region.
+/// ali-instance-cli prompts for it in each mode, after the region.
 const LANGUAGE: Question = Question { field: "language", need: Need::Usually("en") };
 
 /// The order of ali-instance-cli, where it is not that of the mode.
@@ -22,7 +22,7 @@ const ORDER: [&str; 7] = [
     "expired_seconds",
 ];
 
-/// Whose words and order the questions have.
+/// Whose words and order the prompts have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wording {
     /// Those of this program.
@@ -36,11 +36,11 @@ impl Wording {
         if global.vendor.is_some() { Self::Vendor } else { Self::Own }
     }
 
-    /// What is asked for a mode.
+    /// The prompts for a mode.
     pub(super) fn questions(self, mode: &Mode) -> Vec<Question> {
         let mut questions = mode.questions();
         if self == Self::Vendor {
-            // What that does not know comes last of the mode's own.
+            // Fields of the mode that this order lacks come after the others.
             let place = |question: &Question| ORDER.iter().position(|f| *f == question.field);
             questions.sort_by_key(|question| place(question).unwrap_or(ORDER.len()));
         }

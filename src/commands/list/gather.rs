@@ -14,14 +14,14 @@ use crate::explain::{ExitCode, Explain as _};
 use crate::target::find::{self, patterns};
 use crate::target::{Selector, is_id, is_like};
 
-/// Pages of one question; a page has 100 instances.
+/// The most pages of one query; a page has 100 instances.
 const MAX_PAGES: usize = 200;
-/// Agents that are asked about in one call, unless the service takes fewer.
+/// Agents that one call queries, unless the service accepts fewer.
 const AGENTS: usize = 50;
 /// Calls about agents that are made at the same time.
 const AT_ONCE: usize = 4;
 
-/// What is looked for in a region: whatever one of the namings says, or everything.
+/// What is looked for in a region: the instances that one of the filters matches, or all.
 pub(crate) struct Search {
     pub(crate) cloud: Cloud,
     pub(crate) namings: Vec<Option<Selector>>,
@@ -37,7 +37,7 @@ pub(crate) struct Row {
 /// What is known of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Agent {
-    /// Nothing: the service was not to be asked.
+    /// Nothing: the query failed.
     Unknown,
     /// There is none.
     Missing,
@@ -49,7 +49,7 @@ pub(crate) enum Agent {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     pub(crate) rows: Vec<Row>,
-    /// What could not be found out, each said once.
+    /// What could not be found out, each once.
     pub(crate) notes: Vec<String>,
     /// Why it is not all there is.
     pub(crate) error: Option<Error>,
@@ -95,7 +95,7 @@ impl Gathering {
         let instances = search.namings.iter().flat_map(queries);
         let instances = instances.map(|query| self.instances(client, query, &search.namings));
         let managed = async {
-            // One question is enough where everything is looked through anyway.
+            // One query without a filter covers all others.
             let mut queries: Vec<_> = search.namings.iter().map(managed_query).collect();
             if queries.contains(&InstanceFilter::default()) {
                 queries = vec![InstanceFilter::default()];
@@ -105,7 +105,7 @@ impl Gathering {
         tokio::join!(join_all(instances), managed);
     }
 
-    /// The names that nothing was found by, if all could be asked for.
+    /// The names without a match, if all queries succeeded.
     fn missing(&self, searches: &[Search]) -> Vec<Option<Selector>> {
         let gathered = self.gathered.borrow();
         let namings = searches.iter().flat_map(|search| &search.namings);
@@ -115,7 +115,8 @@ impl Gathering {
         names.filter(|naming| can_be_asked && !found(naming)).cloned().collect()
     }
 
-    /// As for targets, capitals do not matter where no name is exactly so. The service minds them.
+    /// As for targets, capitals do not matter where no name is exactly so. The service's filters are
+    /// case-sensitive.
     async fn in_any_case(&self, search: &Search, missing: &[Option<Selector>]) {
         let namings = search.namings.iter().filter(|naming| missing.contains(naming));
         let namings: Vec<_> = namings.cloned().collect();
@@ -129,8 +130,8 @@ impl Gathering {
         join_all(instances).await;
     }
 
-    /// The pages of a question, one after the other; the agents on one are asked about while the next
-    /// ones come.
+    /// The pages of a query, one after the other; the agents of a page are queried while the next pages
+    /// are fetched.
     async fn instances(
         &self,
         client: &Client,
@@ -200,7 +201,7 @@ impl Gathering {
         })
     }
 
-    /// Tells that not all are shown. Says so.
+    /// Notes that not all instances are listed.
     fn too_many(&self) -> bool {
         self.is_whole.set(false);
         self.note(format!("only the first {MAX_PAGES} pages of a region's instances are listed"));
@@ -220,7 +221,7 @@ impl Gathering {
         rows.collect()
     }
 
-    /// What the agents are like, or nothing if that cannot be told.
+    /// The state of the agents; `None` if the query failed.
     async fn agents(
         &self,
         client: &Client,
@@ -266,12 +267,12 @@ impl Gathering {
     }
 }
 
-/// What to ask for instances.
+/// The query for instances.
 fn queries(naming: &Option<Selector>) -> Vec<InstanceFilter> {
     naming.as_ref().map_or_else(|| vec![InstanceFilter::default()], find::queries)
 }
 
-/// What to ask for managed instances: for all of them where the service has no filter.
+/// The query for managed instances: for all of them where the service has no filter.
 fn managed_query(naming: &Option<Selector>) -> InstanceFilter {
     let none = InstanceFilter::default();
     match naming {

@@ -64,7 +64,7 @@ pub(crate) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
     Ok(Done::Normally)
 }
 
-/// Says on a terminal what can be done with the instances that are listed.
+/// Prints a hint on a terminal: what can be done with the instances that are listed.
 fn next(rows: &[Row]) {
     if !std::io::stdout().is_terminal() || !std::io::stderr().is_terminal() {
         return;
@@ -112,14 +112,14 @@ fn regions(searches: &[Search]) -> Vec<Region> {
     searches.iter().map(|search| search.cloud.client.config().region.clone()).collect()
 }
 
-/// Those who may not ask are told that there is nothing.
+/// Without the permission the service's answer is an empty list.
 async fn not_permitted(searches: &[Search]) -> Option<crate::cloud::Error> {
     let client = &searches.first()?.cloud.client;
     let error = client.may_describe_instances().await.err()?;
     (crate::explain::Explain::exit_code(&error) == ExitCode::Permission).then_some(error)
 }
 
-/// Remembers what completes in the shell.
+/// Caches the names that complete in the shell.
 fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
     let mut named = BTreeMap::new();
     for Row { instance, .. } in rows {
@@ -131,7 +131,7 @@ fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
         let Ok(region) = Region::parse(&instance.region) else { continue };
         let id = input_for(&instance.id, "", &region, here);
         let name = input_for(&instance.id, &instance.name, &region, here);
-        // A name that several have leads nowhere.
+        // A name of several instances is ambiguous.
         let is_one = named.get(&(&instance.region, &instance.name)) == Some(&1);
         if is_one && !is_id(&name) && name != id {
             input.push(name);

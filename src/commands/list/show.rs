@@ -72,7 +72,7 @@ fn reach(row: &Row) -> Reach {
     let no = |why: &str| Reach::No(why.to_owned());
     match &row.instance.state {
         Some(InstanceState::Running) | None => {}
-        // What is not told says nothing against it.
+        // An unknown value is no obstacle.
         Some(InstanceState::Other(word)) if word.is_empty() => {}
         Some(_) => return no(&status_of(row).to_lowercase()),
     }

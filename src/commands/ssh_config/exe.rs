@@ -1,4 +1,4 @@
-//! Where this program is, so that others find it there tomorrow as well.
+//! The path of this program that stays valid after an upgrade.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! `ecs-bridge ssh-config`: what OpenSSH is told, printed or put where it is read.
+//! `ecs-bridge ssh-config`: prints OpenSSH's configuration, or installs it.
 
 mod exe;
 mod notes;
@@ -62,7 +62,7 @@ pub(crate) async fn run(global: &Global, args: &SshConfig) -> Result<Done> {
     }
 }
 
-/// What ssh is told of host keys, so that nothing stops it.
+/// How ssh checks host keys, without a line that would stop it.
 fn host_keys(ssh: &Ssh) -> HostKeys {
     if ssh.knows_known_hosts_command() {
         return HostKeys::ByCommand;
@@ -78,7 +78,7 @@ fn host_keys(ssh: &Ssh) -> HostKeys {
     if texts.any(is_of_user) { HostKeys::Unchecked } else { HostKeys::Guarded }
 }
 
-/// What the command line asks for.
+/// The blocks that the command line gives.
 fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
     // It would be refused by each ssh.
     if let Some(region) = &global.region {
@@ -219,7 +219,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
     }
 }
 
-/// Tells which options the file was written with before, and is written without now.
+/// Prints which options the file was written with before, and is written without now.
 fn report_dropped(global: &Global, file: &Path, text: &str) -> Result<()> {
     let old = Destination::of(file)?.read()?;
     let lines = part(file, old.as_deref())?.map(|part| part.lines).unwrap_or_default();
@@ -253,7 +253,7 @@ async fn uninstall(global: &Global) -> Result<Done> {
     Ok(Done::Normally)
 }
 
-/// Finds out whether its part could be put into a file, so that nothing is begun in vain.
+/// Checks that its part could be put into a file, before anything is written.
 fn can_put(path: &Path, text: &str, include: &str) -> Result<Option<MadeElsewhere>> {
     let place = Destination::of(path)?;
     let old = place.read()?;
@@ -333,7 +333,7 @@ fn part(path: &Path, text: Option<&[u8]>) -> Result<Option<marks::Part>> {
     Ok(parts.map_err(|error| damaged(path, error))?.part)
 }
 
-/// Tells somebody that what he has changed will not be there any more, and what it was.
+/// Warns that lines which somebody has changed are removed, and prints them.
 fn report(global: &Global, place: &Destination, new: &str) -> Result<()> {
     let old = place.read()?;
     let part = part(place.path(), old.as_deref())?;

@@ -1,5 +1,5 @@
-//! What ssh-config says beside what it writes: what this machine's ssh lacks, and what stands in the
-//! way of the configuration.
+//! The notes of ssh-config beside what it writes: what this machine's ssh lacks, and what overrides
+//! the configuration.
 
 use std::env;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::openssh::ssh_config::blocks::{Blocks, HostKeys};
 use crate::openssh::ssh_config::clash::{Clash, Effect, ShortName, clashes, short_names};
 use crate::openssh::{self, Ssh};
 
-/// Says what the installed ssh does not know of what was to be written.
+/// Prints what the installed ssh does not support of what was to be written.
 pub(crate) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
     match ssh {
         Ssh::Version { .. } => {}
@@ -43,7 +43,7 @@ pub(crate) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
     }
 }
 
-/// Says that the user's shell cannot run what was written.
+/// Warns that the user's shell cannot run what was written.
 pub(crate) async fn of_shell(global: &Global, blocks: &Blocks) {
     let program = blocks.program.first().map_or("", String::as_str);
     let shell = env::var_os("SHELL");
@@ -53,7 +53,7 @@ pub(crate) async fn of_shell(global: &Global, blocks: &Blocks) {
     }
 }
 
-/// Says that there is no key to register, or that ssh has no private half of it.
+/// Warns that there is no key to register, or that ssh has no private half of it.
 pub(crate) fn of_key(global: &Global, blocks: &Blocks) {
     match &blocks.send_key {
         Some(Some(key)) => {
@@ -77,10 +77,10 @@ pub(crate) fn of_key(global: &Global, blocks: &Blocks) {
     }
 }
 
-/// Says which lines of the user's configuration are for the same hosts, and which names do not come to
+/// Prints which lines of the user's configuration are for the same hosts, and which names do not use
 /// what was written.
 pub(crate) fn of_clashes(global: &Global, config: &Path, blocks: &Blocks) {
-    // It was read a moment ago; what cannot be read now is ssh's to tell.
+    // It was read a moment ago; if it cannot be read now, ssh reports that.
     let Ok(bytes) = std::fs::read(config) else { return };
     let mut keywords = vec!["ProxyCommand"];
     if blocks.send_key.is_some() {

@@ -1,4 +1,4 @@
-//! The order of checks: each begins once those that it needs are done, and all are told in order.
+//! The order of checks: each begins once those that it needs are done, and all are reported in order.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::explain::ExitCode;
 
 /// A check to be made.
 pub(crate) struct Check<'a> {
-    /// What scripts know it by.
+    /// Its id, for scripts.
     pub id: &'static str,
-    /// What people call it.
+    /// Its title, for people.
     pub title: &'static str,
     /// The ids of those without which it makes no sense. They come before it.
     pub needs: &'static [&'static str],
-    /// The ids of those that it only waits for, since they may find out what it can use.
+    /// The ids of those that it only waits for, since their results may be of use.
     pub after: &'static [&'static str],
     /// How long it may take.
     pub within: Duration,
@@ -25,7 +25,7 @@ pub(crate) struct Check<'a> {
     pub work: LocalBoxFuture<'a, Outcome>,
 }
 
-/// Makes checks until `deadline`, and tells of each as soon as it and all before it are done.
+/// Makes checks until `deadline`, and reports each as soon as it and all before it are done.
 pub(crate) async fn run_checks(
     checks: Vec<Check<'_>>,
     deadline: Instant,

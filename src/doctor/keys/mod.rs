@@ -1,4 +1,4 @@
-//! Whether temporary keys can work: what the instance's sshd asks for keys.
+//! Whether temporary keys can work: which program the instance's sshd runs for keys.
 
 use std::time::SystemTime;
 
@@ -14,9 +14,9 @@ use crate::keys::command::{Step, TIMEOUT, done, run_while_agent_online};
 use crate::platform::cache::DAY;
 use crate::target::finder::Found;
 
-/// What the instance runs if it is asked for. It reads, and changes nothing. It prints the
-/// AuthorizedKeysCommand that holds for root, as far as sshd tells it, and the lines about it that are
-/// included and that are written in the file to which the key plug-in adds its own.
+/// The read-only script that `--send-key` runs in the instance. It prints the AuthorizedKeysCommand
+/// that holds for root, as far as sshd reports it, and the lines about it that are included and that
+/// are written in the file to which the key plug-in adds its own.
 const SCRIPT: &str = r#"#!/bin/sh
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 settings() {
@@ -49,7 +49,7 @@ const COMMAND: &str = "authorizedkeyscommand";
 const SHOWN: usize = 120;
 
 impl DoctorContext<'_> {
-    /// Whether keys can be sent. Nothing is run in the instance to find out, unless that is asked for.
+    /// Whether keys can be sent. Nothing is run in the instance to find out without `--send-key`.
     pub(crate) async fn key_plugin(&self) -> Outcome {
         let Some(words) = &self.args.target else { return without_target() };
         let Some(found) = self.found.get() else { return not_known("the instance") };
@@ -72,7 +72,7 @@ impl DoctorContext<'_> {
     }
 }
 
-/// Asks the instance which program its sshd asks for keys.
+/// Finds out which program the instance's sshd runs for keys.
 async fn key_command(found: &Found, target: &str) -> Outcome {
     let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
     let run = client.run_command(instance, SCRIPT, TIMEOUT);
@@ -80,7 +80,7 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
     let output = match run_while_agent_online(client, instance, Step::KeyCommand, true, work).await
     {
         Ok((result, _)) => result.output,
-        // Nobody needs this permission to open sessions.
+        // Sessions do not need this permission.
         Err(error) if error.exit_code() == ExitCode::Permission => {
             return Outcome::skipped(format!("not looked at: {error}"));
         }

@@ -32,7 +32,7 @@ impl Lines {
             let (mut rest, mut told) = (Vec::new(), false);
             while let Ok(line) = lines.recv() {
                 if let Err(error) = write(&mut out, &mut rest, line)
-                    // A program that does not listen any more has its reasons.
+                    // A program may close stdout on purpose.
                     && !pipe::is_closed(&error)
                     && !std::mem::replace(&mut told, true)
                 {

@@ -1,4 +1,4 @@
-//! What there is to tell of a `forward` and its connections.
+//! The events of a `forward` and its connections.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(crate) struct Bytes {
     pub(crate) received: u64,
 }
 
-/// Something to tell. With `--json` it is one line, as docs/forwarding.md and forward.schema.json say.
+/// An event. With `--json` it is one line, as docs/forwarding.md and forward.schema.json say.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(crate) enum Event<'a> {
@@ -37,7 +37,7 @@ pub(crate) enum Event<'a> {
     Opened { connection: Number, session: &'a str, waited_ms: u64 },
     /// It is over. Every connection that was accepted comes to this.
     Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
-    /// Something is amiss with it, and it goes on or has come to its end.
+    /// A warning about a connection that has not failed.
     Warning { connection: Number, message: &'a str, fix: &'a str },
     /// It failed, or the command did.
     Error {

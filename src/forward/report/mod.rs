@@ -1,4 +1,4 @@
-//! What `forward` tells: lines for people on stderr, or objects for programs on stdout.
+//! What `forward` reports: lines for people on stderr, or objects for programs on stdout.
 
 mod event;
 mod live;
@@ -44,7 +44,7 @@ enum Style {
     },
 }
 
-/// Tells what happens. Cloning shares it.
+/// Reports events. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Reporter(Rc<Shared>);
 
@@ -58,11 +58,11 @@ struct Shared {
     refused: Refused,
 }
 
-/// Connections that failed for want of open files: the first is told, the others are counted.
+/// Connections that failed for want of open files: the first is reported, the others are counted.
 #[derive(Default)]
 struct Refused {
     count: Cell<u64>,
-    /// How many of them people know of, and since when.
+    /// How many of them were reported, and when.
     told: Cell<u64>,
     told_at: Cell<Option<Instant>>,
     /// The last that was only counted.
@@ -138,7 +138,7 @@ impl Reporter {
         }
     }
 
-    /// Tells of a failure, for one connection or for none.
+    /// Reports a failure, of one connection or of the command.
     pub(crate) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
         let message = printable(&error.to_string());
         logging::failed(&Report::new(error));
@@ -151,7 +151,7 @@ impl Reporter {
         });
         match &self.0.style {
             Style::Json { .. } => {}
-            // A failure is told even to those who want to hear nothing else.
+            // A failure is printed even with --quiet.
             Style::Quiet | Style::People { .. } => {
                 if let (Some(number), Some(_)) = (connection, OpenFiles::of(error))
                     && self.count_refused(number)
@@ -212,7 +212,7 @@ impl Reporter {
         self.note(&format!("warning: {text}"));
     }
 
-    /// Tells people something that is not an event, or not only.
+    /// Prints a line for people that is not an event, or not only.
     pub(crate) fn note(&self, text: &str) {
         match self.0.style {
             Style::Quiet | Style::Json { quiet: true, .. } => {}
@@ -220,7 +220,7 @@ impl Reporter {
         }
     }
 
-    /// Tells somebody at a terminal what to do next.
+    /// Prints a hint for people at a terminal.
     pub(crate) fn hint(&self, text: &str) {
         if let Style::People { live: Some(_) } = self.0.style {
             self.line(text);

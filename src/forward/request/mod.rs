@@ -1,4 +1,4 @@
-//! What the command line asks `forward` for: the instance, the forwards, and where they listen.
+//! The request of `forward`'s command line: the instance, the forwards, and where they listen.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -21,7 +21,7 @@ const WELL_KNOWN: [u16; 36] = [
     11211, 27017,
 ];
 
-/// What is asked for.
+/// The request of the command line.
 pub(crate) struct Request {
     /// The target's words.
     pub(crate) instance: String,
@@ -40,7 +40,7 @@ impl Request {
         let mut forwards = Vec::new();
         if let Some(port) = args.local_port {
             let host = args.remote_host.clone();
-            // What is no host is told with the plan.
+            // An invalid host is reported with the plan.
             let host = host.and_then(|host| spec::host(&host).unwrap_or(Some(host)));
             let remote = args.remote_port.unwrap_or(SSH_PORT);
             forwards.push(Forward { listen: ListenSpec::Tcp(None, port), host, port: remote });
@@ -67,7 +67,7 @@ impl Request {
         usage("nothing to forward", remedy)
     }
 
-    /// What to know about `--local-port` where it is another service's: it leads to sshd all the same.
+    /// The note on `--local-port` where it is another service's: it leads to sshd all the same.
     pub(crate) fn hint(args: &cli::Forward, target: &Target) -> Option<String> {
         let port = args.local_port.filter(|port| WELL_KNOWN.contains(port))?;
         if args.remote_port.is_some() {

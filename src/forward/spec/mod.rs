@@ -76,18 +76,18 @@ pub enum SpecError {
         "expected [bind:]port:host:hostport, port:hostport, port, or /path/to.sock:host:hostport"
     )]
     Form,
-    /// A socket of the far side, which OpenSSH's servers know.
+    /// A socket of the far side, which OpenSSH's servers support.
     #[error("{0:?} is a socket on the far side: sessions lead to ports only")]
     FarSocket(String),
-    /// A port that is none.
+    /// An invalid port.
     #[error("{0:?} is not a port, a number from {least} to 65535", least = .1)]
     Port(String, u16),
-    /// An address to listen on that is none.
+    /// An invalid address to listen on.
     #[error(
         "{0:?} is not an address of this machine to listen on; use an IP address, localhost or *"
     )]
     Bind(String),
-    /// A host that is none.
+    /// An invalid host.
     #[error("{0:?} is not a host: 1 to 128 characters, no blanks")]
     Host(String),
 }

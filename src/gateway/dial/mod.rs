@@ -55,7 +55,7 @@ pub enum DialError {
         /// What the system says.
         cause: String,
     },
-    /// A proxy made no way to the gateway.
+    /// A proxy did not connect to the gateway.
     #[error("the gateway cannot be reached: {0}")]
     Proxy(#[from] proxy::Fault),
     /// TLS failed.

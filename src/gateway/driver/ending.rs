@@ -44,7 +44,7 @@ impl Driver<'_> {
         // Others may wait for the same answer, and nobody polls it from here on.
         self.agent = None;
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
-        // By its own end of file: one that is asked to end or has gone does not care.
+        // By its own end of file, and not because it was to end or has gone.
         let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
         if is_of_eof && self.session.arrived() == Arrived::Unknown {
             self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
@@ -56,7 +56,7 @@ impl Driver<'_> {
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
         let not_sent = self.not_sent(&end, local).await;
-        // A program that has heard nothing cannot know by a clean end that its bytes are lost.
+        // After a clean end, a program that has received nothing would not notice that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
         let is_notified = end.notified().is_some();
         let complete = !failed && !self.stopping && !is_unanswered && !is_notified && !is_lost;
@@ -90,7 +90,7 @@ impl Driver<'_> {
                 () = shutdown, if !self.stopping => {}
                 else => {}
             }
-            // Whoever asks for an early end does not wait for a reader that takes its time.
+            // An early end does not wait for a slow reader.
             let delivered = rest.deliver(writer, false, told);
             match timeout(DELIVER_AT_ONCE, delivered).await {
                 Err(_) => (Ok(()), false),
@@ -137,7 +137,7 @@ impl Driver<'_> {
     /// Closes the WebSocket of a gateway that answers no pings, and waits for its answer: only that
     /// tells that what was sent has been read (RFC 6455, 5.5.1). One that comes late was not read while
     /// it was quiet, and may not have got any further: the close of its WebSocket ends the stream. The
-    /// socket is gone once all has arrived. Whether an early end was asked for meanwhile.
+    /// socket is gone once all has arrived. Whether an early end was requested meanwhile.
     async fn wait_for_arrival(&mut self, shutdown: impl Future<Output = ()>) -> bool {
         let Some((sink, stream)) = &mut self.halves else { return false };
         debug!("waiting for the gateway to take what was sent");
@@ -199,8 +199,8 @@ struct FinalDelivery<'a> {
 }
 
 impl FinalDelivery<'_> {
-    /// Waits for the local side to take it, however long it pauses, and then tells it of the end, if the
-    /// stream is complete. The session is ended meanwhile, and holds nobody up.
+    /// Waits for the local side to take it, however long it pauses, and then shuts it down, if the
+    /// stream is complete. The session is ended meanwhile.
     async fn deliver(
         &mut self,
         writer: &mut impl LocalWrite,

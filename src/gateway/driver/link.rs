@@ -19,7 +19,7 @@ use crate::session::event::{Notice, SessionEvent};
 use session_manager_proto::session::{Disconnect, End, Event, RemoteEnd};
 
 impl Driver<'_> {
-    /// Drops a socket that is no good any more, and makes another one.
+    /// Drops a socket that cannot be used any more, and makes another one.
     pub(super) fn maintain_connection(&mut self, now: Instant) {
         if let Some(slept) = self.sleep.slept(now, SystemTime::now()) {
             debug!("this machine has slept for {slept:.0?}");

@@ -1,4 +1,4 @@
-//! What the local side of a splice gives and takes, and that it is gone.
+//! Reads and writes the local side of a splice, and notices that it has gone.
 
 use std::time::Instant;
 

@@ -42,7 +42,7 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(600);
 const WRITE_WITHIN: Duration = Duration::from_millis(200);
 /// How long the socket may take nothing before what it holds is taken to have been held up.
 const HELD_UP: Duration = Duration::from_millis(250);
-/// How long to look for a last word of the far side once it takes nothing more.
+/// How long to look for a last message of the far side once it takes nothing more.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most bytes that are read from the local side at once.
@@ -72,12 +72,12 @@ pub(crate) struct Driver<'w> {
     outgoing: Option<Message>,
     /// Whether the socket has taken messages that it has not written.
     unflushed: bool,
-    /// Whether another session needs the place of this one; asked while it lingers, and all the time,
-    /// so that the one that has been quiet for longest is the first to hear of it.
+    /// Whether another session needs the place of this one; polled all the time while it lingers, so
+    /// that the one that has been quiet for longest is notified first.
     place_wanted: Option<LocalBoxFuture<'w, ()>>,
     /// Since when the socket has taken nothing although there was something for it.
     blocked: Option<Instant>,
-    /// Why the socket takes nothing any more, and since when it was read without a word.
+    /// Why the socket takes nothing any more, and since when nothing was read from it.
     sink_broken: Option<BrokenSink>,
     /// Whether the far side has closed the WebSocket.
     peer_closed: bool,
@@ -90,12 +90,12 @@ pub(crate) struct Driver<'w> {
     ended: Option<Instant>,
     /// Whether the process is to end.
     stopping: bool,
-    /// Whether nobody takes what is delivered.
+    /// Whether nothing takes what is delivered.
     reader_gone: bool,
     local_error: Option<LocalError>,
     sent: u64,
     delivered: u64,
-    /// What was last told of [`Session::may_outlive_target`].
+    /// The last reported value of [`Session::may_outlive_target`].
     may_outlive_target: bool,
 }
 
@@ -432,7 +432,7 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// The far side may have said why before it stopped taking frames: that is read first.
+    /// The far side may have sent the reason before it stopped taking frames: that is read first.
     fn handle_broken_sink(&mut self, how: String) {
         debug!("cannot write to the gateway: {how}");
         self.sink_broken.get_or_insert(BrokenSink { how, quiet_since: None });

@@ -30,8 +30,7 @@ pub(crate) struct PublicKey {
 }
 
 impl PublicKey {
-    /// A key that a user wants to be let in with: the only one of a text, of a type that the
-    /// service takes.
+    /// The key for a user's logins: the only one of a text, of a type that the service takes.
     ///
     /// # Errors
     /// When the text is something else. A text that may be a private key is not shown.
@@ -56,7 +55,7 @@ impl PublicKey {
         if word.contains("-cert-v01@") {
             return Err(KeyError::Certificate);
         }
-        // Where OpenSSH takes any blanks, the parser wants one space.
+        // Where OpenSSH takes any blanks, the parser requires one space.
         let spaced = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         let key = match ssh_key::PublicKey::from_openssh(&spaced) {
             Ok(key) => key,
@@ -80,8 +79,8 @@ impl PublicKey {
     pub(crate) fn host_keys(text: &str) -> Vec<Self> {
         let mut keys = Vec::new();
         for line in text.lines().map(str::trim) {
-            // What is no type of a host key, or not known to this program, is nobody's loss here:
-            // ssh asks for the types that it knows.
+            // Unknown types, and those of no host key, are skipped: ssh uses only the types that it
+            // knows.
             if let Ok(key) = ssh_key::PublicKey::from_openssh(line)
                 && !matches!(key.algorithm(), Algorithm::Other(_))
             {
@@ -122,7 +121,7 @@ impl PublicKey {
         &self.algorithm
     }
 
-    /// What its owner wrote behind it, often `user@host`.
+    /// Its comment, often `user@host`.
     pub(crate) fn comment(&self) -> &str {
         &self.comment
     }

@@ -1,8 +1,8 @@
-//! What is remembered from one run to the next, for a time: `$XDG_CACHE_HOME/ecs-bridge`, or where the system
+//! The cache, for a time from one run to the next: `$XDG_CACHE_HOME/ecs-bridge`, or where the system
 //! has its caches (`~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`).
 //!
-//! One small file an entry, so that processes at the same time never overwrite what the other has
-//! found out. Nothing here is needed: whatever fails, it is only asked again.
+//! One small file an entry, so that processes at the same time never overwrite each other's entries.
+//! Nothing here is needed: after a failure the API is called again.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ const MAX_ENTRY: u64 = 2 * 1024 * 1024;
 /// The most entries of one kind that are read together.
 const MAX_ENTRIES: usize = 1_000;
 
-/// A folder of entries, or none, where nothing is remembered.
+/// A folder of entries, or none, where nothing is cached.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     folder: Option<PathBuf>,
@@ -77,7 +77,7 @@ impl Cache {
         Self { folder }
     }
 
-    /// One that remembers nothing.
+    /// A cache that keeps nothing.
     pub(crate) fn none() -> Self {
         Self { folder: None }
     }
@@ -87,7 +87,7 @@ impl Cache {
         self.folder.as_deref()
     }
 
-    /// What was remembered of a topic, unless that was longer ago than `within`, and when.
+    /// The entry of a topic, unless it is older than `within`, and when it was stored.
     pub(crate) fn get<T: DeserializeOwned>(
         &self,
         topic: &Topic,
@@ -103,8 +103,7 @@ impl Cache {
         read(file, within, now)
     }
 
-    /// What was remembered of all topics of a kind, unless that was longer ago than `within`, in no
-    /// order.
+    /// The entries of all topics of a kind, except those older than `within`, in no order.
     pub(crate) fn all<T: DeserializeOwned>(
         &self,
         kind: &str,
@@ -123,7 +122,7 @@ impl Cache {
             .collect()
     }
 
-    /// Remembers something. Where that fails it is only logged; a disk that is full is told, once.
+    /// Stores an entry. A failure is only logged; a disk that is full is reported, once.
     pub(crate) fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) {
         static TOLD: AtomicBool = AtomicBool::new(false);
 
@@ -140,15 +139,15 @@ impl Cache {
         }
     }
 
-    /// Forgets a topic.
+    /// Deletes the entry of a topic.
     pub(crate) fn forget(&self, topic: &Topic) {
         if let Some(folder) = &self.folder {
-            // What is not there is forgotten already.
+            // An entry that does not exist is no failure.
             let _ = fs::remove_file(folder.join(&topic.file_name));
         }
     }
 
-    /// Forgets all topics, and gives how many there were.
+    /// Deletes all entries, and gives how many there were.
     ///
     /// # Errors
     /// The first one, after the other entries are deleted.

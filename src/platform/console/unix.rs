@@ -69,7 +69,7 @@ pub(super) fn stop_process() {
 /// What happens to a terminal.
 pub(super) enum Change {
     Size,
-    /// Somebody asks this process to stop.
+    /// This process is to stop.
     Suspended,
     /// This process was stopped, and goes on.
     Continued,

@@ -1,4 +1,4 @@
-//! What comes of a question.
+//! The result of a prompt.
 
 use std::io;
 
@@ -16,7 +16,7 @@ pub(crate) type Answer = Zeroizing<String>;
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// A signal asked to end: Ctrl-C, or the terminal has gone.
+    /// A signal: Ctrl-C, or the terminal has gone.
     By(Signal),
     /// Ctrl-D.
     Closed,
@@ -24,7 +24,7 @@ pub(crate) enum Stop {
     TooLong,
 }
 
-/// Nobody can be asked.
+/// There is no terminal.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoTerminal {
     /// Input or output is something else.

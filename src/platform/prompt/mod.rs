@@ -1,5 +1,4 @@
-//! Questions on a terminal: answers that nobody else sees, and a terminal that is always given back
-//! as it was.
+//! Prompts on a terminal: answers that are not displayed, and a terminal that is always restored.
 
 mod answer;
 #[cfg(unix)]
@@ -16,8 +15,8 @@ use windows as platform;
 
 pub(crate) use self::answer::{Answer, NoTerminal, Stop};
 
-/// A terminal with somebody at it. What is typed is not echoed by the terminal itself as long as this
-/// is there: so not even what is typed ahead of a question for a secret is seen.
+/// A terminal for prompts. What is typed is not echoed by the terminal itself as long as this exists:
+/// so not even what is typed ahead of the prompt for a secret is displayed.
 #[derive(Debug)]
 pub(crate) struct Dialogue(platform::Terminal);
 
@@ -30,7 +29,7 @@ impl Dialogue {
         platform::Terminal::new().map(Self)
     }
 
-    /// Asks for a line that may be seen.
+    /// Prompts for a line that is displayed.
     ///
     /// # Errors
     /// When there is no answer to be had.
@@ -38,7 +37,7 @@ impl Dialogue {
         self.0.line(question, true).await
     }
 
-    /// Asks for a line that nobody sees.
+    /// Prompts for a line that is not displayed.
     ///
     /// # Errors
     /// When there is no answer to be had.
@@ -46,10 +45,10 @@ impl Dialogue {
         self.0.line(question, false).await
     }
 
-    /// Says something.
+    /// Prints a text.
     ///
     /// # Errors
-    /// When nobody is there any more.
+    /// When the terminal has gone.
     pub(crate) fn say(&mut self, text: &str) -> Result<(), Stop> {
         self.0.write(&format!("{text}\n"))
     }

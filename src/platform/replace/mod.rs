@@ -1,8 +1,8 @@
 //! Files of the user's that are changed: read whole, and replaced whole or left as they are.
 //!
-//! A file is written beside itself and renamed, so that nobody ever finds half of it, and a link
+//! A file is written beside itself and renamed, so that no reader ever gets half of it, and a link
 //! stays a link. Two processes of this program wait for each other; what another program has
-//! written meanwhile is seen, and the change is made to that.
+//! written meanwhile is noticed, and the change is made to that.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -121,7 +121,7 @@ impl Destination {
         Ok(Some(bytes))
     }
 
-    /// Finds out whether the file could be written, so that nobody is asked for anything in vain.
+    /// Checks that the file could be written, before the user is prompted.
     ///
     /// # Errors
     /// As [`update`].
@@ -239,7 +239,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Has the folder's new state survive a loss of power.
+    /// Syncs the folder, so that its new state survives a loss of power.
     fn settle(&self) {
         #[cfg(unix)]
         if let Err(error) = File::open(self.folder()).and_then(|folder| folder.sync_all()) {
@@ -399,7 +399,7 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
-    /// Nobody writes that much by hand.
+    /// It is too large.
     #[error("{} is larger than {} MiB", .path.display(), MOST >> 20)]
     TooLarge {
         /// The file.
@@ -413,13 +413,13 @@ pub enum Error {
         /// What is wrong there.
         problem: String,
     },
-    /// Somebody has made it so.
+    /// It is read-only.
     #[error("{} is read-only: it was left as it is", .path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
-    /// It would become this user's.
+    /// It belongs to another user.
     #[error("{} belongs to another user: it was left as it is", .path.display())]
     Foreign {
         /// The file.
@@ -434,7 +434,7 @@ pub enum Error {
         #[source]
         problem: io::Error,
     },
-    /// Others write to it without end.
+    /// Other programs kept changing it.
     #[error("another program is changing {}: it was left as it is", .path.display())]
     Busy {
         /// The file.

@@ -47,7 +47,7 @@ pub(super) fn reason(failure: &Failure) -> Option<ReasonKind> {
     }
 }
 
-/// The service's word for it, if it is one of its codes: what else it says stands in `why`.
+/// The service's code for it, if it is one: the rest of its text stands in `why`.
 pub(super) fn code(failure: &Failure) -> Option<String> {
     let reason = match failure {
         Failure::Ended(reason) => reason.clone(),
