@@ -8,9 +8,8 @@ use crate::app::{Done, Message, Result, about, print};
 use crate::cli::{self, Global};
 use crate::doctor::check::run_checks;
 use crate::doctor::context::DoctorContext;
-use crate::doctor::outcome::{CheckFailure, exit_code};
+use crate::doctor::outcome::exit_code;
 use crate::doctor::report;
-use crate::explain::ExitCode;
 use crate::openssh::installed;
 use crate::platform::cache::DAY;
 use crate::platform::logging::{self, Folder, LastFailure};
@@ -37,15 +36,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     if let Some(failure) = &last_failure
         && !args.json
     {
-        let trouble = CheckFailure {
-            what: failure.what.clone(),
-            why: failure.why.clone(),
-            fix: failure.fix.clone(),
-            request_id: failure.request_id.clone(),
-            // It is not shown.
-            exit_code: ExitCode::Failed,
-        };
-        tell(&report::last_failure(&failure.title(SystemTime::now()), &trouble, in_colour));
+        tell(&report::last_failure(failure, SystemTime::now(), in_colour));
     }
     let checked = {
         let checks = run_checks(context.checks(), context.deadline, |one| {

@@ -41,7 +41,7 @@ pub fn run(cli: &Cli) -> u8 {
             let report = Report::new(&*error);
             logging::tell(&report);
             logging::failed(&report);
-            report.exit_code() as u8
+            report.exit_code as u8
         }
     };
     logging::ended(code);

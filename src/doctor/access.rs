@@ -1,9 +1,9 @@
 //! Checks of the credentials and their permissions, and of Session Manager.
 
 use super::context::{DoctorContext, not_known};
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::cloud::{Error, Kind, Verdict};
-use crate::explain::{ExitCode, switch_on};
+use crate::explain::{ExitCode, Report, switch_on};
 use crate::policy::Policy;
 use crate::target::is_id;
 
@@ -47,7 +47,7 @@ impl DoctorContext<'_> {
                     denied.push((action, error))
                 }
                 Err(error) if error.verdict() == Verdict::Unknown => {
-                    return Outcome::Unknown(CheckFailure::of(&error));
+                    return Outcome::Unknown(Report::new(&error));
                 }
                 _ => {}
             }
@@ -63,7 +63,7 @@ impl DoctorContext<'_> {
             return Outcome::failed(first);
         }
         let actions: Vec<_> = denied.iter().map(|(action, _)| *action).collect();
-        let mut trouble = CheckFailure::of(first);
+        let mut trouble = Report::new(first);
         trouble.what = format!("not permitted: {}", actions.join(", "));
         trouble.fix = Some(format!(
             "in the RAM console, attach a policy such as this one (`ecs-bridge policy connect` \
@@ -83,16 +83,16 @@ impl DoctorContext<'_> {
             Ok(Some(false)) => {
                 let what = format!("Session Manager is switched off in {region}");
                 let why = "it is off until somebody switches it on, once for each region";
-                let trouble = CheckFailure::plain(what, ExitCode::Target).why(why);
+                let trouble = Report::plain(what, ExitCode::Target).why(why);
                 Outcome::Failed(trouble.fix(switch_on(&region)))
             }
             Ok(None) => {
                 let what = "the service does not say whether it is switched on";
-                Outcome::Unknown(CheckFailure::plain(what, ExitCode::Failed))
+                Outcome::Unknown(Report::plain(what, ExitCode::Failed))
             }
             Err(error) if error.kind() == Kind::PermissionMissing => {
                 let what = "whether it is switched on may not be asked";
-                let mut trouble = CheckFailure::plain(what, ExitCode::Permission);
+                let mut trouble = Report::plain(what, ExitCode::Permission);
                 trouble.request_id = error.request_id().map(str::to_owned);
                 Outcome::Unknown(trouble.fix(format!(
                     "no session needs this permission; if none opens, attach a policy such as this \
@@ -100,7 +100,7 @@ impl DoctorContext<'_> {
                     Policy::of(&["ecs:DescribeCloudAssistantSettings"]).compact()
                 )))
             }
-            Err(error) => Outcome::Unknown(CheckFailure::of(&error)),
+            Err(error) => Outcome::Unknown(Report::new(&error)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The instance and its agent.
 
 use super::context::{DoctorContext, not_known, without_target};
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::app::Result;
 use crate::cloud::{AgentStatus, InstanceState, Kind};
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, Report};
 use crate::session::agent::{SILENT_REDIAL, UPDATE};
 use crate::session::diagnose::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::session::failure::Finding;
@@ -82,7 +82,7 @@ impl DoctorContext<'_> {
             Ok(Some(agent)) => agent,
             Ok(None) => return failed(&Finding::AgentMissing),
             Err(error) if error.kind() == Kind::InstanceNotFound => return Outcome::failed(&error),
-            Err(error) => return Outcome::Unknown(CheckFailure::of(&error)),
+            Err(error) => return Outcome::Unknown(Report::new(&error)),
         };
         let finding = missing(&agent);
         let said = format!("version {}", version(&agent));
@@ -139,8 +139,8 @@ fn redials(version: &str) -> bool {
     AgentVersion::parse(version).map(Generation::of).is_some_and(Generation::redials)
 }
 
-fn of(finding: &Finding) -> CheckFailure {
-    CheckFailure::plain(finding.to_string(), ExitCode::Target).fix(finding.remedy())
+fn of(finding: &Finding) -> Report {
+    Report::plain(finding.to_string(), ExitCode::Target).fix(finding.remedy())
 }
 
 fn failed(finding: &Finding) -> Outcome {
@@ -150,8 +150,7 @@ fn failed(finding: &Finding) -> Outcome {
 /// The service does not list it, which is its answer for an unknown instance.
 fn unknown_instance(found: &Found) -> Outcome {
     let region = &found.cloud.client.config().region;
-    let trouble =
-        CheckFailure::plain(format!("there is no such instance: {found}"), ExitCode::Target);
+    let trouble = Report::plain(format!("there is no such instance: {found}"), ExitCode::Target);
     let trouble = trouble.why(format!("region {region} has none that this account can see"));
     Outcome::Failed(trouble.fix(
         "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the profile's \

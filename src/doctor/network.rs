@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::context::{DoctorContext, not_known};
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::app::Cloud;
 use crate::cloud::{Endpoint, NetworkError};
-use crate::explain::{ExitCode, SET_CLOCK, apart};
+use crate::explain::{ExitCode, Report, SET_CLOCK, apart};
 use crate::net::{self, Destination, encrypt};
 use crate::proxy::{Fault, FaultKind, Route, Scheme};
 
@@ -133,7 +133,7 @@ impl DoctorContext<'_> {
             humantime::format_rfc3339_seconds(local),
             humantime::format_rfc3339_seconds(service)
         );
-        let trouble = CheckFailure::plain(what, ExitCode::Credentials);
+        let trouble = Report::plain(what, ExitCode::Credentials);
         Outcome::Failed(trouble.why(why).fix(SET_CLOCK))
     }
 }

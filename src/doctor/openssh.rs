@@ -4,9 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::context::{DoctorContext, Through, not_known};
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::credentials::{home, in_home};
-use crate::explain::{ExitCode, printable};
+use crate::explain::{ExitCode, Report, printable};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::absolute::of_ssh;
 use crate::openssh::ssh_config::blocks::is_host;
@@ -39,7 +39,7 @@ impl DoctorContext<'_> {
                 "{name}; OpenSSH 8.5 or newer can check host keys over the control plane"
             )),
             other => Outcome::Unknown(
-                CheckFailure::plain(other.to_string(), ExitCode::Config)
+                Report::plain(other.to_string(), ExitCode::Config)
                     .why("ssh, scp, git and VS Code need OpenSSH's client; forward does not")
                     .fix("install OpenSSH's client, 8.5 or newer, and have it in PATH"),
             ),
@@ -98,7 +98,7 @@ impl DoctorContext<'_> {
             ),
         };
         let what = format!("ssh {host} does not come through ecs-bridge");
-        let trouble = CheckFailure::plain(what, ExitCode::Config).why(why).fix(fix);
+        let trouble = Report::plain(what, ExitCode::Config).why(why).fix(fix);
         match self.args.target {
             Some(_) => Outcome::Failed(trouble),
             // It may be there for some hosts only.
@@ -183,7 +183,7 @@ impl DoctorContext<'_> {
                 Outcome::passed(format!("ssh offers {} key{s} of the agent", keys.len()))
             }
             _ => Outcome::Unknown(
-                CheckFailure::plain("ssh has no key to offer", ExitCode::Config)
+                Report::plain("ssh has no key to offer", ExitCode::Config)
                     .why(
                         "none of its IdentityFiles is there, and no agent has a key that it offers",
                     )
@@ -244,7 +244,7 @@ fn stopped(name: &str, said: &str) -> Outcome {
 }
 
 fn failed(what: String, why: impl Into<String>, fix: String) -> Outcome {
-    Outcome::Failed(CheckFailure::plain(what, ExitCode::Config).why(why).fix(fix))
+    Outcome::Failed(Report::plain(what, ExitCode::Config).why(why).fix(fix))
 }
 
 fn is_bridge(word: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What came of a check.
 
-use crate::explain::{self, ExitCode, Explain};
+use crate::explain::{ExitCode, Explain, Report};
 use crate::platform::open_files::OpenFiles;
 
 /// What came of a check.
@@ -9,7 +9,7 @@ pub(crate) enum Outcome {
     /// It is as it should be: what was found, in one line.
     Passed(String),
     /// It is not.
-    Failed(CheckFailure),
+    Failed(Report),
     /// It was not looked at, for there is no need to, or no way.
     Skipped {
         /// Why not, in one line.
@@ -18,54 +18,7 @@ pub(crate) enum Outcome {
         because: Option<&'static str>,
     },
     /// It was looked at, and nothing could be told: why not.
-    Unknown(CheckFailure),
-}
-
-/// What is wrong, as all messages of this program have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CheckFailure {
-    /// What happened.
-    pub what: String,
-    /// Why.
-    pub why: Option<String>,
-    /// What to do next.
-    pub fix: Option<String>,
-    /// The `RequestId` of the API's answer.
-    pub request_id: Option<String>,
-    /// With what a command would end for it.
-    pub exit_code: ExitCode,
-}
-
-impl CheckFailure {
-    /// What an error has to say.
-    pub(crate) fn of(error: &dyn Explain) -> Self {
-        Self {
-            what: error.to_string(),
-            why: explain::why(error),
-            fix: explain::remedy(error),
-            request_id: error.request_id().map(str::to_owned),
-            exit_code: error.exit_code(),
-        }
-    }
-
-    /// Something that is told in one line.
-    pub(crate) fn plain(what: impl Into<String>, exit_code: ExitCode) -> Self {
-        Self { what: what.into(), why: None, fix: None, request_id: None, exit_code }
-    }
-
-    /// And why.
-    #[must_use]
-    pub(crate) fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = Some(why.into());
-        self
-    }
-
-    /// And what to do next.
-    #[must_use]
-    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
+    Unknown(Report),
 }
 
 impl Outcome {
@@ -81,12 +34,12 @@ impl Outcome {
 
     /// An error has come of it.
     pub(crate) fn failed(error: &dyn Explain) -> Self {
-        Self::Failed(CheckFailure::of(error))
+        Self::Failed(Report::new(error))
     }
 
     /// The same, where a limit of open files is named before what it has made fail.
     pub(super) fn naming_limits(self) -> Self {
-        let named = |trouble: CheckFailure| {
+        let named = |trouble: Report| {
             let words = format!("{} {}", trouble.what, trouble.why.as_deref().unwrap_or_default());
             match OpenFiles::of_words(&words) {
                 Some(files) => trouble.why(files.why()).fix(files.remedy()),

@@ -1,11 +1,12 @@
 //! Checks as lines for people, and as a JSON document for programs.
 
-use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::outcome::{CheckFailure, Checked, Outcome, exit_code};
+use super::outcome::{Checked, Outcome, exit_code};
 use crate::explain::{ExitCode, printable};
+use crate::platform::logging::LastFailure;
 
 /// The column in which what was found begins.
 const COLUMN: usize = 19;
@@ -30,17 +31,18 @@ pub(crate) fn lines(checked: &Checked, in_colour: bool) -> String {
             (trouble.what.clone(), Some(trouble))
         }
     };
-    let mut lines = format!("{mark} {:COLUMN$} {}", checked.title, on_one_line(&found));
-    for (label, text) in trouble.map(parts).into_iter().flatten() {
-        // Writing to a String does not fail.
-        let _ = write!(lines, "\n    {label}: {}", below(&text));
-    }
-    lines
+    let parts = trouble.map(|report| parts([&report.why, &report.fix, &report.request_id]));
+    let parts = parts.unwrap_or_default();
+    format!("{mark} {:COLUMN$} {}{parts}", checked.title, on_one_line(&found))
 }
 
-fn parts(trouble: &CheckFailure) -> Vec<(&'static str, String)> {
-    let parts = [("why", &trouble.why), ("fix", &trouble.fix), ("RequestId", &trouble.request_id)];
-    parts.into_iter().filter_map(|(label, text)| Some((label, text.clone()?))).collect()
+/// The lines of why, fix and `RequestId`, as far as they are known.
+fn parts(parts: [&Option<String>; 3]) -> String {
+    let parts = ["why", "fix", "RequestId"].into_iter().zip(parts);
+    let line = |(label, text): (_, &Option<_>)| {
+        text.as_deref().map(|text| format!("\n    {label}: {}", below(text)))
+    };
+    parts.filter_map(line).collect()
 }
 
 fn on_one_line(text: &str) -> String {
@@ -54,15 +56,12 @@ fn below(text: &str) -> String {
 }
 
 /// The lines of the last failure of a command, which stand before the checks.
-pub(crate) fn last_failure(title: &str, trouble: &CheckFailure, in_colour: bool) -> String {
+pub(crate) fn last_failure(failure: &LastFailure, now: SystemTime, in_colour: bool) -> String {
     let mark = if in_colour { "\u{1b}[33m!\u{1b}[0m" } else { "!" };
-    let mut lines = format!("{mark} {:COLUMN$} {}", "last failure", on_one_line(title));
-    let what = ("what", trouble.what.clone());
-    for (label, text) in [what].into_iter().chain(parts(trouble)) {
-        // Writing to a String does not fail.
-        let _ = write!(lines, "\n    {label}: {}", below(&text));
-    }
-    lines
+    let LastFailure { what, why, fix, request_id, .. } = failure;
+    let (title, what) = (on_one_line(&failure.title(now)), below(what));
+    let parts = parts([why, fix, request_id]);
+    format!("{mark} {:COLUMN$} {title}\n    what: {what}{parts}", "last failure")
 }
 
 /// What there is to say of all of them.
@@ -126,6 +125,7 @@ fn one(checked: &Checked) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::Report;
 
     fn checked(outcome: Outcome) -> Checked {
         Checked { id: "session_manager", title: "Session Manager", outcome }
@@ -135,8 +135,7 @@ mod tests {
     fn a_check_is_a_line_and_a_failed_one_has_its_cause_and_its_remedy_below() {
         let shown = |outcome| lines(&checked(outcome), false);
         assert_eq!(shown(Outcome::passed("it is on")), "✓ Session Manager     it is on");
-        let trouble =
-            CheckFailure::plain("it is\u{1b}[31m off", ExitCode::Target).fix("run:\naliyun");
+        let trouble = Report::plain("it is\u{1b}[31m off", ExitCode::Target).fix("run:\naliyun");
         assert_eq!(
             shown(Outcome::Failed(trouble)),
             "✗ Session Manager     it is [31m off\n    fix: run:\n         aliyun"
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_document_tells_the_same() {
-        let trouble = CheckFailure::plain("off", ExitCode::Target).why("because");
+        let trouble = Report::plain("off", ExitCode::Target).why("because");
         let because = Some("identity");
         let all = [
             checked(Outcome::Failed(trouble)),

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::banner::{BannerCapture, SilentReader};
 use super::context::DoctorContext;
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::cli;
 use crate::credentials::shell_word;
-use crate::explain::ExitCode;
+use crate::explain::{ExitCode, Report};
 use crate::gateway::local::LocalSide;
 use crate::session::error::SessionError;
 use crate::session::plan::Plan;
@@ -73,7 +73,7 @@ impl DoctorContext<'_> {
             Ok(_) => {
                 let waited = began.elapsed().as_secs();
                 let what = format!("the session did not open within {waited} s");
-                let trouble = CheckFailure::plain(what, ExitCode::Session);
+                let trouble = Report::plain(what, ExitCode::Session);
                 Outcome::Failed(trouble.fix("try again; with -vv the log says how far it came"))
             }
         }
@@ -136,7 +136,7 @@ impl DoctorContext<'_> {
             self.args.target.as_deref().map_or_else(|| "TARGET".to_owned(), shell_word)
         );
         let bad = |what: &str, why: String| {
-            let trouble = CheckFailure::plain(what, ExitCode::Target).why(why);
+            let trouble = Report::plain(what, ExitCode::Target).why(why);
             Outcome::Failed(trouble.fix(fix.clone()))
         };
         match (port == SSH, first.is_empty(), has_closed) {

@@ -20,5 +20,4 @@ pub(crate) use advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
 pub use aliyun_client::text::printable;
 pub(crate) use failure::UsageError;
 pub use failure::{ExitCode, Explain};
-pub use report::{Report, remedy, why};
-pub(crate) use report::{message, unwritten};
+pub(crate) use report::{Report, message, unwritten};

@@ -13,12 +13,12 @@ pub(crate) fn unwritten(error: &std::io::Error) -> UsageError {
 }
 
 /// Why an error happened, as a user is told: a limit of open files comes before what it has made fail.
-pub fn why(error: &dyn Explain) -> Option<String> {
+fn why(error: &dyn Explain) -> Option<String> {
     OpenFiles::of(error).map(|files| files.why().to_owned()).or_else(|| error.why())
 }
 
 /// What a user can do about an error; see [`why`].
-pub fn remedy(error: &dyn Explain) -> Option<String> {
+fn remedy(error: &dyn Explain) -> Option<String> {
     OpenFiles::of(error).map(|files| files.remedy().to_owned()).or_else(|| error.remedy())
 }
 
@@ -30,36 +30,53 @@ pub fn remedy(error: &dyn Explain) -> Option<String> {
 ///   fix: …
 ///   RequestId: …
 /// ```
-#[derive(Debug)]
-pub struct Report {
-    pub(crate) what: String,
-    pub(crate) cause: Option<String>,
-    pub(crate) remedy: Option<String>,
-    pub(crate) request_id: Option<String>,
-    exit_code: ExitCode,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// What happened.
+    pub what: String,
+    /// Why.
+    pub why: Option<String>,
+    /// What to do next.
+    pub fix: Option<String>,
+    /// The `RequestId` of the API's answer.
+    pub request_id: Option<String>,
+    /// The code that the process should end with.
+    pub exit_code: ExitCode,
 }
 
 impl Report {
     /// Takes an error apart into the lines of a message.
-    pub fn new(error: &dyn Explain) -> Self {
+    pub(crate) fn new(error: &dyn Explain) -> Self {
         Self {
             what: error.to_string(),
-            cause: why(error),
-            remedy: remedy(error),
+            why: why(error),
+            fix: remedy(error),
             request_id: error.request_id().map(str::to_owned),
             exit_code: error.exit_code(),
         }
     }
 
-    /// The code that the process should end with.
-    pub fn exit_code(&self) -> ExitCode {
-        self.exit_code
+    /// A message of one line.
+    pub(crate) fn plain(what: impl Into<String>, exit_code: ExitCode) -> Self {
+        Self { what: what.into(), why: None, fix: None, request_id: None, exit_code }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub(crate) fn why(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub(crate) fn fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&message(&self.what, [&self.cause, &self.remedy, &self.request_id]))
+        f.write_str(&message(&self.what, [&self.why, &self.fix, &self.request_id]))
     }
 }
 
@@ -127,6 +144,6 @@ mod tests {
             report.to_string(),
             "ecs-bridge: error: it broke [31m\n  why: a reason\n  RequestId: R-1"
         );
-        assert_eq!(report.exit_code(), ExitCode::Failed);
+        assert_eq!(report.exit_code, ExitCode::Failed);
     }
 }

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared, join, join_all};
 use tokio::time::{Instant, timeout_at};
 
-use super::outcome::{CheckFailure, Checked, Outcome};
-use crate::explain::ExitCode;
+use super::outcome::{Checked, Outcome};
+use crate::explain::{ExitCode, Report};
 
 /// A check to be made.
 pub(crate) struct Check<'a> {
@@ -72,7 +72,7 @@ pub(crate) async fn run_checks(
 
 fn late(within: Duration) -> Outcome {
     let trouble =
-        CheckFailure::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
+        Report::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
     Outcome::Failed(trouble.fix("try again; with -vv the log says what was waited for"))
 }
 

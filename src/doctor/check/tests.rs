@@ -19,7 +19,7 @@ fn check<'a>(
 }
 
 fn bad() -> Outcome {
-    Outcome::Failed(CheckFailure::plain("bad", ExitCode::Target))
+    Outcome::Failed(Report::plain("bad", ExitCode::Target))
 }
 
 fn far() -> Instant {
@@ -35,7 +35,7 @@ async fn what_needs_a_failed_one_is_skipped_and_says_whose_fault_it_is() {
         check("c", &["a", "b"], async { panic!("it needs a") }),
         check("d", &["c"], async { panic!("it needs c, which needs a") }),
         check("e", &["b"], async { Outcome::skipped("no need") }),
-        check("f", &["e"], async { Outcome::Unknown(CheckFailure::plain("?", ExitCode::Network)) }),
+        check("f", &["e"], async { Outcome::Unknown(Report::plain("?", ExitCode::Network)) }),
         check("g", &["f"], good()),
     ];
     let mut told = Vec::new();

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::context::{DoctorContext, not_known, without_target};
-use super::outcome::{CheckFailure, Outcome};
+use super::outcome::Outcome;
 use crate::app::cache;
 use crate::cloud::AgentStatus;
 use crate::credentials::shell_word;
-use crate::explain::{ExitCode, Explain as _, printable};
+use crate::explain::{ExitCode, Explain as _, Report, printable};
 use crate::keys::command::{Step, TIMEOUT, done, run_while_agent_online};
 use crate::platform::cache::DAY;
 use crate::target::finder::Found;
@@ -84,10 +84,10 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
         Err(error) if error.exit_code() == ExitCode::Permission => {
             return Outcome::skipped(format!("not looked at: {error}"));
         }
-        Err(error) => return Outcome::Unknown(CheckFailure::of(&error)),
+        Err(error) => return Outcome::Unknown(Report::new(&error)),
     };
     let trouble = |what: String, why: &str, fix: String| {
-        Outcome::Failed(CheckFailure::plain(what, ExitCode::Target).why(why).fix(fix))
+        Outcome::Failed(Report::plain(what, ExitCode::Target).why(why).fix(fix))
     };
     let install = format!("ecs-bridge send-key --reinstall -i {target}");
     match KeyCommand::of(&output) {

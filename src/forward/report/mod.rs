@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(crate) use self::event::{Bytes, Event, Number, Reason};
 use self::vendor::VendorLines;
 use super::lines::Lines;
-use crate::explain::{self, Explain, Report, printable};
+use crate::explain::{Explain, Report, printable};
 use crate::platform::logging;
 use crate::platform::open_files::OpenFiles;
 use crate::session::warning::Warning;
@@ -141,12 +141,13 @@ impl Reporter {
     /// Reports a failure, of one connection or of the command.
     pub(crate) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
         let message = printable(&error.to_string());
-        logging::failed(&Report::new(error));
+        let report = Report::new(error);
+        logging::failed(&report);
         self.tell(&Event::Error {
             connection,
             message: &message,
-            why: explain::why(error).map(|why| printable(&why)),
-            fix: explain::remedy(error).map(|fix| printable(&fix)),
+            why: report.why.as_deref().map(printable),
+            fix: report.fix.as_deref().map(printable),
             request_id: error.request_id(),
         });
         match &self.0.style {
@@ -159,8 +160,7 @@ impl Reporter {
                     return;
                 }
                 let of = connection.map(|number| format!("connection {number}: "));
-                let report = Report::new(error).to_string();
-                self.line(&report.replacen(
+                self.line(&report.to_string().replacen(
                     "error: ",
                     &format!("error: {}", of.unwrap_or_default()),
                     1,

@@ -42,17 +42,9 @@ pub(crate) struct LastFailure {
 
 impl LastFailure {
     pub(super) fn new(report: &Report, command: String, now: SystemTime) -> Self {
-        let [why, fix, request_id] =
-            [&report.cause, &report.remedy, &report.request_id].map(Clone::clone);
-        Self {
-            time: humantime::format_rfc3339_millis(now).to_string(),
-            command,
-            what: report.what.clone(),
-            why,
-            fix,
-            request_id,
-            exit_code: report.exit_code() as u8,
-        }
+        let Report { what, why, fix, request_id, exit_code } = report.clone();
+        let time = humantime::format_rfc3339_millis(now).to_string();
+        Self { time, command, what, why, fix, request_id, exit_code: exit_code as u8 }
     }
 
     /// Reads the last failure; `None` if there is none, or none that can be read.

@@ -158,7 +158,7 @@ pub(crate) fn usage_failed(error: &dyn Explain) {
         start_daily(command.clone(), format!("ecs-bridge {command}").trim_end().to_owned());
         let report = Report::new(error);
         failed(&report);
-        ended(report.exit_code() as u8);
+        ended(report.exit_code as u8);
     });
 }
 
