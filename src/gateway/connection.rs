@@ -1,4 +1,4 @@
-//! The way to a gateway, and how to make it again.
+//! The connection of a session to a gateway, apart from its socket.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,23 +12,22 @@ use super::upgrade::Socket;
 use crate::platform::console::WindowSize;
 use session_manager_proto::generation::Generation;
 
-/// A way to a gateway: the socket that there is, and how to get another one for the same session.
+/// The connection of a session to a gateway, apart from its socket: how to get another socket, and what
+/// the socket's user looks up and waits for.
 pub(crate) struct GatewayConnection<'a> {
-    /// The socket of a session that was just upgraded.
-    pub socket: Socket,
-    /// Makes another one, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
+    /// Makes another socket, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
     pub redial: &'a dyn Fn(Bytes) -> Reconnect<'a>,
     /// What of the gateway's texts is not shown.
     pub redactor: Redactor,
-    /// Looks up the generation of the instance's agent, if it can be known.
-    pub agent: AgentLookUp<'a>,
+    /// Looks up the generation of the instance's agent, if it can be known; `None` once it has answered.
+    pub agent: Option<AgentLookUp<'a>>,
     /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
     /// has begun is polled to its end: others may wait for the same answer.
-    pub agent_is_asked: bool,
+    pub agent_is_queried: bool,
     /// Waits until another session needs the place of this one; called while it lingers after the local
     /// end of file. Cancel-safe.
     pub place_wanted: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
-    /// The size of the window of a shell, as it changes.
+    /// The size of the window of a shell, until it changes no more.
     pub window: Option<watch::Receiver<WindowSize>>,
 }
 

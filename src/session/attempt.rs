@@ -205,16 +205,15 @@ async fn dial_and_run(
     };
     let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
     let place_wanted = || plan.place_wanted();
-    let connection = GatewayConnection {
-        socket,
+    let gateway = GatewayConnection {
         redial: &redial,
         redactor,
-        agent: agent.boxed_local(),
-        agent_is_asked: is_at_once,
+        agent: Some(agent.boxed_local()),
+        agent_is_queried: is_at_once,
         place_wanted: &place_wanted,
         window: plan.window(),
     };
-    let driver = Driver::new(connection, core, on_event);
+    let driver = Driver::new(socket, gateway, core, on_event);
     Ok(SessionOutcome::Ended(driver.run(local, stop).await))
 }
 

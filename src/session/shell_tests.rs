@@ -102,18 +102,18 @@ where
         }
     };
     let connection = GatewayConnection {
-        socket,
         redial: &never,
         redactor: Redactor::default(),
-        agent: std::future::ready(None).boxed_local(),
-        agent_is_asked: false,
+        agent: None,
+        agent_is_queried: false,
         place_wanted: &|| std::future::pending().boxed_local(),
         window: plan.window(),
     };
     let session = Session::new(begin.into_std(), plan.config());
     let run = async {
         let stop = std::future::pending();
-        let outcome = Driver::new(connection, session, &on_event).run(&mut local, stop).await;
+        let outcome =
+            Driver::new(socket, connection, session, &on_event).run(&mut local, stop).await;
         (outcome.end, begin.elapsed().as_secs())
     };
     let read = async {

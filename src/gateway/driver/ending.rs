@@ -42,7 +42,7 @@ impl Driver<'_> {
         mut shutdown: impl FusedFuture<Output = ()> + Unpin,
     ) -> Outcome {
         // Others may wait for the same answer, and nobody polls it from here on.
-        self.agent = None;
+        self.gateway.agent = None;
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
         // By its own end of file, and not because it was to end or has gone.
         let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;

@@ -44,7 +44,7 @@ impl Driver<'_> {
             self.redialling = None;
         } else if let Some(channel) = self.session.poll_reconnect(now) {
             debug!("making another connection to the gateway");
-            self.redialling = Some((self.redial)(channel));
+            self.redialling = Some((self.gateway.redial)(channel));
         }
     }
 
@@ -75,10 +75,10 @@ impl Driver<'_> {
         if let Some(broken) = &mut self.sink_broken {
             broken.quiet_since = None;
         }
+        // The gateway's texts may repeat what is secret about the session.
+        let redact = |text: &str| self.gateway.redactor.in_text(text);
         match message {
             Some(Ok(Message::Binary(frame))) => {
-                // Its texts may repeat what is secret about the session.
-                let redact = |text: &str| self.redactor.in_text(text);
                 self.session.handle_frame_redacted(now, frame, redact);
             }
             Some(Ok(Message::Text(_))) => self.session.handle_violation("a text message"),
@@ -93,7 +93,7 @@ impl Driver<'_> {
             Some(Ok(Message::Close(frame))) => {
                 self.peer_closed = true;
                 let (code, text) = match frame {
-                    Some(frame) => (Some(frame.code.into()), self.redactor.in_text(&frame.reason)),
+                    Some(frame) => (Some(frame.code.into()), redact(&frame.reason)),
                     None => (None, String::new()),
                 };
                 self.session.handle_disconnect(now, Disconnect::Closed { code, text });

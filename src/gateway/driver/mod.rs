@@ -20,13 +20,12 @@ use futures_util::future::{LocalBoxFuture, OptionFuture};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
 use self::outcome::{is_gone, plain};
-use super::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
+use super::connection::{GatewayConnection, NotReconnected, Reconnect};
 use super::endpoint::LocalWrite;
 use super::local::LocalSide;
 use super::sleep::SleepWatch;
@@ -55,19 +54,11 @@ pub(crate) struct Driver<'w> {
     halves: Option<(SplitSink<Socket, Message>, SplitStream<Socket>)>,
     /// The first error of a write to it.
     write_error: Arc<OnceLock<io::Error>>,
-    redial: &'w dyn Fn(Bytes) -> Reconnect<'w>,
-    redactor: super::redactor::Redactor,
+    gateway: GatewayConnection<'w>,
     redialling: Option<Reconnect<'w>>,
     sleep: SleepWatch,
-    /// The look-up of the agent's generation, until it has answered.
-    agent: Option<AgentLookUp<'w>>,
-    /// Whether it has begun.
-    agent_is_asked: bool,
-    /// The size of the window of a shell, until it changes no more.
-    window: Option<watch::Receiver<WindowSize>>,
     session: Session,
     on_event: OnEvent<'w>,
-    wants_place: &'w dyn Fn() -> LocalBoxFuture<'w, ()>,
     /// A message that the socket has not taken.
     outgoing: Option<Message>,
     /// Whether the socket has taken messages that it has not written.
@@ -132,28 +123,23 @@ enum Wake {
 impl<'w> Driver<'w> {
     /// A driver for a session that is not open yet.
     pub(crate) fn new(
-        connection: GatewayConnection<'w>,
+        socket: Socket,
+        mut gateway: GatewayConnection<'w>,
         mut session: Session,
         on_event: OnEvent<'w>,
     ) -> Self {
-        let mut window = connection.window;
-        if let Some(window) = &mut window {
+        if let Some(window) = &mut gateway.window {
             let size = *window.borrow_and_update();
             session.handle_resize(size.columns, size.rows);
         }
         Self {
-            write_error: connection.socket.get_ref().write_error(),
-            halves: Some(connection.socket.split()),
-            redial: connection.redial,
-            redactor: connection.redactor,
+            write_error: socket.get_ref().write_error(),
+            halves: Some(socket.split()),
+            gateway,
             redialling: None,
             sleep: SleepWatch::new(clock(), SystemTime::now()),
-            agent: Some(connection.agent),
-            agent_is_asked: connection.agent_is_asked,
-            window,
             session,
             on_event,
-            wants_place: connection.place_wanted,
             outgoing: None,
             unflushed: false,
             place_wanted: None,
@@ -203,7 +189,7 @@ impl<'w> Driver<'w> {
             self.tell_of_target();
             match self.session.may_yield_at() {
                 Some(at) if at <= now => {
-                    self.place_wanted.get_or_insert_with(self.wants_place);
+                    self.place_wanted.get_or_insert_with(self.gateway.place_wanted);
                 }
                 _ => self.place_wanted = None,
             }
@@ -275,10 +261,10 @@ impl<'w> Driver<'w> {
         }));
         let read_far = OptionFuture::from(stream.map(StreamExt::next));
         let redialled = OptionFuture::from(self.redialling.as_mut());
-        self.agent_is_asked |= self.session.wants_agent();
-        let asks = self.agent_is_asked;
-        let agent = OptionFuture::from(self.agent.as_mut());
-        let resized = OptionFuture::from(self.window.as_mut().map(async |window| {
+        self.gateway.agent_is_queried |= self.session.wants_agent();
+        let asks = self.gateway.agent_is_queried;
+        let agent = OptionFuture::from(self.gateway.agent.as_mut());
+        let resized = OptionFuture::from(self.gateway.window.as_mut().map(async |window| {
             let changed = window.changed().await;
             changed.is_ok().then(|| *window.borrow_and_update())
         }));
@@ -374,14 +360,14 @@ impl<'w> Driver<'w> {
             }
             Wake::Message(message) => self.handle_message(now, message),
             Wake::Agent(generation) => {
-                self.agent = None;
+                self.gateway.agent = None;
                 if let Some(generation) = generation {
                     debug!("the agent is of generation {generation}");
                     self.session.handle_agent(now, generation);
                 }
             }
             Wake::Resized(Some(size)) => self.session.handle_resize(size.columns, size.rows),
-            Wake::Resized(None) => self.window = None,
+            Wake::Resized(None) => self.gateway.window = None,
             Wake::Attached => debug!("the session has its local side"),
             Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
             // Elsewhere than on Unix it cannot be seen that whoever reads stdout has gone. ssh, which never

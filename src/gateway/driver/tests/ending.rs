@@ -60,7 +60,7 @@ async fn what_has_come_is_delivered_although_the_gateway_takes_nothing_any_more(
     let (mut far, local) = duplex(1024);
     let (_stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
-    let connection = plain(socket);
+    let connection = (socket, plain());
     let splice = splice(
         connection,
         Session::new(Instant::now(), config),
@@ -100,8 +100,8 @@ async fn what_the_gateway_repeats_of_a_session_s_secrets_is_not_shown() {
         open(&mut gateway, Version::V1_01).await;
         gateway.send(close()).await.unwrap();
         let redactor = Redactor::of("wss://h/session?sessionid=s-1", "token-0001");
-        let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
-        let connection = GatewayConnection { redactor, ..connection };
+        let connection = (socket, GatewayConnection { redactor, ..plain() });
+        let session = Session::new(clock(), Config::new(1));
         let outcome =
             splice(connection, session, &mut local, std::future::pending(), &nobody).await;
         let End::Failed(failure) = outcome.end else { panic!("{outcome:?}") };
@@ -120,7 +120,7 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let connection = GatewayConnection { redial: &not_yet, ..plain(socket) };
+        let connection = (socket, GatewayConnection { redial: &not_yet, ..plain() });
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
         splice(connection, session, &mut local, stop, &nobody).await;
@@ -141,7 +141,7 @@ async fn an_upload_is_done_when_the_gateway_has_taken_it() {
         stdin.write_all(&[7; 20_000]).await.unwrap();
         drop(stdin);
         let begin = clock();
-        let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+        let (connection, session) = ((socket, plain()), Session::new(begin, Config::new(1)));
         let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
         let play = async {
             let sequence = Sequence::Single(0);
@@ -177,7 +177,7 @@ async fn an_early_end_does_not_wait_for_a_reader_that_takes_nothing() {
     open(&mut gateway, Version::V1_01).await;
     let output = frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), &[7; 1_000]);
     gateway.send(output).await.unwrap();
-    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(clock(), Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(5));
     let begin = clock();
     let outcome = splice(connection, session, &mut local, stop, &nobody).await;
@@ -201,7 +201,7 @@ async fn a_reader_may_pause_for_as_long_as_it_likes_after_the_end() {
     }
     let exit = frame(Version::V1_01, FrameType::STATUS, Sequence::Single(0), b"\x05Exit");
     gateway.send(exit).await.unwrap();
-    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(clock(), Config::new(1)));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let read = async {
         tokio::time::sleep(Duration::from_secs(300)).await;
@@ -230,7 +230,7 @@ async fn a_gateway_that_stops_reading_at_the_end_is_given_up_although_pings_are_
     drop(stdin);
     let begin = clock();
     open(&mut gateway, Version::V1_01).await;
-    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(begin, Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(300));
     let outcome = splice(connection, session, &mut local, stop, &nobody).await;
     let took = clock() - begin;

@@ -16,9 +16,8 @@ async fn a_look_up_that_has_begun_comes_to_its_end() {
         drop(held);
         Some(Generation::D)
     };
-    let connection = plain(socket);
-    let connection =
-        GatewayConnection { agent: agent.boxed_local(), agent_is_asked: true, ..connection };
+    let agent = Some(agent.boxed_local());
+    let connection = (socket, GatewayConnection { agent, agent_is_queried: true, ..plain() });
     let stop = tokio::time::sleep(Duration::from_secs(5));
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, stop, &nobody);
@@ -40,7 +39,7 @@ async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     let (_stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
     let begin = clock();
-    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(begin, Config::new(1)));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let play = async {
         open(&mut gateway, Version::V1_01).await;
@@ -64,7 +63,7 @@ async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (_stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
     open(&mut gateway, Version::V1_01).await;
-    let (connection, session) = (plain(socket), Session::new(clock(), Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(clock(), Config::new(1)));
     let stop = tokio::time::sleep(Duration::from_secs(3590));
     let outcome = splice(connection, session, &mut local, stop, &nobody).await;
     assert_eq!(outcome.end, End::Local);
@@ -77,7 +76,7 @@ async fn a_gateway_that_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (_stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
     let begin = clock();
-    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(begin, Config::new(1)));
     // Between two keepalives: which of them and the end came first would be left to chance.
     let stop = tokio::time::sleep(Duration::from_secs(3590));
     let splice = splice(connection, session, &mut local, stop, &nobody);
@@ -103,7 +102,7 @@ async fn a_gateway_that_is_not_read_is_not_taken_for_a_silent_one() {
     let (_stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
     let begin = clock();
-    let (connection, session) = (plain(socket), Session::new(begin, Config::new(1)));
+    let (connection, session) = ((socket, plain()), Session::new(begin, Config::new(1)));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let (sent, written) = (mpsc::unbounded_channel(), noise(MUCH));
     let (done, mut finished) = sent;
@@ -150,7 +149,7 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
-    let connection = GatewayConnection { redial: &never, ..plain(socket) };
+    let connection = (socket, GatewayConnection { redial: &never, ..plain() });
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let written = noise(MUCH);

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
+use crate::gateway::connection::AgentLookUp;
 use crate::gateway::redactor::Redactor;
 use crate::gateway::upgrade::GatewayIo;
 use session_manager_proto::frame::{Frame, FrameType, Sequence, Version};
@@ -38,13 +39,13 @@ impl LocalWrite for DuplexStream {
 fn nobody(_: crate::session::event::SessionEvent<'_>) {}
 
 async fn splice<'a>(
-    connection: GatewayConnection<'a>,
+    (socket, gateway): (Socket, GatewayConnection<'a>),
     session: Session,
     local: &mut LocalSide<DuplexStream, DuplexStream>,
     stop: impl Future<Output = ()>,
     on_event: OnEvent<'a>,
 ) -> Outcome {
-    Driver::new(connection, session, on_event).run(local, stop).await
+    Driver::new(socket, gateway, session, on_event).run(local, stop).await
 }
 
 /// The far side of a socket, as a test plays it.
@@ -102,19 +103,18 @@ fn not_yet(_: Bytes) -> Reconnect<'static> {
     Box::pin(std::future::pending())
 }
 
-/// An agent that cannot be asked for its version.
+/// An agent whose version cannot be queried.
 fn unknown() -> AgentLookUp<'static> {
     std::future::ready(None).boxed_local()
 }
 
-/// A socket without another one behind it.
-fn plain(socket: Socket) -> GatewayConnection<'static> {
+/// The connection of a socket without another one behind it.
+fn plain() -> GatewayConnection<'static> {
     GatewayConnection {
-        socket,
         redial: &never,
         redactor: Redactor::default(),
-        agent: unknown(),
-        agent_is_asked: false,
+        agent: Some(unknown()),
+        agent_is_queried: false,
         place_wanted: &|| std::future::pending().boxed_local(),
         window: None,
     }

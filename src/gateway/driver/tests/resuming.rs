@@ -29,7 +29,7 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let mut local = LocalSide::new(reader, local);
     let asked = Arc::new(Notify::new());
     let redial = redialled(vec![None, Some(second)], &asked);
-    let connection = GatewayConnection { redial, ..plain(first) };
+    let connection = (first, GatewayConnection { redial, ..plain() });
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let output = |input, number, payload: &[u8]| {
@@ -86,7 +86,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let connection = GatewayConnection { redial, ..plain(socket) };
+        let connection = (socket, GatewayConnection { redial, ..plain() });
         let outcome = splice(connection, session, &mut local, stop, &nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
@@ -113,7 +113,7 @@ async fn a_close_frame_that_is_not_valid_is_a_socket_that_broke() {
             gateway.get_mut().write_all(close).await.unwrap();
             let asked = Arc::new(Notify::new());
             let connection =
-                GatewayConnection { redial: redialled(Vec::new(), &asked), ..plain(socket) };
+                (socket, GatewayConnection { redial: redialled(Vec::new(), &asked), ..plain() });
             let session = Session::new(clock(), Config::new(1));
             let splice = splice(connection, session, &mut local, asked.notified(), &nobody);
             let outcome = splice.await;
