@@ -10,7 +10,7 @@
 //!
 //! A byte goes in one direction through each module once:
 //!
-//! - [`cli`]: the command line, types only. [`commands`]: from the command line to the exit code.
+//! - `cli`: the command line, types only. `commands`: from the command line to the exit code.
 //! - `app`: what every command needs. `target`: which instance is meant.
 //! - `session`: one session from its start to its end. `gateway`: dial, splice. The rules of the
 //!   stream are `session-manager-proto`'s, a crate of its own.
@@ -24,32 +24,32 @@
 //! - `platform`: signals, terminal, prompts, files, cache and log.
 //! - `explain`: what a user is told when something failed.
 //!
-//! The library exists for the binary and for its tests; its API may change with every version.
+//! The library exists for the binary and for the fuzzers; its API may change with every version.
 
 mod app;
-pub mod cli;
-pub mod cloud;
-pub mod commands;
-pub mod credentials;
+mod cli;
+mod cloud;
+mod commands;
+mod credentials;
 mod doctor;
-pub mod explain;
+mod explain;
 mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gateway;
+mod gateway;
 mod http;
 mod keys;
-pub mod net;
+mod net;
 mod openssh;
 mod platform;
 mod policy;
-pub mod proxy;
+mod proxy;
 mod session;
 mod shell;
 mod target;
-pub mod tls;
-pub mod vendor;
+mod tls;
+mod vendor;
 
 /// Runs the command line of this process, and gives its exit code.
 pub fn run() -> u8 {

@@ -49,7 +49,7 @@ pub(crate) const KEEPALIVE: (Duration, Duration, u32) =
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// What bytes go over: TCP, with or without TLS.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
 
 /// Why there is no connection. The caller knows the host.
@@ -125,7 +125,7 @@ impl From<Error> for SendError {
 
 /// How connections are made.
 #[derive(Clone, Debug)]
-pub struct Net {
+pub(crate) struct Net {
     /// Which certificates to trust.
     pub tls: Tls,
     /// Which proxy leads where.

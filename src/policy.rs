@@ -7,7 +7,7 @@ use self::Purpose::{Connect, List, SendKey, Start};
 
 /// What a policy is to allow, as `ecs-bridge policy` takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// proxy, forward, session and doctor
     // Sessions, and finding out why one does not open.
     Connect,

@@ -20,7 +20,7 @@ use crate::platform::open_files::OpenFiles;
 
 mod fault;
 mod given;
-pub use fault::Fault;
+pub(crate) use fault::Fault;
 use given::OrGiven;
 
 /// The environment variable that names a PEM file of certificates to trust.
@@ -38,7 +38,7 @@ const ROOT_FILES: usize = 2;
 
 /// Why TLS cannot be set up. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file of certificates cannot be read.
     #[error("the certificate file {} cannot be read: {problem}", path.display())]
     Unreadable {
@@ -72,7 +72,7 @@ pub enum Error {
 
 /// The TLS configuration, built when it is first needed. Cloning shares it.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     inner: Arc<Inner>,
 }
 
@@ -98,7 +98,7 @@ impl Tls {
     ///
     /// # Errors
     /// [`Error::Unreadable`] and [`Error::Unusable`], both about `ca_file`.
-    pub fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Error> {
         // A variable that is empty counts as one that is not set.
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::with(ca_file, variable(SSL_CERT_FILE).map(PathBuf::from), variable(SSL_CERT_DIR))
@@ -118,7 +118,7 @@ impl Tls {
     ///
     /// # Errors
     /// [`Error::NoRoots`] where nothing can be checked against; [`Error::Setup`] from rustls.
-    pub fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
         if let Some(config) = self.inner.config.get() {
             return Ok(config.clone());
         }

@@ -11,7 +11,7 @@ pub(super) const CACHE_ABOUT: &str = "Delete the cache, or print its folder.\n\n
 /// `ecs-bridge cache`
 #[derive(Args, Debug)]
 #[command(after_help = CACHE_EXAMPLES)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// What to do with it.
     #[command(subcommand)]
     pub action: CacheAction,
@@ -24,7 +24,7 @@ Examples:
 
 /// What to do with the cache.
 #[derive(Clone, Copy, Debug, Subcommand)]
-pub enum CacheAction {
+pub(crate) enum CacheAction {
     /// Delete all entries of the cache
     Clear,
     /// Print the folder of the cache

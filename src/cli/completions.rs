@@ -19,7 +19,7 @@ pub(super) const COMPLETE_TARGETS_ABOUT: &str = "Print the cached targets that b
 /// `ecs-bridge completions`
 #[derive(Args, Debug)]
 #[command(after_help = COMPLETIONS_EXAMPLES)]
-pub struct Completions {
+pub(crate) struct Completions {
     /// Print the script for this shell
     pub shell: Shell,
 }
@@ -34,7 +34,7 @@ Examples:
 /// `ecs-bridge man`
 #[derive(Args, Debug)]
 #[command(after_help = MAN_EXAMPLES)]
-pub struct Man {
+pub(crate) struct Man {
     /// Write all pages to this folder; it is created if it does not exist
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
@@ -47,7 +47,7 @@ Examples:
 
 /// `ecs-bridge complete-targets`
 #[derive(Args, Debug)]
-pub struct CompleteTargets {
+pub(crate) struct CompleteTargets {
     /// What they begin with
     #[arg(default_value = "")]
     pub prefix: String,

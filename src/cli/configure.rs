@@ -16,7 +16,7 @@ pub(super) const CONFIGURE_ABOUT: &str = "Save credentials and region in a profi
 /// `ecs-bridge configure`
 #[derive(Args, Debug)]
 #[command(after_help = CONFIGURE_EXAMPLES)]
-pub struct Configure {
+pub(crate) struct Configure {
     /// What to do instead of prompting.
     #[command(subcommand)]
     pub action: Option<ConfigureAction>,
@@ -41,7 +41,7 @@ Examples:
 
 /// What to do with profiles.
 #[derive(Debug, Subcommand)]
-pub enum ConfigureAction {
+pub(crate) enum ConfigureAction {
     /// Set fields of a profile, without prompts
     ///
     /// An empty value removes a field.
@@ -61,7 +61,7 @@ pub enum ConfigureAction {
 
 /// `ecs-bridge configure set`
 #[derive(Args, Debug)]
-pub struct ConfigureSet {
+pub(crate) struct ConfigureSet {
     /// Set the type: AK, RamRoleArn, OIDC, …
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
@@ -171,7 +171,7 @@ pub struct ConfigureSet {
 
 /// `ecs-bridge configure get`
 #[derive(Args, Debug)]
-pub struct ConfigureGet {
+pub(crate) struct ConfigureGet {
     /// Print these fields, such as region_id, one value per line [default: all, with names]
     #[arg(value_name = "FIELD")]
     pub fields: Vec<String>,
@@ -187,7 +187,7 @@ pub struct ConfigureGet {
 
 /// `ecs-bridge configure list`
 #[derive(Args, Debug)]
-pub struct ConfigureList {
+pub(crate) struct ConfigureList {
     /// Print a JSON array
     #[arg(long)]
     pub json: bool,
@@ -195,7 +195,7 @@ pub struct ConfigureList {
 
 /// `ecs-bridge configure delete`
 #[derive(Args, Debug)]
-pub struct ConfigureDelete {
+pub(crate) struct ConfigureDelete {
     /// Name of the profile, here or with --profile
     #[arg(value_name = "PROFILE")]
     pub name: Option<String>,
@@ -203,7 +203,7 @@ pub struct ConfigureDelete {
 
 /// `ecs-bridge configure switch`
 #[derive(Args, Debug)]
-pub struct ConfigureSwitch {
+pub(crate) struct ConfigureSwitch {
     /// Name of the profile, here or with --profile
     #[arg(value_name = "PROFILE")]
     pub name: Option<String>,

@@ -23,7 +23,7 @@ pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\
     after_help = DOCTOR_EXAMPLES,
     group = ArgGroup::new("instance_given").multiple(true)
 )]
-pub struct Doctor {
+pub(crate) struct Doctor {
     /// The instance
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, group = "instance_given")]
     pub target: Option<String>,

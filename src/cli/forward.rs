@@ -20,7 +20,7 @@ pub(super) const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to a
 /// `ecs-bridge forward`
 #[derive(Args, Debug)]
 #[command(after_help = FORWARD_EXAMPLES)]
-pub struct Forward {
+pub(crate) struct Forward {
     /// The instance, unless --instance names it: then this is the first SPEC.
     #[arg(help = TARGET, value_hint = ValueHint::Hostname)]
     pub target: Option<String>,

@@ -12,7 +12,7 @@ use crate::vendor::Vendor;
 
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
-pub struct Global {
+pub(crate) struct Global {
     /// Whether the command line names the profile, and not a variable.
     #[arg(skip)]
     pub profile_is_given: bool,
@@ -116,7 +116,7 @@ pub struct Global {
 
 /// How API calls are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Signature {
+pub(crate) enum Signature {
     /// ACS3-HMAC-SHA256
     V3,
     /// HMAC-SHA1

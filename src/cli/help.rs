@@ -8,7 +8,7 @@ pub(super) const HELP_ABOUT: &str = "Print the help of a command, or of a topic.
 /// `ecs-bridge help`
 #[derive(Args, Debug)]
 #[command(after_help = HELP_EXAMPLES)]
-pub struct Help {
+pub(crate) struct Help {
     /// Print the help of this: proxy, configure set, options, …
     #[arg(value_name = "COMMAND|TOPIC")]
     pub words: Vec<String>,

@@ -22,7 +22,7 @@ pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux insta
 /// `ecs-bridge send-key`
 #[derive(Args, Debug)]
 #[command(after_help = SEND_KEY_EXAMPLES)]
-pub struct SendKey {
+pub(crate) struct SendKey {
     /// The instance
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present = "instance")]
     pub target: Option<String>,
@@ -72,7 +72,7 @@ Examples:
 /// `ecs-bridge known-hosts`
 #[derive(Args, Debug)]
 #[command(after_help = KNOWN_HOSTS_EXAMPLES)]
-pub struct KnownHosts {
+pub(crate) struct KnownHosts {
     /// The instance, as ssh's %H has it.
     #[arg(
         help = "Instance, as for proxy, or [instance]:port (ssh's %H)",

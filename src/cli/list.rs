@@ -16,7 +16,7 @@ pub(super) const LIST_ABOUT: &str = "Show your instances, and whether Session Ma
 /// `ecs-bridge list`
 #[derive(Args, Debug)]
 #[command(after_help = LIST_EXAMPLES)]
-pub struct List {
+pub(crate) struct List {
     /// Show these: name (* matches anything), id, address, tag:key=value [default: all]
     #[arg(value_name = "FILTER", value_hint = ValueHint::Hostname)]
     pub filters: Vec<String>,

@@ -12,7 +12,7 @@ pub(super) const LOG_ABOUT: &str = "Print the log of today and yesterday, or the
 /// `ecs-bridge log`
 #[derive(Args, Debug)]
 #[command(after_help = LOG_EXAMPLES)]
-pub struct Log {
+pub(crate) struct Log {
     /// Print the last failure: time, command, what, why, fix, RequestId
     #[arg(long, conflicts_with_all = ["path", "follow"])]
     pub last: bool,

@@ -14,14 +14,14 @@ fn region(text: &str) -> Result<Option<Region>, EndpointError> {
 
 impl LookUp {
     /// The further regions to look in.
-    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+    pub(crate) fn regions(&self) -> impl Iterator<Item = &Region> {
         self.regions.iter().flatten()
     }
 }
 
 /// How an instance is found.
 #[derive(Args, Clone, Debug, Default)]
-pub struct LookUp {
+pub(crate) struct LookUp {
     /// Also search these regions (comma-separated)
     ///
     /// A target is searched for there if the profile's region does not have it.

@@ -26,31 +26,29 @@ mod values;
 mod version;
 mod via;
 
-pub use self::cache::{Cache, CacheAction};
-pub use self::completions::{CompleteTargets, Completions, Man};
-pub use self::configure::{
-    Configure, ConfigureAction, ConfigureDelete, ConfigureGet, ConfigureList, ConfigureSet,
-    ConfigureSwitch,
+pub(crate) use self::cache::{Cache, CacheAction};
+pub(crate) use self::completions::{CompleteTargets, Completions, Man};
+pub(crate) use self::configure::{
+    Configure, ConfigureAction, ConfigureGet, ConfigureList, ConfigureSet,
 };
-pub use self::doctor::Doctor;
-pub use self::forward::Forward;
-pub use self::global::{Global, Signature};
-pub use self::help::Help;
+pub(crate) use self::doctor::Doctor;
+pub(crate) use self::forward::Forward;
+pub(crate) use self::global::{Global, Signature};
+pub(crate) use self::help::Help;
 pub(crate) use self::help_page::page as help_page;
-pub use self::keys::{KnownHosts, SendKey};
-pub use self::list::List;
-pub use self::log::Log;
-pub use self::look_up::LookUp;
-pub use self::policy::Policy;
-pub use self::proxy::Proxy;
-pub(crate) use self::root::command;
-pub use self::root::{Cli, Command};
-pub use self::session::{ConnectionType, Opening, Session};
-pub use self::shell::{EscapeChar, Shell};
-pub use self::ssh_config::SshConfig;
-pub use self::start::Start;
-pub use self::version::Version;
-pub use self::via::Via;
+pub(crate) use self::keys::{KnownHosts, SendKey};
+pub(crate) use self::list::List;
+pub(crate) use self::log::Log;
+pub(crate) use self::look_up::LookUp;
+pub(crate) use self::policy::Policy;
+pub(crate) use self::proxy::Proxy;
+pub(crate) use self::root::{Cli, Command, command};
+pub(crate) use self::session::{ConnectionType, Opening, Session};
+pub(crate) use self::shell::Shell;
+pub(crate) use self::ssh_config::SshConfig;
+pub(crate) use self::start::Start;
+pub(crate) use self::version::Version;
+pub(crate) use self::via::Via;
 
 #[cfg(test)]
 mod tests;

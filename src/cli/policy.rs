@@ -11,7 +11,7 @@ pub(super) const POLICY_ABOUT: &str = "Print one RAM policy for the given uses.\
 /// `ecs-bridge policy`
 #[derive(Args, Debug)]
 #[command(after_help = POLICY_EXAMPLES)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Allow this
     #[arg(value_name = "USE", default_value = "connect")]
     pub uses: Vec<Purpose>,

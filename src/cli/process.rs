@@ -16,7 +16,7 @@ use crate::vendor::{self, Words};
 
 impl Cli {
     /// The command line of the process. A variable that is empty counts as one that is not set.
-    pub fn from_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         let is_long = std::env::args_os().any(|word| word == "--help");
         let command = help_page::command(if is_long { Length::Long } else { Length::Short });
         let command = unset_empty(command);

@@ -16,7 +16,7 @@ pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an i
 /// `ecs-bridge proxy`
 #[derive(Args, Debug)]
 #[command(after_help = PROXY_EXAMPLES)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// The instance
     #[arg(
         help = TARGET,

@@ -32,7 +32,7 @@ use super::version::{VERSION_ABOUT, Version};
     after_help = EXAMPLES,
     after_long_help = CREDENTIALS
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Options that every subcommand takes.
     #[command(flatten, next_help_heading = "Global options")]
     pub global: Global,
@@ -43,7 +43,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Connect stdin and stdout to a port (ProxyCommand)
     #[command(long_about = PROXY_ABOUT)]
     Proxy(Proxy),

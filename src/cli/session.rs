@@ -6,7 +6,7 @@ use super::values::whole;
 
 /// Options of opening a session.
 #[derive(Args, Clone, Debug)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// Reach the gateway over the internet or from inside the VPC [default: the service's choice]
     #[arg(long, hide_short_help = true, value_name = "TYPE", env = "ECS_BRIDGE_CONNECTION_TYPE")]
     pub connection_type: Option<ConnectionType>,
@@ -28,7 +28,7 @@ pub struct Opening {
 
 /// Options of sessions to a port.
 #[derive(Args, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// How it is opened.
     #[command(flatten)]
     pub opening: Opening,
@@ -92,7 +92,7 @@ pub struct Session {
 
 /// How to reach the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConnectionType {
+pub(crate) enum ConnectionType {
     /// Over the internet
     Internet,
     /// From inside the VPC

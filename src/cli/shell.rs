@@ -20,7 +20,7 @@ pub(super) const SHELL_ABOUT: &str = "Open a shell on an instance, without SSH.\
 /// `ecs-bridge session`
 #[derive(Args, Debug)]
 #[command(after_help = SHELL_EXAMPLES)]
-pub struct Shell {
+pub(crate) struct Shell {
     /// The instance
     #[arg(help = TARGET, value_hint = ValueHint::Hostname, required_unless_present_any = ["instance", "wss_url"])]
     pub target: Option<String>,
@@ -108,7 +108,7 @@ pub struct Shell {
 
 /// What begins an escape, if anything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EscapeChar(pub Option<u8>);
+pub(crate) struct EscapeChar(pub Option<u8>);
 
 fn idle_timeout(text: &str) -> Result<u64, String> {
     match text.parse() {

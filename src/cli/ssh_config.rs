@@ -19,7 +19,7 @@ pub(super) const SSH_CONFIG_ABOUT: &str = "Print the SSH configuration, or insta
 /// `ecs-bridge ssh-config`
 #[derive(Args, Debug)]
 #[command(after_help = SSH_CONFIG_EXAMPLES)]
-pub struct SshConfig {
+pub(crate) struct SshConfig {
     /// Use temporary keys, and verify host keys
     ///
     /// Each login to a Linux instance registers a public key for 60 seconds, and verifies the host key

@@ -6,7 +6,7 @@ use super::values::whole;
 
 /// Whether an instance that is stopped is to be started.
 #[derive(Args, Clone, Debug)]
-pub struct Start {
+pub(crate) struct Start {
     /// Start the instance first if it is stopped
     ///
     /// Then waits for its agent. If it is already running, no extra API call is made.

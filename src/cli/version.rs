@@ -8,7 +8,7 @@ pub(super) const VERSION_ABOUT: &str = "Print the version, or all that a bug rep
 /// `ecs-bridge version`
 #[derive(Args, Debug)]
 #[command(after_help = VERSION_EXAMPLES)]
-pub struct Version {
+pub(crate) struct Version {
     /// Print the version, the commit, the target, and facts of this computer as JSON
     #[arg(long)]
     pub json: bool,

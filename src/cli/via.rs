@@ -7,7 +7,7 @@ use super::values::secret;
 
 /// How a session is started, where the account of the credentials does not have the instance.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Via {
+pub(crate) struct Via {
     /// Start the session through this service instance of Compute Nest, which owns the instance
     ///
     /// TARGET is the instance's id. InvokeServiceInstanceOperationAPI of Compute Nest is called in place of

@@ -26,7 +26,7 @@ use crate::platform::signals::outlive_file_limits;
 use crate::platform::{event_loop, logging};
 
 /// Runs a command and gives the exit code of the process. Failures are printed on stderr.
-pub fn run(cli: &Cli) -> u8 {
+pub(crate) fn run(cli: &Cli) -> u8 {
     #[cfg(windows)]
     if let Command::Proxy(_) = &cli.command
         && let Some(code) = crate::platform::child::run()

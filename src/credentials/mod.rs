@@ -9,4 +9,4 @@ pub(crate) mod host;
 mod modes_tests;
 pub(crate) mod store;
 
-pub use aliyun_client::credentials::*;
+pub(crate) use aliyun_client::credentials::*;

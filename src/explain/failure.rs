@@ -4,8 +4,7 @@
 ///
 /// They are listed in `--help` and in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExitCode {
+pub(crate) enum ExitCode {
     /// The far side ended normally, or the local side did.
     Ok = 0,
     /// Anything that has no code of its own.
@@ -27,7 +26,7 @@ pub enum ExitCode {
 }
 
 /// An error that can say why it happened and what to do next.
-pub trait Explain: std::error::Error {
+pub(crate) trait Explain: std::error::Error {
     /// Why it happened, as far as known. One sentence, no final period needed.
     fn why(&self) -> Option<String> {
         None

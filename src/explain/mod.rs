@@ -17,7 +17,6 @@ pub(crate) mod source;
 mod tls;
 
 pub(crate) use advice::{SET_CLOCK, UPDATE_AGENT, apart, switch_on};
-pub use aliyun_client::text::printable;
-pub(crate) use failure::UsageError;
-pub use failure::{ExitCode, Explain};
+pub(crate) use aliyun_client::text::printable;
+pub(crate) use failure::{ExitCode, Explain, UsageError};
 pub(crate) use report::{Report, message, unwritten};

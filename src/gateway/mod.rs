@@ -9,7 +9,7 @@
 //! - `redactor`: what of the gateway's texts is not shown.
 
 pub(crate) mod connection;
-pub mod dial;
+pub(crate) mod dial;
 pub(crate) mod driver;
 pub(crate) mod endpoint;
 pub(crate) mod gate;

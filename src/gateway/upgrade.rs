@@ -31,7 +31,7 @@ pub(crate) type Socket = WebSocketStream<GatewayIo>;
 /// The connection under a WebSocket. The first error of a write is kept here, and nothing is written from
 /// then on: the library, which answers pings while it reads, would return it in place of what has come.
 #[derive(Debug)]
-pub struct GatewayIo {
+pub(crate) struct GatewayIo {
     io: Box<dyn Io>,
     write_error: Arc<OnceLock<io::Error>>,
 }

@@ -9,7 +9,7 @@ use aliyun_client::endpoint::authority;
 /// Why a proxy did not connect to a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.what())]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The proxy, without user name and password.
     proxy: String,
     pub(crate) scheme: Scheme,
@@ -21,7 +21,7 @@ pub struct Fault {
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     /// The proxy's own name has no address.
     Resolve(String),
     /// No TCP connection to the proxy: what the system says.
@@ -84,7 +84,7 @@ impl Fault {
     }
 
     /// Whether another try may succeed: what the proxy has decided stays.
-    pub fn is_worth_a_retry(&self) -> bool {
+    pub(crate) fn is_worth_a_retry(&self) -> bool {
         match &self.kind {
             FaultKind::Resolve(_)
             | FaultKind::Connect(_)

@@ -25,10 +25,9 @@ mod handshake;
 mod server;
 mod url;
 
-pub use fault::{Fault, FaultKind};
+pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use handshake::tunnel;
-pub(crate) use server::scrub;
-pub use server::{ECS_BRIDGE_PROXY, Origin, Proxy, Scheme, SettingError};
+pub(crate) use server::{ECS_BRIDGE_PROXY, Origin, Proxy, Scheme, SettingError, scrub};
 
 /// The value of `--proxy` that switches proxies off.
 const NONE: &str = "none";
@@ -41,7 +40,7 @@ const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// How a host is reached.
 #[derive(Clone, Debug)]
-pub enum Route {
+pub(crate) enum Route {
     /// Directly: there is no proxy, or it does not hold for this host.
     Direct,
     /// Through a proxy.
@@ -50,7 +49,7 @@ pub enum Route {
 
 /// The settings of proxies. Cloning shares them.
 #[derive(Clone, Debug)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     inner: Arc<Inner>,
 }
 
@@ -66,7 +65,7 @@ struct Inner {
 
 impl Proxies {
     /// No proxy for anything.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::with(None, None, None)
     }
 
@@ -74,7 +73,7 @@ impl Proxies {
     ///
     /// # Errors
     /// When the setting that counts is invalid.
-    pub fn new(
+    pub(crate) fn new(
         explicit: Option<&SecretString>,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingError> {
@@ -113,7 +112,7 @@ impl Proxies {
 
     /// How `host` is reached, a name or an address. With `-v` the user is told, once for each `what`
     /// (such as "the API") and host.
-    pub fn route(&self, what: &str, host: &str, port: u16) -> Route {
+    pub(crate) fn route(&self, what: &str, host: &str, port: u16) -> Route {
         let (route, note) = self.decide(host, port);
         // Most have no proxy and need no note.
         if let Some(note) = note {

@@ -11,11 +11,11 @@ use aliyun_client::endpoint::authority;
 use aliyun_client::scrub::Scrub;
 
 /// The variable of `--proxy`.
-pub const ECS_BRIDGE_PROXY: &str = "ECS_BRIDGE_PROXY";
+pub(crate) const ECS_BRIDGE_PROXY: &str = "ECS_BRIDGE_PROXY";
 
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     /// HTTP CONNECT.
     Http,
     /// HTTP CONNECT, over TLS to the proxy.
@@ -30,7 +30,7 @@ impl Scheme {
     pub(super) const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Socks5, Self::Socks5h];
 
     /// As it stands in a URL.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -40,14 +40,14 @@ impl Scheme {
     }
 
     /// Whether it is HTTP, with TLS or without.
-    pub fn is_http(self) -> bool {
+    pub(crate) fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)
     }
 }
 
 /// Where a setting was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// On the command line, by `--proxy`.
     Flag,
     /// In the environment, by the variable of this name.
@@ -72,7 +72,7 @@ pub(crate) struct Login {
 
 /// A proxy. Neither `Debug` nor `Display` shows user name or password.
 #[derive(Clone)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// What it speaks.
     pub(crate) scheme: Scheme,
     /// A name or an address, an IPv6 address without brackets.
@@ -122,7 +122,7 @@ pub(crate) fn scrub(text: &str, login: Option<&Login>) -> String {
 /// An invalid setting. Nothing was sent. Its value is not shown, since it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy of {origin} cannot be used: {problem}")]
-pub struct SettingError {
+pub(crate) struct SettingError {
     pub(crate) origin: Origin,
     pub(super) problem: String,
 }

@@ -9,7 +9,7 @@ use aliyun_client::text::chain;
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The certificate was issued by an authority that this machine does not trust.
     #[error("the server's certificate is not trusted")]
     NotTrusted,
@@ -44,7 +44,7 @@ pub enum Fault {
 
 impl Fault {
     /// Looks for rustls' error in `error` and all that caused it.
-    pub fn find(error: &(dyn StdError + 'static)) -> Option<Self> {
+    pub(crate) fn find(error: &(dyn StdError + 'static)) -> Option<Self> {
         chain(error).find_map(|link| link.downcast_ref::<rustls::Error>()).map(Self::of)
     }
 

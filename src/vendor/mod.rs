@@ -16,8 +16,7 @@ use self::table::Command;
 use self::words::{Kind, Line, Wrong};
 use crate::explain::{ExitCode, Explain};
 
-pub(crate) use self::translate::Translated;
-pub use self::translate::Vendor;
+pub(crate) use self::translate::{Translated, Vendor};
 
 /// The name of the vendor's client.
 const NAME: &str = "ali-instance-cli";

@@ -31,7 +31,7 @@ pub(crate) struct Translated {
 
 /// The messages about a command line in the words of ali-instance-cli.
 #[derive(Clone, Debug)]
-pub struct Vendor {
+pub(crate) struct Vendor {
     /// The command line, without secrets.
     pub(crate) shown: String,
     /// The warnings to its user.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// Where a forward listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub(crate) enum Listen {
     /// On a TCP port; 0 takes a free one.
     Tcp(SocketAddr),
     /// On one TCP port of 127.0.0.1 and of ::1; 0 takes one that is free on both.
@@ -18,7 +18,7 @@ pub enum Listen {
 
 /// One forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
+pub(crate) struct Forward {
     /// Where it listens; `None` for the address is left to `--bind`.
     pub listen: ListenSpec,
     /// The host that it leads to as seen from the instance; `None` is the instance itself.
@@ -29,7 +29,7 @@ pub struct Forward {
 
 /// Where a forward listens, before `--bind` is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenSpec {
+pub(crate) enum ListenSpec {
     /// On a TCP port of an address, or of the one that `--bind` names.
     Tcp(Option<Bind>, u16),
     /// On a unix socket.
@@ -38,7 +38,7 @@ pub enum ListenSpec {
 
 /// The local address that a TCP forward listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
+pub(crate) enum Bind {
     /// Both loopback addresses, 127.0.0.1 and ::1: `localhost`.
     Loopbacks,
     /// One address.
@@ -47,7 +47,7 @@ pub enum Bind {
 
 impl ListenSpec {
     /// The place to listen at.
-    pub fn at(&self, bind: Bind) -> Listen {
+    pub(crate) fn at(&self, bind: Bind) -> Listen {
         match self {
             Self::Tcp(address, port) => match address.unwrap_or(bind) {
                 Bind::Loopbacks => Listen::Loopbacks(*port),
@@ -70,7 +70,7 @@ impl fmt::Display for Listen {
 
 /// Why a `-L` is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpecError {
+pub(crate) enum SpecError {
     /// Not as many parts as any form has.
     #[error(
         "expected [bind:]port:host:hostport, port:hostport, port, or /path/to.sock:host:hostport"

@@ -34,8 +34,7 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The URL that the API gave cannot be used. It is not shown, since it carries a token.
     #[error("the API gave a WebSocket address that cannot be used: {0}")]
     Url(&'static str),
@@ -107,7 +106,7 @@ pub enum DialError {
 
 /// Where a gateway is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayAddr {
+pub(crate) struct GatewayAddr {
     host: String,
     port: u16,
     secure: bool,
@@ -148,7 +147,7 @@ impl GatewayAddr {
 
 /// A connection to a gateway that waits for its upgrade.
 #[derive(Debug)]
-pub struct GatewayTransport {
+pub(crate) struct GatewayTransport {
     place: GatewayAddr,
     io: Box<dyn Io>,
     /// When it was made, by the clock that stands still while the machine sleeps, and by the one that
@@ -200,7 +199,7 @@ impl<'a> Ahead<'a> {
 ///
 /// # Errors
 /// As [`dial`] has them, less those of the upgrade.
-pub async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTransport, DialError> {
+pub(crate) async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTransport, DialError> {
     let to = Destination {
         what: "the gateway",
         host: &place.host,
@@ -226,7 +225,7 @@ pub async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTransport, 
 ///
 /// # Errors
 /// See [`DialError`]; every step has its time-out. Dropping the future closes what was opened.
-pub async fn dial(
+pub(crate) async fn dial(
     url: &SecretString,
     token: &SecretString,
     net: &Net,
@@ -262,7 +261,7 @@ pub async fn dial(
 ///
 /// # Errors
 /// See [`DialError`]; it is bounded in time as [`dial`] is.
-pub async fn redial(
+pub(crate) async fn redial(
     url: &SecretString,
     token: &SecretString,
     channel_id: &[u8],

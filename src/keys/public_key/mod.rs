@@ -250,7 +250,6 @@ fn bits(number: &[u8]) -> usize {
 
 /// Why there is no key to register. None of them shows what was read.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum KeyError {
     /// It is a secret.
     #[error("{} is a private key: it was not sent, and not logged", shown(.path.as_deref()))]

@@ -381,7 +381,7 @@ fn is_in_place(_: &File, _: &Destination) -> bool {
 
 /// Why a file was not changed. It is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It cannot be read.
     #[error("{} cannot be read: {problem}", .path.display())]
     Read {
