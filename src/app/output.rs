@@ -20,6 +20,6 @@ pub(crate) fn print(line: &dyn std::fmt::Display) -> Result<()> {
 /// Writes a note to stderr, unless `--quiet` is given.
 pub(crate) fn note(global: &Global, text: &str) {
     if !global.quiet {
-        logging::tell(&text);
+        logging::eprint(&text);
     }
 }

@@ -24,7 +24,7 @@ impl Cli {
         let mut words = std::env::args_os().take_while(|word| word != "--");
         if words.any(|word| is_private(&word.to_string_lossy())) {
             let error = KeyError::Private { path: None };
-            logging::tell(&Report::new(&error));
+            logging::eprint(&Report::new(&error));
             logging::usage_failed(&error);
             std::process::exit(i32::from(ExitCode::Usage as u8));
         }
@@ -38,7 +38,7 @@ impl Cli {
             }
             Words::Print(text) => print_and_exit(&text),
             Words::Wrong(error) => {
-                logging::tell(&Report::new(&error));
+                logging::eprint(&Report::new(&error));
                 logging::usage_failed(&error.for_log());
                 std::process::exit(i32::from(ExitCode::Usage as u8));
             }

@@ -98,7 +98,7 @@ pub(super) fn refuse(error: &clap::Error) -> ! {
         let mut words = std::env::args_os().skip_while(|other| other != word.as_str());
         let words: Vec<_> = words.by_ref().skip(1).collect();
         if let Some(line) = line_for(word, &words) {
-            logging::tell(&format!(
+            logging::eprint(&format!(
                 "ecs-bridge: error: there is no command '{word}'\n  fix: {line}"
             ));
             std::process::exit(i32::from(ExitCode::Usage as u8));
@@ -118,7 +118,7 @@ pub(super) fn exit_after_print(print: impl FnOnce() -> std::io::Result<()>) -> !
         // A closed pipe is no failure.
         Err(error) if !pipe::is_closed(&error) => {
             let unwritten = unwritten(&error);
-            logging::tell(&Report::new(&unwritten));
+            logging::eprint(&Report::new(&unwritten));
             unwritten.exit_code()
         }
         _ => ExitCode::Ok,

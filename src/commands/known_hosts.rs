@@ -51,7 +51,7 @@ async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<Public
     let mut stdout = endpoint::stdout().ok();
     let gone = OptionFuture::from(stdout.as_mut().map(|stdout| stdout.closed()));
     let keys = tokio::select! {
-        keys = known_hosts::ask(found) => keys?,
+        keys = known_hosts::fetch(found) => keys?,
         Some(()) = gone => return Ok(None),
     };
     // It blocks again once this is dropped.

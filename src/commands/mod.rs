@@ -39,7 +39,7 @@ pub(crate) fn run(cli: &Cli) -> u8 {
         Ok(Done::Code(code)) => code,
         Err(error) => {
             let report = Report::new(&*error);
-            logging::tell(&report);
+            logging::eprint(&report);
             logging::failed(&report);
             report.exit_code as u8
         }

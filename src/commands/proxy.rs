@@ -27,7 +27,7 @@ use crate::session::event::SessionEvent;
 use crate::session::failure::NotSent;
 use crate::session::key::SessionKey;
 use crate::session::origin::{OF_URL, Origin, not_of_own};
-use crate::session::plan::{Ask, Plan};
+use crate::session::plan::{Plan, When};
 use crate::session::queue::Queue;
 use crate::session::start::Starter;
 use crate::session::target::Target;
@@ -58,14 +58,14 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
     let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
     let quiet = global.quiet;
     let tell = move |text: &str| {
-        logging::told("INFO", text);
+        logging::record("INFO", text);
         if !quiet {
-            logging::tell(&format!("ecs-bridge: {text}"));
+            logging::eprint(&format!("ecs-bridge: {text}"));
         }
     };
     let queue = Rc::new(Queue::new(args.session.opening.wait, tell));
     let plan = Plan::new(target, &args.session)?.of_origin(&origin);
-    let plan = plan.heeding(&agents, Ask::IfNotSsh).queued(&queue);
+    let plan = plan.with_agents(&agents, When::IfNotSsh).queued(&queue);
     let key = match &args.send_key {
         Some(given) => Some(key(given.as_deref(), &args.user)?),
         None => None,

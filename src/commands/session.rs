@@ -86,9 +86,9 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     let spinner = Rc::new(Spinner::new(spins, &format!("Starting a session with {input}")));
     let (quiet, shown_around) = (global.quiet, Rc::clone(&spinner));
     let tell = move |text: &str| {
-        logging::told("INFO", text);
+        logging::record("INFO", text);
         if !quiet {
-            shown_around.suspended(|| logging::tell(&format!("ecs-bridge: {text}")));
+            shown_around.suspended(|| logging::eprint(&format!("ecs-bridge: {text}")));
         }
     };
     let (window, size) = watch::channel(WindowSize::of_process());
@@ -136,7 +136,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     };
     run.spinner.clear();
     if !output.is_line_start() && is_interactive {
-        logging::tell(&"");
+        logging::eprint(&"");
     }
     drop(run);
     // The terminal is as it was before anything is written below the shell's output.
@@ -197,7 +197,7 @@ fn check(args: &cli::Shell) -> Result<()> {
 fn act(action: Action, help: &str, console: &Console, left: &Notify) {
     match action {
         Action::Leave => left.notify_one(),
-        Action::Help => logging::tell(&format!("\n{help}")),
+        Action::Help => logging::eprint(&format!("\n{help}")),
         Action::Suspend => {
             #[cfg(unix)]
             console.suspend();
@@ -412,9 +412,9 @@ impl EventReceiver<'_> {
             SessionEvent::Notice(notice @ Notice::IdleSoon(_)) => {
                 let warning = Warning::of_notice(*notice, self.target);
                 if self.console.is_some() {
-                    logging::tell(&format!("\necs-bridge: {warning}"));
+                    logging::eprint(&format!("\necs-bridge: {warning}"));
                 }
-                logging::told("WARN", &warning.to_string());
+                logging::record("WARN", &warning.to_string());
             }
             // The user of a silent program sees it: no warning is printed.
             SessionEvent::Notice(notice @ Notice::NoAnswer(_)) => {

@@ -206,7 +206,7 @@ impl Channel {
         self.state.connection.set(Some(connection));
         self.state.counters.replace(Some(counters));
         for notice in self.state.notices.take() {
-            self.state.tell(notice);
+            self.state.report(notice);
         }
         Ok(Attached(self))
     }
@@ -275,14 +275,14 @@ async fn run(
     state.stage.send_replace(Stage::Ending);
     // A probe that fails stops the forward.
     let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
-    let result = state.tell_probe(result);
+    let result = state.report_to_probe(result);
     Finished { result, local: local.into_halves(), stopped }
 }
 
 impl State {
     /// Reports to the probe how a session has ended before its target was reached. A failure is reported
     /// once only.
-    fn tell_probe(&self, result: Result<SessionOutcome>) -> Result<SessionOutcome> {
+    fn report_to_probe(&self, result: Result<SessionOutcome>) -> Result<SessionOutcome> {
         let Some(probe) = self.probe.take() else { return result };
         let probed = match &result {
             Err(_) => {
@@ -326,7 +326,7 @@ impl State {
                 // The task that keeps channels ready checks it again.
                 self.stage.send_modify(|_| {});
             }
-            SessionEvent::Notice(notice) => self.tell(notice),
+            SessionEvent::Notice(notice) => self.report(notice),
             SessionEvent::Progress { sent, delivered: received } => {
                 if let Some(counters) = &*self.counters.borrow() {
                     counters.set(Bytes { sent, received });
@@ -344,7 +344,7 @@ impl State {
     }
 
     /// Reports a notice of the connection, once there is one.
-    fn tell(&self, notice: Notice) {
+    fn report(&self, notice: Notice) {
         match self.connection.get() {
             Some(number) => {
                 let warning = Warning::of_notice(notice, &self.target);

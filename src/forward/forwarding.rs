@@ -79,14 +79,14 @@ impl Forwarding {
         let mut attached = match self.attach(pool, number, halves, channel).await {
             Ok(attached) => attached,
             Err(reason) => {
-                tell_closed(context, number, began, reason);
+                report_closed(context, number, began, reason);
                 return ExitCode::Ok;
             }
         };
         let _open = context.count_open();
         if let Some(ready) = attached.opened().await {
             let waited = ready.saturating_duration_since(began);
-            context.reporter.tell(&Event::Opened {
+            context.reporter.emit(&Event::Opened {
                 connection: number,
                 session: &attached.session(),
                 // A channel that was kept ready was so before there was a connection.
@@ -96,7 +96,7 @@ impl Forwarding {
         }
         let finished = attached.finished().await;
         let Some(Finished { result, local: halves, stopped }) = finished else {
-            tell_closed(context, number, began, Reason::Stopped);
+            report_closed(context, number, began, Reason::Stopped);
             return ExitCode::Ok;
         };
         match result {
@@ -105,7 +105,7 @@ impl Forwarding {
                     socket::reset(reader, writer);
                 }
                 context.reporter.failed(Some(number), &*error);
-                tell_closed(context, number, began, Reason::Failed);
+                report_closed(context, number, began, Reason::Failed);
                 error.exit_code()
             }
             Ok(carried) => {
@@ -137,7 +137,7 @@ impl Forwarding {
                 if let Some(warning) = warning {
                     context.reporter.warned(number, &warning);
                 }
-                tell_closed(context, number, began, reason);
+                report_closed(context, number, began, reason);
                 match halves {
                     Some((reader, writer)) if is_complete => socket::close(reader, writer).await,
                     Some((reader, writer)) => socket::reset(reader, writer),
@@ -208,9 +208,9 @@ impl Forwarding {
     }
 }
 
-fn tell_closed(context: &Context, number: Number, began: Instant, reason: Reason) {
+fn report_closed(context: &Context, number: Number, began: Instant, reason: Reason) {
     let bytes = context.reporter.bytes(number);
-    context.reporter.tell(&Event::Closed {
+    context.reporter.emit(&Event::Closed {
         connection: number,
         sent: bytes.sent,
         received: bytes.received,

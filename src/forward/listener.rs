@@ -163,7 +163,7 @@ impl Listener {
                 }
             };
             let number = context.next_connection();
-            context.reporter.tell(&Event::Accepted {
+            context.reporter.emit(&Event::Accepted {
                 connection: number,
                 address: forwarding.address(),
                 peer: &peer,

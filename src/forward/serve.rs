@@ -22,7 +22,7 @@ use crate::explain::ExitCode;
 use crate::platform::signals::{Signal, Signals};
 use crate::session::agent::AgentVersions;
 use crate::session::origin::{Origin, not_of_own};
-use crate::session::plan::{Ask, Plan};
+use crate::session::plan::{Plan, When};
 use crate::session::queue::Queue;
 use crate::session::target::Target;
 use crate::target::finder::{Finder, Instances as _};
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
     let queue = Rc::new(Queue::new(args.session.opening.wait, move |text| told.note(text)));
     let plan = |forward| {
         let plan = plan(args, &instance, forward)?;
-        Ok(plan.of_origin(&origin).heeding(&agents, Ask::AtOnce).queued(&queue).unawaited())
+        Ok(plan.of_origin(&origin).with_agents(&agents, When::AtOnce).queued(&queue).unawaited())
     };
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =
@@ -177,7 +177,7 @@ async fn serve_forwards(
         }
     }
     for forwarding in &forwardings {
-        pool.context.reporter.tell(&Event::Listening {
+        pool.context.reporter.emit(&Event::Listening {
             address: forwarding.address(),
             addresses: &forwarding.addresses,
             instance: &forwarding.plan.target.instance,

@@ -75,7 +75,7 @@ pub(crate) fn watch(
 ///
 /// # Errors
 /// When the command cannot be run there, or prints no key.
-pub(crate) async fn ask(found: &Found) -> Result<Vec<PublicKey>> {
+pub(crate) async fn fetch(found: &Found) -> Result<Vec<PublicKey>> {
     let (client, instance, began) = (&found.cloud.client, found.id.as_str(), Instant::now());
     let run = client.run_command(instance, SCRIPT, TIMEOUT);
     let work = done(client, instance, Step::HostKeys, began, run);

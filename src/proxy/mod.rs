@@ -60,7 +60,7 @@ struct Inner {
     off: Option<Origin>,
     except: Option<(&'static str, String)>,
     /// The notes that were printed already.
-    told: Mutex<BTreeSet<String>>,
+    reported: Mutex<BTreeSet<String>>,
 }
 
 impl Proxies {
@@ -107,7 +107,7 @@ impl Proxies {
         except: Option<(&'static str, String)>,
     ) -> Self {
         let proxy = proxy.map(Arc::new);
-        Self { inner: Arc::new(Inner { proxy, off, except, told: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { proxy, off, except, reported: Mutex::default() }) }
     }
 
     /// How `host` is reached, a name or an address. With `-v` the user is told, once for each `what`
@@ -117,8 +117,8 @@ impl Proxies {
         // Most have no proxy and need no note.
         if let Some(note) = note {
             let there = authority(host, port);
-            let mut told = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.insert(format!("{what} {there}")) {
+            let mut reported = self.inner.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.insert(format!("{what} {there}")) {
                 info!("{what} at {there} is reached {note}");
             }
         }

@@ -30,7 +30,7 @@ pub(crate) struct AgentVersions {
     /// By instance; held during a query, so that many sessions share it.
     known: Mutex<HashMap<String, Known>>,
     /// The instance whose idle sessions were reported.
-    told: RefCell<Option<String>>,
+    reported: RefCell<Option<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ struct Known {
 
 impl AgentVersions {
     pub(crate) fn new(cache: Cache) -> Self {
-        Self { cache, known: Mutex::default(), told: RefCell::default() }
+        Self { cache, known: Mutex::default(), reported: RefCell::default() }
     }
 
     /// A look-up of the generation of an instance's agent. It sends nothing until it is polled.
@@ -95,8 +95,8 @@ impl AgentVersions {
     pub(crate) fn warn_of_idle_end(&self, cloud: &Cloud, instance: &str) {
         let topic = cloud.topic("agent-idle", &[instance]);
         let (label, now) = (cloud.client.label(instance), SystemTime::now());
-        let told = self.told.borrow_mut().replace(instance.to_owned());
-        if told.as_deref() == Some(instance) || self.cache.get::<()>(&topic, DAY, now).is_some() {
+        let last = self.reported.borrow_mut().replace(instance.to_owned());
+        if last.as_deref() == Some(instance) || self.cache.get::<()>(&topic, DAY, now).is_some() {
             return debug!("an idle session with {label} has ended");
         }
         self.cache.put(&topic, &(), now);

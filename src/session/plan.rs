@@ -48,7 +48,7 @@ pub(crate) struct Plan {
     keepalive: Keepalive,
     idle_timeout: Option<Duration>,
     linger: Duration,
-    pub(crate) agents: Option<(Rc<AgentVersions>, Ask)>,
+    pub(crate) agents: Option<(Rc<AgentVersions>, When)>,
     pub(crate) end_within: Duration,
     queue: Option<Rc<Queue>>,
     /// Whether it waits for a place before it has a local side.
@@ -72,7 +72,7 @@ pub(crate) struct Shell {
 
 /// When the version of the instance's agent is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum When {
     /// Beside the call that starts the session.
     AtOnce,
     /// Once the stream is known not to be SSH's, for which it changes nothing.
@@ -143,9 +143,9 @@ impl Plan {
 
     /// The same for sessions that depend on the version of the instance's agent. On port 22 it changes
     /// nothing.
-    pub(crate) fn heeding(self, agents: &Rc<AgentVersions>, ask: Ask) -> Self {
+    pub(crate) fn with_agents(self, agents: &Rc<AgentVersions>, when: When) -> Self {
         let is_needed = !self.server_first && self.origin.is_api();
-        let agents = is_needed.then(|| (Rc::clone(agents), ask));
+        let agents = is_needed.then(|| (Rc::clone(agents), when));
         Self { agents, ..self }
     }
 
@@ -174,8 +174,8 @@ impl Plan {
     /// The look-up of the instance's agent, and whether it begins at once.
     pub(crate) fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
         match &self.agents {
-            Some((agents, ask)) => {
-                (agents.look_up(cloud, &self.target.instance), *ask == Ask::AtOnce)
+            Some((agents, when)) => {
+                (agents.look_up(cloud, &self.target.instance), *when == When::AtOnce)
             }
             None => (std::future::pending().boxed_local().shared(), false),
         }

@@ -28,7 +28,7 @@ pub(crate) struct Queue {
     /// How long a session waits at most.
     within: Duration,
     tell: Box<dyn Fn(&str)>,
-    told: Cell<bool>,
+    reported: Cell<bool>,
     /// Whether a session had to wait.
     was_full: Cell<bool>,
     /// Held by the first in the queue, until its session is connected or it gives up. The mutex
@@ -57,7 +57,7 @@ impl Queue {
         Self {
             within: Duration::from_secs(wait),
             tell: Box::new(tell),
-            told: Cell::new(false),
+            reported: Cell::new(false),
             was_full: Cell::new(false),
             first: Mutex::default(),
             ending: Cell::new(0),
@@ -120,7 +120,7 @@ impl Queue {
     /// Prints once that sessions wait, unless a place is about to come free.
     fn tell(&self) {
         self.was_full.set(true);
-        if !self.counts_ended() && !self.told.replace(true) {
+        if !self.counts_ended() && !self.reported.replace(true) {
             (self.tell)(&format!(
                 "the session quota is full (20 connected sessions for an instance, 100 active ones \
                  in a region): waiting up to {} s (--wait) for a place",

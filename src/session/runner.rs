@@ -80,7 +80,7 @@ pub(crate) async fn run(
                 () = local.left() => return Ok(SessionOutcome::Stopped),
             }
         }
-        let told = |event: SessionEvent<'_>| {
+        let on_attempt_event = |event: SessionEvent<'_>| {
             if let Some(turn) = &turn {
                 turn.on_event(&event);
             }
@@ -90,7 +90,7 @@ pub(crate) async fn run(
         };
         let mut result = match stop.is_terminated() {
             true => Ok(SessionOutcome::Stopped),
-            false => attempt(&found.cloud, plan, local, stop.as_mut(), &told).await,
+            false => attempt(&found.cloud, plan, local, stop.as_mut(), &on_attempt_event).await,
         };
         let is_stopped = stop.is_terminated();
         result = match (&mut turn, result) {
@@ -123,7 +123,7 @@ pub(crate) async fn run(
         };
         let is_late = up_by.get().is_some_and(|by| Instant::now() >= by);
         let Some(starter) = starter.filter(|_| has_failed_to_open && !is_late) else {
-            tell_idle_end(plan, found, &result);
+            report_idle_end(plan, found, &result);
             return result;
         };
         opening.is_down.set(false);
@@ -139,7 +139,7 @@ pub(crate) async fn run(
 }
 
 /// Reports why an idle session was not kept open.
-fn tell_idle_end(plan: &Plan, found: &Found, result: &Result<SessionOutcome, SessionError>) {
+fn report_idle_end(plan: &Plan, found: &Found, result: &Result<SessionOutcome, SessionError>) {
     let idle = End::Remote(RemoteEnd::Idle);
     if let (Ok(SessionOutcome::Ended(Outcome { end, .. })), Some((agents, _))) =
         (result, &plan.agents)

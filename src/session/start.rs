@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 pub(crate) struct Starter {
     within: Duration,
     tell: Box<dyn Fn(&str)>,
-    told: RefCell<String>,
+    reported: RefCell<String>,
 }
 
 impl Starter {
@@ -37,15 +37,15 @@ impl Starter {
         args.start.then(|| Self {
             within: Duration::from_secs(args.start_timeout),
             tell: Box::new(tell),
-            told: RefCell::default(),
+            reported: RefCell::default(),
         })
     }
 
     /// The progress; several connections wait for the same start.
     fn tell(&self, text: String) {
-        if *self.told.borrow() != text {
+        if *self.reported.borrow() != text {
             (self.tell)(&text);
-            self.told.replace(text);
+            self.reported.replace(text);
         }
     }
 

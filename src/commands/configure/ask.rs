@@ -117,7 +117,7 @@ async fn talk(
             break;
         }
         let finding = try_out(dialogue, global, profile, &changes).await?;
-        let Some(code) = told(dialogue, finding).await? else { break };
+        let Some(code) = show(dialogue, finding).await? else { break };
         if !is_yes(dialogue, "change the answers and try again? [Y/n]: ", true).await? {
             dialogue.say("nothing was written")?;
             dialogue.say(&format!(
@@ -309,7 +309,7 @@ async fn try_out(
 }
 
 /// Prints the result of the call; the exit code, if the profile is not to be written.
-async fn told(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<Option<u8>, Left> {
+async fn show(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<Option<u8>, Left> {
     if !finding.said.is_empty() {
         dialogue.say(&finding.said)?;
     }

@@ -61,7 +61,7 @@ pub(crate) async fn gather(searches: &[Search]) -> Gathered {
         gathered: RefCell::default(),
         calls: Semaphore::new(AT_ONCE),
         agents_at_once: Cell::new(AGENTS),
-        agents_are_told: Cell::new(true),
+        agents_are_known: Cell::new(true),
         is_whole: Cell::new(true),
     };
     join_all(searches.iter().map(|search| all.region(search))).await;
@@ -84,7 +84,7 @@ struct Gathering {
     /// Held for each call about agents.
     calls: Semaphore,
     agents_at_once: Cell<usize>,
-    agents_are_told: Cell<bool>,
+    agents_are_known: Cell<bool>,
     /// Whether all pages were looked at, so far.
     is_whole: Cell<bool>,
 }
@@ -111,8 +111,8 @@ impl Gathering {
         let namings = searches.iter().flat_map(|search| &search.namings);
         let names = namings.filter(|naming| matches!(naming, Some(Selector::Name(_))));
         let found = |naming| gathered.rows.iter().any(|row: &Row| fits(naming, &row.instance));
-        let can_be_asked = gathered.error.is_none() && self.is_whole.get();
-        names.filter(|naming| can_be_asked && !found(naming)).cloned().collect()
+        let can_be_queried = gathered.error.is_none() && self.is_whole.get();
+        names.filter(|naming| can_be_queried && !found(naming)).cloned().collect()
     }
 
     /// As for targets, capitals do not matter where no name is exactly so. The service's filters are
@@ -231,7 +231,7 @@ impl Gathering {
         let mut rest = ids;
         while !rest.is_empty() {
             let _call = self.calls.acquire().await.ok()?;
-            if !self.agents_are_told.get() {
+            if !self.agents_are_known.get() {
                 return None;
             }
             let (now, later) = rest.split_at(self.agents_at_once.get().min(rest.len()));
@@ -245,7 +245,7 @@ impl Gathering {
                 }
                 Err(error) => {
                     if error.exit_code() == ExitCode::Permission {
-                        self.agents_are_told.set(false);
+                        self.agents_are_known.set(false);
                     }
                     self.note(format!("'?' is what could not be found out of agents: {error}"));
                     return None;

@@ -72,7 +72,7 @@ fn next(rows: &[Row]) {
     let reachable = rows.iter().find(|row| show::is_reachable(row) && !show::is_windows(row));
     if let Some(row) = reachable {
         let id = &row.instance.id;
-        logging::tell(&format!(
+        logging::eprint(&format!(
             "next: ssh root@{id} (once before that: ecs-bridge ssh-config --write); if it fails: \
              ecs-bridge doctor {id}"
         ));

@@ -50,7 +50,7 @@ impl Lines {
     }
 
     /// Adds a line. It is dropped where too many wait to be read.
-    pub(crate) fn tell(&self, line: String) {
+    pub(crate) fn push(&self, line: String) {
         let Some(sender) = &*self.sender.borrow() else { return };
         if let Err(TrySendError::Full(_)) = sender.try_send(line)
             && !self.dropped.replace(true)

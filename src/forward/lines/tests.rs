@@ -24,7 +24,7 @@ fn a_reader_that_does_not_read_holds_nobody_up() {
     let ((allow, allowed), (sender, written)) = (mpsc::channel(), mpsc::channel());
     let lines = Lines::to(Slow(allowed, sender));
     for number in 0..2 * MOST_WAITING {
-        lines.tell(number.to_string());
+        lines.push(number.to_string());
     }
     assert!(lines.dropped.get());
     // It reads after all: what waited is there, in order.
@@ -75,8 +75,8 @@ fn all_is_written_before_the_end() {
         allow.send(()).unwrap();
     }
     let lines = Lines::to(Slow(allowed, sender));
-    lines.tell("one".to_owned());
-    lines.tell("two".to_owned());
+    lines.push("one".to_owned());
+    lines.push("two".to_owned());
     lines.finish();
     assert_eq!(written.try_iter().flatten().collect::<Vec<u8>>(), b"one\ntwo\n");
 }

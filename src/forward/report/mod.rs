@@ -108,24 +108,24 @@ impl Reporter {
         self.0.open.borrow().get(&connection).map(|counters| counters.get()).unwrap_or_default()
     }
 
-    pub(crate) fn tell(&self, event: &Event<'_>) {
+    pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Closed { connection, .. } = event
             && let Some(counters) = self.0.open.borrow_mut().remove(connection)
         {
             self.0.done.set(sum([self.0.done.get(), counters.get()]));
         }
         if let Some(vendor) = &self.0.vendor {
-            vendor.tell(event);
+            vendor.emit(event);
         }
         let for_people = for_people(event);
         if let Some(line) = &for_people {
-            logging::told("INFO", line);
+            logging::record("INFO", line);
         }
         match &self.0.style {
             Style::Json { lines, .. } => {
                 let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
                 if let Ok(line) = serde_json::to_string(&Line { time, event }) {
-                    lines.tell(line);
+                    lines.push(line);
                 }
             }
             Style::Quiet => {}
@@ -143,7 +143,7 @@ impl Reporter {
         let message = printable(&error.to_string());
         let report = Report::new(error);
         logging::failed(&report);
-        self.tell(&Event::Error {
+        self.emit(&Event::Error {
             connection,
             message: &message,
             why: report.why.as_deref().map(printable),
@@ -180,12 +180,12 @@ impl Reporter {
         }
         last.set(Some(number));
         if told_at.get().is_some_and(|at| at.elapsed() >= COUNTED_EVERY) {
-            self.tell_refused();
+            self.report_refused();
         }
         true
     }
 
-    fn tell_refused(&self) {
+    fn report_refused(&self) {
         let Refused { count, told, told_at, .. } = &self.0.refused;
         if count.get() > told.replace(count.get()) {
             told_at.set(Some(Instant::now()));
@@ -206,9 +206,9 @@ impl Reporter {
     pub(crate) fn warned(&self, connection: Number, warning: &Warning) {
         let Warning { message, fix } = warning;
         let message = printable(message);
-        self.tell(&Event::Warning { connection, message: &message, fix });
+        self.emit(&Event::Warning { connection, message: &message, fix });
         let text = format!("connection {connection}: {message}\n  fix: {fix}");
-        logging::told("WARN", &text);
+        logging::record("WARN", &text);
         self.note(&format!("warning: {text}"));
     }
 
@@ -229,8 +229,8 @@ impl Reporter {
 
     fn line(&self, text: &str) {
         match &self.0.style {
-            Style::People { live: Some(live) } => live.bar.suspend(|| logging::tell(&text)),
-            _ => logging::tell(&text),
+            Style::People { live: Some(live) } => live.bar.suspend(|| logging::eprint(&text)),
+            _ => logging::eprint(&text),
         }
     }
 
@@ -254,7 +254,7 @@ impl Reporter {
 
     /// Takes the live line away, and waits for the last events to be written.
     pub(crate) fn finish(&self) {
-        self.tell_refused();
+        self.report_refused();
         if let Some(vendor) = &self.0.vendor {
             vendor.finish();
         }

@@ -25,7 +25,7 @@ impl VendorLines {
         self.session.borrow_mut().get_or_insert_with(|| session.to_owned());
     }
 
-    pub(super) fn tell(&self, event: &Event<'_>) {
+    pub(super) fn emit(&self, event: &Event<'_>) {
         match event {
             Event::Listening { address, remote_host, remote_port, .. } => {
                 let session = self.session.borrow().clone().unwrap_or_default();
@@ -34,18 +34,18 @@ impl VendorLines {
                     Some(host) => format!("{host}:{remote_port}"),
                     None => remote_port.to_string(),
                 };
-                self.lines.tell(format!(
+                self.lines.push(format!(
                     "Port forwarding for SessionId: {session}, local port {local}, remote port {remote}"
                 ));
-                self.lines.tell("Waiting for connections...".to_owned());
+                self.lines.push("Waiting for connections...".to_owned());
             }
             Event::Accepted { connection, peer, .. } => {
                 self.peers.borrow_mut().insert(*connection, (*peer).to_owned());
-                self.lines.tell(format!("new connection from tcp {peer}"));
+                self.lines.push(format!("new connection from tcp {peer}"));
             }
             Event::Closed { connection, .. } => {
                 if let Some(peer) = self.peers.borrow_mut().remove(connection) {
-                    self.lines.tell(format!("connection[tcp {peer}] closed"));
+                    self.lines.push(format!("connection[tcp {peer}] closed"));
                 }
             }
             Event::Opened { .. } | Event::Warning { .. } | Event::Error { .. } => {}

@@ -78,12 +78,12 @@ impl Driver<'_> {
             delivered: self.delivered,
         };
         let sent = self.sent;
-        let told = |delivered| on_event(SessionEvent::Progress { sent, delivered });
+        let on_progress = |delivered| on_event(SessionEvent::Progress { sent, delivered });
         let writer = local.last_halves().map(|(_, writer)| writer);
         let deliver = async {
             let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
-                delivered = rest.deliver(writer, complete, told), if !self.stopping => {
+                delivered = rest.deliver(writer, complete, on_progress), if !self.stopping => {
                     let is_all = delivered.is_ok();
                     return (delivered, is_all);
                 }
@@ -91,7 +91,7 @@ impl Driver<'_> {
                 else => {}
             }
             // An early end does not wait for a slow reader.
-            let delivered = rest.deliver(writer, false, told);
+            let delivered = rest.deliver(writer, false, on_progress);
             match timeout(DELIVER_AT_ONCE, delivered).await {
                 Err(_) => (Ok(()), false),
                 Ok(delivered) => (delivered, false),
@@ -205,7 +205,7 @@ impl FinalDelivery<'_> {
         &mut self,
         writer: &mut impl LocalWrite,
         complete: bool,
-        told: impl Fn(u64),
+        on_progress: impl Fn(u64),
     ) -> Result<(), LocalError> {
         loop {
             if self.chunk.is_empty() {
@@ -227,7 +227,7 @@ impl FinalDelivery<'_> {
                 Ok(written) => {
                     self.chunk.advance(written);
                     self.delivered += written as u64;
-                    told(self.delivered);
+                    on_progress(self.delivered);
                 }
                 Err(error) if is_gone(&error) => return Ok(()),
                 Err(error) => return Err(LocalError::Write(error)),

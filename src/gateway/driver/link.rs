@@ -126,7 +126,7 @@ impl Driver<'_> {
     }
 
     /// Tells whether the session may outlive the connection of its target, if that has changed.
-    pub(super) fn tell_of_target(&mut self) {
+    pub(super) fn report_may_outlive_target(&mut self) {
         let may_outlive = self.session.may_outlive_target();
         if std::mem::replace(&mut self.may_outlive_target, may_outlive) != may_outlive {
             (self.on_event)(SessionEvent::MayOutliveTarget(may_outlive));

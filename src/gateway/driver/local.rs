@@ -14,17 +14,17 @@ use crate::session::event::SessionEvent;
 impl Driver<'_> {
     pub(super) fn take_local(&mut self, now: Instant, read: usize) {
         self.sent += read as u64;
-        self.tell_progress();
+        self.report_progress();
         self.session.handle_local(now, &self.buffer[..read]);
     }
 
     pub(super) fn take_written(&mut self, written: usize) {
         self.chunk.advance(written);
         self.delivered += written as u64;
-        self.tell_progress();
+        self.report_progress();
     }
 
-    fn tell_progress(&self) {
+    fn report_progress(&self) {
         let (sent, delivered) = (self.sent, self.delivered);
         (self.on_event)(SessionEvent::Progress { sent, delivered });
     }

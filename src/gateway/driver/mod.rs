@@ -186,7 +186,7 @@ impl<'w> Driver<'w> {
             self.maintain_connection(now);
             self.session.handle_timeout(now);
             self.log_events();
-            self.tell_of_target();
+            self.report_may_outlive_target();
             match self.session.may_yield_at() {
                 Some(at) if at <= now => {
                     self.place_wanted.get_or_insert_with(self.gateway.place_wanted);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::stderr::tell;
+use super::stderr::eprint;
 use crate::explain::{ExitCode, UsageError};
 
 /// The log file cannot be written.
@@ -19,12 +19,12 @@ pub(super) struct LogFile<W> {
     path: PathBuf,
     /// Whether a line was begun and not ended.
     torn: bool,
-    told: bool,
+    reported: bool,
 }
 
 impl<W: Write> LogFile<W> {
     pub(super) fn new(file: W, path: &Path, quiet: bool) -> Self {
-        Self { file, path: path.to_owned(), torn: false, told: quiet }
+        Self { file, path: path.to_owned(), torn: false, reported: quiet }
     }
 
     fn add(&mut self, mut line: &[u8]) -> io::Result<()> {
@@ -52,10 +52,10 @@ impl<W: Write> Write for LogFile<W> {
     /// Takes whole lines.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(source) = self.add(bytes)
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.reported, true)
         {
             let error = unwritten(&self.path, &source);
-            tell(&format_args!(
+            eprint(&format_args!(
                 "ecs-bridge: warning: {error}; lines are missing there (told once)"
             ));
         }

@@ -32,7 +32,7 @@ use crate::explain::{Explain, Report, UsageError};
 pub(crate) use self::redact::wrong_usage;
 #[cfg(unix)]
 pub(crate) use self::stderr::is_held_up;
-pub(crate) use self::stderr::{Stderr, finish, tell};
+pub(crate) use self::stderr::{Stderr, eprint, finish};
 
 /// The daily log of this process, if one is written.
 static DAILY: OnceLock<DailyLog> = OnceLock::new();
@@ -125,9 +125,9 @@ pub(crate) fn failed(report: &Report) {
     log.keep_failure(&LastFailure::new(report, command, SystemTime::now()));
 }
 
-/// Writes to the daily log what is told by other means than an event: what was done (`INFO`), or a
+/// Writes to the daily log what is printed by other means than an event: what was done (`INFO`), or a
 /// warning (`WARN`).
-pub(crate) fn told(level: &str, text: &str) {
+pub(crate) fn record(level: &str, text: &str) {
     if let Some(log) = DAILY.get() {
         log.line(level, text);
     }

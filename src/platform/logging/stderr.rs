@@ -16,7 +16,7 @@ const MOST_WAITING: usize = 256 << 10;
 const CHUNK: usize = 4096;
 
 /// Writes a message for the user to stderr.
-pub(crate) fn tell(message: &dyn std::fmt::Display) {
+pub(crate) fn eprint(message: &dyn std::fmt::Display) {
     // Nobody is left to be told if this fails.
     let _ = Stderr.write_all(format!("{message}\n").as_bytes());
 }

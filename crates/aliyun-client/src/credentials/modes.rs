@@ -1,4 +1,4 @@
-//! From a profile to a recipe: what each mode needs, found out before anything is sent.
+//! From a profile to the source of its credentials: what each mode needs, checked before anything is sent.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         Self { files, env, now: query.now, home: query.home.clone(), region }
     }
 
-    /// The recipe of a profile, and of those that it takes its keys from.
+    /// The source of a profile's credentials, with the profiles that it takes its keys from.
     pub(super) fn profile(
         &self,
         file: &'a ProfileFile,
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         self.subject(Subject::new(file, profile))
     }
 
-    /// The recipe of a profile that a program of mode External has printed.
+    /// The source of the credentials of a profile that a program of mode External has printed.
     pub(super) fn answer(
         &self,
         file: &'a ProfileFile,
