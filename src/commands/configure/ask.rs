@@ -322,7 +322,7 @@ async fn show(dialogue: &mut Dialogue, finding: Finding) -> std::result::Result<
         Verdict::Unknown => "the credentials could not be verified; write it? [y/N]: ",
     };
     let is_wanted = is_yes(dialogue, question, false).await?;
-    Ok((!is_wanted).then(|| report.exit_code as u8))
+    Ok((!is_wanted).then_some(report.exit_code as u8))
 }
 
 /// Asks for a yes or a no; Enter is the usual one.
