@@ -164,7 +164,7 @@ impl GatewayTransport {
 }
 
 /// A connection that is made to where the last gateway was, while the API is asked for a URL.
-pub struct Ahead<'a> {
+pub(crate) struct Ahead<'a> {
     place: GatewayAddr,
     line: MaybeDone<LocalBoxFuture<'a, Result<GatewayTransport, DialError>>>,
 }
@@ -172,20 +172,20 @@ pub struct Ahead<'a> {
 impl<'a> Ahead<'a> {
     /// Nothing is done before it is polled.
     #[must_use]
-    pub fn new(place: GatewayAddr, net: &'a Net) -> Self {
+    pub(crate) fn new(place: GatewayAddr, net: &'a Net) -> Self {
         let line = maybe_done(connect(place.clone(), net).boxed_local());
         Self { place, line }
     }
 
     /// Waits until the connection is there, or cannot be made, and gives which of them it is.
-    pub async fn made(&mut self) -> bool {
+    pub(crate) async fn made(&mut self) -> bool {
         (&mut self.line).await;
         matches!(self.line, MaybeDone::Done(Ok(_)))
     }
 
     /// The connection, once it is made: what is half made is nearer than a new beginning. One that leads
     /// elsewhere than `url` is closed and not waited for.
-    pub async fn leading_to(mut self, url: &SecretString) -> Option<GatewayTransport> {
+    pub(crate) async fn leading_to(mut self, url: &SecretString) -> Option<GatewayTransport> {
         let (_, place) = address(url.expose_secret()).ok()?;
         if place != self.place {
             return None;
