@@ -10,8 +10,10 @@ use super::values::whole;
 use super::via::Via;
 
 pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand).\n\n\
-        stdout has what the port sends and nothing else; messages go to stderr. The session is \
-        ended within 2 seconds when either side ends, and on SIGHUP, SIGINT, SIGQUIT and SIGTERM.";
+        stdout has what the port sends and nothing else; messages go to stderr. The session ends \
+        within 2 seconds when the remote side ends it, when the reader of stdout is gone (as when ssh \
+        exits), and on SIGHUP, SIGINT, SIGQUIT and SIGTERM. After end of file on stdin alone it stays open \
+        until no data has arrived for --linger seconds.";
 
 /// `ecs-bridge proxy`
 #[derive(Args, Debug)]

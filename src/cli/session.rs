@@ -36,11 +36,11 @@ pub(crate) struct Session {
     /// Send a keepalive after this many seconds without outgoing data; 0 = never [default: 50, as far
     /// as the agent allows]
     ///
-    /// The agent ends a session after 180 seconds without a frame from this side. Agents before version
+    /// The agent ends a session after 180 seconds without a frame from ecs-bridge. Agents before version
     /// 4.1065 do not report that the target has closed the connection, and a keepalive can make them
-    /// connect to it again. So, unless this option is given, agents from 3.632 to 4.1064 get a frame
-    /// that does not, and agents up to 3.631 get none unless the stream is SSH or a download is under way:
-    /// their idle sessions end after 180 seconds, and the connection is closed.
+    /// connect to it again. So, unless this option is given, agents from 3.632 to 4.1064 get a keepalive
+    /// that does not make them connect, and agents up to 3.631 get keepalives only for SSH and during
+    /// downloads: their other idle sessions end after 180 seconds, and the connection is closed.
     #[arg(
         long,
         hide_short_help = true,
@@ -78,7 +78,11 @@ pub(crate) struct Session {
     )]
     pub ready_delay: f64,
 
-    /// After the local side closes, wait until no data has arrived for this many seconds
+    /// Keep receiving after end of file on stdin (or of the client) until no data has arrived for this
+    /// many seconds; 0 = do not wait
+    ///
+    /// Raise it for servers that answer late, as to `printf … | ecs-bridge proxy`. Interactive ssh does
+    /// not need it.
     #[arg(
         long,
         hide_short_help = true,

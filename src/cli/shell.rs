@@ -79,7 +79,7 @@ pub(crate) struct Shell {
 
     /// Send a keepalive after this many seconds without outgoing data; 0 = never [default: 50]
     ///
-    /// The agent ends a session after 180 seconds without a frame from this side.
+    /// The agent ends a session after 180 seconds without a frame from ecs-bridge.
     #[arg(
         long,
         hide_short_help = true,

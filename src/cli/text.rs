@@ -11,7 +11,7 @@ Examples:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    success: the connection was closed normally
-  1    failed, for a reason that has no code of its own
+  1    any other failure
   2    the command line is wrong
   3    configuration or credentials are missing or unreadable; nothing was sent
   4    the service refused the credentials, or the clock is wrong

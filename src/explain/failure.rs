@@ -7,7 +7,7 @@
 pub(crate) enum ExitCode {
     /// The far side ended normally, or the local side did.
     Ok = 0,
-    /// Anything that has no code of its own.
+    /// Any other failure.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
