@@ -74,7 +74,7 @@ impl DoctorContext<'_> {
         match route(cloud) {
             Route::Through(_) => Outcome::passed(format!("{endpoint}, through the proxy")),
             Route::Direct => match reach(cloud).await {
-                Ok(_) => Outcome::passed(format!("{endpoint} takes connections")),
+                Ok(_) => Outcome::passed(format!("{endpoint} accepts connections")),
                 Err(error) => Outcome::failed(&of(cloud, error)),
             },
         }
@@ -123,13 +123,13 @@ impl DoctorContext<'_> {
         let shown = humantime::format_duration(by);
         if by <= TOLERANCE {
             return Outcome::passed(match by.is_zero() {
-                true => "as the service's".to_owned(),
-                false => format!("{shown} {word}; the service takes up to 15 min"),
+                true => "matches the service".to_owned(),
+                false => format!("{shown} {word}; the service accepts up to 15 min"),
             });
         }
         let what = format!("this machine's clock is {shown} {word}");
         let why = format!(
-            "it says {}, the service's {}, and no more than 15 min are taken",
+            "it shows {}, the service's {}; the service accepts up to 15 min of difference",
             humantime::format_rfc3339_seconds(local),
             humantime::format_rfc3339_seconds(service)
         );

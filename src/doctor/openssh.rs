@@ -49,7 +49,7 @@ impl DoctorContext<'_> {
         outcome
     }
 
-    /// `ssh TARGET` comes through this program, and the program is there.
+    /// `ssh TARGET` uses this program as its ProxyCommand, and the program is there.
     pub(crate) async fn ssh_config(&self) -> Outcome {
         if let Some(skipped) = self.without_ssh() {
             return skipped;
@@ -71,9 +71,10 @@ impl DoctorContext<'_> {
                 continue;
             };
             let outcome = match openssh::executable(&program) {
-                Some(path) => {
-                    Outcome::passed(format!("ssh {host} comes through {}", path.display()))
-                }
+                Some(path) => Outcome::passed(format!(
+                    "ssh {host} uses {} as its ProxyCommand",
+                    path.display()
+                )),
                 None => failed(
                     format!("ssh {host} would run {}, which is not there", program.display()),
                     "the ProxyCommand of ssh's configuration names a program that is not there, or \
@@ -97,7 +98,7 @@ impl DoctorContext<'_> {
                 format!("write it: {WRITE}"),
             ),
         };
-        let what = format!("ssh {host} does not come through ecs-bridge");
+        let what = format!("ssh {host} does not use ecs-bridge");
         let trouble = Report::plain(what, ExitCode::Config).why(why).fix(fix);
         match self.args.target {
             Some(_) => Outcome::Failed(trouble),

@@ -145,18 +145,23 @@ impl DoctorContext<'_> {
                 bad(what, format!("it says {first:?}"))
             }
             (_, true, true) => {
-                let what = format!("port {port} takes connections and closes them without a word");
-                bad(&what, "the service there may be overloaded, or keep strangers out".to_owned())
+                let what =
+                    format!("port {port} accepts connections and closes them without sending data");
+                let why = "the server may be overloaded, or may reject the instance's address";
+                bad(&what, why.to_owned())
             }
             (true, true, false) => {
-                let what = "port 22 takes connections and says nothing";
-                bad(what, "an SSH server speaks first: it hangs, or it is none".to_owned())
+                let what = "port 22 accepts connections and sends nothing";
+                bad(
+                    what,
+                    "an SSH server sends first: this one hangs, or is not an SSH server".to_owned(),
+                )
             }
             (false, false, _) => {
-                Outcome::passed(format!("it takes connections, and says {first:?}"))
+                Outcome::passed(format!("it accepts connections, and sends {first:?}"))
             }
             (false, true, false) => {
-                Outcome::passed("it takes connections, and waits to be spoken to")
+                Outcome::passed("it accepts connections, and sends nothing until the client does")
             }
         }
     }

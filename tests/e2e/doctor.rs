@@ -416,7 +416,7 @@ async fn a_port_that_waits_to_be_spoken_to_is_well() {
     assert_eq!(ended.code, Some(0), "{}", shown(&ended));
     let document = document(&ended);
     let found = text(one(&document, "port"), "found");
-    assert_eq!(found, "it takes connections, and waits to be spoken to");
+    assert_eq!(found, "it accepts connections, and sends nothing until the client does");
     lab.all_ended().await;
 }
 

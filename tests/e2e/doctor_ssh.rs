@@ -58,21 +58,21 @@ async fn the_way_of_ssh_is_looked_at() {
 
     let run = checked(&lab, &good, &[], target).await;
     is(&run, "ssh", "passed", "OpenSSH_9.9p1");
-    is(&run, "ssh_config", "passed", &format!("comes through {BRIDGE}"));
+    is(&run, "ssh_config", "passed", &format!("uses {BRIDGE} as its ProxyCommand"));
     is(&run, "proxy_shell", "passed", "/bin/sh");
     is(&run, "known_hosts_command", "skipped", "not set");
     is(&run, "ssh_key", "passed", &format!("{dir}/id"));
 
     // ssh would look for a host of that name.
     let run = checked(&lab, &key, &[], target).await;
-    is(&run, "ssh_config", "failed", "ssh web-1.ecs does not come through ecs-bridge");
+    is(&run, "ssh_config", "failed", "ssh web-1.ecs does not use ecs-bridge");
     is(&run, "ssh_config", "failed", "ecs-bridge ssh-config --write");
     assert_eq!(text(one(&run.0, "ssh_key"), "because"), "ssh_config");
     let run = checked(&lab, &format!("proxycommand /usr/bin/nc %h %p\n{key}"), &[], target).await;
     is(&run, "ssh_config", "failed", "another program: /usr/bin/nc");
     // Without a TARGET nobody knows whether it has to.
     let run = checked(&lab, &key, &[], &[]).await;
-    is(&run, "ssh_config", "unknown", "does not come through ecs-bridge");
+    is(&run, "ssh_config", "unknown", "does not use ecs-bridge");
     for path in ["/nonexistent/ecs-bridge", &format!("{dir}/away/ecs-bridge"), "ecs-bridge-nosuch"]
     {
         let run = checked(&lab, &format!("proxycommand {path} proxy %h %p\n"), &[], target).await;

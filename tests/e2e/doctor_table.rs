@@ -72,7 +72,7 @@ fn of_this_machine() -> Vec<SetUp> {
         SetUp::new("an ssh that does not use ecs-bridge").file("ssh-G", "echo user root\n").fails(
             "ssh_config",
             3,
-            "does not come through ecs-bridge",
+            "does not use ecs-bridge",
             "ssh-config --write",
         ),
         SetUp::new("an ssh whose ProxyCommand does not exist")
@@ -196,7 +196,7 @@ fn of_the_instance() -> Vec<SetUp> {
         SetUp::new("the port sends nothing").says("").within(6).fails(
             "port",
             6,
-            "port 22 takes connections and says nothing",
+            "port 22 accepts connections and sends nothing",
             "ss -ltnp",
         ),
     ]
