@@ -229,7 +229,7 @@ fn ended(target: &Target, mut outcome: Outcome) -> Result<Done> {
     }
     let bytes = outcome.not_sent.unwrap_or(0);
     if matches!(outcome.end, End::Remote(_)) && !outcome.has_output && bytes == 0 {
-        warn!("{target} took the connection and closed it without a word");
+        warn!("{target} accepted the connection and closed it without sending data");
     }
     // A stream whose reader has gone is complete: no answer is expected.
     let is_unanswered = outcome.end == End::Local && !outcome.complete;

@@ -102,7 +102,7 @@ impl AgentVersions {
         self.cache.put(&topic, &(), now);
         warn!(
             "an idle session ended after 180 s. {label}: {SILENT_REDIAL}, so that idle sessions are \
-             not kept open; {UPDATE}. With --keepalive they stay open all the same (told once a day)"
+             not kept open; {UPDATE}. With --keepalive they stay open all the same (shown once a day)"
         );
     }
 }

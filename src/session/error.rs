@@ -30,7 +30,7 @@ pub(crate) enum SessionError {
     /// Its instance does not run, and could not be started.
     #[error("{0}")]
     NotUp(Box<dyn Explain>),
-    /// A quota was full, and no place came free while it waited.
+    /// A quota was full, and stayed so for as long as it waited.
     #[error("{error}")]
     Waited { error: Box<SessionError>, waited: Duration },
 }
@@ -123,7 +123,7 @@ impl Explain for SessionError {
                 let why = error.why().unwrap_or_default();
                 let why = why.trim_end_matches('.');
                 let waited = waited.as_secs();
-                Some(format!("{why}; no place came free within {waited} s (--wait)"))
+                Some(format!("{why}; the quota was still full after {waited} s (--wait)"))
             }
             _ => self.inner().why(),
         }

@@ -187,7 +187,7 @@ impl SessionFailure {
                 AGENT,
             ),
             Failure::NotOpened { .. } => {
-                ("the gateway took the connection and said nothing", AGENT)
+                ("the gateway accepted the connection and sent nothing", AGENT)
             }
             Failure::Aborted(_) => ("the gateway gave up before the session was open", AGENT),
             // Its own words are shown as they came.
@@ -229,7 +229,7 @@ impl SessionFailure {
                 "check the result at the target, and send it again if it is incomplete",
             ),
             Failure::Idle(_) => {
-                ("that is what --idle-timeout asks for", "raise it, or use 0 for never")
+                ("--idle-timeout ended the session", "raise it, or use 0 for never")
             }
         };
         (Some(cause.to_owned()), Some(remedy.to_owned()))
@@ -271,9 +271,9 @@ fn stale_url(said: Option<&str>) -> String {
     )
 }
 
-/// What to do where the far side has ended a session before it had everything.
+/// What to do where the remote side has ended a session before everything was sent.
 pub(crate) const KEEP_OPEN: &str =
-    "let the target keep both directions open until it has everything, and send it again";
+    "let the target keep both directions open until it has received everything, and send it again";
 
 /// The far side has ended a session before it had taken all of stdin.
 #[derive(Debug, thiserror::Error)]
@@ -287,10 +287,10 @@ impl Explain for NotSent {
     fn why(&self) -> Option<String> {
         let why = match self.target.port {
             Some(_) => {
-                "the far side ended the session before it had everything: the target closed the \
-                 connection, or its sending direction, which newer agents take for its end"
+                "the target closed the connection, or shut down its write side, which newer agents \
+                 treat as a close, before all of stdin was sent"
             }
-            None => "the far side ended the session before it had everything",
+            None => "the session was ended before all of stdin was sent",
         };
         Some(why.to_owned())
     }

@@ -162,7 +162,7 @@ async fn a_session_without_a_byte_from_the_target_is_told() {
     let ended = bridge.end().await;
     assert_eq!(ended.code, Some(0));
     ended.said(b"");
-    assert!(ended.stderr.contains("closed it without a word"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("closed it without sending data"), "{}", ended.stderr);
     lab.all_ended().await;
 }
 

@@ -182,7 +182,7 @@ async fn a_session_that_does_not_open_is_told() {
             .fails(
                 8,
                 "the session did not open within 15 s",
-                "said nothing",
+                "sent nothing",
                 "systemctl restart aliyun.service",
             ),
         opening("aborted, with a text", Action::status(2, "the agent is\u{1b}[31m too old")).fails(
@@ -294,7 +294,7 @@ async fn a_target_that_cannot_be_reached_is_told() {
             .request_id()
             .fails(
                 6,
-                "the instance i-bp1example0001 knows no host db.nosuch.internal (OpenTargetPortFailed)",
+                "the instance i-bp1example0001 cannot resolve the host name db.nosuch.internal (OpenTargetPortFailed)",
                 "no such host",
                 "`getent hosts db.nosuch.internal`",
             ),

@@ -53,7 +53,7 @@ async fn a_target_that_cannot_be_reached_is_told_before_it_is_listened_for() {
         case("a name that does not exist", &["-L", "0:nosuch.internal:80"])
             .fails(
                 6,
-                "the instance i-bp1example0001 knows no host nosuch.internal",
+                "the instance i-bp1example0001 cannot resolve the host name nosuch.internal",
                 "no such host",
                 "or give an address",
             )

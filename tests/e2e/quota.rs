@@ -111,7 +111,7 @@ async fn a_place_that_does_not_come_free_is_waited_for_as_long_as_wait_says() {
         let (told, report) = ended.stderr.split_once('\n').unwrap();
         assert!(told.contains(WAITS) && told.contains("up to 2 s (--wait)"), "{told}");
         assert!(report.contains(FULL), "{report}");
-        assert!(report.contains("no place came free within 2 s (--wait)"), "{report}");
+        assert!(report.contains("the quota was still full after 2 s (--wait)"), "{report}");
         let asked = starts(&lab);
         assert!((3..10).contains(&asked), "{asked}");
 

@@ -69,7 +69,7 @@ fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Opt
                 .to_owned(),
         ),
         Some(host) if is_unknown => (
-            format!("the instance {} knows no host {host}", target.instance_name()),
+            format!("the instance {} cannot resolve the host name {host}", target.instance_name()),
             format!("check the name (on the instance: `getent hosts {host}`), or give an address"),
         ),
         Some(host) => (
@@ -109,12 +109,13 @@ pub(super) fn explain(
             "the session was ended from elsewhere: the console, the API, or an administrator",
             "connect again if that was not intended",
         ),
-        Kind::IdleTimeout => {
-            ("the service ends a session after 3 minutes without a frame from this side", KEEPALIVE)
-        }
+        Kind::IdleTimeout => (
+            "the service ends a session after 3 minutes without a frame from ecs-bridge",
+            KEEPALIVE,
+        ),
         Kind::Timeout => (
-            "a time limit of the service was reached: 3 minutes without a frame from this \
-             side, or 3 hours in all",
+            "a time limit of the service was reached: 3 minutes without a frame from \
+             ecs-bridge, or 3 hours in all",
             KEEPALIVE,
         ),
         Kind::SessionTimeout => ("the service ends every session after 3 hours", "connect again"),
@@ -138,11 +139,12 @@ pub(super) fn explain(
             ("the instance's Cloud Assistant agent is too old for sessions", UPDATE_AGENT)
         }
         Kind::MessageFormatInvalid => (
-            "the instance's Cloud Assistant agent and the gateway do not understand each other",
+            "the instance's Cloud Assistant agent and the gateway use incompatible message formats: \
+             the agent is probably too old",
             UPDATE_AGENT,
         ),
         Kind::ClientClosed => (
-            "for the gateway this side has closed its connection: another client may have \
+            "the gateway reports that the client closed the connection: another client may have \
              used the session, or something in between cut the connection",
             "connect again",
         ),
@@ -157,9 +159,10 @@ pub(super) fn explain(
             "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
              that it was told",
         ),
-        Kind::AgentConnectionLost => {
-            ("the instance's agent and the gateway lost each other", "connect again")
-        }
+        Kind::AgentConnectionLost => (
+            "the connection between the instance's agent and the gateway was lost",
+            "connect again",
+        ),
         Kind::DataNotProcessed => (
             "the instance's agent or the gateway could not process the stream's data",
             "connect again, and report it with the RequestId if it comes back",
@@ -169,7 +172,7 @@ pub(super) fn explain(
             "check on the instance that the service still runs, then connect again",
         ),
         Kind::UnknownError => (
-            "the agent or the gateway failed, and does not know why",
+            "the agent or the gateway reported an unknown error",
             "connect again; if it comes back, restart the agent on the instance \
              (`systemctl restart aliyun.service`) and report it with the RequestId",
         ),
@@ -192,8 +195,8 @@ pub(super) fn explain(
             SHELL,
         ),
         Kind::KeyExchange => (
-            "the agent was told to encrypt a shell session, and waited in vain for a key: \
-             ecs-bridge does not implement that encryption, and never asks for it",
+            "the service took this for a shell session, and the agent expected an encryption key: \
+             ecs-bridge does not support encrypted sessions",
             SHELL,
         ),
     };

@@ -33,12 +33,12 @@ pub(super) fn explain(reason: ReasonKind) -> Option<(&'static str, &'static str)
              restart its agent: `systemctl restart aliyun.service`",
         ),
         Kind::KeyExchange => (
-            "the agent was told to encrypt the session, and waited in vain for a key: ecs-bridge does \
-             not implement that encryption, and never asks for it",
+            "the agent expected an encryption key for the session: ecs-bridge does not support encrypted \
+             sessions",
             "switch the encryption of sessions off for the account, or report it with `-vv` output",
         ),
         Kind::IdleTimeout => (
-            "the agent ends a session after 3 minutes without a frame from this side",
+            "the agent ends a session after 3 minutes without a frame from ecs-bridge",
             "connect again, without --keepalive 0",
         ),
         _ => return None,

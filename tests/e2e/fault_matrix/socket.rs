@@ -89,7 +89,7 @@ pub(super) fn rows() -> Vec<Row> {
             "half-open: packets are lost in both directions",
             answered,
             Action::Vanish,
-            cut_for(Fails(8, "nothing was heard for 60 s")),
+            cut_for(Fails(8, "no data and no ping response for 60 s")),
         )
         .load(Load::Echo(2_000_000))
         .within(65),
@@ -97,7 +97,7 @@ pub(super) fn rows() -> Vec<Row> {
             "half-open: only packets from the gateway are lost",
             answered,
             Action::Silence,
-            cut_for(Fails(8, "nothing was heard for 60 s")),
+            cut_for(Fails(8, "no data and no ping response for 60 s")),
         )
         .load(Load::Echo(2_000_000))
         .within(65),

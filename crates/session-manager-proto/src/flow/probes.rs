@@ -181,10 +181,7 @@ impl Probes {
         match self.wake_deadline {
             Some(_) => "this machine slept, and the gateway does not answer any more".to_owned(),
             None => {
-                format!(
-                    "nothing was heard for {} s, not even an answer to pings",
-                    SILENCE_TIMEOUT.as_secs()
-                )
+                format!("no data and no ping response for {} s", SILENCE_TIMEOUT.as_secs())
             }
         }
     }

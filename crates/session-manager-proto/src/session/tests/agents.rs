@@ -357,7 +357,7 @@ fn silence_counts_only_where_pings_were_answered() {
     let Some(End::Failed(Failure::Disconnected(why))) = test.session.end() else {
         panic!("{:?}", test.session.end());
     };
-    assert!(why.to_string().contains("nothing was heard for 60 s"), "{why}");
+    assert!(why.to_string().contains("no data and no ping response for 60 s"), "{why}");
 }
 
 #[test]
