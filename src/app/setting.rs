@@ -10,7 +10,7 @@ use crate::explain::{Explain, UsageError};
 
 /// A region or an endpoint that is invalid, and where it was set.
 pub(crate) fn invalid(error: &EndpointError, setting: &Setting) -> UsageError {
-    let origin = format!("it is that of {}", setting.origin);
+    let origin = format!("set by {}", setting.origin);
     let why = match error.why() {
         Some(why) => format!("{origin}; {why}"),
         None => origin,

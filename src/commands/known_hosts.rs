@@ -91,7 +91,9 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
             Ok((instance, of_name))
         }
         _ => usage(
-            format!("{target:?} has a port that is none, or another one than --port"),
+            format!(
+                "the port in {target:?} is not a number from 1 to 65535, or differs from --port"
+            ),
             "write [i-…]:port with a port from 1 to 65535, and leave --port out",
         ),
     }

@@ -77,7 +77,7 @@ impl Explain for EndpointError {
                 "an endpoint is a host name, with https:// before it and a port behind it if need be"
             }
             Self::Plaintext(_) => {
-                "http:// would show the session's token to everyone on the way; it is allowed for \
+                "http:// would expose the session's token to everyone on the way; it is allowed for \
                  this machine's own addresses only"
             }
         };

@@ -78,7 +78,7 @@ fn cause(fault: &Fault) -> Option<String> {
             "it accepts nothing, or something in between drops the packets".to_owned()
         }
         FaultKind::Silent(_) => format!(
-            "it took the connection and said nothing: it may not be {} proxy, or not reach {} \
+            "it accepted the connection and sent nothing: it may not be {} proxy, or not reach {} \
              itself",
             if fault.scheme.is_http() { "an HTTP" } else { "a SOCKS5" },
             fault.target

@@ -63,7 +63,7 @@ impl AcceptError {
             }
             Self::Other => "it is tried again; if this lasts, start the forward again",
         };
-        Some(format!("cannot take a connection on {address}: {error}: {advice} (told once)"))
+        Some(format!("cannot take a connection on {address}: {error}: {advice} (shown once)"))
     }
 }
 

@@ -136,20 +136,20 @@ async fn without_usable_credentials_nothing_is_sent() {
         Case::new("an endpoint without TLS elsewhere")
             .args(&["--endpoint", "http://192.0.2.1"])
             .calls(START, 0)
-            .fails(3, "is not encrypted", "it is that of --endpoint; http://", "https://"),
+            .fails(3, "is not encrypted", "set by --endpoint; http://", "https://"),
         Case::new("a region that is none")
             .env("ALIBABA_CLOUD_REGION_ID", "CN-Hangzhou")
             .calls(START, 0)
             .fails(
                 3,
                 "'CN-Hangzhou' is not a region id",
-                "it is that of ALIBABA_CLOUD_REGION_ID",
+                "set by ALIBABA_CLOUD_REGION_ID",
                 "write it as cn-hangzhou",
             ),
         profile("an endpoint of a profile that is none", "odd").without_endpoint().fails(
             3,
             "'a b' is not an endpoint",
-            "it is that of endpoint of profile 'odd' of ",
+            "set by endpoint of profile 'odd' of ",
             "leave the endpoint out",
         ),
     ])

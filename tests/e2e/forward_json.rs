@@ -147,7 +147,7 @@ async fn a_program_that_reads_the_first_line_only_holds_nobody_up() {
     bridge.signal("TERM").await;
     let ended = timeout(SOON, bridge.end()).await.expect("it ends although nobody reads");
     assert_eq!(ended.code, Some(143));
-    assert!(ended.stderr.contains("nobody reads stdout"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stdout is not read"), "{}", ended.stderr);
     lab.all_ended().await;
 }
 

@@ -62,7 +62,7 @@ async fn a_log_on_a_full_disk_is_told_once() {
             continue;
         }
         let told = "ecs-bridge: warning: cannot write the log file /dev/full: No space left on \
-                    device (os error 28); lines are missing there (told once)\n";
+                    device (os error 28); some log lines were not written (shown once)\n";
         assert_eq!(ended.stderr, told);
     }
 }
@@ -156,7 +156,7 @@ async fn a_stdout_that_is_full_costs_the_events_of_a_forward() {
             assert_eq!(got, b"hello");
         }
         if quiet.is_empty() {
-            bridge.logged("events are missing there").await;
+            bridge.logged("some events were not written").await;
         }
         bridge.signal("TERM").await;
         let ended = bridge.end().await;
@@ -214,7 +214,7 @@ async fn what_cannot_be_remembered_is_asked_again_and_told() {
         let (ended, asked) = remembered(&lab, &how).await;
         assert_eq!(asked, 2, "both are asked for");
         for ended in ended {
-            let told = ended.stderr.matches("nothing can be remembered in").count();
+            let told = ended.stderr.matches("cannot write the cache").count();
             assert!(told == 1 && ended.stderr.contains("File too large"), "{}", ended.stderr);
         }
         assert_eq!(entries(&lab), Vec::<PathBuf>::new(), "something half-written stays");

@@ -144,7 +144,7 @@ async fn an_http_proxy_that_makes_no_way_is_told() {
         through("it is silent", silent.url("http")).within(15).fails(
             7,
             "did not answer within 5 s",
-            "it took the connection and said nothing",
+            "it accepted the connection and sent nothing",
             check,
         ),
         through("it speaks TLS", tls.url("http")).fails(
@@ -279,7 +279,7 @@ async fn a_gateway_that_the_proxy_does_not_lead_to_is_told() {
         case("it is silent", silent.url("http")).fails(
             7,
             "did not answer within 5 s",
-            "it took the connection and said nothing",
+            "it accepted the connection and sent nothing",
             "--proxy",
         ),
         case("the network is unreachable", socks.url("socks5h")).fails(

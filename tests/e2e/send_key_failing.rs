@@ -96,7 +96,7 @@ async fn what_is_no_key_or_no_user_is_refused_before_any_call() {
         (&["send-key", "-i", "tag:"][..], "names no tag"),
         (&["known-hosts", ".ecs"], "the target is empty"),
         (&["known-hosts", "web-*"], "\"web-*\" cannot be the name of a host in known_hosts"),
-        (&["known-hosts", "[i-a]:99999"], "has a port that is none"),
+        (&["known-hosts", "[i-a]:99999"], "is not a number from 1 to 65535"),
         (&["proxy", "--send-key", INSTANCE, "22"], "takes \"i-bp1example0001\" for the file"),
         (&["proxy", "--send-key=-", INSTANCE], "takes \"-\" for the file"),
     ] {

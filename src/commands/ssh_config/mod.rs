@@ -125,8 +125,8 @@ fn blocks(global: &Global, args: &SshConfig) -> Result<Blocks> {
     }
     if let Some(host) = args.host.iter().find(|host| !is_host(host)) {
         return usage(
-            format!("{host:?} is not a host that the configuration applies to"),
-            "give an id, i-… or mi-…, or a name that ends in .ecs",
+            format!("--host {host:?} is not an instance id or a name that ends in .ecs"),
+            "give an id, i-… or mi-…, or a name with .ecs behind it, such as web-1.ecs",
         );
     }
     let mut proxy_options = Vec::new();

@@ -36,7 +36,9 @@ impl Lines {
                     && !pipe::is_closed(&error)
                     && !std::mem::replace(&mut told, true)
                 {
-                    warn!("cannot write to stdout: {error}: events are missing there (told once)");
+                    warn!(
+                        "cannot write to stdout: {error}: some events were not written (shown once)"
+                    );
                 }
             }
             drop(writing);
@@ -55,7 +57,7 @@ impl Lines {
         if let Err(TrySendError::Full(_)) = sender.try_send(line)
             && !self.dropped.replace(true)
         {
-            warn!("nobody reads stdout: events that it cannot take are dropped (told once)");
+            warn!("stdout is not read: events that do not fit are dropped (shown once)");
         }
     }
 
@@ -63,7 +65,7 @@ impl Lines {
     pub(crate) fn finish(&self) {
         self.sender.take();
         if let Err(RecvTimeoutError::Timeout) = self.written.recv_timeout(FINISH_WITHIN) {
-            warn!("nobody reads stdout: the last events are dropped");
+            warn!("stdout is not read: the last events are dropped");
         }
     }
 }

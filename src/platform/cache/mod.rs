@@ -128,14 +128,14 @@ impl Cache {
 
         let Some(folder) = self.folder.as_deref() else { return };
         let Err(error) = write(folder, &topic.file_name, value, now) else { return };
-        let (shown, asked_again) = (folder.display(), "it will be asked again");
+        let (shown, each_time) = (folder.display(), "values are looked up each time");
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
                 if !TOLD.swap(true, Ordering::Relaxed) =>
             {
-                warn!("nothing can be remembered in {shown}: {error}; {asked_again} (told once)");
+                warn!("cannot write the cache {shown}: {error}; {each_time} (shown once)");
             }
-            _ => info!("nothing can be remembered in {shown}: {error}; {asked_again}"),
+            _ => info!("cannot write the cache {shown}: {error}; {each_time}"),
         }
     }
 

@@ -56,7 +56,7 @@ impl<W: Write> Write for LogFile<W> {
         {
             let error = unwritten(&self.path, &source);
             eprint(&format_args!(
-                "ecs-bridge: warning: {error}; lines are missing there (told once)"
+                "ecs-bridge: warning: {error}; some log lines were not written (shown once)"
             ));
         }
         Ok(bytes.len())

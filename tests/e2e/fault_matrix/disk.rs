@@ -11,7 +11,7 @@ pub(super) fn rows() -> Vec<Row> {
                 scene.env.push(("ECS_BRIDGE_LOG_FILE", "/dev/full".to_owned()));
                 scene
             },
-            [Told("lines are missing there"); 3],
+            [Told("some log lines were not written"); 3],
         ),
         Row::new(
             "the disk full, for the cache of `--send-key`",
@@ -19,7 +19,7 @@ pub(super) fn rows() -> Vec<Row> {
                 scene.is_full = true;
                 scene
             },
-            [Told("nothing can be remembered"); 3],
+            [Told("cannot write the cache"); 3],
         )
         // It remembers nothing.
         .forward([NotPlayed; 3]),

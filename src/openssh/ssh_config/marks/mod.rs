@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 const BEGIN: &str = "# >>> ecs-bridge ssh-config ";
 const END: &str = "# <<< ecs-bridge ssh-config <<<";
 const ADVICE: &str =
-    ">>> what is changed in here is lost; ecs-bridge ssh-config --uninstall takes it out";
+    ">>> generated: edits are overwritten; remove with ecs-bridge ssh-config --uninstall";
 /// In a file that there was not before.
 const MADE: &str = "# made by ecs-bridge";
 /// Before the name of the file that is included.
