@@ -72,8 +72,8 @@ impl Builder {
         self
     }
 
-    /// One more name that the certificate is for, such as `ecs.cn-hangzhou.aliyuncs.com`: for clients that know the
-    /// service by its own names only, and are led here.
+    /// One more name that the certificate is for, such as `ecs.cn-hangzhou.aliyuncs.com`: for clients that use the
+    /// service's own names, which resolve to this address.
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.more_names.push(name.into());
         self

@@ -7,7 +7,7 @@ use local_cloud::{
     AccessKey, Agent, Builder, Instance, InstanceStatus, LocalCloud, Metadata, Pace, Role, Tls,
 };
 
-/// A stand-in for Alibaba Cloud's far side of ecs-bridge, with one instance.
+/// A stand-in for Alibaba Cloud as ecs-bridge uses it, with one instance.
 #[derive(Debug, Parser)]
 #[command(name = "local-cloud", version)]
 pub(crate) struct Options {
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// What listens on a port, PORT=ADDR for the instance itself, HOST:PORT=ADDR for another host that it can reach.
     #[arg(long, value_name = "TARGET", value_parser = target)]
     target: Vec<Target>,
-    /// So many instances beside it, named web-00001 and so on.
+    /// Add this many instances, named web-00001 and so on.
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     fleet: u32,
     /// The agent: A, B, C, D, resumable (speaks 1.02), or a version such as 2.2.3.857.
@@ -35,10 +35,10 @@ pub(crate) struct Options {
     /// Answer no WebSocket pings.
     #[arg(long)]
     no_pongs: bool,
-    /// From the upgrade until the agent joins.
+    /// The delay from the upgrade until the agent joins.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     join_delay: Option<Duration>,
-    /// From joining until the agent dials the target.
+    /// The delay from joining until the agent connects to the target.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     dial_delay: Option<Duration>,
     /// A limit in bits per second, announced and enforced (else 204800, enforced but not announced).
@@ -68,7 +68,7 @@ pub(crate) struct Options {
     /// The instance's name.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Fault: the instance is stopped, and its agent away. StartInstance starts it.
+    /// Fault: the instance is stopped, and its agent offline. StartInstance starts it.
     #[arg(long, help_heading = "Faults")]
     stopped: bool,
     /// Fault: the Cloud Assistant agent is not online.
@@ -83,8 +83,8 @@ pub(crate) struct Options {
     /// A service instance of Compute Nest, through which sessions of the instance can be started; repeatable.
     #[arg(long, value_name = "ID")]
     service_instance: Vec<String>,
-    /// More names for the certificate, separated by commas: for clients that know the service by its own names only, and are led
-    /// here.
+    /// More names for the certificate, separated by commas: for clients that use the service's own names, which your hosts
+    /// file or proxy resolves to this address.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "ca_file")]
     tls_names: Vec<String>,
     /// Serve TLS, and write the CA to trust to this file.
