@@ -1,4 +1,4 @@
-//! A stand-in for the far side of ecs-bridge: the OpenAPI with both its signatures, the Session Manager's gateway, and agents of
+//! A stand-in for the remote side of ecs-bridge: the OpenAPI with both its signatures, the Session Manager's gateway, and agents of
 //! each generation on instances whose ports are listeners of this machine, and which take Cloud Assistant's commands. With faults
 //! on command, and a record of all that it saw.
 //!

@@ -31,7 +31,7 @@ pub enum SessionState {
     Connected,
     /// The WebSocket is gone, but nobody has ended the session.
     Disconnected,
-    /// Ended, by the API, by a Close frame or by the far side.
+    /// Ended, by the API, by a Close frame or by the remote side.
     Terminated,
 }
 

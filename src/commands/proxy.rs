@@ -37,7 +37,7 @@ use crate::target::finder::{Finder, Found, Instances, with_instance};
 use crate::target::is_id;
 use session_manager_proto::session::End;
 
-/// How long to wait for more of stdin when the far side has ended the session.
+/// How long to wait for more of stdin when the remote side has ended the session.
 const MORE_WITHIN: Duration = Duration::from_millis(400);
 
 /// Runs the command until either side has ended, or a signal comes.

@@ -1,4 +1,4 @@
-//! A local side that sends nothing, and keeps the first bytes of the far side.
+//! A local side that sends nothing, and keeps the first bytes of the remote side.
 
 use std::cell::{Cell, RefCell};
 use std::io;

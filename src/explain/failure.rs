@@ -5,7 +5,7 @@
 /// They are listed in `--help` and in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCode {
-    /// The far side ended normally, or the local side did.
+    /// The remote side ended normally, or the local side did.
     Ok = 0,
     /// Any other failure.
     Failed = 1,

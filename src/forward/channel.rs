@@ -224,7 +224,7 @@ impl Channel {
         Some(since + KEPT_GREETING)
     }
 
-    /// Whether it cannot be used any more: the far side has ended the session, or it did not open.
+    /// Whether it cannot be used any more: the remote side has ended the session, or it did not open.
     pub(crate) fn is_ending(&self) -> bool {
         self.stage() >= Stage::Ending
     }

@@ -17,7 +17,7 @@ use super::endpoint::LocalWrite;
 use crate::platform::pipe;
 
 /// The most bytes of a protocol's last message, such as QUIT, or close_notify of TLS. It is not needed
-/// where the far side has ended the session.
+/// where the remote side has ended the session.
 pub(crate) const GOODBYE: usize = 256;
 /// The most that is read ahead of a session, in bytes: ssh sends its identification and its key exchange.
 const AHEAD: usize = 4096;
@@ -104,7 +104,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
         self.halves()
     }
 
-    /// How many bytes more, or above, come `within` that time from a local side whose session the far side
+    /// How many bytes more, or above, come `within` that time from a local side whose session the remote side
     /// has ended; none, if they are no more than `ignored`.
     pub(crate) async fn read_more(&mut self, within: Duration, ignored: usize) -> u64 {
         let Some((reader, _)) = self.last_halves() else { return 0 };

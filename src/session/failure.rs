@@ -275,7 +275,7 @@ fn stale_url(said: Option<&str>) -> String {
 pub(crate) const KEEP_OPEN: &str =
     "let the target keep both directions open until it has received everything, and send it again";
 
-/// The far side has ended a session before it had taken all of stdin.
+/// The remote side has ended a session before it had taken all of stdin.
 #[derive(Debug, thiserror::Error)]
 #[error("{bytes} bytes or more of stdin were not sent to {target}")]
 pub(crate) struct NotSent {

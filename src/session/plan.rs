@@ -19,7 +19,7 @@ use crate::platform::console::WindowSize;
 use crate::target::finder::Found;
 use session_manager_proto::session::{Config, Keepalive};
 
-/// The port on which the far side is known to speak first.
+/// The port on which the remote side is known to speak first.
 const SSH: u16 = 22;
 /// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
 /// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     shell: Option<Shell>,
     pub(crate) origin: Origin,
     connection_type: Option<ConnectionType>,
-    /// Whether the far side is known to speak first.
+    /// Whether the remote side is known to speak first.
     server_first: bool,
     ready_delay: Duration,
     keepalive: Keepalive,

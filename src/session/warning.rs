@@ -48,11 +48,11 @@ impl Warning {
         }
     }
 
-    /// The far side has ended the session before so many `bytes` of the local side were sent.
+    /// The remote side has ended the session before so many `bytes` of the local side were sent.
     pub(crate) fn of_cut(target: &Target, bytes: u64) -> Self {
         Self {
             message: format!(
-                "{bytes} bytes or more were not sent to {target}: the far side ended the session"
+                "{bytes} bytes or more were not sent to {target}: the remote side ended the session"
             ),
             fix: KEEP_OPEN,
         }

@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, BytesMut};
 
 const CTRL_Z: u8 = 0x1a;
-/// What a terminal sends before and after a text that is pasted, if the far side asks for it.
+/// What a terminal sends before and after a text that is pasted, if the remote side asks for it.
 const PASTE: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 
 /// The action of an escape.

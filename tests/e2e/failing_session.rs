@@ -194,32 +194,32 @@ async fn a_session_that_does_not_open_is_told() {
         opening("the agent cannot join", Action::status(5, "InitChannelFailed")).fails(
             8,
             "could not join",
-            "the far side ended the session: InitChannelFailed",
+            "the remote side ended the session: InitChannelFailed",
             "Cloud Assistant",
         ),
         opening("the agent did not fetch the order", Action::status(5, "Delivery_Timeout: x"))
             .fails(
                 6,
                 "it is offline",
-                "the far side ended the session: Delivery_Timeout: x",
+                "the remote side ended the session: Delivery_Timeout: x",
                 "online",
             ),
         opening("the agent is too old", Action::status(5, "AgentNeedUpgrade")).fails(
             6,
             "too old",
-            "the far side ended the session: AgentNeedUpgrade",
+            "the remote side ended the session: AgentNeedUpgrade",
             "update the agent to a version later than x.y.3.256",
         ),
         opening("an older agent's word", Action::status(5, "Open_port_failed")).fails(
             6,
             "nothing listens on port 22 of i-bp1example0001 (Open_port_failed)",
-            "the far side ended the session: Open_port_failed",
+            "the remote side ended the session: Open_port_failed",
             "`ss -ltn`",
         ),
         opening("ended from elsewhere before it is open", Action::status(5, "Notified")).fails(
             8,
             "ended from elsewhere",
-            "the far side ended the session: Notified",
+            "the remote side ended the session: Notified",
             "connect again",
         ),
         opening("closed normally before it is open", Action::Close(1000)).fails(
@@ -231,7 +231,7 @@ async fn a_session_that_does_not_open_is_told() {
         opening("ended normally before it is open", Action::status(5, "Exit")).fails(
             8,
             "before it was open",
-            "the far side ended the session: Exit",
+            "the remote side ended the session: Exit",
             "Cloud Assistant",
         ),
         away("the agent is offline", |instance| instance.agent_online(false)).fails(
@@ -282,12 +282,12 @@ async fn a_target_that_cannot_be_reached_is_told() {
         no_port(
             "nobody listens, agent D",
             Agent::d(),
-            "the far side ended the session: OpenTargetPortFailed",
+            "the remote side ended the session: OpenTargetPortFailed",
         ),
         no_port(
             "nobody listens, agent A",
             Agent::a(),
-            "the far side ended the session: Open_port_failed",
+            "the remote side ended the session: Open_port_failed",
         ),
         Case::new("a remote host that does not resolve")
             .args(&["--remote-host", "db.nosuch.internal"])
@@ -342,15 +342,15 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
     let closed =
         |name, code, what, why| after(name, Action::Close(code), what, why, "connect again");
     run_all(vec![
-        broken("a short frame", Malformed::Short, "the far side broke the protocol: "),
-        broken("noise", Malformed::Garbled, "the far side broke the protocol: "),
-        broken("a wrong length", Malformed::WrongLength, "the far side broke the protocol: "),
-        broken("created 0", Malformed::CreatedZero, "the far side broke the protocol: "),
-        broken("a text", Malformed::Text, "the far side broke the protocol: a text message"),
+        broken("a short frame", Malformed::Short, "the remote side broke the protocol: "),
+        broken("noise", Malformed::Garbled, "the remote side broke the protocol: "),
+        broken("a wrong length", Malformed::WrongLength, "the remote side broke the protocol: "),
+        broken("created 0", Malformed::CreatedZero, "the remote side broke the protocol: "),
+        broken("a text", Malformed::Text, "the remote side broke the protocol: a text message"),
         broken(
             "10 MB",
             Malformed::Huge(10_000_000),
-            "the far side broke the protocol: a message of",
+            "the remote side broke the protocol: a message of",
         ),
         after(
             "frozen",
@@ -369,13 +369,13 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
             "too much for the gateway",
             Action::status(5, "FlowExceedLimit"),
             "rate limit",
-            "the far side ended the session: FlowExceedLimit",
+            "the remote side ended the session: FlowExceedLimit",
             "connect again",
         ),
         after(
             "a reason that nobody knows",
             Action::status(5, "NoSuchReason: 42"),
-            "the far side ended the session: NoSuchReason: 42 (port 22 of",
+            "the remote side ended the session: NoSuchReason: 42 (port 22 of",
             "",
             "connect again",
         ),
@@ -385,7 +385,7 @@ async fn a_stream_that_breaks_is_told_behind_all_that_came_before() {
             .request_id()
             .stdout(sent.clone())
             .within(1)
-            .fails(8, "3 minutes", "the far side ended the session: IdleTimeout", "--keepalive"),
+            .fails(8, "3 minutes", "the remote side ended the session: IdleTimeout", "--keepalive"),
         Case::new("older than a session may be")
             .instance(|instance| instance.session_timeout(Duration::from_secs(1)))
             .request_id()

@@ -116,7 +116,7 @@ async fn a_forward_that_is_misspelt_is_told_with_what_is_wrong() {
         (&["-L"], "a value is required"),
         (&["--local-port", "70000"], "expected a number from 0 to 65535"),
         (&["--local-port", "80", "--remote-port", "0"], "expected a number from 1 to 65535"),
-        (&["-L", "80:/run/docker.sock"], "\"/run/docker.sock\" is a socket on the far side"),
+        (&["-L", "80:/run/docker.sock"], "\"/run/docker.sock\" is a socket on the remote side"),
         (&["--remote-host", "h"], "--local-port"),
         (&["-L", "80", "--remote-port", "81"], "--local-port"),
         (&["-L", "80", "--max-connections", "0"], "a number from 1 to 1000"),

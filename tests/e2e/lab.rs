@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::world::{INSTANCE, PATIENCE, command, run};
 
-/// A port whose far side does not speak first.
+/// A port whose remote side does not speak first.
 pub(crate) const QUIET_PORT: &str = "6379";
 /// What an ssh client says first.
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-test\r\n";

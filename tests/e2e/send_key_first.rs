@@ -237,7 +237,7 @@ async fn send_key_alone_tries_once_more_too() {
     assert_eq!(count(&lab, CommandKind::SendKey), 1);
 }
 
-/// A session whose far side ends is not opened again, and a fresh key needs no installation.
+/// A session whose remote side ends is not opened again, and a fresh key needs no installation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fresh_key_is_not_waited_for() {
     let lab = lab(|instance| instance).await;

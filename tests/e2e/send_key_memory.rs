@@ -50,7 +50,7 @@ fn proxy(lab: &Lab, args: &[&str]) -> Command {
     lab.bridge([&["proxy", "--user", "admin"], args].concat())
 }
 
-/// Runs `proxy --send-key` until what the far side says has come: then the key is registered.
+/// Runs `proxy --send-key` until what the remote side says has come: then the key is registered.
 async fn is_through(lab: &Lab, command: &mut Command) {
     let mut bridge = Bridge::start(command);
     let mut target = lab.accept().await;

@@ -102,7 +102,7 @@ async fn a_shell_is_used_on_a_terminal() {
         shell.lab.session(|session| session.window == Some((40, 120))).await;
         shell.does("stty size; echo d''one", "40 120\r\ndone\r\n").await;
         shell.does("echo gr\u{fc}\u{df}''e \u{1f600}", "gr\u{fc}\u{df}e \u{1f600}\r\n").await;
-        // Control keys reach the far side.
+        // Control keys reach the remote side.
         shell.does("sh -c 'echo as\"\"leep; exec sleep 1000'", "asleep\r\n").await;
         shell.terminal.types(b"\x03").await;
         shell.does("echo interr''upted", "interrupted\r\n").await;

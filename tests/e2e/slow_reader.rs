@@ -1,4 +1,4 @@
-//! Readers that take their time after the far side has ended, and local sides that are at fault.
+//! Readers that take their time after the remote side has ended, and local sides that are at fault.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -50,7 +50,7 @@ async fn a_full_disk_is_not_taken_for_a_reader_that_has_gone() {
     let ended = bridge.end().await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("No space left on device"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("bytes of the far side are lost"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("bytes of the remote side are lost"), "{}", ended.stderr);
     lab.all_ended().await;
 }
 

@@ -53,7 +53,7 @@ impl Ending {
         Self { reason: reason.into(), status: None, goodbye, scope }
     }
 
-    /// The far side ends it, and says why.
+    /// The remote side ends it, and says why.
     pub(crate) fn status(state: u8, text: impl Into<String>) -> Self {
         let reason: String = text.into();
         let status = Some((state, reason.clone()));

@@ -10,9 +10,9 @@ pub(crate) type Number = u64;
 /// The bytes of a connection, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bytes {
-    /// From the local side to the far side.
+    /// From the local side to the remote side.
     pub(crate) sent: u64,
-    /// From the far side to the local side.
+    /// From the remote side to the local side.
     pub(crate) received: u64,
 }
 

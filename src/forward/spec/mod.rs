@@ -76,8 +76,8 @@ pub(crate) enum SpecError {
         "expected [bind:]port:host:hostport, port:hostport, port, or /path/to.sock:host:hostport"
     )]
     Form,
-    /// A socket of the far side, which OpenSSH's servers support.
-    #[error("{0:?} is a socket on the far side: sessions lead to ports only")]
+    /// A socket of the remote side, which OpenSSH's servers support.
+    #[error("{0:?} is a socket on the remote side: sessions lead to ports only")]
     FarSocket(String),
     /// An invalid port.
     #[error("{0:?} is not a port, a number from {least} to 65535", least = .1)]

@@ -154,7 +154,7 @@ impl Driver<'_> {
     }
 }
 
-/// Closes a WebSocket, or answers the far side's close. Whether all that was sent before has been read,
+/// Closes a WebSocket, or answers the remote side's close. Whether all that was sent before has been read,
 /// as far as that can be told.
 async fn close(
     sink: &mut SplitSink<Socket, Message>,

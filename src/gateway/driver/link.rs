@@ -147,7 +147,7 @@ impl Driver<'_> {
                     (self.on_event)(SessionEvent::Reached);
                 }
                 Event::Limit(limit) => debug!("the limit is {limit} bit/s now"),
-                Event::Version(version) => debug!("the far side speaks {version}"),
+                Event::Version(version) => debug!("the remote side speaks {version}"),
                 Event::Gap { expected, got } => {
                     debug!("Output {got} came where {expected} was due");
                     // SSH authenticates its bytes, and tells what is missing.
@@ -171,7 +171,9 @@ impl Driver<'_> {
                 }
                 Event::HeldUp(deferred) => debug!("what was sent was held up for {deferred:.1?}"),
                 Event::Unanswered => debug!("the gateway answers no pings any more"),
-                Event::Replaying { from } => debug!("the far side asks for Input from {from} on"),
+                Event::Replaying { from } => {
+                    debug!("the remote side asks for Input from {from} on")
+                }
                 Event::Ended(end) => {
                     if end == End::Remote(RemoteEnd::Redialled) {
                         info!(

@@ -41,7 +41,7 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(600);
 const WRITE_WITHIN: Duration = Duration::from_millis(200);
 /// How long the socket may take nothing before what it holds is taken to have been held up.
 const HELD_UP: Duration = Duration::from_millis(250);
-/// How long to look for a last message of the far side once it takes nothing more.
+/// How long to look for a last message of the remote side once it takes nothing more.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most bytes that are read from the local side at once.
@@ -70,7 +70,7 @@ pub(crate) struct Driver<'w> {
     blocked: Option<Instant>,
     /// Why the socket takes nothing any more, and since when nothing was read from it.
     sink_broken: Option<BrokenSink>,
-    /// Whether the far side has closed the WebSocket.
+    /// Whether the remote side has closed the WebSocket.
     peer_closed: bool,
     /// Bytes that the session gave and the local side has not taken.
     chunk: Bytes,
@@ -418,7 +418,7 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// The far side may have sent the reason before it stopped taking frames: that is read first.
+    /// The remote side may have sent the reason before it stopped taking frames: that is read first.
     fn handle_broken_sink(&mut self, how: String) {
         debug!("cannot write to the gateway: {how}");
         self.sink_broken.get_or_insert(BrokenSink { how, quiet_since: None });

@@ -15,11 +15,11 @@ pub(crate) struct Outcome {
     pub end: End,
     /// Whether the target has sent anything.
     pub has_output: bool,
-    /// Bytes from the local side to the far side.
+    /// Bytes from the local side to the remote side.
     pub sent: u64,
-    /// Bytes from the far side that the local side has taken.
+    /// Bytes from the remote side that the local side has taken.
     pub delivered: u64,
-    /// How many bytes of the local side, or more, were not sent since the far side has ended the session.
+    /// How many bytes of the local side, or more, were not sent since the remote side has ended the session.
     /// Nothing where it has not, for SSH, which notices, and where the local side has gone.
     pub not_sent: Option<u64>,
     /// Whether anything came from the target after the end of file of the local side.
@@ -49,7 +49,7 @@ impl Explain for LocalError {
     fn why(&self) -> Option<String> {
         let why = match self {
             Self::Read(_) => "stdin cannot be read: nothing more could be sent",
-            Self::Write(_) => "stdout cannot be written to: bytes of the far side are lost",
+            Self::Write(_) => "stdout cannot be written to: bytes of the remote side are lost",
         };
         Some(why.to_owned())
     }

@@ -1,4 +1,4 @@
-//! What a user is told of the reasons with which a far side ends a session (PROTOCOL.md, 3).
+//! What a user is told of the reasons with which a remote side ends a session (PROTOCOL.md, 3).
 
 mod shell;
 
@@ -38,7 +38,7 @@ pub(crate) fn is_of_target(reason: ReasonKind) -> bool {
     )
 }
 
-/// Why the far side says that it ended or refused the session.
+/// Why the remote side says that it ended or refused the session.
 pub(super) fn reason(failure: &Failure) -> Option<ReasonKind> {
     match failure {
         Failure::Ended(reason) => Some(reason.kind()),

@@ -88,7 +88,7 @@ fn a_reason_that_is_not_known_is_shown_as_it_came() {
     let error = ended("Bad\u{1b}[31m luck_in 2031\r\n");
     assert_eq!(
         error.to_string(),
-        "the far side ended the session: Bad[31m luck_in 2031 (port 22 of i-1)"
+        "the remote side ended the session: Bad[31m luck_in 2031 (port 22 of i-1)"
     );
     assert_eq!((error.why(), error.remedy()), (None, again()));
     assert!(!error.did_not_open());

@@ -46,7 +46,7 @@ pub(super) fn rows() -> Vec<Row> {
             Action::StallClientFor(Duration::from_secs(4)),
         ),
         near(
-            "the local side reads nothing for a minute of 20 MB",
+            "the client reads nothing for a minute of 20 MB",
             Load::Down { len: PLENTY, wait: STALL },
         ),
         near(

@@ -17,7 +17,7 @@ fn ended(fault: &'static str, reason: &'static str) -> Row {
     status(fault, Point::OutputBytes(50_000), 5, reason, [Fails(8, reason); 3])
 }
 
-/// The far side ends the session, cleanly, while most of an upload has still to be sent.
+/// The remote side ends the session, cleanly, while most of an upload has still to be sent.
 pub(super) fn ended_in_upload(fault: &'static str, action: Action) -> Row {
     let change = move |scene: Scene| {
         let fault = Fault::new(Point::InputBytes(50_000), action.clone()).times(1);

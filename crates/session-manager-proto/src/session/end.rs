@@ -62,13 +62,13 @@ pub enum Failure {
     #[error("the session could not be established{}", detail(.0))]
     Aborted(String),
     /// Status Closed or Exited, with a reason that is not a normal end.
-    #[error("the far side ended the session: {0}")]
+    #[error("the remote side ended the session: {0}")]
     Ended(Reason),
     /// A message that is not a frame.
-    #[error("the far side broke the protocol: {0}")]
+    #[error("the remote side broke the protocol: {0}")]
     Malformed(DecodeError),
     /// A text message, or one that is too long to be a frame.
-    #[error("the far side broke the protocol: {0}")]
+    #[error("the remote side broke the protocol: {0}")]
     NotAFrame(String),
     /// Status Frozen, of a session that cannot be resumed.
     #[error("the gateway restarts, and this session cannot be resumed")]
@@ -82,11 +82,11 @@ pub enum Failure {
         got: u32,
     },
     /// The peer requests frames again that are not kept, from this sequence on.
-    #[error("bytes were lost on the way: the far side asks for Input {0} again")]
+    #[error("bytes were lost on the way: the remote side asks for Input {0} again")]
     LostInput(u32),
     /// The peer acknowledges frames that do not exist.
     #[error(
-        "the far side broke the protocol: it acknowledges Input {got}, and {sent} was the last"
+        "the remote side broke the protocol: it acknowledges Input {got}, and {sent} was the last"
     )]
     NeverSent {
         /// What it acknowledges.

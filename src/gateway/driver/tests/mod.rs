@@ -48,7 +48,7 @@ async fn splice<'a>(
     Driver::new(socket, gateway, session, on_event).run(local, stop).await
 }
 
-/// The far side of a socket, as a test plays it.
+/// The remote side of a socket, as a test plays it.
 type Gateway = WebSocketStream<DuplexStream>;
 
 async fn pair() -> (Socket, Gateway) {

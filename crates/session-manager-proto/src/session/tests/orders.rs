@@ -1,4 +1,4 @@
-//! Far sides that say things in an order, or with values, that nobody expects.
+//! Remote sides that say things in an order, or with values, that nobody expects.
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]
 
 use proptest::prelude::*;
