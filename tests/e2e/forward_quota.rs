@@ -140,7 +140,7 @@ async fn a_place_that_does_not_come_free_is_not_waited_for_long() {
     forward.refused().await;
     let error = forward.told(2, "error").await;
     assert!(text(&error, "message").contains(FULL), "{error}");
-    assert!(text(&error, "why").contains("within 2 s (--wait)"), "{error}");
+    assert!(text(&error, "why").contains("the quota was still full after 2 s (--wait)"), "{error}");
     let asked = refused(&lab);
     assert!((3..10).contains(&asked), "{asked}");
     // Another error is none of this.
