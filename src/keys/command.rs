@@ -69,7 +69,7 @@ impl Failed {
         match &self.cause {
             Cause::Windows => false,
             Cause::Away => true,
-            Cause::Command { error, .. } => error.is_undelivered(),
+            Cause::Command { error, .. } => error.is_undelivered() || error.may_pass(),
         }
     }
 }
@@ -205,10 +205,11 @@ async fn agent_problem(client: &Client, instance: &str, is_known: bool) -> Cause
         Ok(Some(agent)) if agent.online == Some(false) => {
             debug!("the agent of {instance} is said to be away");
             sleep(AWAY_WITHIN).await;
-            // It may have come back, and be at work.
             match client.agent_status(instance).await {
+                // It may have come back, and be at work.
                 Ok(Some(agent)) if agent.online == Some(true) => {}
-                _ => return Cause::Away,
+                Ok(_) => return Cause::Away,
+                Err(error) => debug!("cannot look at the instance again: {error}"),
             }
         }
         Ok(_) => {}

@@ -74,9 +74,9 @@ impl SessionError {
         }
     }
 
-    /// Whether the API has refused it since there were too many calls.
-    pub(crate) fn is_throttled(&self) -> bool {
-        matches!(self, Self::Start { error, .. } if error.kind() == Kind::Throttled)
+    /// Whether the API was too busy to start it, or out of reach: it may do so some time later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Start { error, .. } if error.kind().may_pass())
     }
 
     /// Adds what was seen of the instance.

@@ -212,8 +212,8 @@ impl Turn<'_> {
 
     /// Whether an attempt has failed for want of a place.
     pub(super) fn is_refusal(&self, error: &SessionError) -> bool {
-        // The service may throttle one that waits.
-        error.is_quota() || self.waits && error.is_throttled()
+        // The service may throttle one that waits, and the network may fail for a while.
+        error.is_quota() || self.waits && error.may_pass()
     }
 
     /// Lets the session wait for a place, as an attempt has found none. Gives the refusal back where the

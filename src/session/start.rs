@@ -11,7 +11,7 @@ use super::error::SessionError;
 use super::failure::Finding;
 use crate::app::{Result, UsageError};
 use crate::cli;
-use crate::cloud::{Client, InstanceState};
+use crate::cloud::{self, Client, InstanceState};
 use crate::explain::ExitCode;
 use crate::keys::command::Failed;
 use crate::target::finder::Found;
@@ -117,7 +117,8 @@ pub(super) fn is_of_starting(session_error: &SessionError, was_started: bool) ->
         Some(Finding::NotRunning { .. }) => true,
         // The agent is up before the services, and is said to be there when it is not any more.
         Some(Finding::AgentOffline) => was_started,
-        _ => was_started && session_error.has_no_target(),
+        // It was waited for too long to be given up for a call that fails now.
+        _ => was_started && (session_error.has_no_target() || session_error.may_pass()),
     }
 }
 
@@ -149,7 +150,31 @@ async fn is_down(client: &Client, instance: &str) -> bool {
     }
 }
 
-/// Starts an instance, and waits until its agent is there.
+/// The last call, if it has failed in a way that may pass.
+#[derive(Default)]
+struct Unanswered(RefCell<Option<cloud::Error>>);
+
+impl Unanswered {
+    /// The answer to a call. `None` if it has failed in a way that may pass: it is made again.
+    fn unless_passing<T>(
+        &self,
+        answered: std::result::Result<T, cloud::Error>,
+    ) -> std::result::Result<Option<T>, cloud::Error> {
+        let (answer, failed) = match answered {
+            Ok(answer) => (Some(answer), None),
+            Err(error) if error.kind().may_pass() => {
+                debug!("the instance is still waited for although a call failed: {error}");
+                (None, Some(error))
+            }
+            Err(error) => return Err(error),
+        };
+        self.0.replace(failed);
+        Ok(answer)
+    }
+}
+
+/// Starts an instance, and waits until its agent is there. Calls that the service is too busy to
+/// answer, or that cannot reach it, are made again.
 async fn come_up(
     starter: &Starter,
     client: &Client,
@@ -158,25 +183,29 @@ async fn come_up(
 ) -> Result<()> {
     let label = client.label(instance);
     let lacks = Cell::new("it does not run");
+    let unanswered = Unanswered::default();
     let up = async {
         let began = Instant::now();
         let mut pause = Pause::default();
         let mut is_started = false;
         loop {
-            let state = client.instance_state(instance).await?;
-            let Some(state) = state else { return Err(gone(&label).into()) };
-            match state {
-                InstanceState::Running => break,
+            match unanswered.unless_passing(client.instance_state(instance).await)? {
+                None => {}
+                Some(None) => return Err(gone(&label).into()),
+                Some(Some(InstanceState::Running)) => break,
                 // It may have been started by somebody else a moment ago, which is as good.
-                InstanceState::Stopped if !is_started => {
-                    is_started = client.start_instance(instance).await?;
-                    starter.tell(format!("{label} is stopped: it is started"));
+                Some(Some(InstanceState::Stopped)) if !is_started => {
+                    let started = client.start_instance(instance).await;
+                    if let Some(started) = unanswered.unless_passing(started)? {
+                        is_started = started;
+                        starter.tell(format!("{label} is stopped: it is started"));
+                    }
                 }
-                InstanceState::Stopping => {
+                Some(Some(InstanceState::Stopping)) => {
                     lacks.set("it is still being stopped");
                     starter.tell(format!("{label} is being stopped: it is started after that"));
                 }
-                _ => {
+                Some(Some(_)) => {
                     lacks.set("it is still starting");
                     if !is_started {
                         starter.tell(format!("{label} is starting"));
@@ -188,8 +217,8 @@ async fn come_up(
         lacks.set("its Cloud Assistant agent is not online yet");
         let mut pause = Pause::default();
         loop {
-            let agent = client.agent_status(instance).await?;
-            if agent.is_some_and(|agent| agent.online == Some(true)) {
+            let agent = unanswered.unless_passing(client.agent_status(instance).await)?;
+            if agent.flatten().is_some_and(|agent| agent.online == Some(true)) {
                 break;
             }
             starter.tell(format!("{label} runs: its agent is waited for"));
@@ -203,6 +232,13 @@ async fn come_up(
         Ok(up) => up,
         Err(_) => {
             let within = starter.within.as_secs();
+            if let Some(error) = unanswered.0.take() {
+                let late =
+                    format!("{label} was not seen to be up within {within} s (--start-timeout)");
+                let notes: Vec<_> =
+                    error.note().map(str::to_owned).into_iter().chain([late]).collect();
+                return Err(error.with_note(notes.join("; ")).into());
+            }
             let fix = "look at it in the ECS console; where it needs longer, raise --start-timeout, or \
                        connect again in a while";
             Err(UsageError::new(format!("{label} did not come up within {within} s"), fix)

@@ -129,6 +129,7 @@ async fn what_is_slow_is_neither_early_nor_late() {
         a_key_that_waited_long_for_its_plug_in_is_registered_again(),
         an_agent_that_comes_back_is_waited_for(),
         an_agent_that_stays_away_is_not(),
+        a_second_look_that_fails_says_nothing_of_the_agent(),
     );
 }
 
@@ -194,6 +195,16 @@ async fn an_agent_that_stays_away_is_not() {
     assert_eq!(looks(&lab), 2);
     let second = lab.cloud.calls().into_iter().rfind(|call| call.action == LOOK).unwrap().at;
     assert!(second > began + Duration::from_secs(9), "it was given a moment only");
+}
+
+async fn a_second_look_that_fails_says_nothing_of_the_agent() {
+    let lab = lab(|instance| instance).await;
+    lab.cloud.faults().api(said_to_be_away(INSTANCE).times(1));
+    lab.cloud.faults().api(ApiFault::on(LOOK).error(400, "Throttling.User", "slow"));
+    slow(&lab, CommandKind::Install, Duration::from_secs(14));
+    let ended = send(&lab, &[]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(looks(&lab), 1 + 4);
 }
 
 fn valid_until(json: &[u8]) -> SystemTime {

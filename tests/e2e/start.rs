@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use local_cloud::{AccessKey, Agent, ApiFault, Instance, InstanceStatus, LocalCloud, Pace};
+use local_cloud::{
+    AccessKey, Agent, ApiFault, CallRecord, Instance, InstanceStatus, LocalCloud, Pace,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,6 +15,8 @@ use crate::world::{INSTANCE, PATIENCE, make_key};
 const HELLO: &[u8] = b"SSH-2.0-target\r\n";
 /// How long it takes the instance to run, and then its agent to be there.
 const BOOT: Duration = Duration::from_millis(700);
+/// An instance that comes up when the test lets it.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 fn instance(status: InstanceStatus) -> Instance {
     let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
@@ -231,6 +235,66 @@ async fn one_that_does_not_come_up_in_time_is_told() {
         assert!(report.fix.contains("--start-timeout"));
         lab.all_ended().await;
     }
+}
+
+fn throttled(action: &str) -> ApiFault {
+    ApiFault::on(action).error(400, "Throttling.User", "Request was denied due to throttling.")
+}
+
+/// Waits for calls of an action.
+async fn called(lab: &Lab, action: &str, fits: impl Fn(&CallRecord) -> bool, times: usize) {
+    let is_one = |call: &&CallRecord| call.action == action && fits(call);
+    let called =
+        lab.cloud.wait_for(|state| state.calls().filter(is_one).count() >= times, PATIENCE);
+    called.await.unwrap_or_else(|_| panic!("{action} is not called so often"));
+}
+
+/// One call is tried four times, and the next one waits for what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_fail_for_a_while_do_not_end_the_wait() {
+    let lab = Lab::new(instance(InstanceStatus::Stopped).boot(NEVER, NEVER)).await;
+    let faults = lab.cloud.faults();
+    faults.api(throttled("StartInstance").times(6));
+    let mut bridge = lab.start(&["--start"]);
+    bridge.logged("is stopped: it is started").await;
+    assert_eq!(lab.count("StartInstance"), 7);
+
+    let before = lab.count("DescribeInstanceStatus");
+    faults.api(throttled("DescribeInstanceStatus").times(6));
+    called(&lab, "DescribeInstanceStatus", |_| true, before + 6).await;
+    lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Running);
+    bridge.logged("runs: its agent is waited for").await;
+
+    // The network is away.
+    let before = lab.count("DescribeCloudAssistantStatus");
+    faults.api(ApiFault::on("DescribeCloudAssistantStatus").cut().times(6));
+    called(&lab, "DescribeCloudAssistantStatus", |_| true, before + 6).await;
+
+    let before = lab.count("StartTerminalSession");
+    faults.api(throttled("StartTerminalSession").times(6));
+    lab.cloud.update_instance(INSTANCE, |instance| instance.agent_online = true);
+    carries(&lab, bridge).await;
+    assert_eq!(lab.count("StartTerminalSession"), before + 7);
+    assert_eq!(lab.count("StartInstance"), 7);
+    lab.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_to_the_end_of_the_wait_is_told() {
+    let lab = Lab::new(instance(InstanceStatus::Stopped).boot(NEVER, NEVER)).await;
+    let bridge = lab.start(&["--start", "--start-timeout", "8", "-q"]);
+    called(&lab, "StartInstance", |call| call.status == 200, 1).await;
+    lab.cloud.faults().api(throttled("DescribeInstanceStatus"));
+    let ended = bridge.end().await;
+    let report = ended.report().unwrap_or_else(|problem| panic!("{problem}: {}", ended.stderr));
+    assert_eq!(ended.code, Some(7), "{}", ended.stderr);
+    assert!(report.what.contains("DescribeInstanceStatus was refused"), "{}", report.what);
+    let wait = "i-bp1example0001 was not seen to be up within 8 s (--start-timeout)";
+    assert!(report.why.contains(wait), "{}", report.why);
+    let of_it = |call: &CallRecord| call.request_id == report.request_id;
+    let call = lab.cloud.calls().into_iter().find(of_it).expect("its RequestId is told");
+    assert_eq!(call.code.as_deref(), Some("Throttling.User"));
+    lab.all_ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

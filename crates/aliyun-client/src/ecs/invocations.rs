@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::ecs::commands::{Invocation, InvocationResult, InvocationStatus};
 use crate::openapi::client::Client;
-use crate::openapi::error::{Error, Kind};
+use crate::openapi::error::Error;
 
 /// The shortest time between two polls.
 const SOONEST: Duration = Duration::from_millis(200);
@@ -75,7 +75,7 @@ impl Client {
             sleep_until(next).await;
             let result = match timeout_at(deadline, self.invocation_result(invocation)).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(error)) if error.kind().is_transient() || error.kind() == Kind::Network => {
+                Ok(Err(error)) if error.kind().may_pass() => {
                     debug!("asking for a result goes on although it failed: {error}");
                     busy = Some(error);
                     continue;
@@ -167,6 +167,11 @@ impl InvocationError {
             }
             Self::Call(_) | Self::Late { .. } => self.is_vague(),
         }
+    }
+
+    /// Whether a call failed that may succeed some time later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Call(error) if error.kind().may_pass())
     }
 
     /// Whether the command itself was run in the instance and failed.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::openapi::error::Kind;
 use crate::openapi::scripted::*;
 
 const WITHIN: Duration = Duration::from_secs(60);

@@ -209,6 +209,12 @@ impl Kind {
         )
     }
 
+    /// Whether a wait goes on although one of its calls has failed so: the service is too busy to
+    /// answer, or out of reach for a while.
+    pub fn may_pass(self) -> bool {
+        self.is_transient() || self == Self::Network
+    }
+
     /// Whether a look at the instance may show more. An instance that does not run has a code of its
     /// own, or none that is documented.
     pub fn is_of_instance(self) -> bool {
