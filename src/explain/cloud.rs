@@ -119,7 +119,11 @@ const AGENT: &str = "look at the instance's Cloud Assistant agent: installed, ru
 /// Why and what to do, by `ErrorCode`.
 fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
     Some(match result.error_code.as_deref()? {
-        "InstanceNotRunning" | "InstanceNotExists" | "InstanceReleased" => (
+        "InstanceNotExists" | "InstanceReleased" => (
+            "the instance does not exist any more",
+            "check the instance's id and the region: `ecs-bridge list` shows the instances",
+        ),
+        "InstanceNotRunning" => (
             "the instance does not run",
             "start the instance (ECS console, or `aliyun ecs StartInstance`), and try again once it \
              has booted",
@@ -260,6 +264,8 @@ mod tests {
             ("AccountNotExists", "no such user"),
             ("SecurityGroupRuleDenied", "security groups"),
             ("ExitCodeNonzero", "ran in the instance and failed"),
+            ("InstanceNotExists", "does not exist any more"),
+            ("InstanceReleased", "does not exist any more"),
             ("SomethingNew", "the service says"),
         ] {
             let error = ended(code);
@@ -268,7 +274,8 @@ mod tests {
             let all = "the service says: words; the command ended with exit code 3; it said: no \
                        space left";
             assert!(why.ends_with(all), "{why}");
-            assert!(error.remedy().is_some());
+            let fix = error.remedy().unwrap();
+            assert_eq!(fix.contains("ecs-bridge list"), word == "does not exist any more", "{fix}");
             assert_eq!(Explain::request_id(&error), Some("R-1"));
             assert_eq!(error.exit_code(), ExitCode::Target);
         }
