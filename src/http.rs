@@ -1,7 +1,8 @@
 //! HTTP with the API and with every source of credentials: one client of reqwest.
 //!
 //! Its connections are kept for a while. A kept connection may be dead although nothing says so: the
-//! machine slept, or a NAT on the way forgot it. So a request without an answer drops all of them.
+//! machine slept, or a NAT on the way forgot it. So a request without an answer drops all of them, and one
+//! whose answer stops in the middle.
 //!
 //! reqwest makes the connections, with the program's TLS, proxies and name look-up. Its error has no
 //! cause where a proxy refuses a tunnel, and does not distinguish silence at TCP from silence at TLS. In these
@@ -215,6 +216,10 @@ impl Transport for Http {
     fn prepare(&self, is_https: bool) -> Result<(), Cause> {
         let needs_tls = is_https || self.net.proxies.needs_tls();
         if needs_tls { self.net.tls.client_config().map(drop).map_err(Cause::new) } else { Ok(()) }
+    }
+
+    fn drop_kept(&self) {
+        self.forget();
     }
 
     fn directly(&self) -> Arc<dyn Transport> {

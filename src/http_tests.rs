@@ -1,6 +1,6 @@
 //! Which of the kept connections a call uses.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ struct State {
     requests: Mutex<Vec<(usize, String)>>,
     /// The connections before this one take requests and answer none.
     silent_before: AtomicUsize,
+    /// They send the first half of each answer all the same.
+    begins: AtomicBool,
     /// What is answered on each connection from this one on.
     refused_from: AtomicUsize,
     /// So many requests have to be there before any is answered.
@@ -51,6 +53,7 @@ impl Server {
         let state = Arc::new(State {
             requests: Mutex::default(),
             silent_before: AtomicUsize::new(0),
+            begins: AtomicBool::new(false),
             refused_from: AtomicUsize::new(usize::MAX),
             together,
         });
@@ -114,15 +117,21 @@ async fn serve(
         while state.requests.lock().unwrap().len() < state.together {
             yield_now().await;
         }
-        if number < state.silent_before.load(Ordering::Relaxed)
-            && answers.wait_for(|answers| *answers).await.is_err()
-        {
-            return;
-        }
         let is_refused = number >= state.refused_from.load(Ordering::Relaxed);
         let (status, body) = if is_refused { ("400 x", AGAIN) } else { ("200 OK", SESSION) };
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let mut answer = &*answer;
+        if number < state.silent_before.load(Ordering::Relaxed) {
+            if state.begins.load(Ordering::Relaxed) {
+                let (half, rest) = answer.split_at(answer.len() - length / 2);
+                socket.write_all(half.as_bytes()).await.unwrap();
+                answer = rest;
+            }
+            if answers.wait_for(|answers| *answers).await.is_err() {
+                return;
+            }
+        }
         if socket.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
@@ -146,7 +155,17 @@ async fn meanwhile(
 
 #[tokio::test]
 async fn after_a_try_without_an_answer_no_kept_connection_is_used_again() {
+    no_kept_connection_is_used_after(false).await;
+}
+
+#[tokio::test]
+async fn after_an_answer_that_stops_no_kept_connection_is_used_again() {
+    no_kept_connection_is_used_after(true).await;
+}
+
+async fn no_kept_connection_is_used_after(begins: bool) {
     let server = Server::new(2).await;
+    server.state.begins.store(begins, Ordering::Relaxed);
     let (client, _) = server.client();
     let (one, other) = tokio::join!(start(&client), start(&client));
     one.unwrap();
@@ -158,6 +177,10 @@ async fn after_a_try_without_an_answer_no_kept_connection_is_used_again() {
     server.silence(0);
     let passes = async {
         server.has_seen(3).await;
+        // What is answered comes here.
+        for _ in 0..100 {
+            yield_now().await;
+        }
         advance(5).await;
     };
     meanwhile(&client, passes).await.unwrap();

@@ -179,6 +179,7 @@ pub(crate) enum ApiEffect {
     DeadConnections,
     Cut,
     CutMidway,
+    StallMidway,
 }
 
 impl ApiFault {
@@ -301,6 +302,13 @@ impl ApiFault {
     #[must_use]
     pub fn cut_midway(mut self) -> Self {
         self.effect = ApiEffect::CutMidway;
+        self
+    }
+
+    /// The call is carried out, and the answer stops in its middle: the connection stays, and nothing more comes.
+    #[must_use]
+    pub fn stall_midway(mut self) -> Self {
+        self.effect = ApiEffect::StallMidway;
         self
     }
 }

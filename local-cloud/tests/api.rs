@@ -360,6 +360,10 @@ async fn faults_of_the_api() {
     assert!(!answer.body.is_empty(), "the first half is there");
     assert!(serde_json::from_str::<serde_json::Value>(&answer.body).is_err());
 
+    cloud.faults().api(ApiFault::on_any().stall_midway().times(1));
+    let stalled = tokio::time::timeout(Duration::from_millis(60), ask()).await;
+    assert!(stalled.is_err(), "it has no end");
+
     let delay = Duration::from_millis(60);
     cloud.faults().api(ApiFault::on_any().delay(delay).times(1));
     let begin = std::time::Instant::now();

@@ -26,6 +26,7 @@ impl Explain for NetworkError {
             Self::AnswerTimeout { .. } => {
                 "the connection was made, and then nothing came back in time"
             }
+            Self::Unfinished { .. } => "the answer began, and then nothing more came in time",
             Self::Tls { fault: cause, .. } | Self::Proxy { cause, .. } => {
                 return explained(cause).and_then(Explain::why);
             }
@@ -53,7 +54,10 @@ impl Explain for NetworkError {
             Self::TlsTimeout { .. } => {
                 "check the endpoint's port, and look for a firewall or proxy between here and there"
             }
-            Self::AnswerTimeout { .. } | Self::Closed { .. } | Self::Cut { .. } => {
+            Self::AnswerTimeout { .. }
+            | Self::Unfinished { .. }
+            | Self::Closed { .. }
+            | Self::Cut { .. } => {
                 "try again; if it stays so, look for a firewall or proxy between here and there"
             }
             Self::Tls { fault: cause, .. } | Self::Proxy { cause, .. } => {

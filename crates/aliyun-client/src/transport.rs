@@ -76,6 +76,10 @@ pub trait Transport: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Closes the connections that are kept for other requests: the one of an answer has stopped in the
+    /// middle, and they may be dead, too.
+    fn drop_kept(&self) {}
+
     /// The transport for link-local services, such as an instance's metadata service: without a proxy.
     fn directly(&self) -> Arc<dyn Transport>;
 }
@@ -105,19 +109,36 @@ impl Transport for reqwest::Client {
     }
 }
 
-/// The body of an answer; `None` if it is larger than so many bytes.
-pub(crate) async fn read(mut answer: Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+/// The body of an answer; `None` if it is larger than so many bytes. `late` has a time, and what is called
+/// each time that nothing has come for so long; the rest is still waited for.
+pub(crate) async fn read(
+    mut answer: Response,
+    most: usize,
+    late: Option<(Duration, &(dyn Fn() + Sync))>,
+) -> reqwest::Result<Option<Vec<u8>>> {
     if answer.content_length() > Some(most as u64) {
         return Ok(None);
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    loop {
+        let mut chunk = std::pin::pin!(answer.chunk());
+        let chunk = match late {
+            None => chunk.await?,
+            Some((within, late)) => tokio::select! {
+                biased;
+                chunk = &mut chunk => chunk?,
+                () = tokio::time::sleep(within) => {
+                    late();
+                    chunk.await?
+                }
+            },
+        };
+        let Some(chunk) = chunk else { return Ok(Some(body)) };
         if body.len() + chunk.len() > most {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
 }
 
 /// Sorts an error of reqwest by what its chain of causes holds.

@@ -199,13 +199,15 @@ pub(crate) async fn answer(
         ApiEffect::Error { status, code, message } => {
             failed(&ApiError::new(status, code, message), &request, &request_id)
         }
-        ApiEffect::None | ApiEffect::CutMidway => match carry_out(shared, &request, wrong) {
-            Ok(mut body) => {
-                body["RequestId"] = json!(request_id);
-                Outcome { status: 200, code: None, body }
+        ApiEffect::None | ApiEffect::CutMidway | ApiEffect::StallMidway => {
+            match carry_out(shared, &request, wrong) {
+                Ok(mut body) => {
+                    body["RequestId"] = json!(request_id);
+                    Outcome { status: 200, code: None, body }
+                }
+                Err(error) => failed(&error, &request, &request_id),
             }
-            Err(error) => failed(&error, &request, &request_id),
-        },
+        }
     };
     if let Some(late) = fault.as_ref().and_then(|fault| fault.late) {
         tokio::time::sleep(late).await;
@@ -214,8 +216,11 @@ pub(crate) async fn answer(
     let lower = fault.as_ref().is_some_and(|fault| fault.lower_case);
     let body = if lower { lower_keys(outcome.body) } else { outcome.body };
     let text = Bytes::from(body.to_string());
-    let cut = fault.as_ref().is_some_and(|fault| fault.effect == ApiEffect::CutMidway);
-    let body = if cut { half(&text) } else { full(text.clone()) };
+    let body = match fault.as_ref().map(|fault| &fault.effect) {
+        Some(ApiEffect::CutMidway) => half(&text),
+        Some(ApiEffect::StallMidway) => stalling(&text),
+        _ => full(text.clone()),
+    };
     let mut response = response(shared, outcome.status, body, fault.as_ref());
     response.headers_mut().insert("content-length", HeaderValue::from(text.len()));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
@@ -345,6 +350,18 @@ pub(crate) fn half(bytes: &Bytes) -> Body {
                 Some((Err(io::Error::other("cut in the middle, as a fault asked")), None))
             }
             None => None,
+        }
+    });
+    StreamBody::new(parts).boxed()
+}
+
+/// A body that stops after its first half, and does not end.
+fn stalling(bytes: &Bytes) -> Body {
+    let half = bytes.slice(..bytes.len() / 2);
+    let parts = stream::unfold(Some(half), |half| async move {
+        match half {
+            Some(half) => Some((Ok(Frame::data(half)), None)),
+            None => std::future::pending().await,
         }
     });
     StreamBody::new(parts).boxed()

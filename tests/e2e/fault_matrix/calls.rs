@@ -40,6 +40,8 @@ pub(super) fn rows() -> Vec<Row> {
         .within(20),
         Row::api("cut before the answer", start().cut().times(1), Whole),
         Row::api("cut in the middle of the answer", start().cut_midway().times(1), Whole),
+        Row::api("stalls in the middle of the answer", start().stall_midway().times(1), Whole)
+            .within(20),
         Row::api(
             "cut in each answer",
             start().cut_midway(),

@@ -209,7 +209,7 @@ async fn exchange(http: &dyn Transport, ask: &Request<'_>) -> Result<Response, P
     let status = response.status().as_u16();
     let location = response.headers().get(LOCATION);
     let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = read(response, MAX_BODY).await;
+    let body = read(response, MAX_BODY, None).await;
     let body = body.map_err(|error| Problem::Broken(innermost(&error)))?;
     Ok(Response { status, location, body: body.ok_or(Problem::TooLarge(MAX_BODY))? })
 }

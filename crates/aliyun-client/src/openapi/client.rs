@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::config::{Answer, Call, Config, Named};
 use super::error::{CallContext, Error, Failure, Kind, Problem};
 use super::network::{NetworkError, seconds};
-use super::transport::{self, Attempt};
+use super::transport::{self, Attempt, Head};
 use crate::credentials::keys::Credentials;
 use crate::credentials::provide::ProvideCredentials;
 use crate::endpoint::{Endpoint, Region};
@@ -126,7 +126,8 @@ impl Client {
     }
 
     /// Makes a call, in several tries if need be, within the time for it. A try whose answer does not
-    /// begin in time has another one beside it, over a new connection; the first answer counts.
+    /// begin in time, or stops for as long, has another one beside it, over a new connection; the first
+    /// answer counts.
     async fn call_as(
         &self,
         call: &Call,
@@ -137,6 +138,8 @@ impl Client {
         let fail = |failure, tries| self.failed(call, credentials, failure, tries);
         let mut running = FuturesUnordered::new();
         let mut late = Arc::new(Notify::new());
+        // Of each try; of one that has ended nothing is left.
+        let mut heads: Vec<Head> = Vec::new();
         let mut tries = 0;
         let mut next_try = Some(Instant::now());
         let mut maybe_applied = false;
@@ -147,7 +150,9 @@ impl Client {
             if next_try.is_some_and(|at| at <= Instant::now()) {
                 (next_try, tries, late) = (None, tries + 1, Arc::new(Notify::new()));
                 let nonce = random_hex().map_err(|problem| fail((problem, None), tries - 1))?;
-                let attempt = Attempt { number: tries, nonce, credentials, late: late.clone() };
+                let (number, late, head) = (tries, late.clone(), Head::default());
+                heads.push(head.clone());
+                let attempt = Attempt { number, nonce, credentials, late, head };
                 running.push(async move {
                     (attempt.number, transport::once(&self.config, call, attempt).await)
                 });
@@ -159,6 +164,7 @@ impl Client {
                         Ok(answer) => return Ok(answer),
                         Err(failure) => failure,
                     };
+                    heads[number as usize - 1] = Head::default();
                     let action = call.action;
                     tracing::debug!(action, number, "failed: {}", failure.0);
                     let Some(asked_pause) = retry(&failure.0, call.idempotent) else {
@@ -189,7 +195,7 @@ impl Client {
                 }
                 () = late.notified() => {
                     let after = seconds(self.config.answer_timeout);
-                    tracing::debug!(action = call.action, tries, "no answer within {after} yet");
+                    tracing::debug!(action = call.action, tries, "nothing came for {after}");
                     if call.idempotent
                         && let Ok(pause) = self.pause(tries, Duration::ZERO, deadline)
                     {
@@ -201,7 +207,10 @@ impl Client {
                 () = sleep_until(deadline) => {
                     return Err(match given_up {
                         Some(error) => error,
-                        None => self.cut_off(call, credentials, last, tries),
+                        None => {
+                            let begun = heads.iter().rev().find_map(|head| head.get().cloned());
+                            self.cut_off(call, credentials, last, begun, tries)
+                        }
                     });
                 }
             }
@@ -234,28 +243,29 @@ impl Client {
         }))
     }
 
-    /// The error of a call whose time ended in the middle of a try.
+    /// The error of a call whose time ended in the middle of a try. `begun` is the `RequestId` of an
+    /// answer that has begun, if one has.
     fn cut_off(
         &self,
         call: &Call,
         credentials: Option<&Credentials>,
         last: Option<Failure>,
+        begun: Option<Option<String>>,
         tries: u32,
     ) -> Error {
         let after = self.config.call_timeout;
         tracing::debug!(action = call.action, tries, "no answer within {}", seconds(after));
-        match last {
-            // An earlier error is more useful than the time-out.
-            Some(failure) => {
-                let note = format!("the {} for a call ended during the last try", seconds(after));
-                self.failed(call, credentials, failure, tries).with_note(note)
-            }
-            None => {
-                let endpoint = self.config.endpoint.to_string();
-                let problem = NetworkError::AnswerTimeout { endpoint, after };
-                self.failed(call, credentials, (Problem::Network(problem), None), tries)
-            }
+        // An earlier error is more useful than the time-out.
+        if let Some(failure) = last {
+            let note = format!("the {} for a call ended during the last try", seconds(after));
+            return self.failed(call, credentials, failure, tries).with_note(note);
         }
+        let endpoint = self.config.endpoint.to_string();
+        let (problem, request_id) = match begun {
+            Some(request_id) => (NetworkError::Unfinished { endpoint, after }, request_id),
+            None => (NetworkError::AnswerTimeout { endpoint, after }, None),
+        };
+        self.failed(call, credentials, (Problem::Network(problem), request_id), tries)
     }
 
     /// An error of a call without credentials.

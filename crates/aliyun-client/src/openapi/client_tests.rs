@@ -1,5 +1,6 @@
 use std::future::{pending, ready};
 
+use futures_util::FutureExt as _;
 use secrecy::ExposeSecret as _;
 
 use super::super::scripted::*;
@@ -7,6 +8,7 @@ use super::super::{NetworkError, SignatureVersion, sign};
 use super::*;
 use crate::ecs::{ConnectionType, InstanceState, StartTerminalSession};
 use crate::openapi::sign::Params;
+use crate::transport::{Sending, Terms, Transport, plain_client};
 
 #[tokio::test]
 async fn a_v3_call_goes_on_the_wire_as_it_was_signed() {
@@ -205,6 +207,86 @@ async fn a_silent_server_ends_the_call_in_its_time() {
     let error = call.await.unwrap_err();
     assert_eq!(error.kind(), Kind::Throttled);
     assert!(error.note().unwrap().contains("ended during the last try"));
+}
+
+/// Notifies when the head of an answer is there.
+#[derive(Debug)]
+struct Heads {
+    client: reqwest::Client,
+    head: Arc<Notify>,
+}
+
+impl Transport for Heads {
+    fn send<'a>(&'a self, request: reqwest::Request, terms: Terms<'a>) -> Sending<'a> {
+        let head = || self.head.notify_one();
+        Box::pin(self.client.send(request, terms).inspect(move |_| head()))
+    }
+
+    fn directly(&self) -> Arc<dyn Transport> {
+        self.client.directly()
+    }
+}
+
+/// A client of a server, and what is notified when the head of an answer is there.
+fn watched(server: &Server) -> (Client, Arc<Notify>) {
+    let head = Arc::new(Notify::new());
+    let mut config = config(&format!("http://127.0.0.1:{}", server.port));
+    config.http = Arc::new(Heads { client: plain_client().unwrap(), head: head.clone() });
+    (Client::new(config).unwrap(), head)
+}
+
+fn stalled() -> Act {
+    let head = "HTTP/1.1 200 OK\r\nx-acs-request-id: R-h\r\ncontent-length: 500\r\n\r\n";
+    Act::Stall(format!("{head}{{\"Sess"))
+}
+
+/// Lets time pass that nobody has to wait for.
+async fn advance(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn kept(server: &Server) -> Vec<String> {
+    server.requests().into_iter().filter(|request| request != CLOSED).collect()
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_in_the_middle_has_another_try_beside_it() {
+    let server = Server::new(&[stalled(), session()]).await;
+    let (client, head) = watched(&server);
+    let passes = async {
+        head.notified().await;
+        advance(5).await;
+    };
+    let (started, ()) = tokio::join!(start(&client), passes);
+    assert_eq!(started.unwrap().session_id, "s-1");
+    let sent = kept(&server);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(query(&sent[0], "ClientToken"), query(&sent[1], "ClientToken"));
+    assert_ne!(
+        header(&sent[0], "x-acs-signature-nonce"),
+        header(&sent[1], "x-acs-signature-nonce")
+    );
+}
+
+/// What does harm when obeyed twice is not sent again, and what its answer has brought is told.
+#[tokio::test]
+async fn an_answer_without_an_end_is_told_with_the_request_id_of_its_head() {
+    let server = Server::new(&[stalled()]).await;
+    let (client, head) = watched(&server);
+    let passes = async {
+        head.notified().await;
+        advance(15).await;
+    };
+    let (called, ()) = tokio::join!(harmful(&client), passes);
+    let error = called.unwrap_err();
+    assert_eq!((error.kind(), error.tries(), kept(&server).len()), (Kind::Network, 1, 1));
+    assert!(
+        error.to_string().ends_with("stopped in the middle of its answer: no end within 15 s"),
+        "{error}"
+    );
+    assert_eq!(error.request_id(), Some("R-h"));
 }
 
 #[tokio::test]

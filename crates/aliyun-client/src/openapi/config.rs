@@ -25,8 +25,9 @@ pub struct Config {
     pub http: Arc<dyn Transport>,
     /// The time for a connection, name look-up and TLS handshake included: 5 s.
     pub connect_timeout: Duration,
-    /// The time for the answer of one try to begin, once there is a connection: 5 s. After that the
-    /// next try is made, over a new connection; an answer to the first still counts.
+    /// The time for the answer of one try to begin, once there is a connection, and for each of its
+    /// parts to follow: 5 s. After that the next try is made, over a new connection; an answer to the
+    /// first still counts.
     pub answer_timeout: Duration,
     /// The time for a whole call, all tries and pauses included: 15 s. The credentials for it are
     /// there before it begins.

@@ -71,6 +71,14 @@ pub enum NetworkError {
         /// The time-out.
         after: Duration,
     },
+    /// An answer that has begun, and whose end has not come when the time for the call was over.
+    #[error("{endpoint} stopped in the middle of its answer: no end within {}", seconds(*.after))]
+    Unfinished {
+        /// The API's endpoint.
+        endpoint: String,
+        /// The time-out.
+        after: Duration,
+    },
     /// The connection was closed before a byte of the answer.
     #[error("{endpoint} closed the connection without an answer")]
     Closed {
@@ -117,7 +125,7 @@ impl NetworkError {
             // The call may have taken effect although no answer came.
             Self::Closed { .. } | Self::Cut { .. } => idempotent,
             Self::Proxy { is_transient, .. } => *is_transient,
-            Self::Tls { .. } | Self::AnswerTimeout { .. } => false,
+            Self::Tls { .. } | Self::AnswerTimeout { .. } | Self::Unfinished { .. } => false,
         }
     }
 }

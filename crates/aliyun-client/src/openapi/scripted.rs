@@ -28,6 +28,8 @@ pub enum Act {
     Send(String),
     /// Reads the request and closes the connection.
     Close,
+    /// Sends these bytes and says nothing more; keeps [`CLOSED`] when the other side closes.
+    Stall(String),
     /// Reads the request and says nothing; keeps [`CLOSED`] when the other side closes.
     Silence,
 }
@@ -111,7 +113,10 @@ pub async fn play(
             let _ = socket.shutdown().await;
         }
         Act::Close => {}
-        Act::Silence => {
+        Act::Stall(_) | Act::Silence => {
+            if let Act::Stall(bytes) = act {
+                let _ = socket.write_all(bytes.as_bytes()).await;
+            }
             let _ = socket.read_to_end(&mut Vec::new()).await;
             kept.lock().unwrap().push(CLOSED.to_owned());
         }

@@ -1,6 +1,6 @@
 //! One try of a call: sign, send, read the answer within its bounds.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
@@ -21,6 +21,9 @@ use crate::transport::{Terms, read};
 /// The most that is read of an answer, in bytes.
 pub const MAX_ANSWER: usize = 1 << 20;
 
+/// Set once the head of an answer is there: its `RequestId`, if it has one.
+pub(crate) type Head = Arc<OnceLock<Option<String>>>;
+
 /// One try of a call.
 pub(crate) struct Attempt<'a> {
     /// Its number, from 1.
@@ -29,8 +32,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) nonce: String,
     /// The credentials that sign it; `None` if it is not signed.
     pub(crate) credentials: Option<&'a Credentials>,
-    /// Notified when the answer does not begin in time.
+    /// Notified when the answer does not begin in time, or stops for as long.
     pub(crate) late: Arc<Notify>,
+    /// What the answer has begun with.
+    pub(crate) head: Head,
 }
 
 /// Sends a call once. Dropping the future ends everything.
@@ -39,7 +44,7 @@ pub(crate) async fn once(
     call: &Call,
     attempt: Attempt<'_>,
 ) -> Result<(Value, Option<String>), Failure> {
-    let Attempt { number, nonce, credentials, late } = attempt;
+    let Attempt { number, nonce, credentials, late, head } = attempt;
     let secret = credentials.map(|credentials| credentials.access_key_secret().expose_secret());
     let token = credentials.and_then(Credentials::security_token).map(|t| t.expose_secret());
     let authority = config.endpoint.authority();
@@ -89,8 +94,8 @@ pub(crate) async fn once(
     }
 
     let connect_within = config.connect_timeout;
-    let late = Some((config.answer_timeout, &*late));
-    let terms = Terms { what: "the API", connect_within, late };
+    let answer_within = config.answer_timeout;
+    let terms = Terms { what: "the API", connect_within, late: Some((answer_within, &*late)) };
     let response = config.http.send(sent, terms).await.map_err(|error| {
         let problem = NetworkError::of(error, &config.endpoint, connect_within);
         (Problem::Network(problem), None)
@@ -101,8 +106,14 @@ pub(crate) async fn once(
     let scrub = Scrub::new(secrets.into_iter().flatten());
     let mut raw = Raw::head(response.status(), response.headers(), SystemTime::now());
     raw.request_id = raw.request_id.map(|id| scrub.text(&id));
+    // Each try has its own.
+    let _ = head.set(raw.request_id.clone());
     let fail = |problem, raw: &Raw| (problem, raw.request_id.clone());
-    raw.body = match read(response, MAX_ANSWER).await {
+    let stopped = || {
+        config.http.drop_kept();
+        late.notify_one();
+    };
+    raw.body = match read(response, MAX_ANSWER, Some((answer_within, &stopped))).await {
         Ok(Some(body)) => body,
         Ok(None) => {
             let problem = format!("the answer is larger than {MAX_ANSWER} bytes");
