@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
@@ -24,11 +25,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// What an instance lacks that is to be started.
+const DOWN: &str = "it does not run";
+
 /// How an instance is started, and where progress is reported.
 pub(crate) struct Starter {
     within: Duration,
     tell: Box<dyn Fn(&str)>,
     reported: RefCell<String>,
+    /// Held by the one who asks for the instance's state. Others who wait for the same ask nothing.
+    asking: Mutex<()>,
+    /// The instance that was last seen to be up, and when.
+    up: RefCell<Option<(String, Instant)>>,
+    /// What the instance was last seen to lack.
+    lacks: Cell<&'static str>,
+    unanswered: Unanswered,
 }
 
 impl Starter {
@@ -38,6 +49,10 @@ impl Starter {
             within: Duration::from_secs(args.start_timeout),
             tell: Box::new(tell),
             reported: RefCell::default(),
+            asking: Mutex::default(),
+            up: RefCell::default(),
+            lacks: Cell::new(DOWN),
+            unanswered: Unanswered::default(),
         })
     }
 
@@ -182,10 +197,15 @@ async fn come_up(
     deadline: Instant,
 ) -> Result<()> {
     let label = client.label(instance);
-    let lacks = Cell::new("it does not run");
-    let unanswered = Unanswered::default();
+    let Starter { lacks, unanswered, .. } = starter;
+    let began = Instant::now();
     let up = async {
-        let began = Instant::now();
+        let _asking = starter.asking.lock().await;
+        let is_seen = |(id, at): &(String, Instant)| id == instance && *at >= began;
+        if starter.up.borrow().as_ref().is_some_and(is_seen) {
+            return Ok(());
+        }
+        lacks.set(DOWN);
         let mut pause = Pause::default();
         let mut is_started = false;
         loop {
@@ -224,6 +244,7 @@ async fn come_up(
             starter.tell(format!("{label} runs: its agent is waited for"));
             pause.wait().await;
         }
+        starter.up.replace(Some((instance.to_owned(), Instant::now())));
         let took = began.elapsed().as_secs();
         starter.tell(format!("{label} is up, its agent too, after {took} s"));
         Ok(())

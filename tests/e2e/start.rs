@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::forward_driver::{Forward, read};
 use crate::lab::{BANNER, Bridge, Ended, Lab, SOON, refusing};
 use crate::world::{INSTANCE, PATIENCE, make_key};
 
@@ -334,6 +335,37 @@ async fn a_forward_starts_it_for_its_probe() {
     drop(far);
     bridge.signal("TERM").await;
     assert_eq!(bridge.end().await.code, Some(143));
+    lab.all_ended().await;
+}
+
+/// One of the connections that wait asks for the state of the instance, and all learn of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_wait_for_the_same_instance_do_not_ask_one_by_one() {
+    const MANY: usize = 8;
+    let lab = Lab::new(instance(InstanceStatus::Stopped).boot(NEVER, NEVER)).await;
+    let args = ["--json", "-i", INSTANCE, "-L", "0:localhost:6379", "--start", "--no-probe"];
+    let mut forward = Forward::run(&mut lab.bridge(["forward"].iter().chain(&args)));
+    let mut clients = Vec::new();
+    for _ in 0..MANY {
+        clients.push(forward.connect().await);
+    }
+    // Each has found it down, and one goes on asking.
+    called(&lab, "StartInstance", |call| call.status == 200, 1).await;
+    called(&lab, "DescribeInstanceStatus", |_| true, MANY + 4).await;
+    lab.cloud.update_instance(INSTANCE, |instance| {
+        (instance.status, instance.agent_online) = (InstanceStatus::Running, true);
+    });
+    for _ in 0..MANY {
+        lab.accept().await.write_all(HELLO).await.unwrap();
+    }
+    for mut client in clients {
+        assert_eq!(read(&mut client, HELLO.len()).await, HELLO);
+    }
+    assert_eq!(lab.count("StartInstance"), 1);
+    // One for the agent's version, and one that finds it online.
+    let asked = lab.count("DescribeCloudAssistantStatus");
+    assert!(asked < MANY, "{asked}");
+    forward.stop("TERM").await;
     lab.all_ended().await;
 }
 
