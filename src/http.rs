@@ -174,7 +174,7 @@ impl Http {
         let proxies = self.net.proxies.clone();
         let through = move |url: &Url| match proxies.route_of(url) {
             Route::Direct => None,
-            Route::Through(proxy) => Url::parse(&proxy.url_with_login()).ok(),
+            Route::Through(proxy) => Some(proxy.url_with_login().clone()),
         };
         let (after, interval, retries) = KEEPALIVE;
         let builder = Client::builder()

@@ -4,7 +4,9 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use aliyun_client::endpoint::authority;
@@ -81,17 +83,36 @@ pub(crate) struct Proxy {
     pub(crate) login: Option<Login>,
     /// The setting that names it.
     pub(crate) origin: Origin,
+    url_with_login: Url,
 }
 
 impl Proxy {
-    /// Its URL as HTTP clients take it, with the login. Never to be shown.
-    pub(crate) fn url_with_login(&self) -> String {
+    /// A proxy that HTTP clients take: one that they do not take would be none to them.
+    pub(super) fn new(
+        scheme: Scheme,
+        host: String,
+        port: u16,
+        login: Option<Login>,
+        origin: Origin,
+    ) -> Result<Self, &'static str> {
         let encode = |secret: &SecretString| {
             utf8_percent_encode(secret.expose_secret(), NON_ALPHANUMERIC).to_string()
         };
-        let login = self.login.as_ref().map(|login| (encode(&login.user), encode(&login.password)));
-        let login = login.map(|(user, password)| format!("{user}:{password}@")).unwrap_or_default();
-        format!("{}://{login}{}", self.scheme.as_str(), authority(&self.host, self.port))
+        let encoded = login.as_ref().map(|login| (encode(&login.user), encode(&login.password)));
+        let encoded = encoded.map(|(user, password)| format!("{user}:{password}@"));
+        let encoded = encoded.unwrap_or_default();
+        let url = format!("{}://{encoded}{}", scheme.as_str(), authority(&host, port));
+        let url_with_login =
+            Url::parse(&url).map_err(|_| "its host is not a name or an address")?;
+        // reqwest makes one of the other.
+        let uri = url_with_login.as_str().parse::<Uri>();
+        uri.map_err(|_| "its user name or password is too long")?;
+        Ok(Self { scheme, host, port, login, origin, url_with_login })
+    }
+
+    /// Its URL as HTTP clients take it, with the login. Never to be shown.
+    pub(crate) fn url_with_login(&self) -> &Url {
+        &self.url_with_login
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Proxy, SettingError> {
         Scheme::Socks5 | Scheme::Socks5h => 1080,
     });
     let login = login.map(|login| read_login(login, scheme)).transpose().map_err(wrong)?;
-    Ok(Proxy { scheme, host: host.to_ascii_lowercase(), port, login, origin })
+    Proxy::new(scheme, host.to_ascii_lowercase(), port, login, origin).map_err(wrong)
 }
 
 /// What is said of a scheme that is none of the four. Only what looks like one is repeated.
@@ -108,6 +108,8 @@ mod tests {
             ("socks5://p", "socks5://p:1080"),
             ("socks5h://[::1]:9", "socks5h://[::1]:9"),
             ("[2001:db8::1]", "http://[2001:db8::1]:80"),
+            ("http://my_proxy:1", "http://my_proxy:1"),
+            ("http://xn--bcher-kva.example:1", "http://xn--bcher-kva.example:1"),
         ] {
             assert_eq!(parts(text), (shown.to_owned(), None), "{text}");
         }
@@ -136,6 +138,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_told_without_the_password() {
         let long = format!("socks5://{}:pw@h", "u".repeat(256));
+        let endless = format!("http://u:pw{}@h", "!".repeat(22_000));
         for (text, problem) in [
             ("", "no host"),
             ("http://", "no host"),
@@ -156,6 +159,11 @@ mod tests {
             ("http://[h]:80", "brackets"),
             ("http://u:pw@h h", "not a name"),
             ("http://u:pw@h\nx", "not a name"),
+            // HTTP clients do not take these, and would connect without a proxy.
+            ("http://10.0.0.300:3128", "not a name"),
+            ("http://u:pw@1.2.3.4.5:1", "not a name"),
+            ("https://u:pw@1.2.3.4.5:1", "not a name"),
+            (endless.as_str(), "too long"),
             ("http://u:%ff@h", "UTF-8"),
             ("http://u%3A:pw@h", "colon"),
             (long.as_str(), "255 bytes"),

@@ -39,6 +39,12 @@ async fn a_setting_that_is_of_no_use_is_told_and_not_shown() {
             "",
             "socks5h",
         ),
+        flag("a host that is none", "http://u:testsecret@10.0.0.300:3128").fails(
+            2,
+            "the proxy of --proxy cannot be used: its host is not a name or an address",
+            "",
+            "'none'",
+        ),
         flag("a port that is none", "http://u:testsecret@h:x").fails(2, what, "", "'none'"),
         flag("a password in the wrong place", "u:testsecret").fails(2, what, "", "%40"),
         flag("nothing at all", "").without_keys().fails(2, "it names no host", "", "'none'"),
