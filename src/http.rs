@@ -74,14 +74,17 @@ impl Http {
         request.headers_mut().insert(USER_AGENT, user_agent);
         let url = request.url().clone();
         let host = url.host_str().unwrap_or_default();
+        let is_https = url.scheme() == "https";
         let to = Destination {
             what: terms.what,
             host: host.trim_start_matches('[').trim_end_matches(']'),
             port: url.port_or_known_default().unwrap_or_default(),
+            is_tls: is_https,
             loopback_only: is_localhost(host),
         };
-        let is_https = url.scheme() == "https";
-        let route = self.net.proxies.route(to.what, to.host, to.port);
+        let route = self.net.proxies.route(to.what, to.host, to.port, is_https);
+        let route = route
+            .map_err(|error| SendError::Proxy { cause: Cause::new(error), is_transient: false })?;
         let client = self.client(is_https).map_err(net::Error::from)?;
         let mut unanswered = Unanswered(Some(self));
         match self.answer(client, request, terms, &route, &mut unanswered).await {
@@ -89,7 +92,7 @@ impl Http {
                 // Without TLS an HTTP proxy passes requests on, and answers to some by itself.
                 let is_proxys = answer.status() == 407 && matches!(route, Route::Through(_));
                 if is_proxys {
-                    self.net.open(to, is_https, terms.connect_within).await?;
+                    self.net.open(to, terms.connect_within).await?;
                 }
                 let answer = match &route {
                     Route::Through(proxy) if !is_https => without_login(answer, proxy).await,
@@ -103,9 +106,7 @@ impl Http {
                 let found = net::Error::of(&error);
                 let is_unclear = matches!(route, Route::Through(_))
                     || (is_https && matches!(found, net::Error::Timeout));
-                if is_unclear
-                    && let Err(cause) = self.net.open(to, is_https, terms.connect_within).await
-                {
+                if is_unclear && let Err(cause) = self.net.open(to, terms.connect_within).await {
                     return Err(cause.into());
                 }
                 Err(found.into())
@@ -173,8 +174,9 @@ impl Http {
         };
         let proxies = self.net.proxies.clone();
         let through = move |url: &Url| match proxies.route_of(url) {
-            Route::Direct => None,
-            Route::Through(proxy) => Some(proxy.url_with_login().clone()),
+            // A setting that cannot be used has ended the request before.
+            Ok(Route::Direct) | Err(_) => None,
+            Ok(Route::Through(proxy)) => Some(proxy.url_with_login().clone()),
         };
         let (after, interval, retries) = KEEPALIVE;
         let builder = Client::builder()

@@ -140,6 +140,8 @@ pub(crate) struct Destination<'a> {
     /// A name or an address, an IPv6 address without brackets.
     pub(crate) host: &'a str,
     pub(crate) port: u16,
+    /// Whether what is sent there is encrypted.
+    pub(crate) is_tls: bool,
     /// Whether only this machine's own addresses will do.
     pub(crate) loopback_only: bool,
 }
@@ -153,7 +155,8 @@ impl Net {
         within: Duration,
     ) -> Result<Box<dyn Io>, Error> {
         let resolver = Resolver::new(within, to.loopback_only);
-        match self.proxies.route(to.what, to.host, to.port) {
+        let route = self.proxies.route(to.what, to.host, to.port, to.is_tls);
+        match route.map_err(|error| Error::Connect(error.to_string()))? {
             Route::Direct => match timeout(within, tcp(to.host, to.port, resolver)).await {
                 Ok(connected) => Ok(Box::new(connected?)),
                 Err(_) => Err(Error::Timeout),
@@ -166,12 +169,11 @@ impl Net {
     pub(crate) async fn open(
         &self,
         to: Destination<'_>,
-        is_tls: bool,
         within: Duration,
     ) -> Result<Box<dyn Io>, Error> {
         let deadline = Instant::now() + within;
         let io = self.reach(to, within).await?;
-        if !is_tls {
+        if !to.is_tls {
             return Ok(io);
         }
         let encrypted = timeout_at(deadline, encrypt(io, to.host, &self.tls)).await;

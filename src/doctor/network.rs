@@ -10,7 +10,7 @@ use crate::app::Cloud;
 use crate::cloud::{Endpoint, NetworkError};
 use crate::explain::{ExitCode, Report, SET_CLOCK, apart};
 use crate::net::{self, Destination, encrypt};
-use crate::proxy::{Fault, FaultKind, Route, Scheme};
+use crate::proxy::{Fault, FaultKind, Route, Scheme, SettingError};
 
 /// How long a name server may take.
 const NAME_WITHIN: Duration = Duration::from_secs(5);
@@ -26,8 +26,9 @@ impl DoctorContext<'_> {
         let endpoint = &cloud.client.config().endpoint;
         let mut names = Vec::new();
         match route(cloud) {
-            Route::Direct => names.push((endpoint.host().to_owned(), endpoint.port(), None)),
-            Route::Through(proxy) => {
+            Err(error) => return Outcome::failed(&error),
+            Ok(Route::Direct) => names.push((endpoint.host().to_owned(), endpoint.port(), None)),
+            Ok(Route::Through(proxy)) => {
                 names.push((proxy.host.clone(), proxy.port, Some(proxy.clone())));
                 if proxy.scheme == Scheme::Socks5 {
                     names.push((endpoint.host().to_owned(), endpoint.port(), None));
@@ -59,8 +60,9 @@ impl DoctorContext<'_> {
     pub(crate) async fn proxy(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         match route(cloud) {
-            Route::Direct => Outcome::passed("none: the API is reached directly"),
-            Route::Through(proxy) => match reach(cloud).await {
+            Err(error) => Outcome::failed(&error),
+            Ok(Route::Direct) => Outcome::passed("none: the API is reached directly"),
+            Ok(Route::Through(proxy)) => match reach(cloud).await {
                 Ok(_) => Outcome::passed(format!("{proxy} ({}) leads to the API", proxy.origin)),
                 Err(error) => Outcome::failed(&of(cloud, error)),
             },
@@ -72,8 +74,9 @@ impl DoctorContext<'_> {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
         let endpoint = &cloud.client.config().endpoint;
         match route(cloud) {
-            Route::Through(_) => Outcome::passed(format!("{endpoint}, through the proxy")),
-            Route::Direct => match reach(cloud).await {
+            Err(error) => Outcome::failed(&error),
+            Ok(Route::Through(_)) => Outcome::passed(format!("{endpoint}, through the proxy")),
+            Ok(Route::Direct) => match reach(cloud).await {
                 Ok(_) => Outcome::passed(format!("{endpoint} accepts connections")),
                 Err(error) => Outcome::failed(&of(cloud, error)),
             },
@@ -138,9 +141,10 @@ impl DoctorContext<'_> {
     }
 }
 
-fn route(cloud: &Cloud) -> Route {
+fn route(cloud: &Cloud) -> Result<Route, SettingError> {
     let endpoint = &cloud.client.config().endpoint;
-    cloud.net.proxies.route("the API", endpoint.host(), endpoint.port())
+    let (host, port) = (endpoint.host(), endpoint.port());
+    cloud.net.proxies.route("the API", host, port, endpoint.uses_tls())
 }
 
 async fn reach(cloud: &Cloud) -> Result<Box<dyn net::Io>, net::Error> {
@@ -149,6 +153,7 @@ async fn reach(cloud: &Cloud) -> Result<Box<dyn net::Io>, net::Error> {
         what: "the API",
         host: endpoint.host(),
         port: endpoint.port(),
+        is_tls: endpoint.uses_tls(),
         loopback_only: !endpoint.uses_tls(),
     };
     cloud.net.reach(to, CONNECT_WITHIN).await

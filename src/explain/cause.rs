@@ -11,8 +11,14 @@ use crate::{proxy, tls};
 pub(super) fn explained(problem: &Cause) -> Option<&dyn Explain> {
     let of_credentials = problem.downcast_ref::<credentials::Error>().map(|it| it as &dyn Explain);
     let of_proxy = || problem.downcast_ref::<proxy::Fault>().map(|it| it as &dyn Explain);
+    let of_setting = || problem.downcast_ref::<proxy::SettingError>().map(|it| it as &dyn Explain);
     let of_tls = || problem.downcast_ref::<tls::Fault>().map(|it| it as &dyn Explain);
     let of_setup = || problem.downcast_ref::<tls::Error>().map(|it| it as &dyn Explain);
     let of_file = || problem.downcast_ref::<replace::Error>().map(|it| it as &dyn Explain);
-    of_credentials.or_else(of_proxy).or_else(of_tls).or_else(of_setup).or_else(of_file)
+    of_credentials
+        .or_else(of_proxy)
+        .or_else(of_setting)
+        .or_else(of_tls)
+        .or_else(of_setup)
+        .or_else(of_file)
 }

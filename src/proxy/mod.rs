@@ -2,8 +2,9 @@
 //!
 //! `--proxy` (or `ECS_BRIDGE_PROXY`) comes before the environment, and its value `none` switches the
 //! environment off. Else it is as with curl: `HTTPS_PROXY`, then `ALL_PROXY`, in lower case first;
-//! a variable that is empty counts as one that is not set. `HTTP_PROXY` is ignored: what is not
-//! encrypted never leaves this machine. `NO_PROXY` holds whichever the proxy is, `--proxy` included.
+//! a variable that is empty counts as one that is not set. What is not encrypted, such as a credentials
+//! URI with `http://`, goes through no proxy of `HTTPS_PROXY`. `HTTP_PROXY` is ignored, unlike with curl:
+//! a proxy of it would see the keys. `NO_PROXY` holds whichever the proxy is, `--proxy` included.
 //!
 //! This machine's own addresses are reached directly, whatever the environment says, as with most
 //! programs other than curl. They are reached through the proxy of `--proxy` if that is on this machine
@@ -32,8 +33,11 @@ pub(crate) use server::{ECS_BRIDGE_PROXY, Origin, Proxy, Scheme, SettingError, s
 /// The value of `--proxy` that switches proxies off.
 const NONE: &str = "none";
 
-/// The variables that name a proxy, the first that is set.
-const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+/// The variables that name a proxy for what is encrypted, the first that is set.
+const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+
+/// The variables that name a proxy for everything else, the first that is set.
+const ALL_PROXY: [&str; 2] = ["all_proxy", "ALL_PROXY"];
 
 /// The variables that say what is reached without one.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
@@ -55,7 +59,10 @@ pub(crate) struct Proxies {
 
 #[derive(Debug)]
 struct Inner {
-    proxy: Option<Arc<Proxy>>,
+    /// The proxy for TLS.
+    encrypted: Option<Arc<Proxy>>,
+    /// The proxy for what is not encrypted. A setting that cannot be used is an error where it counts.
+    plain: Option<Result<Arc<Proxy>, SettingError>>,
     /// What has switched proxies off.
     off: Option<Origin>,
     except: Option<(&'static str, String)>,
@@ -66,13 +73,13 @@ struct Inner {
 impl Proxies {
     /// No proxy for anything.
     pub(crate) fn none() -> Self {
-        Self::with(None, None, None)
+        Self::with(None, None, None, None)
     }
 
     /// From the value of `--proxy`, or of its variable, and the environment.
     ///
     /// # Errors
-    /// When the setting that counts is invalid.
+    /// When the setting that counts for TLS is invalid.
     pub(crate) fn new(
         explicit: Option<&SecretString>,
         env: &dyn Fn(&str) -> Option<OsString>,
@@ -90,30 +97,46 @@ impl Proxies {
             let origin =
                 if is_variable { Origin::Variable(ECS_BRIDGE_PROXY) } else { Origin::Flag };
             if text.trim().eq_ignore_ascii_case(NONE) {
-                return Ok(Self::with(None, Some(origin), None));
+                return Ok(Self::with(None, None, Some(origin), None));
             }
-            return Ok(Self::with(Some(url::parse(text, origin)?), None, except));
+            let proxy = Arc::new(url::parse(text, origin)?);
+            return Ok(Self::with(Some(proxy.clone()), Some(Ok(proxy)), None, except));
         }
-        let Some((name, value)) = VARIABLES.iter().find_map(set) else { return Ok(Self::none()) };
-        let origin = Origin::Variable(name);
-        let unreadable = || SettingError { origin, problem: "it is not text".to_owned() };
-        let text = value.to_str().ok_or_else(unreadable)?;
-        Ok(Self::with(Some(url::parse(text, origin)?), None, except))
+        let named = |variables: &[&'static str]| {
+            let (name, value) = variables.iter().find_map(set)?;
+            let origin = Origin::Variable(name);
+            let unreadable = || SettingError { origin, problem: "it is not text".to_owned() };
+            let text = value.to_str().ok_or_else(unreadable);
+            Some(text.and_then(|text| url::parse(text, origin)).map(Arc::new))
+        };
+        let all = named(&ALL_PROXY);
+        let encrypted = named(&HTTPS_PROXY).or_else(|| all.clone()).transpose()?;
+        Ok(Self::with(encrypted, all, None, except))
     }
 
     fn with(
-        proxy: Option<Proxy>,
+        encrypted: Option<Arc<Proxy>>,
+        plain: Option<Result<Arc<Proxy>, SettingError>>,
         off: Option<Origin>,
         except: Option<(&'static str, String)>,
     ) -> Self {
-        let proxy = proxy.map(Arc::new);
-        Self { inner: Arc::new(Inner { proxy, off, except, reported: Mutex::default() }) }
+        let reported = Mutex::default();
+        Self { inner: Arc::new(Inner { encrypted, plain, off, except, reported }) }
     }
 
-    /// How `host` is reached, a name or an address. With `-v` the user is told, once for each `what`
-    /// (such as "the API") and host.
-    pub(crate) fn route(&self, what: &str, host: &str, port: u16) -> Route {
-        let (route, note) = self.decide(host, port);
+    /// How `host` is reached, a name or an address, with TLS or without. With `-v` the user is told, once
+    /// for each `what` (such as "the API") and host.
+    ///
+    /// # Errors
+    /// When the setting that counts for what is not encrypted is invalid.
+    pub(crate) fn route(
+        &self,
+        what: &str,
+        host: &str,
+        port: u16,
+        is_tls: bool,
+    ) -> Result<Route, SettingError> {
+        let (route, note) = self.decide(host, port, is_tls)?;
         // Most have no proxy and need no note.
         if let Some(note) = note {
             let there = authority(host, port);
@@ -122,38 +145,55 @@ impl Proxies {
                 info!("{what} at {there} is reached {note}");
             }
         }
-        route
+        Ok(route)
     }
 
     /// How a URL is reached, without a note to the user.
-    pub(crate) fn route_of(&self, url: &reqwest::Url) -> Route {
+    pub(crate) fn route_of(&self, url: &reqwest::Url) -> Result<Route, SettingError> {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        self.decide(host, url.port_or_known_default().unwrap_or_default()).0
+        let port = url.port_or_known_default().unwrap_or_default();
+        Ok(self.decide(host, port, url.scheme() == "https")?.0)
     }
 
     /// How a host is reached, and the note to the user.
-    fn decide(&self, host: &str, port: u16) -> (Route, Option<String>) {
-        let Some(proxy) = &self.inner.proxy else {
-            let off = self.inner.off.map(|origin| format!("without a proxy: {origin} is 'none'"));
-            return (Route::Direct, off);
+    fn decide(
+        &self,
+        host: &str,
+        port: u16,
+        is_tls: bool,
+    ) -> Result<(Route, Option<String>), SettingError> {
+        let Inner { encrypted, plain, off, except, .. } = &*self.inner;
+        let proxy = if is_tls { encrypted.clone().map(Ok) } else { plain.clone() };
+        let direct = |note: Option<String>| Ok((Route::Direct, note));
+        let Some(proxy) = proxy else {
+            let off = off.map(|origin| format!("without a proxy: {origin} is 'none'"));
+            let other = encrypted.as_ref().map(|proxy| proxy.origin);
+            let other = other.map(|origin| format!("without a proxy: {origin} is for https://"));
+            return direct(off.or(other));
         };
-        if let Some((variable, list)) = &self.inner.except
+        if let Some((variable, list)) = except
             && excepts(list, host, port)
         {
-            return (Route::Direct, Some(format!("without the proxy: {variable} has it")));
+            return direct(Some(format!("without the proxy: {variable} has it")));
         }
-        let is_explicit = matches!(proxy.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY));
-        if is_loopback(host) && !(is_explicit && is_loopback(&proxy.host)) {
-            return (Route::Direct, Some("without the proxy: it is on this machine".to_owned()));
+        let is_for_loopback = proxy.as_ref().is_ok_and(|proxy| {
+            matches!(proxy.origin, Origin::Flag | Origin::Variable(ECS_BRIDGE_PROXY))
+                && is_loopback(&proxy.host)
+        });
+        if is_loopback(host) && !is_for_loopback {
+            return direct(Some("without the proxy: it is on this machine".to_owned()));
         }
+        let proxy = proxy?;
         let note = format!("through the proxy {proxy}, as {} says", proxy.origin);
-        (Route::Through(proxy.clone()), Some(note))
+        Ok((Route::Through(proxy), Some(note)))
     }
 
     /// Whether a proxy is spoken to over TLS.
     pub(crate) fn needs_tls(&self) -> bool {
-        self.inner.proxy.as_ref().is_some_and(|proxy| proxy.scheme == Scheme::Https)
+        let Inner { encrypted, plain, .. } = &*self.inner;
+        let plain = plain.iter().flatten();
+        encrypted.iter().chain(plain).any(|proxy| proxy.scheme == Scheme::Https)
     }
 }
 

@@ -18,7 +18,7 @@ fn proxies(flag: Option<&str>, env: &[(&str, &str)]) -> Result<Proxies, SettingE
 
 /// The proxy for a host and the setting that it is from, as a user would read them; or "direct".
 fn way(flag: Option<&str>, env: &[(&str, &str)], host: &str, port: u16) -> String {
-    match proxies(flag, env).unwrap().decide(host, port).0 {
+    match proxies(flag, env).unwrap().decide(host, port, true).unwrap().0 {
         Route::Direct => "direct".to_owned(),
         Route::Through(proxy) => format!("{}:{} {}", proxy.host, proxy.port, proxy.origin),
     }
@@ -40,7 +40,6 @@ fn the_first_setting_that_is_there_counts() {
     assert_eq!(of(None, &all[1..]), "up:2 HTTPS_PROXY");
     assert_eq!(of(None, &all[2..]), "all-low:3 all_proxy");
     assert_eq!(of(None, &all[3..]), "all-up:4 ALL_PROXY");
-    // What is not encrypted stays on this machine, and needs no proxy.
     assert_eq!(of(None, &all[4..]), "direct");
     assert_eq!(of(None, &[("https_proxy", ""), ("HTTPS_PROXY", "up:2")]), "up:2 HTTPS_PROXY");
     assert_eq!(of(Some("flag:9"), &all), "flag:9 --proxy");
@@ -53,6 +52,45 @@ fn the_first_setting_that_is_there_counts() {
     assert_eq!(of(None, &[&all[..], &[(ECS_BRIDGE_PROXY, "none")]].concat()), "direct");
     // A program that a web server starts is no different: HTTP_PROXY is the one to distrust there.
     assert_eq!(of(None, &[&all[1..], &[("REQUEST_METHOD", "GET")]].concat()), "up:2 HTTPS_PROXY");
+}
+
+#[test]
+fn what_is_not_encrypted_has_no_proxy_that_is_for_https() {
+    let of = |flag, env: &[(&str, &str)], host| {
+        let (route, note) = proxies(flag, env).unwrap().decide(host, 80, false)?;
+        let way = match route {
+            Route::Direct => "direct".to_owned(),
+            Route::Through(proxy) => format!("{}:{} {}", proxy.host, proxy.port, proxy.origin),
+        };
+        Ok::<_, SettingError>((way, note))
+    };
+    let way = |flag, env: &[(&str, &str)]| of(flag, env, "h.example").unwrap().0;
+    let all = [
+        ("https_proxy", "low:1"),
+        ("HTTPS_PROXY", "up:2"),
+        ("HTTP_PROXY", "http:5"),
+        ("http_proxy", "http:5"),
+        ("all_proxy", "all-low:3"),
+        ("ALL_PROXY", "all-up:4"),
+    ];
+    assert_eq!(way(None, &all), "all-low:3 all_proxy");
+    assert_eq!(way(None, &all[5..]), "all-up:4 ALL_PROXY");
+    assert_eq!(way(Some("flag:9"), &all), "flag:9 --proxy");
+    assert_eq!(way(Some("none"), &all), "direct");
+    let (way, note) = of(None, &all[..4], "h.example").unwrap();
+    assert_eq!(way, "direct");
+    assert_eq!(note.unwrap(), "without a proxy: https_proxy is for https://");
+    // One that cannot be used is told of where it counts, and not gone around.
+    let odd = [("HTTPS_PROXY", "p:1"), ("ALL_PROXY", "socks://u:pw@h"), ("NO_PROXY", "x.example")];
+    let error = of(None, &odd, "h.example").unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Config);
+    assert!(
+        error.to_string().contains("ALL_PROXY") && !error.to_string().contains("pw"),
+        "{error}"
+    );
+    assert_eq!(of(None, &odd, "x.example").unwrap().0, "direct");
+    assert_eq!(of(None, &odd, "127.0.0.1").unwrap().0, "direct");
+    assert_eq!(self::way(None, &odd, "h.example", 443), "p:1 HTTPS_PROXY");
 }
 
 #[test]
@@ -139,7 +177,7 @@ fn what_is_of_no_use_is_an_error_only_where_it_counts() {
 #[test]
 fn no_text_of_the_settings_has_the_password() {
     let proxies = proxies(Some("http://user:pw@h:1"), &[]).unwrap();
-    let route = proxies.decide("h.example", 443).0;
+    let route = proxies.decide("h.example", 443, true).unwrap().0;
     let text = format!("{proxies:?} {route:?} {:?}", proxies.clone());
     assert!(
         text.contains("http://h:1") && !text.contains("pw") && !text.contains("user"),

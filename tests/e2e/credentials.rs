@@ -2,10 +2,11 @@
 
 use local_cloud::{MetadataTokens, SessionRecord, SourcePart};
 
+use crate::case::run_all;
 use crate::lab::{Bridge, Lab};
 use crate::profiles::{
-    ARN, ECS_ROLE, KEYS, OIDC_TOKEN, PROVIDER, ROLE, calls, carries, cloud, file, instance, one,
-    shows_nothing, without_keys, write,
+    ARN, ECS_ROLE, KEYS, OIDC_TOKEN, PROVIDER, ROLE, calls, carries, cloud, failing, file,
+    instance, one, shows_nothing, without_keys, write,
 };
 use crate::relay::Rules;
 use crate::world::INSTANCE;
@@ -146,16 +147,22 @@ async fn a_metadata_service_without_tokens_is_asked_without() {
     assert_eq!(asked, [SourcePart::MetadataToken, SourcePart::MetadataKeys]);
 }
 
-/// To a proxy the metadata service would be its own: it is never asked for it. STS it is asked for,
-/// and a credentials URI.
+/// To a proxy the metadata service would be its own: it is never asked for it, nor for a credentials URI
+/// on this machine. STS it is asked for, and another credentials URI.
 #[tokio::test]
 async fn what_a_proxy_is_asked_for() {
     // It has the keys of another cloud, so that its address tells what it was asked for.
     let elsewhere = cloud().start().await.unwrap();
     let there = elsewhere.addr().to_string();
+    // An address of this machine that does not look like one.
+    let unlike = there.replace("127.0.0.1", "0.0.0.0");
     for (profile, asks_proxy) in [
         (one("EcsRamRole", r#""ram_role_name": """#), false),
-        (one("CredentialsURI", r#""credentials_uri": "ELSEWHERE/credentials""#), true),
+        (one("CredentialsURI", r#""credentials_uri": "ELSEWHERE/credentials""#), false),
+        (
+            one("CredentialsURI", &format!(r#""credentials_uri": "http://{unlike}/credentials""#)),
+            true,
+        ),
         (one("RamRoleArn", &format!("{KEYS}, {ROLE}")), true),
     ] {
         let relay = Rules::http().start().await;
@@ -167,10 +174,52 @@ async fn what_a_proxy_is_asked_for() {
         command.env("ECS_BRIDGE_STS_ENDPOINT", elsewhere.endpoint());
         let ended = Bridge::start(without_keys(&mut command)).end().await;
         assert!(ended.stderr.contains("(InvalidAccessKeyId.NotFound)"), "{}", ended.stderr);
-        assert_eq!(relay.asked().contains(&there), asks_proxy, "{profile}: {:?}", relay.asked());
+        let asked = relay.asked();
+        let is_asked = asked.contains(&there) || asked.contains(&unlike);
+        assert_eq!(is_asked, asks_proxy, "{profile}: {asked:?}");
         assert!(relay.asked().contains(&lab.cloud.addr().to_string()), "the API is, in any case");
     }
     assert!(!elsewhere.sources().is_empty());
+}
+
+/// A credentials URI that is not encrypted is not for the proxy of https:// URLs.
+#[tokio::test]
+async fn which_proxy_of_the_environment_a_credentials_uri_has() {
+    let elsewhere = cloud().start().await.unwrap();
+    // An address of this machine that does not look like one.
+    let there = elsewhere.addr().to_string().replace("127.0.0.1", "0.0.0.0");
+    let profile =
+        one("CredentialsURI", &format!(r#""credentials_uri": "http://{there}/credentials""#));
+    for (variables, asks_proxy) in [
+        (&[("HTTPS_PROXY", "RELAY"), ("HTTP_PROXY", "RELAY"), ("http_proxy", "RELAY")][..], false),
+        (&[("https_proxy", "RELAY"), ("ALL_PROXY", "")], false),
+        (&[("ALL_PROXY", "RELAY")], true),
+        (&[("HTTPS_PROXY", "192.0.2.1:1"), ("all_proxy", "RELAY")], true),
+        (&[("ALL_PROXY", "RELAY"), ("NO_PROXY", "0.0.0.0")], false),
+    ] {
+        let relay = Rules::http().start().await;
+        let lab = Lab::with(cloud(), instance()).await;
+        write(&lab, &profile);
+        let mut command = lab.bridge(["-v", "proxy", INSTANCE]);
+        command.envs(
+            variables
+                .iter()
+                .map(|(name, value)| (name, value.replace("RELAY", &relay.url("http")))),
+        );
+        let ended = Bridge::start(without_keys(&mut command)).end().await;
+        assert!(ended.stderr.contains("(InvalidAccessKeyId.NotFound)"), "{}", ended.stderr);
+        let wanted = if asks_proxy { vec![there.clone()] } else { vec![] };
+        assert_eq!(relay.asked(), wanted, "{variables:?}: {}", ended.stderr);
+    }
+
+    // A proxy that cannot be used is not gone around.
+    let asked = elsewhere.sources().len();
+    let case = failing("another kind of proxy", profile)
+        .env("HTTPS_PROXY", "http://192.0.2.1:1")
+        .env("ALL_PROXY", "socks://u:testsecret@h");
+    let what = "the proxy of ALL_PROXY cannot be used: socks:// is not a kind of proxy";
+    run_all(vec![case.fails(3, what, "", "switch it off with --proxy none")]).await;
+    assert_eq!(elsewhere.sources().len(), asked);
 }
 
 /// In the order of the vendor's tools, each of these before those that follow; and under each prefix.

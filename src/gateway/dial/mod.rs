@@ -204,6 +204,7 @@ pub(crate) async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTran
         what: "the gateway",
         host: &place.host,
         port: place.port,
+        is_tls: place.secure,
         loopback_only: !place.secure,
     };
     let failed = |error| place.failed(error);

@@ -29,6 +29,9 @@ pub(super) async fn ask(
     if !address.uses_tls() && !is_loopback(address.host()) {
         info!("{address}, the credentials URI of {source}, is not encrypted");
     }
+    // To a proxy the address would be its own.
+    let direct = is_loopback(address.host()).then(|| http.directly());
+    let http = direct.as_deref().unwrap_or(http);
     let failed = |problem| Error::Uri {
         source_of_it: source.clone(),
         at: address.to_string(),
