@@ -243,9 +243,9 @@ impl Attached {
         self.0.done.await.ok()
     }
 
-    /// The id of its session, once it was started.
-    pub(crate) fn session(&self) -> String {
-        self.0.state.session.borrow().clone().unwrap_or_default()
+    /// The id of its session, once it was started, if it is known.
+    pub(crate) fn session(&self) -> Option<String> {
+        self.0.state.session.borrow().clone()
     }
 }
 
@@ -308,7 +308,9 @@ impl State {
         match event {
             SessionEvent::Started(session) => {
                 self.context.reporter.started(&session.session_id);
-                self.session.replace(Some(session.session_id.clone()));
+                // The URL of a session that somebody else has started may have no id.
+                let id = Some(session.session_id.clone()).filter(|id| !id.is_empty());
+                self.session.replace(id);
             }
             SessionEvent::Ready => {
                 self.ready.set(Some(Instant::now()));

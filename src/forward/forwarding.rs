@@ -88,7 +88,7 @@ impl Forwarding {
             let waited = ready.saturating_duration_since(began);
             context.reporter.emit(&Event::Opened {
                 connection: number,
-                session: &attached.session(),
+                session: attached.session().as_deref(),
                 // A channel that was kept ready was so before there was a connection.
                 waited_ms: millis(waited),
             });

@@ -63,6 +63,9 @@ pub(crate) async fn serve(
         Signals::new().map_err(|error| Message(format!("cannot listen for signals: {error}")))?;
     let cloud = origin.open(global)?;
     let finder = origin.instance(&cloud, &instance, &args.look_up)?;
+    if let Some(session) = origin.session_id() {
+        reporter.started(session);
+    }
     let listeners = places.iter().map(Listener::bind).collect::<Result<Vec<_>>>()?;
     let found = tokio::select! {
         found = finder.find() => found?,
@@ -180,7 +183,7 @@ async fn serve_forwards(
         pool.context.reporter.emit(&Event::Listening {
             address: forwarding.address(),
             addresses: &forwarding.addresses,
-            instance: &forwarding.plan.target.instance,
+            instance: (!is_url).then_some(&forwarding.plan.target.instance),
             name: forwarding.plan.target.name.as_deref(),
             remote_host: forwarding.plan.target.remote_host.as_deref(),
             remote_port: forwarding.plan.target.port.unwrap_or_default(),

@@ -13,6 +13,7 @@ use crate::cli::{Global, LookUp, Via};
 use crate::cloud::{self, Endpoint, StartTerminalSession, TerminalSession, computenest};
 use crate::credentials;
 use crate::explain::ExitCode;
+use crate::gateway::dial::session_id;
 use crate::proxy::is_loopback;
 use crate::target::finder::{Finder, Found, Instances};
 use crate::target::is_id;
@@ -70,6 +71,14 @@ impl Origin {
         matches!(self, Self::Url(_))
     }
 
+    /// The SessionId, as far as it is known before a session is started.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        match self {
+            Self::Url(url) => session_id(url.expose_secret()),
+            Self::Api | Self::ServiceInstance { .. } => None,
+        }
+    }
+
     /// The cloud for its sessions. For a URL no credentials are looked for.
     pub(crate) fn open(&self, global: &Global) -> Result<Cloud> {
         if !self.is_url() {
@@ -103,7 +112,7 @@ impl Origin {
         match self {
             Self::Api => cloud.client.start_terminal_session(request, unwanted).await,
             Self::Url(url) => Ok(TerminalSession {
-                session_id: String::new(),
+                session_id: self.session_id().unwrap_or_default().to_owned(),
                 security_token: SecretString::default(),
                 websocket_url: url.clone(),
                 request_id: None,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, SCHEMA, Server, is_reset, number, read, text};
+use crate::forward_driver::{Forward, SCHEMA, Server, echo_lab, is_reset, number, read, text};
 use crate::lab::{Bridge, Lab, SOON};
 use crate::world::{INSTANCE, PATIENCE};
 
@@ -70,6 +70,26 @@ async fn each_event_tells_what_it_has_to() {
     lab.all_ended().await;
 }
 
+/// The instance is not known, and the session is that of the URL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_events_of_a_session_that_somebody_else_has_started() {
+    let (lab, _server) = echo_lab().await;
+    let url = lab.cloud.start_session(INSTANCE, 7).unwrap();
+    let id = lab.cloud.sessions()[0].id.clone();
+    let args = ["forward", "--json", "--wss-url", &url, "-L", "0:localhost:7", "--linger", "0"];
+    let mut forward = Forward::run(&mut lab.bridge(args));
+    let mut client = forward.connect().await;
+    client.write_all(b"hello").await.unwrap();
+    assert_eq!(read(&mut client, 5).await, b"hello");
+    assert_eq!(text(&forward.told(1, "opened").await, "session"), id);
+    drop(client);
+    let over = forward.end().await;
+    assert_eq!(over.code(), 0);
+    let [listening] = over.all("listening")[..] else { panic!("one: {over:?}") };
+    assert_eq!(listening["instance"], Value::Null);
+    assert_eq!(lab.cloud.calls(), []);
+}
+
 #[test]
 fn the_schema_takes_what_is_told_and_nothing_else() {
     let time = "2026-01-31T12:34:56.789Z";
@@ -86,6 +106,14 @@ fn the_schema_takes_what_is_told_and_nothing_else() {
         json!({"time": time, "event": "error", "connection": null, "message": "m", "why": null,
                "fix": "f", "request_id": null}),
     ];
+    // Of a session that somebody else has started, less may be known.
+    for (index, name) in [(0, "instance"), (2, "session")] {
+        let mut unknown = examples[index].clone();
+        unknown[name] = Value::Null;
+        assert!(SCHEMA.is_valid(&unknown), "{unknown}");
+        unknown[name] = json!("");
+        assert!(!SCHEMA.is_valid(&unknown), "{unknown}");
+    }
     for example in &examples {
         assert!(SCHEMA.is_valid(example), "{example}");
         // Nothing may be missing, nothing may be added, and nothing may be of another kind.

@@ -254,9 +254,13 @@ async fn a_session_of_a_given_url_needs_neither_credentials_nor_the_api() {
 
     let mut command = vendor(&lab, "portforward -l 0 -r 7 -u");
     command.arg(url(7));
+    let sessions = lab.cloud.sessions();
+    let id = &sessions.iter().find(|session| session.port == Some(7)).unwrap().id;
     let mut bridge = Bridge::start(&mut without_credentials(command));
     let mut stdout = Stdout::of(&mut bridge);
     let first = stdout.next().await;
+    let begin = format!("Port forwarding for SessionId: {id}, local port ");
+    assert!(first.starts_with(&begin), "{first}");
     let port = first.split_once("local port ").unwrap().1.split(',').next().unwrap();
     let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
     client.write_all(b"hello").await.unwrap();

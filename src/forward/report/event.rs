@@ -25,7 +25,8 @@ pub(crate) enum Event<'a> {
         address: &'a str,
         /// All of them, with the one above.
         addresses: &'a [String],
-        instance: &'a str,
+        /// None for the session of a URL.
+        instance: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<&'a str>,
         remote_host: Option<&'a str>,
@@ -33,8 +34,8 @@ pub(crate) enum Event<'a> {
     },
     /// A connection came.
     Accepted { connection: Number, address: &'a str, peer: &'a str },
-    /// Its session is there.
-    Opened { connection: Number, session: &'a str, waited_ms: u64 },
+    /// Its session is there. The URL of one that somebody else has started may have no id.
+    Opened { connection: Number, session: Option<&'a str>, waited_ms: u64 },
     /// It is over. Every connection that was accepted comes to this.
     Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
     /// A warning about a connection that has not failed.

@@ -19,6 +19,7 @@ use super::lines::Lines;
 use crate::explain::{Explain, Report, printable};
 use crate::platform::logging;
 use crate::platform::open_files::OpenFiles;
+use crate::session::origin::OF_URL;
 use crate::session::warning::Warning;
 
 /// How often connections are counted that failed for want of open files.
@@ -277,9 +278,10 @@ fn sum(bytes: impl IntoIterator<Item = Bytes>) -> Bytes {
 fn for_people(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Listening { address, addresses, instance, name, remote_host, remote_port } => {
+            let instance = instance.unwrap_or(OF_URL);
             let instance = match name {
                 Some(name) => &format!("{} ({instance})", printable(name)),
-                None => *instance,
+                None => instance,
             };
             let through = remote_host.map(|host| format!(" → {host}"));
             let through = through.unwrap_or_default();

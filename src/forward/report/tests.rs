@@ -8,7 +8,7 @@ fn people_read_sentences() {
         name: None,
         address: "127.0.0.1:2222",
         addresses: &["127.0.0.1:2222".to_owned(), "[::1]:2222".to_owned()],
-        instance: "i-1",
+        instance: Some("i-1"),
         remote_host: None,
         remote_port: 22,
     };
@@ -20,11 +20,23 @@ fn people_read_sentences() {
         name: Some("web-1"),
         address: "/tmp/db.sock",
         addresses: &["/tmp/db.sock".to_owned()],
-        instance: "i-1",
+        instance: Some("i-1"),
         remote_host: Some("db"),
         remote_port: 3306,
     };
     assert_eq!(for_people(&listening).unwrap(), "Forwarding /tmp/db.sock → web-1 (i-1) → db:3306");
+    let listening = Event::Listening {
+        name: None,
+        address: "127.0.0.1:2222",
+        addresses: &["127.0.0.1:2222".to_owned()],
+        instance: None,
+        remote_host: None,
+        remote_port: 22,
+    };
+    assert_eq!(
+        for_people(&listening).unwrap(),
+        "Forwarding 127.0.0.1:2222 → the session of --wss-url:22"
+    );
     let closed = Event::Closed {
         connection: 7,
         sent: 999,
@@ -40,7 +52,7 @@ fn people_read_sentences() {
 
 #[test]
 fn programs_read_one_object_a_line() {
-    let event = Event::Opened { connection: 3, session: "s-1", waited_ms: 5 };
+    let event = Event::Opened { connection: 3, session: Some("s-1"), waited_ms: 5 };
     let line =
         serde_json::to_string(&Line { time: "2026-01-01T00:00:00.000Z".into(), event: &event });
     assert_eq!(

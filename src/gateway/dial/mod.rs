@@ -281,6 +281,14 @@ pub(crate) fn address(url: &str) -> Result<(Uri, GatewayAddr), DialError> {
     Ok((url, place))
 }
 
+/// The SessionId that a WebSocket URL has, in either spelling. It is no secret.
+pub(crate) fn session_id(url: &str) -> Option<&str> {
+    let query = url.split_once('?')?.1.split('#').next()?;
+    let mut parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+    let id = parameters.find(|(name, _)| name.eq_ignore_ascii_case("sessionId"))?.1;
+    Some(id).filter(|id| !id.is_empty())
+}
+
 /// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is
 /// not a path gets one, since a request has to have it.
 fn rename_session_id(url: &str) -> String {
@@ -370,6 +378,20 @@ mod tests {
             ("wss://h", "wss://h"),
         ] {
             assert_eq!(rename_session_id(url), expected);
+        }
+    }
+
+    #[test]
+    fn the_session_id_of_a_url_is_found_in_its_query() {
+        for (url, id) in [
+            ("wss://h/session?sessionid=s-1&token=a", Some("s-1")),
+            ("wss://h?token=sessionid=x&sessionId=s-1#sessionId=x", Some("s-1")),
+            ("wss://h/s?token=a", None),
+            ("wss://h/s?sessionId=&token=a", None),
+            ("wss://h/s?sessionId&token=a", None),
+            ("wss://h/sessionId=s-1", None),
+        ] {
+            assert_eq!(session_id(url), id, "{url}");
         }
     }
 
