@@ -267,8 +267,10 @@ impl OutputTap {
 fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
     check_user(user)?;
     // The variable that send-key takes its key from.
-    let set =
-        std::env::var("ECS_BRIDGE_PUBLIC_KEY").ok().filter(|key| !key.is_empty() && key != "-");
+    let set = std::env::var_os("ECS_BRIDGE_PUBLIC_KEY");
+    // What is not text names no key, and another key is not registered in its place.
+    let set = set.map(|key| key.to_string_lossy().into_owned());
+    let set = set.filter(|key| !key.is_empty() && key != "-");
     Ok(public_key::load(given.or(set.as_deref()), home().as_deref())?.key)
 }
 

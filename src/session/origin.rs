@@ -1,6 +1,7 @@
 //! Where the WebSocket URL of a session comes from.
 
 use std::env;
+use std::ffi::OsStr;
 use std::time::Instant;
 
 use http::Uri;
@@ -57,7 +58,7 @@ impl Origin {
                 "give the id of the instance (i-…), which the service instance's owner knows",
             ),
             _ => {
-                let endpoint = compute_nest(env::var(ENDPOINT).ok().as_deref())?;
+                let endpoint = compute_nest(env::var_os(ENDPOINT).as_deref())?;
                 Ok(Self::ServiceInstance { id: id.clone(), endpoint })
             }
         }
@@ -155,8 +156,10 @@ pub(crate) fn not_of_own(option: &str, origin: &Origin) -> UsageError {
 }
 
 /// The endpoint of Compute Nest, or the one that is given in its place.
-fn compute_nest(given: Option<&str>) -> Result<Endpoint> {
-    computenest::endpoint(given).map_err(|error| {
+fn compute_nest(given: Option<&OsStr>) -> Result<Endpoint> {
+    // What is not text is no endpoint either.
+    let given = given.map(OsStr::to_string_lossy);
+    computenest::endpoint(given.as_deref()).map_err(|error| {
         UsageError::new(
             format!("{ENDPOINT} is no endpoint: {error}"),
             format!("correct or unset {ENDPOINT}"),
@@ -222,10 +225,16 @@ mod tests {
 
     #[test]
     fn an_endpoint_of_compute_nest_that_is_none_is_told() {
-        assert!(compute_nest(None).is_ok() && compute_nest(Some("")).is_ok());
-        let error = compute_nest(Some("http://example.com")).unwrap_err();
-        assert!(error.to_string().contains(ENDPOINT), "{error}");
-        assert_eq!(error.exit_code(), ExitCode::Config);
+        let none = OsStr::new("");
+        assert!(compute_nest(None).is_ok() && compute_nest(Some(none)).is_ok());
+        let mut wrong = vec![OsStr::new("http://example.com")];
+        #[cfg(unix)]
+        wrong.push(std::os::unix::ffi::OsStrExt::from_bytes(b"example.com\xff"));
+        for wrong in wrong {
+            let error = compute_nest(Some(wrong)).unwrap_err();
+            assert!(error.to_string().contains(ENDPOINT), "{error}");
+            assert_eq!(error.exit_code(), ExitCode::Config);
+        }
     }
 
     #[test]

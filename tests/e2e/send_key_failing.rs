@@ -1,5 +1,6 @@
 //! `send-key` and `known-hosts` when they cannot do their work: before anything is sent, and after.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use local_cloud::{
@@ -103,6 +104,11 @@ async fn what_is_no_key_or_no_user_is_refused_before_any_call() {
         let report = refused(&Bridge::start(&mut lab.bridge(args)).end().await, 2);
         assert!(report.what.contains(what), "{report:?}");
     }
+    // Another key is not registered in the place of one whose name is not text.
+    let mut command = lab.bridge(["proxy", "--send-key", "--user", "root", INSTANCE]);
+    command.env("ECS_BRIDGE_PUBLIC_KEY", std::ffi::OsStr::from_bytes(b"key\xff.pub"));
+    let report = refused(&Bridge::start(&mut command).end().await, 2);
+    assert!(report.what.contains("cannot read the key file"), "{report:?}");
     assert!(lab.cloud.calls().is_empty());
 }
 
