@@ -17,7 +17,7 @@ const SEND_KEY: &str = "cmd-ACS-ECS-SendSshPublicKey-linux.sh";
 /// How long a key is valid once it is registered.
 pub(crate) const VALID: Duration = Duration::from_secs(60);
 /// How long after that it is not registered again: there has to be time left to use it.
-pub(crate) const FRESH: Duration = Duration::from_secs(45);
+const FRESH: Duration = Duration::from_secs(45);
 
 /// How old a registration may be once the installation is done: else the key is registered again.
 const STALE: Duration = VALID.saturating_sub(FRESH);

@@ -13,7 +13,7 @@ use super::start::{Starter, do_started};
 use crate::app::Result;
 use crate::explain::Explain;
 use crate::gateway::gate::Gate;
-use crate::keys::registration::{FRESH, Registration};
+use crate::keys::registration::Registration;
 use crate::target::finder::Found;
 
 /// How long a registration that has failed lets the session be started that is to be ended.
@@ -115,7 +115,6 @@ impl<'a> SessionKey<'a> {
             }
             return error;
         }
-        let registered = Instant::now();
         // The instance may be gone, and the next one not have the key yet.
         match self.starter {
             None => self.connected.notified().await,
@@ -124,7 +123,7 @@ impl<'a> SessionKey<'a> {
         }
         // A session that had to wait, for a place or for its instance, may come later than the key is good for.
         let has_waited = queue.is_some_and(Queue::was_full) || self.up_by.get().is_some();
-        if has_waited && let Err(error) = self.renew(registered).await {
+        if has_waited && let Err(error) = self.renew().await {
             self.has_failed.set(true);
             return error;
         }
@@ -156,14 +155,12 @@ impl<'a> SessionKey<'a> {
         Ok(())
     }
 
-    /// Registers the key once more if it is not good for long any more.
-    async fn renew(&self, registered: Instant) -> Result<()> {
-        let Some(registration) = &self.registration else { return Ok(()) };
-        let is_good = match self.was_fresh {
-            true => registration.is_fresh(),
-            false => registered.elapsed() < FRESH,
-        };
-        if !is_good {
+    /// Registers the key once more if it is not good for long any more. Its time counts from when it was
+    /// asked for, which is what is remembered; where nothing is remembered that is one command more.
+    async fn renew(&self) -> Result<()> {
+        if let Some(registration) = &self.registration
+            && !registration.is_fresh()
+        {
             registration.register(false, || ()).await?;
         }
         Ok(())

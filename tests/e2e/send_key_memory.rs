@@ -102,12 +102,12 @@ async fn a_key_is_sent_again_after_45_seconds() {
     assert_eq!(counts(&lab), (1, 2));
 }
 
-/// The key is sent a second time, and its session goes through.
-async fn is_sent_again(lab: &Lab, mut bridge: Bridge) {
+/// The key is sent once more, which makes it so many times, and its session goes through.
+async fn is_sent_again(lab: &Lab, mut bridge: Bridge, times: usize) {
     let mut target = lab.accept().await;
     target.write_all(BANNER).await.unwrap();
     bridge.expect(BANNER).await;
-    assert_eq!(counts(lab), (1, 2), "before the server has said anything");
+    assert_eq!(counts(lab), (1, times), "before the server has said anything");
     drop(target);
     assert_eq!(bridge.end().await.code, Some(0));
 }
@@ -125,7 +125,24 @@ async fn a_key_that_has_expired_while_its_session_waited_is_sent_again() {
     assert_eq!(counts(&lab), (1, 1), "it is fresh");
     age(&lab, "key", 46.0);
     lab.cloud.faults().clear();
-    is_sent_again(&lab, bridge).await;
+    is_sent_again(&lab, bridge, 2).await;
+}
+
+/// It counts from when it was asked for, however long registering took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_its_own_session_has_sent_is_no_fresher_than_another() {
+    let lab = lab(|instance| instance).await;
+    is_through(&lab, &mut proxy(&lab, &["--send-key", "--", INSTANCE])).await;
+    age(&lab, "key", 46.0);
+    let full = ApiFault::on("StartTerminalSession").error(403, "SessionCount.ExceedLimit", "full");
+    lab.cloud.faults().api(full);
+    let mut bridge = Bridge::start(&mut proxy(&lab, &["-v", "--send-key", "--", INSTANCE]));
+    bridge.logged("the session quota is full").await;
+    bridge.logged("is registered for admin").await;
+    assert_eq!(counts(&lab), (1, 2));
+    age(&lab, "key", 46.0);
+    lab.cloud.faults().clear();
+    is_sent_again(&lab, bridge, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,7 +157,7 @@ async fn a_key_that_has_expired_while_its_instance_booted_is_sent_again() {
     bridge.logged("is stopped: it is started").await;
     assert_eq!(counts(&lab), (1, 1), "it is fresh");
     age(&lab, "key", 46.0);
-    is_sent_again(&lab, bridge).await;
+    is_sent_again(&lab, bridge, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
