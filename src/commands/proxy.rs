@@ -11,7 +11,6 @@ use tracing::{debug, info, warn};
 
 use crate::app::{Done, Message, Result, cache, telling, usage};
 use crate::cli::{self, Global};
-use crate::credentials::home;
 use crate::explain::ExitCode;
 use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::{self, LocalWrite};
@@ -266,12 +265,7 @@ impl OutputTap {
 /// The key to register. It is read before anything is sent.
 fn key(given: Option<&str>, user: &str) -> Result<PublicKey> {
     check_user(user)?;
-    // The variable that send-key takes its key from.
-    let set = std::env::var_os("ECS_BRIDGE_PUBLIC_KEY");
-    // What is not text names no key, and another key is not registered in its place.
-    let set = set.map(|key| key.to_string_lossy().into_owned());
-    let set = set.filter(|key| !key.is_empty() && key != "-");
-    Ok(public_key::load(given.or(set.as_deref()), home().as_deref())?.key)
+    Ok(public_key::of_login(given)?.key)
 }
 
 /// `--send-key` may be followed by a file, and takes any next word for one.

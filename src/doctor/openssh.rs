@@ -212,25 +212,35 @@ fn runs_proxy_command(on_windows: bool, is_microsofts: bool, shell: Option<Strin
 
 /// Whether the key that each login registers is one that ssh offers.
 fn sent_key(named: Option<&str>, files: &[PathBuf], agent: Option<&[String]>) -> Outcome {
-    let loaded = match public_key::load(named, home().as_deref()) {
+    let loaded = match public_key::of_login(named) {
         Ok(loaded) => loaded,
         Err(error) => return Outcome::failed(&error),
     };
     let private = loaded.path.as_deref().map(|path| path.with_extension(""));
-    let path = loaded.path.clone().unwrap_or_default();
-    let path = path.display();
+    let (key, fix) = match &loaded.path {
+        Some(path) => {
+            let path = path.display().to_string();
+            let fix = format!("{WRITE} --send-key {path} writes IdentityFile; or: ssh-add FILE");
+            (path, fix)
+        }
+        // The variable may have the key itself.
+        None => {
+            let fix = "ssh-add FILE, with the file of its private half".to_owned();
+            (format!("the key {}", loaded.key.fingerprint()), fix)
+        }
+    };
     let is_in_agent = agent.is_some_and(|keys| keys.iter().any(|key| key == loaded.key.base64()));
     match private.filter(|private| files.contains(private)) {
         Some(private) if private.is_file() => {
-            Outcome::passed(format!("each login registers {path}, and ssh offers it"))
+            Outcome::passed(format!("each login registers {key}, and ssh offers it"))
         }
         _ if is_in_agent => {
-            Outcome::passed(format!("each login registers {path}, and the agent has it"))
+            Outcome::passed(format!("each login registers {key}, and the agent has it"))
         }
         _ => failed(
-            format!("each login registers {path}, which ssh does not offer"),
+            format!("each login registers {key}, which ssh does not offer"),
             "its private half is not among ssh's IdentityFiles, or not there, and no agent has it",
-            format!("{WRITE} --send-key {path} writes IdentityFile; or: ssh-add FILE"),
+            fix,
         ),
     }
 }

@@ -140,6 +140,19 @@ async fn keys_are_looked_for_in_files_and_in_the_agent() {
     is(&checked(&lab, &only, env, target).await, "ssh_key", "unknown", "no key to offer");
     let run = checked(&lab, &sending("id", "none"), env, target).await;
     is(&run, "ssh_key", "passed", "the agent has it");
+
+    // The key of the variable is the one that a login registers where none is named.
+    let sending = format!("proxycommand {BRIDGE} proxy --send-key --user '%r' '%h' %p\n");
+    let file = format!("{dir}/id.pub");
+    let text = fs::read_to_string(&file).unwrap();
+    for (key, shown) in [(&file, file.as_str()), (&text, "the key SHA256:")] {
+        let env = [("SSH_AUTH_SOCK", socket), ("ECS_BRIDGE_PUBLIC_KEY", key)];
+        let run = checked(&lab, &sending, &env, target).await;
+        is(&run, "ssh_key", "passed", &format!("each login registers {shown}"));
+        is(&run, "ssh_key", "passed", "the agent has it");
+        let run = checked(&lab, &sending, &env[1..], target).await;
+        is(&run, "ssh_key", "failed", "which ssh does not offer");
+    }
     agent.kill().await.unwrap();
 }
 

@@ -175,6 +175,26 @@ async fn a_key_that_is_named_is_the_one_that_ssh_offers() {
 }
 
 #[tokio::test]
+async fn the_key_of_the_variable_is_one_to_log_in_with() {
+    let home = with_ssh("OpenSSH_9.2p1");
+    make_key(&home.path(""), "work").await;
+    let with = async |key: &str| {
+        let env = [("ECS_BRIDGE_PUBLIC_KEY", key)];
+        ssh_config(&home, &env, &["--write", "--send-key"]).await
+    };
+    // A proxy cannot read it from stdin: then it is as if the variable were not set.
+    for (key, what) in
+        [("", "there is no key in"), ("-", "there is no key in"), ("no.pub", "no.pub")]
+    {
+        let ended = with(key).await;
+        assert!(ended.stderr.contains("no login will work yet"), "{key:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(what), "{key:?}: {}", ended.stderr);
+    }
+    let ended = with("work.pub").await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
 async fn options_are_passed_on_and_one_that_is_dropped_is_named() {
     let home = with_ssh("OpenSSH_9.2p1");
     make_key(&home.path(""), "id").await;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::app::{note, resolve};
 use crate::cli::Global;
-use crate::credentials::{Error, Source, home};
+use crate::credentials::{Error, Source};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::blocks::{Blocks, HostKeys};
 use crate::openssh::ssh_config::clash::{Clash, Effect, ShortName, clashes, short_names};
@@ -68,7 +68,7 @@ pub(crate) fn of_key(global: &Global, blocks: &Blocks) {
             }
         }
         Some(None) => {
-            if let Err(error) = public_key::load(None, home().as_deref()) {
+            if let Err(error) = public_key::of_login(None) {
                 let fix = crate::explain::Explain::remedy(&error).unwrap_or_default();
                 note(global, &format!("no login will work yet: {error}\n  fix: {fix}"));
             }

@@ -1,5 +1,6 @@
 //! Public SSH keys: those that users hand in, and those that instances tell of.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg};
 
-use crate::credentials::{HOME_VARIABLE, in_home};
+use crate::credentials::{HOME_VARIABLE, home, in_home};
 use crate::explain::{ExitCode, Explain};
 
 /// The most that is read of a key file, in bytes; RSA with 16,384 bits takes 3,000.
@@ -156,6 +157,19 @@ pub(crate) fn load(given: Option<&str>, home: Option<&Path>) -> Result<Loaded, K
         Some(path) => from_file(in_home(Path::new(path), home)),
         None => usual(home),
     }
+}
+
+/// Finds the key that each login registers: the one that its command line names, or that of the
+/// variable which send-key takes its key from, or the first of the usual files.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn of_login(named: Option<&str>) -> Result<Loaded, KeyError> {
+    // What is not text names no key, and another key is not registered in its place.
+    let set = env::var_os("ECS_BRIDGE_PUBLIC_KEY").map(|key| key.to_string_lossy().into_owned());
+    // Stdin carries the SSH stream.
+    let set = set.filter(|key| !key.is_empty() && key != "-");
+    load(named.or(set.as_deref()), home().as_deref())
 }
 
 fn usual(home: Option<&Path>) -> Result<Loaded, KeyError> {
