@@ -17,7 +17,8 @@ pub(super) const KNOWN_HOSTS_ABOUT: &str = "Print the host keys of a Linux insta
         StrictHostKeyChecking yes works on the first connection. They are the keys that the instance's \
         sshd is configured with. They are cached for a day (`ecs-bridge cache path` \
         prints where), and fetched again when `ecs-bridge proxy` has seen the server show \
-        another key.";
+        another key. The keys of another server on the instance, such as a container's, cannot be fetched: for a \
+        port other than 22 that has shown a key which is not among these, nothing is printed.";
 
 /// `ecs-bridge send-key`
 #[derive(Args, Debug)]

@@ -5,13 +5,13 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::OptionFuture;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::app::{Cloud, Done, Result, cache, print, usage};
 use crate::cli::{self, Global};
 use crate::gateway::endpoint::{self, LocalWrite as _};
 use crate::keys::host_key::is_plain_key;
-use crate::keys::known_hosts;
+use crate::keys::known_hosts::{self, PORT};
 use crate::keys::public_key::PublicKey;
 use crate::target::finder::{Finder, Found};
 
@@ -22,43 +22,61 @@ pub(crate) async fn run(global: &Global, args: &cli::KnownHosts) -> Result<Done>
     let name = host_name(input, port)?;
     let cloud = Cloud::open(global)?;
     let finder = Finder::new(&cloud, input, &args.look_up)?;
-    let keys = finder.with(async |found| keys(args, found).await).await?;
+    let keys = finder.with(async |found| keys(args, port, found).await).await?;
     // Nothing is printed where ssh has gone.
-    for key in keys.iter().flatten() {
+    for key in &keys {
         print(&format_args!("{name} {}", key.line()))?;
     }
     Ok(Done::Normally)
 }
 
-/// The keys of an instance, cached or fetched. `None` if ssh has gone meanwhile.
-async fn keys(args: &cli::KnownHosts, found: &Found) -> Result<Option<Vec<PublicKey>>> {
+/// The host keys of a port of an instance, cached or fetched. None if ssh has gone meanwhile, and if
+/// another server of the instance, whose keys it does not report, has the port.
+async fn keys(args: &cli::KnownHosts, port: u16, found: &Found) -> Result<Vec<PublicKey>> {
     let (cache, topic) = (cache(&args.look_up), known_hosts::topic(&found.cloud, &found.id));
     // ssh has no key to show before the server has sent one, and a certificate is none of these.
     let is_plain = |key: &&str| STANDARD.decode(key).is_ok_and(|key| is_plain_key(&key));
-    let shown = args.key.as_deref().filter(is_plain);
-    let known = if args.refresh { None } else { known_hosts::remembered(&cache, &topic) };
-    let known = known.filter(|keys| {
-        let fits = shown.is_none_or(|shown| keys.iter().any(|key| key.base64() == shown));
-        if !fits {
-            debug!("the server's key is not among those remembered: the instance is asked again");
+    let given = args.key.as_deref().filter(is_plain);
+    let of_port = (port != PORT).then(|| known_hosts::topic_of_port(&found.cloud, &found.id, port));
+    // What the server has shown, and since when it has.
+    let shown = match (&of_port, given) {
+        (Some(of_port), Some(key)) => {
+            Some((key.to_owned(), known_hosts::remember_shown(&cache, of_port, key)))
         }
-        fits
-    });
-    if known.is_some() {
-        return Ok(known);
+        (Some(of_port), None) => known_hosts::shown(&cache, of_port),
+        (None, given) => given.map(|key| (key.to_owned(), SystemTime::now())),
+    };
+    let fits = |keys: &[PublicKey]| {
+        shown.as_ref().is_none_or(|(shown, _)| keys.iter().any(|key| key.base64() == shown))
+    };
+    // On its own port ssh is to say that the server has another key than these.
+    let of_server = |keys: Vec<PublicKey>| match port == PORT || fits(&keys) {
+        true => keys,
+        false => {
+            info!("the server on port {port} of {found} is another one than the instance's own");
+            Vec::new()
+        }
+    };
+    let known = if args.refresh { None } else { known_hosts::remembered(&cache, &topic) };
+    if let Some((keys, at)) = known {
+        let was_asked = of_port.is_some() && shown.as_ref().is_some_and(|(_, since)| at >= *since);
+        if was_asked || fits(&keys) {
+            return Ok(of_server(keys));
+        }
+        debug!("the server's key is not among those remembered: the instance is asked again");
     }
     // ssh may be ended while it waits: then nothing needs the keys.
     let mut stdout = endpoint::stdout().ok();
     let gone = OptionFuture::from(stdout.as_mut().map(|stdout| stdout.closed()));
     let keys = tokio::select! {
         keys = known_hosts::fetch(found) => keys?,
-        Some(()) = gone => return Ok(None),
+        Some(()) = gone => return Ok(Vec::new()),
     };
     // It blocks again once this is dropped.
     drop(stdout);
     let lines: Vec<_> = keys.iter().map(PublicKey::line).collect();
     cache.put(&topic, &lines, SystemTime::now());
-    Ok(Some(keys))
+    Ok(of_server(keys))
 }
 
 /// What the lines are for, as ssh looks for it.
@@ -74,7 +92,7 @@ fn host_name(input: &str, port: u16) -> Result<String> {
         );
     }
     Ok(match port {
-        22 => input.to_owned(),
+        PORT => input.to_owned(),
         port => format!("[{input}]:{port}"),
     })
 }
@@ -84,7 +102,7 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
     let Some((instance, of_name)) =
         target.strip_prefix('[').and_then(|target| target.rsplit_once("]:"))
     else {
-        return Ok((target, port.unwrap_or(22)));
+        return Ok((target, port.unwrap_or(PORT)));
     };
     match of_name.parse() {
         Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {

@@ -149,7 +149,8 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
         let (args, cache) = (self.args, cache(&self.args.look_up));
         let plan = self.plan.to(found);
         if !plan.origin.is_url() {
-            self.tap.set(known_hosts::watch(found, cache.clone(), args.remote_host.as_deref()));
+            let remote_host = args.remote_host.as_deref();
+            self.tap.set(known_hosts::watch(found, cache.clone(), remote_host, args.port));
         }
         let starter = self.starter.as_ref();
         let registration = self.key.map(|key| {

@@ -38,33 +38,65 @@ done
 exit 0
 "##;
 
+/// The port of the sshd whose keys an instance tells.
+pub(crate) const PORT: u16 = 22;
+
 /// Where the host keys of an instance are cached.
 pub(crate) fn topic(cloud: &Cloud, instance: &str) -> Topic {
     cloud.topic("host-keys", &[instance])
 }
 
-/// The cached host keys.
-pub(crate) fn remembered(cache: &Cache, topic: &Topic) -> Option<Vec<PublicKey>> {
-    let (lines, _) = cache.get::<Vec<String>>(topic, DAY, SystemTime::now())?;
-    Some(PublicKey::host_keys(&lines.join("\n"))).filter(|keys| !keys.is_empty())
+/// Where it is cached which key the server on a port other than [`PORT`] shows: the instance may have
+/// another server there than the one whose keys it tells, such as a container's.
+pub(crate) fn topic_of_port(cloud: &Cloud, instance: &str, port: u16) -> Topic {
+    cloud.topic("shown-host-key", &[instance, &port.to_string()])
+}
+
+/// The cached host keys, and when they were asked for.
+pub(crate) fn remembered(cache: &Cache, topic: &Topic) -> Option<(Vec<PublicKey>, SystemTime)> {
+    let (lines, at) = cache.get::<Vec<String>>(topic, DAY, SystemTime::now())?;
+    Some((PublicKey::host_keys(&lines.join("\n")), at)).filter(|(keys, _)| !keys.is_empty())
+}
+
+/// The key that a port has shown last, and since when it has.
+pub(crate) fn shown(cache: &Cache, of_port: &Topic) -> Option<(String, SystemTime)> {
+    cache.get(of_port, DAY, SystemTime::now())
+}
+
+/// Remembers the key that a port shows, and gives since when it has shown it.
+pub(crate) fn remember_shown(cache: &Cache, of_port: &Topic, key: &str) -> SystemTime {
+    match shown(cache, of_port) {
+        Some((shown, since)) if shown == key => since,
+        _ => {
+            let now = SystemTime::now();
+            cache.put(of_port, &key, now);
+            now
+        }
+    }
 }
 
 /// Looks at what an SSH server of an instance sends, and deletes the cached host keys if it shows
 /// another one: ssh requests them once the server has shown it, and gets those that the instance has
-/// now.
+/// now. For another port, what its server shows is cached.
 pub(crate) fn watch(
     found: &Found,
     cache: Cache,
     remote_host: Option<&str>,
+    port: u16,
 ) -> impl FnMut(&[u8]) + use<> {
     let topic = topic(&found.cloud, &found.id);
+    let of_port = (port != PORT).then(|| topic_of_port(&found.cloud, &found.id, port));
     // Another host's keys are its own.
     let mut watch = remote_host.is_none().then(HostKeyWatch::default);
     move |bytes| {
         let Some(key) = watch.as_mut().and_then(|watch| watch.look(bytes)) else { return };
         let key = STANDARD.encode(key);
+        if let Some(of_port) = &of_port {
+            remember_shown(&cache, of_port, &key);
+            return;
+        }
         let known = remembered(&cache, &topic);
-        if known.is_some_and(|keys| keys.iter().all(|known| known.base64() != key)) {
+        if known.is_some_and(|(keys, _)| keys.iter().all(|known| known.base64() != key)) {
             debug!("the server shows another host key than those remembered: they are forgotten");
             cache.forget(&topic);
         }

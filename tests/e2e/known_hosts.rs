@@ -4,7 +4,7 @@ use local_cloud::{Agent, CommandKind, Instance, Pace};
 use tempfile::TempDir;
 
 use crate::lab::{Bridge, Ended};
-use crate::world::{INSTANCE, Server, World, installed, make_key, program, run};
+use crate::world::{INSTANCE, Server, World, installed, make_key, program, run, start_sshd};
 
 /// A world whose instance runs scripts, and finds an `sshd` with the configuration of the one that
 /// ssh will meet.
@@ -25,7 +25,7 @@ pub(crate) async fn world() -> Option<(World, TempDir)> {
     Some((world, programs))
 }
 
-/// Connects with strict checking and no known_hosts file: `Err` holds what ssh said.
+/// Connects with strict checking and a known_hosts file that a test may write: `Err` holds what ssh said.
 async fn connects(world: &World, tokens: &str, port: &str) -> Result<(), String> {
     let bridge = format!(
         "{} -vvv --log-file {}",
@@ -34,8 +34,9 @@ async fn connects(world: &World, tokens: &str, port: &str) -> Result<(), String>
     );
     let config = format!(
         "ProxyCommand {bridge} proxy %h %p\nKnownHostsCommand {bridge} known-hosts {tokens}\n\
-         UserKnownHostsFile /dev/null\nGlobalKnownHostsFile /dev/null\n\
+         UserKnownHostsFile {own}\nGlobalKnownHostsFile /dev/null\n\
          StrictHostKeyChecking yes\nBatchMode yes\nIdentityFile {id}\nLogLevel ERROR\n",
+        own = world.path("own_known_hosts").display(),
         id = world.path("id").display(),
     );
     std::fs::write(world.path("strict_config"), config).unwrap();
@@ -106,6 +107,48 @@ async fn a_server_with_a_new_key_is_refused_until_the_instance_tells_it() {
         assert_eq!(scripts(&world), 3);
         connects(&world, tokens, "22").await.unwrap();
         assert_eq!(scripts(&world), 3);
+        world.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_port_of_the_instance_s_own_sshd_may_show_a_new_key() {
+    for tokens in ["%H", "%H --key %K"] {
+        let Some((world, _programs)) = world().await else { return };
+        connects(&world, tokens, "2200").await.unwrap();
+        new_host_key(&world).await;
+        std::fs::copy(world.path("sshd_config"), world.path("control_sshd_config")).unwrap();
+        for _ in 0..2 {
+            connects(&world, tokens, "2200").await.unwrap();
+            assert_eq!(scripts(&world), 2);
+        }
+        world.check().await;
+    }
+}
+
+/// A container's, for example.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_sshd_of_the_instance_is_the_user_s_to_know() {
+    for tokens in ["%H", "%H --key %K"] {
+        let Some((world, _programs)) = world().await else { return };
+        let other = TempDir::new().unwrap();
+        std::fs::copy(world.path("id.pub"), other.path().join("id.pub")).unwrap();
+        let (_running, addr, key) = start_sshd(installed("sshd").unwrap(), other.path()).await;
+        let lead = |instance: &mut Instance| *instance = instance.clone().target(2222, addr);
+        assert!(world.cloud.update_instance(INSTANCE, lead));
+
+        let said = connects(&world, tokens, "2222").await.unwrap_err();
+        assert!(!said.contains("HAS CHANGED"), "{said}");
+        assert!(said.contains("key is known for"), "{said}");
+        // The keys that it has were asked for before the server had shown one, and after that.
+        assert_eq!(scripts(&world), 2);
+        let own = format!("[{INSTANCE}]:2222 {key}");
+        std::fs::write(world.path("own_known_hosts"), own).unwrap();
+        for port in ["2222", "22", "2222", "2200"] {
+            connects(&world, tokens, port).await.unwrap();
+        }
+        assert_eq!(scripts(&world), 2, "it is remembered");
+        asked(&world, &[INSTANCE, "--port", "2222"]).await.well(b"");
         world.check().await;
     }
 }

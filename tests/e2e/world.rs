@@ -345,7 +345,7 @@ pub(crate) fn own_address() -> SocketAddr {
 }
 
 /// OpenSSH's server, one process a connection, on a port that was free.
-async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
+pub(crate) async fn start_sshd(sshd: PathBuf, dir: &Path) -> (JoinSet<()>, SocketAddr, String) {
     make_key(dir, "host").await;
     let config = dir.join("sshd_config");
     write_sshd_config(dir, &format!("AuthorizedKeysFile {}/id.pub", dir.display()));
