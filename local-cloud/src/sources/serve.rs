@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Response, StatusCode, header::HeaderValue, http::request::Parts};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{
     Issued, MetadataTokens, SourcePart, SourceRecord,
@@ -85,14 +86,15 @@ pub(crate) async fn answer(
         at: SystemTime::now(),
     };
     let number = shared.note(|state| state.add_source(record)).unwrap_or_default();
-    if let Some(delay) = fault.as_ref().and_then(|fault| fault.delay) {
-        tokio::time::sleep(delay).await;
-    }
+    let delay = fault.as_ref().and_then(|fault| fault.delay).unwrap_or_default();
     let effect = fault.map_or(SourceEffect::None, |fault: SourceFault| fault.effect);
     let is_cut = effect == SourceEffect::CutMidway;
     let answer = match effect {
         SourceEffect::Silent => std::future::pending().await,
-        SourceEffect::Cut => return Err(Cut),
+        SourceEffect::Cut => {
+            sleep(delay).await;
+            return Err(Cut);
+        }
         SourceEffect::Raw { status, content_type, body } => {
             Answer { content_type, ..Answer::text(status, body) }
         }
@@ -114,6 +116,8 @@ pub(crate) async fn answer(
             }
         }
     };
+    // What was asked for is done by then, whether anybody is there to hear of it or not.
+    sleep(delay).await;
     shared.note(|state| {
         state.source_answered(number, |record| {
             record.status = answer.status;
