@@ -66,7 +66,8 @@ impl ServiceInstance {
     pub async fn end_terminal_session(&self, session_id: &str) -> Result<(), Error> {
         let call = self.prepare("EndTerminalSession", check_id("session id", session_id))?;
         let fields = [("SessionId".to_owned(), session_id.into())].into_iter().collect();
-        let call = self.with(call, "EndTerminalSession", fields);
+        let mut call = self.with(call, "EndTerminalSession", fields);
+        call.is_last = true;
         self.client.call(&call).await.map(drop)
     }
 

@@ -95,6 +95,7 @@ fn call(action: &'static str, role: &AssumeRole) -> Call {
         // A session more does no harm: there is no limit on them.
         idempotent: true,
         is_signed: true,
+        is_last: false,
         secret: None,
         subject: Some(role.role_arn.clone()),
     }

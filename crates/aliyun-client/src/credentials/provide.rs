@@ -19,6 +19,11 @@ pub trait ProvideCredentials: fmt::Debug + Send + Sync {
     /// The credentials that hold now. A call waits for them for as long as they take.
     fn provide(&self) -> Providing<'_, Credentials>;
 
+    /// The same for a call that no other follows: credentials that hold are not renewed in time for others.
+    fn provide_last(&self) -> Providing<'_, Credentials> {
+        self.provide()
+    }
+
     /// Other credentials than these, which the service has found to be over; `None` if there are no others.
     fn renew<'a>(&'a self, refused: &'a Credentials) -> Providing<'a, Option<Credentials>> {
         let _ = refused;

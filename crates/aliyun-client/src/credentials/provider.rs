@@ -87,13 +87,18 @@ impl Provider {
     /// When there are none, or no longer, and none can be had. Waits for as long as their source may
     /// take: 60 s for a program.
     pub async fn get(&self) -> Outcome {
+        self.get_for(true).await
+    }
+
+    /// The same; those that hold are renewed in time only if there are `later` calls.
+    async fn get_for(&self, later: bool) -> Outcome {
         let renewal = {
             let mut state = self.0.state();
             let now = SystemTime::now();
             match &state.cached {
                 Some(cached) if cached.is_good(now) => {
                     let credentials = cached.credentials.clone();
-                    if cached.is_due(now) && state.may_renew() {
+                    if later && cached.is_due(now) && state.may_renew() {
                         // It goes on by itself.
                         drop(self.begin(&mut state, RenewReason::InTime));
                     }
@@ -205,6 +210,10 @@ impl ProvideCredentials for Provider {
 
     fn provide(&self) -> Providing<'_, Credentials> {
         Box::pin(async { self.get().await.map_err(Cause::shared) })
+    }
+
+    fn provide_last(&self) -> Providing<'_, Credentials> {
+        Box::pin(async { self.get_for(false).await.map_err(Cause::shared) })
     }
 
     fn renew<'a>(&'a self, refused: &'a Credentials) -> Providing<'a, Option<Credentials>> {

@@ -158,6 +158,21 @@ async fn while_the_old_ones_hold_nobody_waits() {
 }
 
 #[tokio::test]
+async fn nothing_is_renewed_for_a_last_call_while_the_old_ones_hold() {
+    let server = Server::new(&[Some("new")]).await;
+    let last = async |provider: &Provider| {
+        let credentials = ProvideCredentials::provide_last(provider).await.unwrap();
+        credentials.access_key_id().to_owned()
+    };
+    let provider = server.provider_with("old", 100);
+    assert_eq!(last(&provider).await, "old");
+    assert!(provider.0.state().renewal.is_none());
+    let provider = server.provider_with("old", -1);
+    server.go.notify_one();
+    assert_eq!(last(&provider).await, "new");
+}
+
+#[tokio::test]
 async fn what_cannot_be_renewed_is_used_to_its_end_and_not_asked_for_each_time() {
     let server = Server::new(&[None]).await;
     let provider = server.provider_with("old", 100);

@@ -222,6 +222,7 @@ impl Client {
         let checked = check_id("session id", session_id);
         let mut call = self.prepare("EndTerminalSession", Some(session_id.to_owned()), checked)?;
         call.set("SessionId", session_id.to_owned());
+        call.is_last = true;
         self.call(&call).await.map(drop)
     }
 
@@ -276,6 +277,7 @@ impl Client {
             params,
             idempotent: true,
             is_signed: true,
+            is_last: false,
             secret: None,
             subject,
         };

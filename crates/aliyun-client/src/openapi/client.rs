@@ -88,9 +88,13 @@ impl Client {
             return self.call_as(call, None, &mut unwanted).await;
         }
         let provider = &self.config.credentials;
+        let provided = match call.is_last {
+            true => provider.provide_last(),
+            false => provider.provide(),
+        };
         let credentials = tokio::select! {
             biased;
-            credentials = provider.provide() => credentials.map_err(Problem::Credentials),
+            credentials = provided => credentials.map_err(Problem::Credentials),
             // Nothing was sent.
             () = &mut unwanted => Err(Problem::Stopped),
         };

@@ -90,6 +90,8 @@ pub(crate) struct Call {
     pub(crate) idempotent: bool,
     /// Whether it is signed; one that is not has its parameters in a form.
     pub(crate) is_signed: bool,
+    /// Whether it ends what the calls before it have begun: credentials are not renewed in time for others.
+    pub(crate) is_last: bool,
     /// The parameter that is a secret, if one is.
     pub(crate) secret: Option<&'static str>,
     /// What it is about, for messages: an instance's or a session's id.

@@ -170,6 +170,7 @@ pub async fn harmful(client: &Client) -> Result<(), Error> {
         params: Params::new(),
         idempotent: false,
         is_signed: true,
+        is_last: false,
         secret: None,
         subject: None,
     };
