@@ -17,13 +17,20 @@ mod session;
 mod ssh_config;
 mod version;
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use crate::app::{Done, Message, Result, until_signal};
 use crate::cli::{Cli, Command};
+use crate::credentials::host::tokens_written;
 use crate::explain::{ExitCode, Report};
-use crate::platform::signals::outlive_file_limits;
+use crate::platform::signals::{Signals, outlive_file_limits};
 use crate::platform::{event_loop, logging};
+
+/// How long a login that is being renewed may keep the process: 10 s for the service's answer, and what it
+/// takes to write that.
+const TOKEN_WITHIN: Duration = Duration::from_secs(12);
 
 /// Runs a command and gives the exit code of the process. Failures are printed on stderr.
 pub(crate) fn run(cli: &Cli) -> u8 {
@@ -80,7 +87,32 @@ fn start(cli: &Cli) -> Result<Done> {
             Command::CompleteTargets(args) => completions::run_for_script(args),
         }
     });
+    runtime.block_on(keep_logins());
     // A thread that still waits for the terminal or for a name look-up is not waited for.
     runtime.shutdown_background();
     done
+}
+
+/// Waits for the tokens of logins that are being renewed: the old ones work no more, and without the new
+/// ones somebody has to sign in again. Another signal ends the wait.
+async fn keep_logins() {
+    let Some(written) = tokens_written() else { return };
+    info!("waits for the login service, whose new refresh token is to be written");
+    let signal = async {
+        match Signals::inherited() {
+            Ok(mut signals) => {
+                signals.next().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = written => return,
+        () = signal => {}
+        () = tokio::time::sleep(TOKEN_WITHIN) => {}
+    }
+    warn!(
+        "the login service has not answered; if the next command says that the login has ended, \
+         sign in again"
+    );
 }

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aliyun_client::cause::Cause;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::{Error, Host, Renewed, Restore, SaveError, Variables, store};
 use crate::platform::replace::{self, Destination};
@@ -13,6 +15,37 @@ use crate::platform::terminal::Foreground;
 
 /// The name of a role's session, where nothing else gives one.
 pub(crate) const SESSION: &str = "ecs-bridge";
+
+/// How many refresh tokens are sent whose successors are not written yet.
+static TOKENS_SENT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+
+/// A refresh token that is sent, until its successor is written.
+struct TokenSent;
+
+impl TokenSent {
+    fn new() -> Self {
+        TOKENS_SENT.send_modify(|count| *count += 1);
+        Self
+    }
+}
+
+impl Drop for TokenSent {
+    fn drop(&mut self) {
+        TOKENS_SENT.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Waits until the successor of each refresh token that was sent is written; `None` if that is so already.
+pub(crate) fn tokens_written() -> Option<impl Future<Output = ()>> {
+    let mut sent = TOKENS_SENT.subscribe();
+    if *sent.borrow() == 0 {
+        return None;
+    }
+    Some(async move {
+        // The sender is never dropped.
+        let _ = sent.wait_for(|count| *count == 0).await;
+    })
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -53,6 +86,10 @@ impl Host for Program {
             let held = replace::hold(&place, within).await;
             Ok(held.map(|held| Box::new(held) as Box<dyn Any + Send>))
         })
+    }
+
+    fn keep_running(&self) -> Box<dyn Any + Send> {
+        Box::new(TokenSent::new())
     }
 
     fn save<'a>(&'a self, new: Renewed<'a>) -> BoxFuture<'a, Result<bool, SaveError>> {

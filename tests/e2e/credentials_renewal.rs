@@ -7,6 +7,7 @@ use local_cloud::{
 };
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use crate::forward_driver::{Forward, Server, echoes, text};
@@ -19,7 +20,7 @@ use crate::world::{INSTANCE, PATIENCE};
 
 const START: &str = "StartTerminalSession";
 /// What is told to end in this time is due after one second.
-const SOON_DUE: Duration = Duration::from_secs(181);
+pub(crate) const SOON_DUE: Duration = Duration::from_secs(181);
 
 fn role(lifetime: Lifetime) -> Role {
     Role::new(ARN).lifetime(lifetime).oidc_token(PROVIDER, OIDC_TOKEN)
@@ -29,38 +30,47 @@ fn ram_role_arn() -> String {
     one("RamRoleArn", &format!("{KEYS}, {ROLE}"))
 }
 
-/// A lab with an echo server behind port 7, and a forward to it by the profile `p`.
-struct Works {
-    lab: Lab,
-    forward: Forward,
+/// A lab with an echo server behind port 7, and a forward to it.
+pub(crate) struct Works {
+    pub(crate) lab: Lab,
+    pub(crate) forward: Forward,
     _server: Server,
     connections: u64,
 }
 
 impl Works {
-    async fn new(cloud: local_cloud::Builder, profiles: &str) -> Self {
+    /// With credentials by the profile `p`.
+    pub(crate) async fn new(cloud: local_cloud::Builder, profiles: &str) -> Self {
+        Self::with(cloud, |lab, _| write(lab, profiles)).await
+    }
+
+    /// With credentials from where the lab and the command have them.
+    pub(crate) async fn with(
+        cloud: local_cloud::Builder,
+        prepare: impl FnOnce(&Lab, &mut Command),
+    ) -> Self {
         let server = Server::echo().await;
         let lab = Lab::with(cloud, instance().target(7, server.addr)).await;
         file(&lab, "token", OIDC_TOKEN);
-        write(&lab, profiles);
         // The first connection finds out what the credentials are worth.
         let args = ["-vvv", "forward", "--json", "-i", INSTANCE, "-L", "0:localhost:7"];
         let args = args.iter().chain(&["--linger", "0", "--grace", "0", "--no-probe"]);
         let mut command = lab.bridge(args);
         command.arg("--ready-delay").arg("0");
+        prepare(&lab, &mut command);
         let forward = Forward::run(without_keys(&mut command));
         Self { lab, forward, _server: server, connections: 0 }
     }
 
     /// One connection, through which something goes and comes back.
-    async fn echoes(&mut self) {
+    pub(crate) async fn echoes(&mut self) {
         let mut connection = self.forward.connect().await;
         self.connections += 1;
         echoes(&mut connection).await;
     }
 
     /// Connections, one after the other, until something is true of the cloud; none fails.
-    async fn echo_until(&mut self, what: &str, is_so: impl Fn(&LocalCloud) -> bool) {
+    pub(crate) async fn echo_until(&mut self, what: &str, is_so: impl Fn(&LocalCloud) -> bool) {
         let began = Instant::now();
         while !is_so(&self.lab.cloud) {
             assert!(began.elapsed() < PATIENCE, "{what}\n{}", self.forward.bridge.log());
@@ -69,7 +79,7 @@ impl Works {
     }
 
     /// Ends it, and gives its log. Every session that it had went well.
-    async fn end(mut self) -> (Lab, String) {
+    pub(crate) async fn end(mut self) -> (Lab, String) {
         let closed = self.connections as usize;
         for event in self.forward.all(closed, "closed").await {
             assert_ne!(event["reason"], "failed", "{event}");

@@ -30,6 +30,7 @@ mod credentials_login;
 mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;
+mod credentials_renewal_cut;
 #[cfg(target_os = "linux")]
 mod credentials_terminal;
 #[cfg(target_os = "linux")]

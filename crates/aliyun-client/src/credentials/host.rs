@@ -87,6 +87,12 @@ pub trait Host: fmt::Debug + Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
+    /// Keeps the program from ending until what is given is dropped: a token that works once is sent, and the
+    /// one that takes its place is not written yet.
+    fn keep_running(&self) -> Box<dyn Any + Send> {
+        Box::new(())
+    }
+
     /// Writes values to a profile, the file as a whole or not at all; `false` if the profile has changed.
     fn save<'a>(&'a self, new: Renewed<'a>) -> BoxFuture<'a, Result<bool, SaveError>> {
         let _ = new;

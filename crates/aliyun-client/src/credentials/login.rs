@@ -2,8 +2,8 @@
 //!
 //! The profile holds temporary keys, and what new ones are got with until the login itself ends. New
 //! values are written to the profile file, where the vendor's CLI finds them too. An OAuth refresh
-//! token works once: its successor is written before anything else is asked, and no other process
-//! renews the profile meanwhile.
+//! token works once: its successor is written before anything else is asked, no other process renews the
+//! profile meanwhile, and the program does not end until then.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -279,6 +279,7 @@ impl Login {
         let form =
             format!("grant_type=refresh_token&refresh_token={encoded}&client_id={client_id}");
         let body = ("application/x-www-form-urlencoded", form.into());
+        let _running = context.host.keep_running();
         let got = self.ask("/v1/token", None, body, &*context.http).await?;
         let answer = json::answer(&got.body).map_err(LoginProblem::Invalid)?;
         let access = json::text(&answer, "access_token")
