@@ -16,11 +16,13 @@ use super::source::Source;
 use super::uri;
 
 /// Gets credentials from a source. `refused` are those that the service has found to be over:
-/// a login gets new ones in their place, although they say that they still hold.
+/// a login gets new ones in their place, although they say that they still hold. `before` is where those
+/// before have come from.
 pub(super) async fn obtain(
     from: &CredentialSource,
     context: &FetchContext,
     refused: Option<&Credentials>,
+    before: Option<&Source>,
 ) -> Result<CachedCredentials, Error> {
     let mut source = &from.source;
     let based = match &from.kind {
@@ -30,7 +32,7 @@ pub(super) async fn obtain(
         SourceKind::Oidc(oidc) => oidc::exchange(oidc, source, context).await,
         SourceKind::External(program) => external(program, source, context).await,
         SourceKind::Login(login) => login.keys(source, context, refused).await,
-        SourceKind::Instance(instance) => instance_role(instance, context).await,
+        SourceKind::Instance(instance) => instance_role(instance, context, before).await,
     };
     let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {
         let way = left.iter().rev().map(|(_, source)| source.clone()).collect();
@@ -64,17 +66,25 @@ async fn external(
     context: &FetchContext,
 ) -> Result<CachedCredentials, Error> {
     let answer = answer::ask(program, source, context).await?;
-    let cached = Box::pin(obtain(&answer.credential_source, context, None)).await?;
+    let cached = Box::pin(obtain(&answer.credential_source, context, None, None)).await?;
     let until = [cached.until, answer.until].into_iter().flatten().min();
     Ok(CachedCredentials::taken(cached.credentials, until, answer.at))
 }
 
-/// Asks the metadata service, and where it has no credentials, the credentials URI.
+/// Asks the metadata service, and where it has no credentials, the credentials URI. The one of them that has
+/// given some is asked alone from then on: to go on with the other could sign as someone else.
 async fn instance_role(
     instance: &Instance,
     context: &FetchContext,
+    before: Option<&Source>,
 ) -> Result<CachedCredentials, Error> {
-    let problem = match instance.metadata.ask_briefly(&Source::Instance, &*context.http).await {
+    let http = &*context.http;
+    match (before, &instance.uri) {
+        (Some(Source::Instance), _) => return instance.metadata.ask(&Source::Instance, http).await,
+        (Some(_), Some((address, source))) => return uri::ask(address, source, http).await,
+        _ => {}
+    }
+    let problem = match instance.metadata.ask_briefly(&Source::Instance, http).await {
         Ok(cached) => return Ok(cached),
         Err(Error::Metadata { at, problem, .. }) => {
             format!("the metadata service at {at}: {problem}")
@@ -83,7 +93,7 @@ async fn instance_role(
     };
     tracing::debug!("no credentials from {problem}");
     if let Some((address, source)) = &instance.uri {
-        return uri::ask(address, source, &*context.http).await;
+        return uri::ask(address, source, http).await;
     }
     let rest = [LookedAt::Other(problem), no_uri()];
     let looked_at = instance.looked_at.iter().cloned().chain(rest).collect();

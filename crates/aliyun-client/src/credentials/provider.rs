@@ -160,7 +160,8 @@ impl Inner {
             RenewReason::Refused(credentials) => Some(credentials),
             RenewReason::Now | RenewReason::InTime => None,
         };
-        let result = obtain(credential_source, &self.context, refused).await;
+        let before = self.state().cached.as_ref().map(|old| old.credentials.source().clone());
+        let result = obtain(credential_source, &self.context, refused, before.as_ref()).await;
         let now = SystemTime::now();
         let mut state = self.state();
         state.renewal = None;
