@@ -123,13 +123,18 @@ impl Cloud {
     /// the credentials too, if nothing has changed there.
     pub(crate) fn refreshed(&self, global: &Global) -> Result<Self> {
         let config = self.client.config();
-        // A command that runs for days does not follow another `current` profile.
-        let (profile, ini_only) = match self.provider.source() {
-            Source::Profile { name, .. } => (Some(name.as_str()), false),
-            Source::Section { name, .. } => (Some(name.as_str()), true),
-            _ => (global.profile.as_deref(), false),
+        // A command that runs for days follows neither another `current` profile nor a file that was not
+        // there before.
+        let (profile, file) = match self.provider.source() {
+            Source::Profile { name, file, .. } | Source::Section { name, file, .. } => {
+                (Some(name.as_str()), Some(file.clone()))
+            }
+            // Of no file: nothing of it changes but the credentials, which the provider renews.
+            _ if self.provider.had_any() => return Ok(self.clone()),
+            // There were none. Whoever has made a profile since then has been told to.
+            _ => (global.profile.as_deref(), None),
         };
-        let query = Query { ini_only, ..query(global, profile) };
+        let query = Query { file, ..query(global, profile) };
         let credential_source = match credentials::resolve_with(&query, &global.overrides) {
             Ok(resolved) => resolved.credential_source,
             // Somebody may be in the middle of writing the file.
@@ -173,7 +178,7 @@ pub(crate) fn query(global: &Global, profile: Option<&str>) -> Query<'static> {
         env: &|name| env::var_os(name),
         now: SystemTime::now(),
         home: home(),
-        ini_only: false,
+        file: None,
         host: &Program,
     }
 }

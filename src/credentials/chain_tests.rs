@@ -56,7 +56,7 @@ impl World {
             env: &|name| self.env.get(name).map(OsString::from),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             home: Some(self.home.path().to_owned()),
-            ini_only: false,
+            file: None,
             host: &host::Program,
         })
     }
@@ -205,7 +205,7 @@ fn nothing_anywhere_lists_what_was_looked_at() {
         env: &|_| None,
         now: SystemTime::UNIX_EPOCH,
         home: None,
-        ini_only: false,
+        file: None,
         host: &host::Program,
     });
     assert!(error.unwrap_err().why().unwrap().contains("no home folder"));

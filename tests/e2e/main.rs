@@ -31,6 +31,7 @@ mod credentials_missing;
 mod credentials_program;
 mod credentials_renewal;
 mod credentials_renewal_cut;
+mod credentials_renewal_source;
 #[cfg(target_os = "linux")]
 mod credentials_terminal;
 #[cfg(target_os = "linux")]

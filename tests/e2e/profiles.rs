@@ -34,10 +34,15 @@ pub(crate) fn instance() -> Instance {
 /// Writes profiles to where they are looked for. `CLOUD` in them is the cloud's endpoint, `DIR` the
 /// folder.
 pub(crate) fn write(lab: &Lab, profiles: &str) {
+    write_to(lab, "config.json", profiles);
+}
+
+/// The same for a file of this name.
+pub(crate) fn write_to(lab: &Lab, name: &str, profiles: &str) {
     let dir = lab.dir.path().display().to_string();
     let text = profiles.replace("CLOUD", &lab.cloud.endpoint()).replace("DIR", &dir);
     let text = format!(r#"{{"current": "p", "profiles": [{text}]}}"#);
-    let path = lab.dir.path().join(".aliyun/config.json");
+    let path = lab.dir.path().join(".aliyun").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     // As programs do that renew it: whoever reads it meanwhile finds one or the other.
     let new = path.with_extension("new");

@@ -83,12 +83,11 @@ pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved
 
     if let Some((name, asked_by)) = named_profile(query, &env)? {
         let mut loaded = files.load(read)?;
-        if loaded.iter().all(|file| file.get(&name).is_none()) {
+        if files.named(&loaded, &name).is_none() {
             loaded.extend(files.load_ini(query.host)?);
         }
-        let (file, profile) = loaded
-            .iter()
-            .find_map(|file| file.get(&name).map(|profile| (file, profile)))
+        let (file, profile) = files
+            .named(&loaded, &name)
             .ok_or_else(|| unknown(&name, asked_by, &loaded, files.forbidden_by.clone()))?;
         let credential_source = reader(&loaded).profile(file, profile)?;
         return finish(&env, credential_source, region, Some((file, profile)), true);
@@ -265,8 +264,8 @@ pub(super) struct Files {
     ini: Option<(PathBuf, Option<String>)>,
     /// The variable that forbids the files of profiles.
     forbidden_by: Option<String>,
-    /// Whether the ini file alone is asked for.
-    ini_only: bool,
+    /// The file that the profile has to be of.
+    of_profile: Option<PathBuf>,
 }
 
 enum ProfileFiles {
@@ -293,15 +292,35 @@ impl Files {
             false => env.is_on("CLI_PROFILE_DISABLED")?,
         };
         let profiles = ProfileFiles::of(query, env);
-        Ok(Self { profiles, ini, forbidden_by, ini_only: query.ini_only })
+        Ok(Self { profiles, ini, forbidden_by, of_profile: query.file.clone() })
     }
 
     /// The files of profiles that are there.
     pub(super) fn load(&self, read: Read<'_>) -> Result<Vec<ProfileFile>, Error> {
-        match self.forbidden_by.is_some() || self.ini_only {
+        let of_profile = self.of_profile.as_ref();
+        let is_of_ini =
+            of_profile.is_some() && of_profile == self.ini.as_ref().map(|(path, _)| path);
+        match self.forbidden_by.is_some() || is_of_ini {
             true => Ok(Vec::new()),
             false => self.profiles.load(read),
         }
+    }
+
+    /// The profile of a name, and its file.
+    pub(super) fn named<'f>(
+        &self,
+        loaded: &'f [ProfileFile],
+        name: &str,
+    ) -> Option<(&'f ProfileFile, &'f Profile)> {
+        let is_meant =
+            |file: &&ProfileFile| self.of_profile.as_ref().is_none_or(|path| file.path == *path);
+        let mut meant = loaded.iter().filter(is_meant);
+        meant.find_map(|file| file.get(name).map(|profile| (file, profile)))
+    }
+
+    /// Whether the profile is of none of the files of profiles, but of the ini file or the command line.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.of_profile.as_ref().is_some_and(|path| !self.profiles.paths().contains(path))
     }
 
     /// The ini file, if it is there.

@@ -43,7 +43,7 @@ pub fn config(
         },
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some(PathBuf::from("/home")),
-        ini_only: false,
+        file: None,
         host,
     };
     let read = |path: &Path| match path.file_name().and_then(|name| name.to_str()) {

@@ -75,8 +75,9 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
         None => files.load(read)?,
     };
     let base = match named_profile(&query, &env)? {
+        Some(_) if files.is_elsewhere() => None,
         Some((name, asked_by)) => {
-            let found = loaded.iter().find_map(|f| f.get(&name).map(|profile| (f, profile)));
+            let found = files.named(&loaded, &name);
             Some(found.ok_or_else(|| unknown(&name, asked_by, &loaded, None))?)
         }
         None => current(&loaded)?,
@@ -207,7 +208,7 @@ mod tests {
             env: &env,
             now: SystemTime::UNIX_EPOCH,
             home: Some(home.path().to_owned()),
-            ini_only: false,
+            file: None,
             host: &(),
         };
         let fields = fields.iter().map(|(name, value)| (*name, SecretString::from(*value)));
@@ -243,6 +244,53 @@ mod tests {
         assert_eq!(found.credential_source.source().mode(), "EcsRamRole");
         let error = resolved("{}", &[], &[("access_key_id", "half")], false).unwrap_err();
         assert!(matches!(error, Error::MissingField { field: "access_key_secret", .. }), "{error}");
+    }
+
+    /// A command that runs for days looks again, and other files may be there by then.
+    #[test]
+    fn what_has_given_credentials_is_found_again() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let ask = |from: Option<(&str, &Path)>, fields: &[(&'static str, &str)]| {
+            let query = Query {
+                profile: from.map(|(name, _)| Setting { value: name.into(), ..Setting::default() }),
+                region: None,
+                config: None,
+                env: &|_| None,
+                now: SystemTime::UNIX_EPOCH,
+                home: Some(home.path().to_owned()),
+                file: from.map(|(_, file)| file.to_owned()),
+                host: &(),
+            };
+            let fields = fields.iter().map(|(name, value)| (*name, SecretString::from(*value)));
+            let (fields, key_origin) = (fields.collect(), String::new());
+            let overrides = Overrides { fields, profile_first: true, key_origin };
+            resolve_with(&query, &overrides).unwrap().credential_source
+        };
+        let again = |found: &CredentialSource, fields| match found.source() {
+            Source::Profile { name, file, .. } | Source::Section { name, file, .. } => {
+                assert_eq!(ask(Some((name, file)), fields), *found);
+            }
+            other => panic!("{other}"),
+        };
+        let line: &[_] = &[("ram_role_name", "web")];
+        let of_line = ask(None, line);
+        again(&of_line, line);
+        let keys = "access_key_id = ini\naccess_key_secret = s\n";
+        write(".alibabacloud/credentials", &format!("[default]\ntype = access_key\n{keys}"));
+        let of_ini = ask(None, &[]);
+        again(&of_ini, &[]);
+        write(".aliyun/config.json", PROFILE);
+        let of_file = ask(None, &[]);
+        write(".aliyun/config_ecs.json", &PROFILE.replace("of-profile", "other"));
+        assert_ne!(ask(None, &[]), of_file);
+        again(&of_file, &[]);
+        again(&of_ini, &[]);
+        again(&of_line, line);
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Provider {
         cached.is_some_and(|cached| cached.is_good(SystemTime::now()))
     }
 
+    /// Whether there were any so far.
+    pub fn had_any(&self) -> bool {
+        self.0.state().cached.is_some()
+    }
+
     /// The credentials that hold now.
     ///
     /// # Errors

@@ -22,8 +22,9 @@ pub struct Query<'a> {
     pub now: SystemTime,
     /// The home folder, in which `.aliyun` is looked for.
     pub home: Option<PathBuf>,
-    /// Whether to read the ini file of the vendor's SDKs alone, and no profile file.
-    pub ini_only: bool,
+    /// The file that the profile has to be of, where others may have one of its name. If that is the ini
+    /// file of the vendor's SDKs, no profile file is read.
+    pub file: Option<PathBuf>,
     /// The program.
     pub host: &'a dyn Host,
 }
@@ -38,7 +39,7 @@ impl Query<'_> {
             env: &|_| None,
             now: SystemTime::now(),
             home: home(),
-            ini_only: false,
+            file: None,
             host: &(),
         }
     }

@@ -34,7 +34,7 @@ pub fn resolve_profiles(profiles: &str, env: &[(&str, &str)]) -> Result<Resolved
         env: &|name| value(name).map(OsString::from),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: Some("/home/u".into()),
-        ini_only: false,
+        file: None,
         host: &Own,
     };
     resolve_as_if(&query, file, format!(r#"{{"profiles":[{profiles}]}}"#).as_bytes())
