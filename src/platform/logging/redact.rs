@@ -1,9 +1,11 @@
 //! The command line as the log may show it: without secrets.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue};
+use secrecy::SecretString;
 
 use crate::cli::{CacheAction, Cli, Command, ConfigureAction};
 use crate::credentials::shell_word;
@@ -11,8 +13,8 @@ use crate::explain::{UsageError, printable};
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "…";
-/// Options whose values are or may hold a password.
-const SECRET_OPTIONS: [&str; 4] = ["--proxy", "--command", "--password", "--wss-url"];
+/// An option whose value is shown to the user, and may hold a password.
+const COMMAND: &str = "command";
 
 /// The command and its target, for each line of the log.
 pub(super) fn label(command: &Command) -> String {
@@ -67,17 +69,33 @@ pub(super) fn command_line(cli: &Cli) -> String {
     }
 }
 
+/// The options whose values are or may hold a secret, by all their names.
+fn secret_options(command: &clap::Command) -> Vec<String> {
+    let is_secret = |arg: &clap::Arg| {
+        arg.get_value_parser().type_id() == TypeId::of::<SecretString>() || arg.get_id() == COMMAND
+    };
+    let names = |arg: &clap::Arg| {
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        let names = arg.get_long().into_iter().chain(aliases);
+        names.map(|name| format!("--{name}")).collect::<Vec<_>>()
+    };
+    let own = command.get_arguments().filter(|arg| is_secret(arg)).flat_map(names);
+    own.chain(command.get_subcommands().flat_map(secret_options)).collect()
+}
+
 fn shown(words: impl Iterator<Item = OsString>) -> String {
+    let secret_options = secret_options(&Cli::command());
+    let is_option = |word: &str| secret_options.iter().any(|option| option == word);
     let mut line = "ecs-bridge".to_owned();
     let mut is_secret = false;
     for word in words {
         let word = word.to_string_lossy();
         let text = match word.split_once('=') {
             _ if is_secret => HIDDEN.to_owned(),
-            Some((option, _)) if SECRET_OPTIONS.contains(&option) => format!("{option}={HIDDEN}"),
+            Some((option, _)) if is_option(option) => format!("{option}={HIDDEN}"),
             _ => shell_word(&without_password(&word)),
         };
-        is_secret = !is_secret && SECRET_OPTIONS.contains(&&*word);
+        is_secret = !is_secret && is_option(&word);
         line.push(' ');
         line.push_str(&text);
         if word == "--" {
@@ -160,6 +178,8 @@ mod tests {
             ("forward -i i-1 --exec -- mysql -pshush", "ecs-bridge forward -i i-1 --exec -- …"),
             ("session i-1 --command cmd", "ecs-bridge session i-1 --command …"),
             ("session i-1 --password=shush", "ecs-bridge session i-1 --password=…"),
+            ("session i-1 --passwd shush", "ecs-bridge session i-1 --passwd …"),
+            ("session --passwd=shush i-1", "ecs-bridge session --passwd=… i-1"),
             ("proxy --wss-url wss://h/x?token=shush", "ecs-bridge proxy --wss-url …"),
             ("proxy --wss-url=wss://h/x?token=shush", "ecs-bridge proxy --wss-url=…"),
             ("list tag:a=b", "ecs-bridge list 'tag:a=b'"),
@@ -167,6 +187,16 @@ mod tests {
             let words = words.split(' ').map(OsString::from);
             assert_eq!(shown(words), expected);
         }
+    }
+
+    #[test]
+    fn each_name_of_an_option_with_a_secret_is_known() {
+        let mut options = secret_options(&Cli::command());
+        options.sort_unstable();
+        let known =
+            "--access-key-secret --command --passwd --password --proxy --sts-token --wss-url";
+        options.dedup();
+        assert_eq!(options.join(" "), known);
     }
 
     #[test]
