@@ -13,9 +13,9 @@ use crate::vendor::Vendor;
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// Whether the command line names the profile, and not a variable.
+    /// Which options the command line gives, and not a variable.
     #[arg(skip)]
-    pub profile_is_given: bool,
+    pub given: Given,
 
     /// Fields of the profile that the command line gives, in the words of ali-instance-cli.
     #[arg(skip)]
@@ -112,6 +112,17 @@ pub(crate) struct Global {
     /// Do not write the log that `ecs-bridge log` prints; also ECS_BRIDGE_LOG=off
     #[arg(long, global = true)]
     pub no_log: bool,
+}
+
+/// Which options the command line gives. Of one that it leaves out, the value is that of a variable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    /// `--profile`
+    pub profile: bool,
+    /// `--region`
+    pub region: bool,
+    /// `--endpoint`
+    pub endpoint: bool,
 }
 
 /// How API calls are signed.

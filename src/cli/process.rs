@@ -6,6 +6,7 @@ use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 
+use super::global::Given;
 use super::help_page::{self, Length};
 use super::root::Cli;
 use super::settle::{exit_after_print, refuse};
@@ -49,8 +50,12 @@ impl Cli {
         });
         let parsed = Self::from_arg_matches(&matches).and_then(|mut cli| {
             cli.settle()?;
-            cli.global.profile_is_given =
-                matches.value_source("profile") == Some(ValueSource::CommandLine);
+            let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+            cli.global.given = Given {
+                profile: is_given("profile"),
+                region: is_given("region"),
+                endpoint: is_given("endpoint"),
+            };
             if let Some(translated) = translated {
                 cli.global.overrides = translated.overrides;
                 cli.global.vendor = Some(translated.vendor);

@@ -206,6 +206,24 @@ async fn a_field_is_taken_out_and_an_end_goes_with_its_token() {
     assert_eq!(content(&lab), one("cn-b"));
 }
 
+/// A variable may have the very value that the command line gives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_command_line_gives_is_set_whatever_a_variable_has() {
+    let lab = lab().await;
+    for fields in [&["--region", "cn-b"][..], &["--region", "cn-b", "--access-key-id", "other"]] {
+        write(&lab, &one("cn-a"));
+        let mut command = bare(&lab, &[&["configure", "set"], fields].concat());
+        let ended = Bridge::start(command.env("ECS_BRIDGE_REGION", "cn-b")).end().await;
+        assert_eq!(ended.code, Some(0), "{fields:?}: {}", ended.stderr);
+        assert_eq!(profile(&lab, "work")["region_id"], "cn-b", "{fields:?}");
+    }
+    let endpoint = "ecs.example.com";
+    let mut command = bare(&lab, &["configure", "set", "--endpoint", endpoint]);
+    let ended = Bridge::start(command.env("ECS_BRIDGE_ENDPOINT", endpoint)).end().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(profile(&lab, "work")["endpoint"], endpoint);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_all_kinds() {
     let set = ["set", "--profile", "work", "--region", "cn-b"];

@@ -39,7 +39,7 @@ pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
 /// The profile that a command line names: as an argument, or by --profile as for the aliyun CLI. A
 /// variable does not name one: it may be set for other commands.
 fn name_of<'a>(global: &'a Global, given: Option<&'a str>, word: &str) -> Result<&'a str> {
-    let by_flag = global.profile.as_deref().filter(|_| global.profile_is_given);
+    let by_flag = global.profile.as_deref().filter(|_| global.given.profile);
     match (given, by_flag) {
         (Some(name), Some(flag)) if name != flag => usage(
             format!("two profiles are named: '{}' and '{}'", printable(name), printable(flag)),

@@ -120,11 +120,9 @@ fn changes(global: &Global, args: &ConfigureSet, name: &str, is_new: bool) -> Re
         };
         changes.push(change(option, field, &text)?);
     }
-    // Variables of options that every command has may be set for other commands.
-    let of_all = |given: &Option<String>, variable: &str| {
-        let is_of_env = env::var(variable).ok() == *given;
-        given.clone().filter(|_| is_new || !is_of_env)
-    };
+    // What a variable has is meant for all commands. A profile without a region would not work.
+    let of_all =
+        |value: &Option<String>, is_given: bool| value.clone().filter(|_| is_new || is_given);
     let plain = [
         ("--sts-expiration", "sts_expiration", args.sts_expiration.clone()),
         ("--sts-region", "sts_region", args.sts_region.clone()),
@@ -141,8 +139,8 @@ fn changes(global: &Global, args: &ConfigureSet, name: &str, is_new: bool) -> Re
         ("--endpoint-type", "endpoint_type", args.endpoint_type.clone()),
         ("--language", "language", args.language.clone()),
         ("--output-format", "output_format", args.output_format.clone()),
-        ("--region", "region_id", of_all(&global.region, "ECS_BRIDGE_REGION")),
-        ("--endpoint", "endpoint", of_all(&global.endpoint, "ECS_BRIDGE_ENDPOINT")),
+        ("--region", "region_id", of_all(&global.region, global.given.region)),
+        ("--endpoint", "endpoint", of_all(&global.endpoint, global.given.endpoint)),
     ];
     for (option, field, given) in plain {
         if let Some(text) = given {
