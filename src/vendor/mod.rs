@@ -109,7 +109,7 @@ impl Wrong {
             Kind::Twice => "an option is given twice",
             Kind::Value => "a value is missing or invalid",
             Kind::Missing => "no instance is given",
-            Kind::Refused => "an option is refused, or two exclude each other",
+            Kind::Refused => "an option is refused",
         };
         let what = format!("a command line in the words of {NAME} is wrong: {what}");
         let fix = "correct the command, of ssh its ProxyCommand";

@@ -4,16 +4,14 @@
 use secrecy::SecretString;
 
 use super::table::{Command, Opt, Value};
-use super::words::{Kind, Line, Wrong, host_port};
+use super::words::{Kind, Line, Wrong, host_port, idle_timeout};
 use crate::credentials::{Overrides, form, shell_word};
 
 /// Options that a command line of this program has under another name, or the same.
-const SAME: [(&str, &str); 7] = [
+const SAME: [(&str, &str); 5] = [
     ("user-name", "--user-name"),
     ("public-key", "--public-key"),
-    ("idle-timeout", "--idle-timeout"),
     ("service-instance", "--service-instance"),
-    ("wss-url", "--wss-url"),
     ("password-name", "--password-name"),
     ("password", "--password"),
 ];
@@ -104,10 +102,6 @@ fn on_instance(
         let fix = format!("give its id: {program} {} --instance i-…", command.name());
         return Err(Wrong::new(Kind::Missing, what, fix));
     }
-    if instance.is_some() && line.has("wss-url") {
-        let fix = "give one of them: a URL leads to one instance already";
-        return Err(Wrong::new(Kind::Refused, "--wss-url and --instance exclude each other", fix));
-    }
     words.push(
         match command {
             Command::Ssh => "proxy",
@@ -122,6 +116,11 @@ fn on_instance(
     };
     for (name, ours) in SAME {
         add(ours, line.get(name));
+    }
+    let idle_after = line.get("idle-timeout").and_then(idle_timeout);
+    add("--idle-timeout", idle_after.map(|seconds| seconds.to_string()).as_deref());
+    if instance.is_none() {
+        add("--wss-url", line.get("wss-url"));
     }
     let connection_type = line.get("connection-type").map(str::to_ascii_lowercase);
     add("--connection-type", connection_type.as_deref());
@@ -209,6 +208,15 @@ fn vendor(command: Command, line: &Line, program: &str) -> Vendor {
             notes.push(format!("--{} has no effect: {}", option.name, option.help));
         }
     }
+    if let Some(given) = line.get("idle-timeout")
+        && let Some(seconds) = idle_timeout(given)
+        && given.parse() != Ok(seconds)
+    {
+        notes.push(format!("--idle-timeout is {seconds}: 60 seconds at least, 0 for never"));
+    }
+    if line.has("instance") && line.has("wss-url") {
+        notes.push("--wss-url has no effect: a session is started with --instance".to_owned());
+    }
     Vendor { shown: shown(command, line, program), warnings, notes }
 }
 
@@ -276,6 +284,15 @@ mod tests {
                 "ssh -i i-1 -s si-1 --connection-type Intranet --region cn-beijing",
                 "--region=cn-beijing proxy --service-instance=si-1 --connection-type=intranet -- i-1 22",
             ),
+            // As the vendor's takes them.
+            ("session -i i-1 --idle-timeout 30", "session --idle-timeout=60 --instance=i-1"),
+            ("session -i i-1 --idle-timeout -1", "session --idle-timeout=0 --instance=i-1"),
+            (
+                "portforward -i i-1 --idle-timeout 600",
+                "forward --idle-timeout=600 --instance=i-1 --local-port=80 --remote-port=80",
+            ),
+            ("session -u wss://a -i i-1", "session --instance=i-1"),
+            ("ssh -i i-1 -u wss://a", "proxy -- i-1 22"),
             ("configure --mode StsToken -p x", "--profile=x configure --mode=StsToken"),
             (
                 "configure set --mode AK --access-key-id id --access-key-secret - --language zh",
@@ -315,10 +332,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_in_another_way_is_noted() {
+        for (line, note) in [
+            ("session -i i-1 --idle-timeout 30", Some("--idle-timeout is 60: ")),
+            ("portforward -i i-1 --idle-timeout -5", Some("--idle-timeout is 0: ")),
+            ("session -i i-1 -u wss://a?token=hush", Some("--wss-url has no effect: ")),
+            ("session -i i-1 --idle-timeout 90", None),
+            ("ssh -u wss://a", None),
+        ] {
+            let notes = translated(line).unwrap().vendor.notes;
+            assert_eq!(notes.len(), usize::from(note.is_some()), "{line}: {notes:?}");
+            let is_told = |note| notes[0].contains(note) && !notes[0].contains("hush");
+            assert!(note.is_none_or(is_told), "{line}: {notes:?}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_refused_says_so() {
         for (line, words) in [
             ("ssh", "ssh needs an instance"),
-            ("ssh -i i-1 --wss-url wss://a", "exclude each other"),
             ("ssh -i i-1 --skip-secure-verify", "certificates are always verified"),
             ("configure set --private-key k", "not supported"),
         ] {

@@ -2,6 +2,7 @@
 //! names. No short names together, no `--`.
 
 use super::table::{Command, OPTIONS, Opt, Value};
+use crate::shell::idle;
 
 /// How alike a word has to be to what it may have been meant for.
 const ALIKE: f64 = 0.75;
@@ -202,8 +203,7 @@ fn check_value(option: &Opt, value: &str) -> Result<(), Wrong> {
         }
         Value::HostPort => host_port(value).is_none().then(|| "a port, or host:port".to_owned()),
         Value::IdleTimeout => {
-            let is_good = value.parse().is_ok_and(crate::shell::idle::is_allowed);
-            (!is_good).then(|| "seconds, 60 at least, or 0 for never".to_owned())
+            idle_timeout(value).is_none().then(|| "seconds, 60 at least, or 0 for never".to_owned())
         }
         Value::Number => value.parse::<u32>().is_err().then(|| "a number".to_owned()),
         Value::Mode => {
@@ -235,6 +235,13 @@ pub(super) fn host_port(value: &str) -> Option<(Option<&str>, u16)> {
     let port = port.parse().ok().filter(|port| *port > 0)?;
     let inside = host.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
     Some((inside, port))
+}
+
+/// The seconds of an idle timeout as ali-instance-cli takes them: what is shorter than it can be becomes the
+/// shortest, and what is less than 0 is never.
+pub(super) fn idle_timeout(value: &str) -> Option<u64> {
+    let seconds = u64::try_from(value.parse::<i32>().ok()?.max(0)).ok()?;
+    Some(if seconds == 0 { 0 } else { seconds.clamp(idle::LEAST, idle::MOST) })
 }
 
 #[cfg(test)]
@@ -287,9 +294,8 @@ mod tests {
             ("send_public_key i-1", Kind::Positional, "--instance"),
             ("session -i i-1 --instance=i-1", Kind::Twice, "duplicated"),
             ("session -u wss://a --url wss://b", Kind::Twice, "--wss-url"),
-            ("session --idle-timeout 5", Kind::Value, "60 at least"),
-            ("session --idle-timeout -5", Kind::Value, "60 at least"),
             ("session --idle-timeout soon", Kind::Value, "60 at least"),
+            ("session --idle-timeout 4294967296", Kind::Value, "60 at least"),
             ("session --mode RsaKeyPair", Kind::Value, "one of AK, StsToken"),
             ("session --connection-type vpc", Kind::Value, "Internet or Intranet"),
             ("ssh --port 0", Kind::Value, "from 1 to 65535"),
@@ -314,5 +320,22 @@ mod tests {
         assert_eq!(line.get("instance"), Some("i-1"));
         assert_eq!(read("configure get region mode").unwrap().words, ["region", "mode"]);
         assert_eq!(host_port("[::1]:22"), Some((Some("::1"), 22)));
+    }
+
+    #[test]
+    fn an_idle_timeout_is_a_minute_at_least_or_never() {
+        for (text, seconds) in [
+            ("-2147483648", Some(0)),
+            ("-1", Some(0)),
+            ("0", Some(0)),
+            ("1", Some(60)),
+            ("59", Some(60)),
+            ("61", Some(61)),
+            ("2147483647", Some(31_536_000)),
+            ("2147483648", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(idle_timeout(text), seconds, "{text}");
+        }
     }
 }
