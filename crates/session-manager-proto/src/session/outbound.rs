@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::config::SessionKind;
 use super::end::{Arrived, Failure};
 use super::flow::{FlowControl, Payload};
-use super::shell::MAX_SHELL_PAYLOAD;
+use super::shell::{MAX_SHELL_PAYLOAD, shell_payload};
 use super::ssh::Greeting;
 use crate::frame::{FrameType, MAX_PAYLOAD};
 use crate::replay::Replay;
@@ -35,8 +35,7 @@ pub(super) struct Outbound {
     queue: BytesMut,
     /// How many bytes were dropped from the queue.
     dropped: u64,
-    /// The most that one frame carries.
-    max_payload: usize,
+    kind: SessionKind,
     greeting: Greeting,
     /// When the local side had sent all.
     closed: Option<Instant>,
@@ -71,14 +70,14 @@ struct Unacked {
 
 impl Outbound {
     pub(super) fn new(now: Instant, kind: SessionKind) -> Self {
-        let (greeting, max_payload) = match kind {
-            SessionKind::Port => (Greeting::Nothing, MAX_PAYLOAD),
-            SessionKind::Shell => (Greeting::Other, MAX_SHELL_PAYLOAD),
+        let greeting = match kind {
+            SessionKind::Port => Greeting::Nothing,
+            SessionKind::Shell => Greeting::Other,
         };
         Self {
             queue: BytesMut::new(),
             dropped: 0,
-            max_payload,
+            kind,
             greeting,
             closed: None,
             open: None,
@@ -207,7 +206,11 @@ impl Outbound {
     }
 
     fn next_new(&self) -> Payload {
-        Payload::New(self.queue.len().min(self.max_payload))
+        let most = match self.kind {
+            SessionKind::Port => MAX_PAYLOAD,
+            SessionKind::Shell => MAX_SHELL_PAYLOAD,
+        };
+        Payload::New(self.queue.len().min(most))
     }
 
     /// When the next frame may be sent, if one has to wait for that.
@@ -246,7 +249,11 @@ impl Outbound {
 
     /// The local bytes that are to be sent now.
     pub(super) fn poll_input(&mut self, now: Instant, flow: &mut FlowControl) -> Option<Bytes> {
-        let len = flow.may_send(now, self.next_new())?;
+        let most = flow.may_send(now, self.next_new())?;
+        let len = match self.kind {
+            SessionKind::Port => most,
+            SessionKind::Shell => shell_payload(self.queue.get(..most)?),
+        };
         flow.handle_sent(now, len);
         self.last_input = now;
         Some(self.queue.split_to(len).freeze())

@@ -102,6 +102,38 @@ fn frames_are_of_a_shell_s_size_and_nothing_is_taken_for_ssh_or_a_redial() {
     assert!(test.session.end().is_none() && !test.session.is_ssh());
 }
 
+/// What PowerShell gets of a frame, by the source of the agent (PROTOCOL.md, 9). Only CR is Enter there.
+fn typed_on_windows(payload: &[u8]) -> String {
+    let text = String::from_utf8(payload.to_vec()).unwrap();
+    match text.find('\n') {
+        Some(0) => text.replace('\n', "\r"),
+        Some(first) => text.replacen('\n', "\r", first - 1),
+        None => text,
+    }
+}
+
+#[test]
+fn each_line_of_a_script_is_entered_on_windows_and_passed_as_it_is() {
+    let long = "x".repeat(1022);
+    let scripts: [&[&str]; 6] = [
+        &["ls"],
+        &["a"],
+        &["", "", "a", "b", ""],
+        &["cd", "a", "b", "Get-ChildItem", "c"],
+        &["Get-ChildItem", "a", "b"],
+        &[&long, "a", &long, "", &long, "ab", "c"],
+    ];
+    for lines in scripts {
+        let script: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut test = prompt(|_| {});
+        test.local(script.as_bytes());
+        let sent = test.pass(SECOND);
+        assert_eq!(payloads(&sent), script.as_bytes());
+        let typed: String = sent.iter().map(|frame| typed_on_windows(&frame.payload)).collect();
+        assert_eq!(typed, script.replace('\n', "\r"));
+    }
+}
+
 /// The agent ends it after three hours, and its word for that is kept.
 #[test]
 fn a_quiet_shell_is_kept_open_until_the_service_s_limit() {
