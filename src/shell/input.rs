@@ -62,7 +62,8 @@ enum Source {
 }
 
 /// The end of input, which is sent again after output. One that comes while the shell runs a program is
-/// read by that program or lost, and the prompt that follows shows that another one is needed.
+/// read by that program or lost, and the prompt that follows shows that another one is needed. Its echo shows
+/// a program for which it is a character like any other.
 struct EndOfInput {
     output: Rc<OutputState>,
     seen: u64,
@@ -254,6 +255,30 @@ mod tests {
             assert_eq!(input.read_u8().await.unwrap(), END);
             assert_eq!(begun.elapsed(), Duration::from_millis(pause));
             assert_eq!(all(&mut input).await, b"");
+        }
+    }
+
+    /// A program that takes Ctrl-D for a character does not end at another one either.
+    #[tokio::test(start_paused = true)]
+    async fn an_end_of_input_that_is_only_echoed_is_not_sent_again() {
+        let (_far, writer) = duplex(256);
+        let state = Rc::default();
+        let mut input = ShellInput::script(&b"x\n"[..], &state);
+        let mut output = ShellOutput::new(writer, &state);
+        output.write_all(b"x\r\n").await.unwrap();
+        assert_eq!(all(&mut input).await, b"x\n\x04");
+        assert_eq!(input.read_u8().await.unwrap(), END);
+        for echo in ["^D", "^D^D", "^D\x08\x08", "\x1b[93m^D\x1b[0m\x1b[0K\x1b[?25h"] {
+            output.write_all(echo.as_bytes()).await.unwrap();
+            assert_eq!(all(&mut input).await, b"", "more may come");
+            tokio::time::advance(Duration::from_secs(60)).await;
+            assert_eq!(all(&mut input).await, b"", "{echo:?}");
+        }
+        for more in ["^D\r\n$ ", "\x1b[?2004h$ ", "\x1b[?2004h", "^C", "^"] {
+            output.write_all(more.as_bytes()).await.unwrap();
+            assert_eq!(all(&mut input).await, b"", "more may come");
+            tokio::time::advance(Duration::from_secs(60)).await;
+            assert_eq!(all(&mut input).await, [END], "{more:?}");
         }
     }
 

@@ -26,7 +26,7 @@ impl OutputState {
         matches!(self.last.get(), None | Some(b'\n'))
     }
 
-    /// How many bytes have come. The caller is woken with the next.
+    /// How many bytes have come, but for the echo of Ctrl-D. The caller is woken with the next.
     pub(super) fn written(&self, cx: &Context<'_>) -> u64 {
         self.waiting.replace(Some(cx.waker().clone()));
         self.written.get()
@@ -35,11 +35,35 @@ impl OutputState {
     fn note(&self, bytes: &[u8]) {
         if let Some(last) = bytes.last() {
             self.last.set(Some(*last));
+            if is_echo_of_end(bytes) {
+                return;
+            }
             self.written.set(self.written.get() + bytes.len() as u64);
             if let Some(waiting) = self.waiting.take() {
                 waiting.wake();
             }
         }
+    }
+}
+
+/// Whether it is nothing but what is shown for Ctrl-D, with colours, erasures and backspaces.
+fn is_echo_of_end(bytes: &[u8]) -> bool {
+    let (mut rest, mut is_shown) = (bytes, false);
+    loop {
+        rest = match rest {
+            [] => return is_shown,
+            [b'^', b'D', rest @ ..] => {
+                is_shown = true;
+                rest
+            }
+            [0x08, rest @ ..] => rest,
+            // A control sequence ends with its first byte that is no parameter.
+            [0x1b, b'[', rest @ ..] => match rest.iter().position(|b| (0x40..0x7f).contains(b)) {
+                Some(end) => &rest[end + 1..],
+                None => return false,
+            },
+            _ => return false,
+        };
     }
 }
 

@@ -46,6 +46,25 @@ async fn a_script_runs_to_its_end() {
     }
 }
 
+/// Ctrl-D is a character to a program on a raw terminal, and its echo keeps no session open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_does_not_end_at_ctrl_d_is_ended_as_idle() {
+    let lab = Lab::new(instance(Agent::d())).await;
+    let program = "sh -c 'stty -icanon -icrnl; exec cat -v'";
+    let args = ["session", INSTANCE, "--idle-timeout", "60", "--command", program];
+    let mut bridge = Bridge::start(&mut lab.bridge(args));
+    bridge.send(b"x\n").await;
+    drop(bridge.stdin.take());
+    timeout(2 * PATIENCE, bridge.child.wait()).await.expect("it ends").unwrap();
+    let ended = bridge.end().await;
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let line = "ecs-bridge: the session has ended: idle for 60 s (--idle-timeout)";
+    assert!(ended.code == Some(8) && ended.stderr.contains(line), "{ended:?}");
+    // Two, each shown by the terminal and by the program.
+    assert!((2..=4).contains(&stdout.matches("^D").count()), "{stdout:?}");
+    lab.all_ended().await;
+}
+
 /// The rest of it is lost with the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_is_cut_is_no_success() {
