@@ -174,7 +174,7 @@ fn what_the_session_needs_is_said() {
     }
 }
 
-/// Every code of API.md's tables and lists, and what a call that gets it is worth: its exit code, and
+/// Every code of the API's documented tables and lists, and what a call that gets it is worth: its exit code, and
 /// whether it is made again.
 const CODES: [(&str, ExitCode, bool); 41] = [
     ("InvalidAccessKeyId.NotFound", ExitCode::Credentials, false),

@@ -15,8 +15,8 @@ use session_manager_proto::generation::Generation;
 /// The connection of a session to a gateway, apart from its socket: how to get another socket, and what
 /// the socket's user looks up and waits for.
 pub(crate) struct GatewayConnection<'a> {
-    /// Makes another socket, given the channel id (PROTOCOL.md, 8). Its future is bounded in time.
-    pub redial: &'a dyn Fn(Bytes) -> Reconnect<'a>,
+    /// Makes another socket, given the channel id (docs/protocol.md, 8). Its future is bounded in time.
+    pub reconnect: &'a dyn Fn(Bytes) -> Reconnect<'a>,
     /// What of the gateway's texts is not shown.
     pub redactor: Redactor,
     /// Looks up the generation of the instance's agent, if it can be known; `None` once it has answered.

@@ -15,7 +15,7 @@ use crate::session::failure::Finding;
 const WITHIN: Duration = Duration::from_secs(60);
 /// The same for one command there, in seconds.
 pub(crate) const TIMEOUT: u32 = 60;
-/// Installs the plug-in that makes the instance's sshd ask for registered keys (API.md).
+/// Installs the plug-in that makes the instance's sshd ask for registered keys.
 pub(crate) const INSTALL: &str =
     "acs-plugin-manager -e -P config_ecs_instance_connect --params --install";
 /// After how long an instance that is known is looked at, if it has not done its work.

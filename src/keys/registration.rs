@@ -12,7 +12,7 @@ use crate::app::{Cloud, Result, usage};
 use crate::cloud::InvocationError;
 use crate::platform::cache::{Cache, DAY, Topic};
 
-/// The service's command that registers a key (API.md, Temporary SSH public key).
+/// The service's command that registers a key.
 const SEND_KEY: &str = "cmd-ACS-ECS-SendSshPublicKey-linux.sh";
 /// How long a key is valid once it is registered.
 pub(crate) const VALID: Duration = Duration::from_secs(60);

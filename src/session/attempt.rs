@@ -20,7 +20,7 @@ use super::plan::{END_WITHIN, Plan};
 use crate::app::Cloud;
 use crate::cloud::{self, TerminalSession};
 use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
-use crate::gateway::dial::{Ahead, DialError, dial, redial};
+use crate::gateway::dial::{Ahead, DialError, dial, reconnect};
 use crate::gateway::driver::{Driver, Outcome};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
@@ -197,16 +197,16 @@ async fn dial_and_run(
     cloud.gateway.replace(Some(place));
     let core = Session::new(Instant::now(), plan.config());
     let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
-    let redial = move |channel_id: Bytes| -> Reconnect<'_> {
+    let reconnect = move |channel_id: Bytes| -> Reconnect<'_> {
         Box::pin(async move {
-            let redialled = redial(url, token, &channel_id, net).await;
-            redialled.map_err(|error| not_redialled(&error))
+            let reconnected = reconnect(url, token, &channel_id, net).await;
+            reconnected.map_err(|error| not_reconnected(&error))
         })
     };
     let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
     let place_wanted = || plan.place_wanted();
     let gateway = GatewayConnection {
-        redial: &redial,
+        reconnect: &reconnect,
         redactor,
         agent: Some(agent.boxed_local()),
         agent_is_queried: is_at_once,
@@ -218,7 +218,7 @@ async fn dial_and_run(
 }
 
 /// A gateway that restarts may refuse for a while. What it forbids stays forbidden.
-fn not_redialled(error: &DialError) -> NotReconnected {
+fn not_reconnected(error: &DialError) -> NotReconnected {
     let is_final = match error {
         DialError::Refused { status, .. } => matches!(status.as_u16(), 401 | 403 | 410),
         DialError::Url(_) | DialError::TlsSetup(_) => true,

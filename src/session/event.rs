@@ -35,7 +35,7 @@ pub(crate) enum SessionEvent<'a> {
 /// A notice for a session's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// The 1.01 sequence of Outputs has a gap: bytes of the target may be lost (PROTOCOL.md, 3). Only
+    /// The 1.01 sequence of Outputs has a gap: bytes of the target may be lost (docs/protocol.md, 3). Only
     /// in a stream that is not SSH, which authenticates its bytes; once a session.
     OutputGap,
     /// Nothing has come from the agent for so long after what was sent last; once a session.

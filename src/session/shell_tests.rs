@@ -102,7 +102,7 @@ where
         }
     };
     let connection = GatewayConnection {
-        redial: &never,
+        reconnect: &never,
         redactor: Redactor::default(),
         agent: None,
         agent_is_queried: false,

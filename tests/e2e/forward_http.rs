@@ -132,7 +132,7 @@ async fn curl_sends_a_body_and_gets_it_back() {
 }
 
 /// The answer ends with the connection. With newer agents only: older ones do not tell that the
-/// target has closed (PROTOCOL.md, 7), and a client that waits for it waits for ever.
+/// target has closed (docs/protocol.md, 7), and a client that waits for it waits for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_takes_an_answer_that_the_server_s_close_ends() {
     let (lab, _server, mut forward, _) = web(Agent::d()).await;

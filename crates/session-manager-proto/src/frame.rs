@@ -1,4 +1,4 @@
-//! One frame of the stream: decode and encode (PROTOCOL.md, 2).
+//! One frame of the stream: decode and encode (docs/protocol.md, 2).
 //!
 //! A frame travels as one binary WebSocket message. All numbers are little-endian:
 //!
@@ -17,13 +17,13 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// The most payload bytes that one Input frame of a port session may carry (PROTOCOL.md, 4).
+/// The most payload bytes that one Input frame of a port session may carry (docs/protocol.md, 4).
 pub const MAX_PAYLOAD: usize = 2048;
 
 /// The bytes of a header whose two ids are empty.
 const HEADER_LEN: usize = 30;
 
-/// The type of a frame (PROTOCOL.md, 2). Values that are not named here are kept as they came; 7 is the
+/// The type of a frame (docs/protocol.md, 2). Values that are not named here are kept as they came; 7 is the
 /// KeyExchange of encrypted shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameType(pub u32);
@@ -41,11 +41,11 @@ impl FrameType {
     pub const OPEN: Self = Self(4);
     /// The gateway or the agent reports its state, see [`crate::status`].
     pub const STATUS: Self = Self(5);
-    /// Asks for frames to be sent again, either way; its payload is empty (1.02; PROTOCOL.md, 8).
+    /// Asks for frames to be sent again, either way; its payload is empty (1.02; docs/protocol.md, 8).
     pub const SYNC: Self = Self(6);
 }
 
-/// The version of a frame: four ASCII bytes, `d.dd`, compared as they stand (PROTOCOL.md, 2).
+/// The version of a frame: four ASCII bytes, `d.dd`, compared as they stand (docs/protocol.md, 2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version([u8; 4]);
 
@@ -80,7 +80,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// Where a frame stands in its stream (PROTOCOL.md, 2 and 8). Its layout follows from the version.
+/// Where a frame stands in its stream (docs/protocol.md, 2 and 8). Its layout follows from the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
     /// 1.01: one number, counted by the sender for its own frames.
@@ -95,7 +95,7 @@ pub enum Sequence {
     },
 }
 
-/// One frame (PROTOCOL.md, 2).
+/// One frame (docs/protocol.md, 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What the frame is for.

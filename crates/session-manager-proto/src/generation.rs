@@ -1,9 +1,9 @@
-//! The four generations of the port agent (PROTOCOL.md, 5), told apart by their version.
+//! The four generations of the port agent (docs/protocol.md, 5), told apart by their version.
 
 use std::fmt;
 
 /// A version of the Cloud Assistant agent, `a.b.c.d`. `a.b` is the platform, so only the last two
-/// numbers are compared (PROTOCOL.md, 5).
+/// numbers are compared (docs/protocol.md, 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AgentVersion {
     major: u32,
@@ -32,7 +32,7 @@ impl fmt::Display for AgentVersion {
     }
 }
 
-/// How an agent treats early Input, and a target that closes (PROTOCOL.md, 5). The numbers are the last two of
+/// How an agent treats early Input, and a target that closes (docs/protocol.md, 5). The numbers are the last two of
 /// [`AgentVersion`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {

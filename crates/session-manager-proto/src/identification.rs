@@ -1,7 +1,7 @@
 //! SSH's identification line, which comes once in a stream.
 //!
 //! An older agent does not report that the target has closed: the next Input makes it dial again, and
-//! a second `SSH-2.0-…` line arrives in mid-stream (PROTOCOL.md, 7). That line is the end of the
+//! a second `SSH-2.0-…` line arrives in mid-stream (docs/protocol.md, 7). That line is the end of the
 //! stream. After the key exchange an SSH stream is as good as random, so the eight bytes do not
 //! occur in it by chance (2⁻⁶⁴ a position).
 

@@ -4,9 +4,9 @@
 //! argument of every call, and the caller moves the bytes and waits, so a test can try every order of
 //! events.
 //!
-//! "PROTOCOL.md" in these docs is the description of the stream that the crate implements. Its sections: 1
-//! opening, 2 frame, 3 Status frames, 4 pace, 5 generations of the agent, 6 staying open, 7 ending, 8 version
-//! 1.02: sequence, acknowledgement, resumption, 9 shells.
+//! "docs/protocol.md" in these docs is the description of the stream, in the repository of the crate. Its
+//! chapters: 1 opening, 2 frame, 3 Status frames, 4 pace, 5 generations of the agent, 6 staying open, 7
+//! ending, 8 version 1.02: sequence, acknowledgement, resumption, 9 shells.
 //!
 //! **Units**: sizes are bytes, and count payload alone unless a name says otherwise; rates are bits per second,
 //! as on the wire; times are [`std::time::Duration`] and [`std::time::Instant`], times of day milliseconds since

@@ -1,4 +1,4 @@
-//! Why a stream has ended, in the words of the peer (PROTOCOL.md, 3).
+//! Why a stream has ended, in the words of the peer (docs/protocol.md, 3).
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a [`Reason`] means: a reason of PROTOCOL.md, 3, or a group of reasons with one meaning.
+/// What a [`Reason`] means: a reason of docs/protocol.md, 3, or a group of reasons with one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasonKind {
     /// `Exit`, `Ok`, or no text: the session ended normally.
@@ -232,7 +232,7 @@ mod tests {
         assert!(Reason::parse(&[b'x'; 9000]).text().len() == 500);
     }
 
-    /// PROTOCOL.md, 3, in its order.
+    /// docs/protocol.md, 3, in its order.
     const REASONS: [(&str, ReasonKind); 45] = {
         use ReasonKind as Kind;
         [

@@ -1,4 +1,4 @@
-//! A target that was dialled again in the middle of a stream (PROTOCOL.md, 5).
+//! A target that was dialled again in the middle of a stream (docs/protocol.md, 5).
 //!
 //! An agent of generations A to C does not report that the target has closed, and a keepalive can make it
 //! dial again. A server that speaks first then greets again: the same first bytes, soon after a

@@ -1,4 +1,4 @@
-//! What was sent and is not yet acknowledged (PROTOCOL.md, 8), to be sent again if it has to be.
+//! What was sent and is not yet acknowledged (docs/protocol.md, 8), to be sent again if it has to be.
 
 use std::collections::VecDeque;
 

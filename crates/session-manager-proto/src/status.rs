@@ -1,29 +1,29 @@
-//! What a Status frame says (PROTOCOL.md, 3).
+//! What a Status frame says (docs/protocol.md, 3).
 
 use crate::reason::readable;
 pub use crate::reason::{Reason, ReasonKind};
 
-/// The payload of a Status frame: a byte with the state, and what belongs to it (PROTOCOL.md, 3).
+/// The payload of a Status frame: a byte with the state, and what belongs to it (docs/protocol.md, 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// States 0, 1 and 4, progress: Initial, Opening or Closing.
     Progress(Progress),
     /// State 2: the stream could not be established. The text says why, without control characters.
     Aborted(String),
-    /// State 3: the agent has joined. The target port is not dialled yet (PROTOCOL.md, 5).
+    /// State 3: the agent has joined. The target port is not dialled yet (docs/protocol.md, 5).
     Opened,
     /// States 5 and 6: the stream is over, Closed or Exited.
     Ended(Reason),
-    /// State 7: the send-rate limit in bits per second, from 1 to [`u32::MAX`] (PROTOCOL.md, 4). A limit of 0
+    /// State 7: the send-rate limit in bits per second, from 1 to [`u32::MAX`] (docs/protocol.md, 4). A limit of 0
     /// is [`Status::Unknown`].
     Limit(u64),
-    /// State 8: the gateway restarts. A stream of 1.02 goes on over another WebSocket (PROTOCOL.md, 8).
+    /// State 8: the gateway restarts. A stream of 1.02 goes on over another WebSocket (docs/protocol.md, 8).
     Frozen,
     /// A state that is not known, if there is one, or a limit without a usable number. To be ignored.
     Unknown(Option<u8>),
 }
 
-/// The states that only tell that something goes on (PROTOCOL.md, 3).
+/// The states that only tell that something goes on (docs/protocol.md, 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// State 0.

@@ -3,41 +3,41 @@
 /// One kind of deadline. A session derives each from its state, so that none can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// Local bytes may be sent (PROTOCOL.md, 5).
+    /// Local bytes may be sent (docs/protocol.md, 5).
     Ready,
-    /// The target is taken to be listening (PROTOCOL.md, 5).
+    /// The target is taken to be listening (docs/protocol.md, 5).
     Reached,
-    /// The stream has to be open by now (PROTOCOL.md, 5).
+    /// The stream has to be open by now (docs/protocol.md, 5).
     Open,
-    /// The pace allows the next frame (PROTOCOL.md, 4).
+    /// The pace allows the next frame (docs/protocol.md, 4).
     Pace,
-    /// A keepalive is due (PROTOCOL.md, 6).
+    /// A keepalive is due (docs/protocol.md, 6).
     KeepAlive,
     /// Nothing was carried for as long as the user allows.
     Idle,
     /// The session is idle, and ends soon.
     IdleWarning,
-    /// The agent has ended a session that may not be kept open (PROTOCOL.md, 6).
+    /// The agent has ended a session that may not be kept open (docs/protocol.md, 6).
     AgentIdle,
     /// The gateway, which has answered pings, is silent.
     Silence,
     /// Nothing has come from the agent after what was sent last.
     NoAnswer,
-    /// What was sent is not acknowledged (PROTOCOL.md, 8): an acknowledgement is requested.
+    /// What was sent is not acknowledged (docs/protocol.md, 8): an acknowledgement is requested.
     RequestAck,
-    /// What was sent before the local end of file has to have arrived (PROTOCOL.md, 7).
+    /// What was sent before the local end of file has to have arrived (docs/protocol.md, 7).
     Arrival,
-    /// After the local end of file, the peer has been quiet for long enough (PROTOCOL.md, 7).
+    /// After the local end of file, the peer has been quiet for long enough (docs/protocol.md, 7).
     Linger,
     /// What is still queued at a shutdown has to be gone by now.
     Flush,
-    /// Outputs that were requested again have not come (PROTOCOL.md, 8).
+    /// Outputs that were requested again have not come (docs/protocol.md, 8).
     Resync,
     /// What was missing at the end of the stream has to be there.
     PendingEnd,
-    /// The peer has not reported what it has received (PROTOCOL.md, 8).
+    /// The peer has not reported what it has received (docs/protocol.md, 8).
     PeerAck,
-    /// Another WebSocket is to be made (PROTOCOL.md, 8).
+    /// Another WebSocket is to be made (docs/protocol.md, 8).
     Reconnect,
     /// There is still no other WebSocket.
     GiveUp,

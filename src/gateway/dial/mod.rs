@@ -1,4 +1,4 @@
-//! From a WebSocket URL to a WebSocket: TCP or a proxy, TLS, upgrade (PROTOCOL.md, 1).
+//! From a WebSocket URL to a WebSocket: TCP or a proxy, TLS, upgrade (docs/protocol.md, 1).
 
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -257,12 +257,12 @@ pub(crate) async fn dial(
     }
 }
 
-/// Opens another WebSocket of a session whose first one is gone (PROTOCOL.md, 8): the same URL with
+/// Opens another WebSocket of a session whose first one is gone (docs/protocol.md, 8): the same URL with
 /// the channel id that was learnt.
 ///
 /// # Errors
 /// See [`DialError`]; it is bounded in time as [`dial`] is.
-pub(crate) async fn redial(
+pub(crate) async fn reconnect(
     url: &SecretString,
     token: &SecretString,
     channel_id: &[u8],
@@ -289,7 +289,7 @@ pub(crate) fn session_id(url: &str) -> Option<&str> {
     Some(id).filter(|id| !id.is_empty())
 }
 
-/// The gateway wants `sessionId`, and the API may spell it `sessionid` (PROTOCOL.md, 1). What is
+/// The gateway wants `sessionId`, and the API may spell it `sessionid` (docs/protocol.md, 1). What is
 /// not a path gets one, since a request has to have it.
 fn rename_session_id(url: &str) -> String {
     let Some((before, query)) = url.split_once('?') else { return url.to_owned() };

@@ -41,20 +41,20 @@ impl Driver<'_> {
             self.peer_closed = false;
         }
         if self.session.end().is_some() {
-            self.redialling = None;
+            self.reconnecting = None;
         } else if let Some(channel) = self.session.poll_reconnect(now) {
             debug!("making another connection to the gateway");
-            self.redialling = Some((self.gateway.redial)(channel));
+            self.reconnecting = Some((self.gateway.reconnect)(channel));
         }
     }
 
-    pub(super) fn handle_redialled(
+    pub(super) fn handle_reconnected(
         &mut self,
         now: Instant,
-        redialled: Result<Socket, NotReconnected>,
+        reconnected: Result<Socket, NotReconnected>,
     ) {
-        self.redialling = None;
-        match redialled {
+        self.reconnecting = None;
+        match reconnected {
             Ok(socket) => {
                 self.write_error = socket.get_ref().write_error();
                 self.halves = Some(socket.split());

@@ -55,7 +55,7 @@ pub(crate) struct Driver<'w> {
     /// The first error of a write to it.
     write_error: Arc<OnceLock<io::Error>>,
     gateway: GatewayConnection<'w>,
-    redialling: Option<Reconnect<'w>>,
+    reconnecting: Option<Reconnect<'w>>,
     sleep: SleepWatch,
     session: Session,
     on_event: OnEvent<'w>,
@@ -110,7 +110,7 @@ enum Wake {
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
     Message(Option<Result<Message, WsError>>),
-    Redialled(Box<Result<Socket, NotReconnected>>),
+    Reconnected(Box<Result<Socket, NotReconnected>>),
     Agent(Option<Generation>),
     Resized(Option<WindowSize>),
     Attached,
@@ -136,7 +136,7 @@ impl<'w> Driver<'w> {
             write_error: socket.get_ref().write_error(),
             halves: Some(socket.split()),
             gateway,
-            redialling: None,
+            reconnecting: None,
             sleep: SleepWatch::new(clock(), SystemTime::now()),
             session,
             on_event,
@@ -260,7 +260,7 @@ impl<'w> Driver<'w> {
             false => Wake::Flushed(sink.flush().await),
         }));
         let read_far = OptionFuture::from(stream.map(StreamExt::next));
-        let redialled = OptionFuture::from(self.redialling.as_mut());
+        let reconnected = OptionFuture::from(self.reconnecting.as_mut());
         self.gateway.agent_is_queried |= self.session.wants_agent();
         let asks = self.gateway.agent_is_queried;
         let agent = OptionFuture::from(self.gateway.agent.as_mut());
@@ -300,7 +300,7 @@ impl<'w> Driver<'w> {
             Some(()) = deadline => Wake::Deadline,
             Some(found) = write_far, if (outgoing || self.unflushed) && can_write => found,
             Some(message) = read_far, if reads_far => Wake::Message(message),
-            Some(redialled) = redialled => Wake::Redialled(Box::new(redialled)),
+            Some(reconnected) = reconnected => Wake::Reconnected(Box::new(reconnected)),
             Some(generation) = agent, if asks => Wake::Agent(generation),
             Some(size) = resized => Wake::Resized(size),
             found = local => found,
@@ -369,7 +369,7 @@ impl<'w> Driver<'w> {
             Wake::Resized(Some(size)) => self.session.handle_resize(size.columns, size.rows),
             Wake::Resized(None) => self.gateway.window = None,
             Wake::Attached => debug!("the session has its local side"),
-            Wake::Redialled(redialled) => self.handle_redialled(now, *redialled),
+            Wake::Reconnected(reconnected) => self.handle_reconnected(now, *reconnected),
             // Elsewhere than on Unix it cannot be seen that whoever reads stdout has gone. ssh, which never
             // closes only one direction, has gone then.
             Wake::Read(Ok(0)) if cfg!(not(unix)) && self.session.is_ssh() => {

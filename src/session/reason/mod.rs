@@ -1,4 +1,4 @@
-//! What a user is told of the reasons with which a remote side ends a session (PROTOCOL.md, 3).
+//! What a user is told of the reasons with which a remote side ends a session (docs/protocol.md, 3).
 
 mod shell;
 
@@ -82,7 +82,7 @@ fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Opt
     (Some(cause), Some(remedy))
 }
 
-/// The cause and the fix of each reason of PROTOCOL.md, 3.
+/// The cause and the fix of each reason of docs/protocol.md, 3.
 pub(super) fn explain(
     reason: ReasonKind,
     failure: &Failure,

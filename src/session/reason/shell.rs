@@ -1,4 +1,4 @@
-//! What a user is told of the reasons with which a shell ends that could not be had (PROTOCOL.md, 9).
+//! What a user is told of the reasons with which a shell ends that could not be had (docs/protocol.md, 9).
 
 use session_manager_proto::status::ReasonKind;
 

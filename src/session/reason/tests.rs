@@ -14,7 +14,7 @@ fn ended(reason: &str) -> SessionFailure {
     failed(Failure::Ended(Reason::parse(reason.as_bytes())))
 }
 
-/// PROTOCOL.md, 3: the reason, a part of its cause, a part of its fix, and whether instance and
+/// docs/protocol.md, 3: the reason, a part of its cause, a part of its fix, and whether instance and
 /// agent are looked at.
 #[test]
 fn every_reason_has_a_cause_and_a_fix() {

@@ -1,4 +1,4 @@
-//! How fast Input may be sent, how much of it may be in flight, and what has arrived (PROTOCOL.md, 4).
+//! How fast Input may be sent, how much of it may be in flight, and what has arrived (docs/protocol.md, 4).
 
 pub(crate) mod pace;
 pub(crate) mod probes;

@@ -1,4 +1,4 @@
-//! How fast Input may be sent (PROTOCOL.md, 4).
+//! How fast Input may be sent (docs/protocol.md, 4).
 //!
 //! The gateway ends a session that sends faster than its limit. How it measures is not published:
 //! payload bytes over about a second is the assumption. So two bounds hold at once:

@@ -3,7 +3,7 @@
 //!
 //! A WebSocket ping is answered in its turn (RFC 6455, 5.5.2), so a peer that answers has read all
 //! bytes before it. An answer to a later ping, or an acknowledgement, counts as well. Whether a gateway
-//! answers pings at all is not known (PROTOCOL.md, 6): nothing waits for one that never has, and its
+//! answers pings at all is not known (docs/protocol.md, 6): nothing waits for one that never has, and its
 //! silence has no meaning.
 
 use std::collections::VecDeque;

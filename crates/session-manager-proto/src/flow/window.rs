@@ -1,4 +1,4 @@
-//! What the peer may count within one second (PROTOCOL.md, 4).
+//! What the peer may count within one second (docs/protocol.md, 4).
 //!
 //! It counts what arrives, and all that is known here is what was sent. On a way that stalls the two
 //! differ: what was sent over seconds arrives at once. So bytes count from when they are known to

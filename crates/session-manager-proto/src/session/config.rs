@@ -11,11 +11,11 @@ pub enum SessionKind {
     /// A TCP port: a stream of bytes.
     #[default]
     Port,
-    /// A shell on a terminal of the instance (PROTOCOL.md, 9).
+    /// A shell on a terminal of the instance (docs/protocol.md, 9).
     Shell,
 }
 
-/// How a silent session is kept open: by an empty Input, or by a Resize where that does no harm (PROTOCOL.md, 5
+/// How a silent session is kept open: by an empty Input, or by a Resize where that does no harm (docs/protocol.md, 5
 /// and 6). A time has to be less than the 180 s after which an agent ends a silent session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
@@ -37,7 +37,7 @@ impl Keepalive {
     }
 }
 
-/// What a session is to do. [`Config::new`] gives the values of PROTOCOL.md, 5 to 7.
+/// What a session is to do. [`Config::new`] gives the values of docs/protocol.md, 5 to 7.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The time of day at the upgrade, in milliseconds since 1970-01-01 UTC; never 0. It goes into frames.
@@ -48,11 +48,11 @@ pub struct Config {
     /// sent tells too: an SSH client's first bytes are `SSH-`, and then its server speaks first.
     pub server_first: bool,
     /// How long after Opened the target is taken to be dialled, if it has not spoken, by an agent that
-    /// drops earlier Input or whose generation is not known: 1.5 s (PROTOCOL.md, 5). In a shell: how long after
+    /// drops earlier Input or whose generation is not known: 1.5 s (docs/protocol.md, 5). In a shell: how long after
     /// Opened there is a terminal, whatever the agent: 5 s.
     pub ready_delay: Duration,
     /// How a session without local bytes is kept open: after 50 s without a frame of ours, where that does no
-    /// harm. An agent ends a session after 180 s (PROTOCOL.md, 6).
+    /// harm. An agent ends a session after 180 s (docs/protocol.md, 6).
     pub keepalive: Keepalive,
     /// After how much time without payload in either direction the session is ended; `None`, the default, for
     /// never.
@@ -60,7 +60,7 @@ pub struct Config {
     /// How long before that end [`Event::IdleSoon`](super::Event::IdleSoon) announces it.
     pub idle_warning: Option<Duration>,
     /// How long the peer may be quiet after the local end of file before it is taken to be done: 10 s
-    /// (PROTOCOL.md, 7). 0 ends the session once what was sent has arrived.
+    /// (docs/protocol.md, 7). 0 ends the session once what was sent has arrived.
     pub linger: Duration,
     /// Any random number, so that clients do not all come back to a gateway at once. 0, the default, for none.
     pub random: u64,

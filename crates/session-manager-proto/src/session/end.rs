@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::frame::DecodeError;
 use crate::status::{Reason, ReasonKind};
 
-/// How a session ended (PROTOCOL.md, 7).
+/// How a session ended (docs/protocol.md, 7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The peer ended it, as it does when the target closes.
@@ -43,14 +43,14 @@ pub enum RemoteEnd {
     /// came.
     Redialled,
     /// The agent ends sessions that are idle for 180 s, and this one could not be kept open without harm
-    /// (PROTOCOL.md, 5 and 6).
+    /// (docs/protocol.md, 5 and 6).
     Idle,
 }
 
 /// Why a session failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Neither Opened nor any Output came in time, which is 15 s from the upgrade (PROTOCOL.md, 5).
+    /// Neither Opened nor any Output came in time, which is 15 s from the upgrade (docs/protocol.md, 5).
     #[error("the session did not open within {} s", .waited.as_secs())]
     NotOpened {
         /// How long was waited.
@@ -73,7 +73,7 @@ pub enum Failure {
     /// Status Frozen, of a session that cannot be resumed.
     #[error("the gateway restarts, and this session cannot be resumed")]
     Frozen,
-    /// Frames are missing, and did not come within 60 s although they were requested (PROTOCOL.md, 8).
+    /// Frames are missing, and did not come within 60 s although they were requested (docs/protocol.md, 8).
     #[error("bytes were lost on the way: Output {expected} did not come, and {got} was sent")]
     Lost {
         /// The sequence that had to come.
@@ -97,7 +97,7 @@ pub enum Failure {
     /// The WebSocket was lost.
     #[error("the connection to the gateway was lost: {0}")]
     Disconnected(Disconnect),
-    /// The WebSocket was lost, and the stream could not be resumed within 60 s (PROTOCOL.md, 8).
+    /// The WebSocket was lost, and the stream could not be resumed within 60 s (docs/protocol.md, 8).
     #[error("the connection to the gateway was lost, and could not be made again: {last}")]
     NotResumed {
         /// How it was lost.
@@ -153,7 +153,7 @@ impl Disconnect {
         matches!(self, Self::Closed { code: None | Some(1000), .. })
     }
 
-    /// Whether no other WebSocket can go on with the stream (PROTOCOL.md, 8).
+    /// Whether no other WebSocket can go on with the stream (docs/protocol.md, 8).
     pub(super) fn is_final(&self) -> bool {
         const TRANSIENT: [u16; 5] = [1001, 1005, 1006, 1012, 1013];
         match self {

@@ -13,17 +13,17 @@ use crate::status::Progress;
 pub enum Event {
     /// A status of progress.
     Progress(Progress),
-    /// The agent has joined. It has not dialled the target yet (PROTOCOL.md, 5).
+    /// The agent has joined. It has not dialled the target yet (docs/protocol.md, 5).
     Opened,
     /// Local bytes flow from now on.
     Ready,
     /// The target is taken to be listening.
     Reached,
-    /// The limit of what may be sent has changed, in bits per second (PROTOCOL.md, 4).
+    /// The limit of what may be sent has changed, in bits per second (docs/protocol.md, 4).
     Limit(u64),
     /// The stream goes on in a newer version, which the peer has used first.
     Version(Version),
-    /// The sequence of a 1.01 Output is not the one that was due: output may be lost (PROTOCOL.md, 3). Told
+    /// The sequence of a 1.01 Output is not the one that was due: output may be lost (docs/protocol.md, 3). Told
     /// once.
     Gap {
         /// What had to come.
@@ -37,7 +37,7 @@ pub enum Event {
     Disconnected(Disconnect),
     /// There is another WebSocket.
     Reconnected,
-    /// A 1.02 Output is missing: it is requested again (PROTOCOL.md, 8).
+    /// A 1.02 Output is missing: it is requested again (docs/protocol.md, 8).
     Missing {
         /// What had to come.
         expected: u32,

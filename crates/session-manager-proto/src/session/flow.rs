@@ -1,5 +1,5 @@
 //! When frames may be sent, what of them has arrived, and whether the gateway is still there: token
-//! bucket, window and probes as one (PROTOCOL.md, 4).
+//! bucket, window and probes as one (docs/protocol.md, 4).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the frames of a session carry beside their payload (PROTOCOL.md, 2).
+//! What the frames of a session carry beside their payload (docs/protocol.md, 2).
 
 use std::time::Instant;
 
@@ -70,7 +70,7 @@ impl Framing {
         let (channel_id, sequence) = if self.version.is_resumable() {
             (self.channel_id.clone(), Sequence::Pair { input, output })
         } else {
-            // The two layouts agree: a peer that goes on in 1.02 sees no gap (PROTOCOL.md, 2). In 1.01
+            // The two layouts agree: a peer that goes on in 1.02 sees no gap (docs/protocol.md, 2). In 1.01
             // every frame has a number of its own, the Close too.
             let is_numbered = matches!(kind, FrameType::INPUT | FrameType::RESIZE);
             let sequence = i64::from(input) + i64::from(!is_numbered);

@@ -1,5 +1,5 @@
 //! From the peer to the local side: the queue, the sequence of the Outputs, gaps in it, and what is to
-//! be acknowledged (PROTOCOL.md, 8).
+//! be acknowledged (docs/protocol.md, 8).
 //!
 //! Only an Output beyond a gap shows the gap: what the sequences of Status frames count is not
 //! published.

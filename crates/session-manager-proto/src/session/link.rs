@@ -1,4 +1,4 @@
-//! The WebSocket under a session: up, down, or being reconnected (PROTOCOL.md, 8).
+//! The WebSocket under a session: up, down, or being reconnected (docs/protocol.md, 8).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The state machine of one stream (PROTOCOL.md, 3 to 8).
+//! The state machine of one stream (docs/protocol.md, 3 to 8).
 //!
 //! ```text
 //!   Streaming ──────────────────────── shutdown ───────────────────────▶ Flushing

@@ -1,4 +1,4 @@
-//! How far a session has opened, and when local bytes may flow (PROTOCOL.md, 5).
+//! How far a session has opened, and when local bytes may flow (docs/protocol.md, 5).
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! From the local side to the peer: the queue, what is kept to be sent again, what is acknowledged, and
-//! the keepalive (PROTOCOL.md, 6 to 8).
+//! the keepalive (docs/protocol.md, 6 to 8).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What only shells have (PROTOCOL.md, 9): the size of the window, and a failure that comes as Output.
+//! What only shells have (docs/protocol.md, 9): the size of the window, and a failure that comes as Output.
 
 use bytes::Bytes;
 
@@ -56,7 +56,7 @@ impl Shell {
 
 /// How many of the bytes that may be sent go into one frame. On Windows only CR is Enter, and an agent there makes
 /// CR of the LFs of a frame: of all if the frame begins with one, otherwise of one fewer than bytes come before
-/// the first (PROTOCOL.md, 9). So a frame ends before its first LF where that is too few.
+/// the first (docs/protocol.md, 9). So a frame ends before its first LF where that is too few.
 pub(super) fn shell_payload(bytes: &[u8]) -> usize {
     let is_lf = |byte: &&u8| **byte == b'\n';
     match bytes.iter().position(|byte| *byte == b'\n') {

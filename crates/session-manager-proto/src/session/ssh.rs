@@ -1,4 +1,4 @@
-//! Whether a stream is SSH's, and the second identification line that ends one (PROTOCOL.md, 7).
+//! Whether a stream is SSH's, and the second identification line that ends one (docs/protocol.md, 7).
 
 use bytes::Bytes;
 

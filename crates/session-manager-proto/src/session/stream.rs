@@ -1,5 +1,5 @@
 //! The stream of a session, whatever WebSocket carries it: both directions, their flow control and framing,
-//! and the rules that join them (PROTOCOL.md, 5 to 8): what a frame and a deadline change, what is sent next,
+//! and the rules that join them (docs/protocol.md, 5 to 8): what a frame and a deadline change, what is sent next,
 //! and how the stream is kept open without making an agent dial a target again that has closed.
 
 use std::time::{Duration, Instant};
@@ -276,7 +276,7 @@ impl Stream {
     }
 
     /// Whether a keepalive may be sent. Where none may, the agent ends a session that is silent. After the
-    /// local end of file none is sent that could make an agent dial again (PROTOCOL.md, 7).
+    /// local end of file none is sent that could make an agent dial again (docs/protocol.md, 7).
     fn may_keep_alive(&self) -> bool {
         if self.outbound.is_closed() {
             let is_resize = self.agent == Some(Generation::C);

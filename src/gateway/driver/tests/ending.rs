@@ -120,7 +120,7 @@ async fn a_gateway_s_close_is_answered_whether_the_stream_goes_on_or_not() {
         open(&mut gateway, version).await;
         let close = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         gateway.send(Message::Close(Some(close.clone()))).await.unwrap();
-        let connection = (socket, GatewayConnection { redial: &not_yet, ..plain() });
+        let connection = (socket, GatewayConnection { reconnect: &not_yet, ..plain() });
         let session = Session::new(clock(), Config::new(1));
         let stop = tokio::time::sleep(Duration::from_secs(5));
         splice(connection, session, &mut local, stop, &nobody).await;

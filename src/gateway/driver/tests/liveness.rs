@@ -55,7 +55,7 @@ async fn a_gateway_that_falls_silent_is_given_up_after_a_minute() {
     assert!((80..=82).contains(&took), "{took} s: the first ping after 20 s, and 60 s of silence");
 }
 
-/// Nothing published shows a gateway that answers pings (PROTOCOL.md, 6).
+/// Nothing published shows a gateway that answers pings (docs/protocol.md, 6).
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_never_answers_pings_is_kept_for_as_long_as_it_likes() {
     let (socket, mut gateway) = pair().await;
@@ -149,7 +149,7 @@ async fn a_gateway_that_reads_nothing_for_a_while_is_not_sent_a_burst() {
     let (_out, local) = duplex(1024);
     let (mut stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
-    let connection = (socket, GatewayConnection { redial: &never, ..plain() });
+    let connection = (socket, GatewayConnection { reconnect: &never, ..plain() });
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let written = noise(MUCH);

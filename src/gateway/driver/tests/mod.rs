@@ -111,7 +111,7 @@ fn unknown() -> AgentLookUp<'static> {
 /// The connection of a socket without another one behind it.
 fn plain() -> GatewayConnection<'static> {
     GatewayConnection {
-        redial: &never,
+        reconnect: &never,
         redactor: Redactor::default(),
         agent: Some(unknown()),
         agent_is_queried: false,

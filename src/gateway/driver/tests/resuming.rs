@@ -4,7 +4,7 @@ use super::*;
 
 /// Gateways that a session may come back to, in the order in which they are made; each time that one
 /// is asked for is told.
-fn redialled(
+fn reconnected(
     sockets: Vec<Option<Socket>>,
     asked: &Arc<Notify>,
 ) -> &'static dyn Fn(Bytes) -> Reconnect<'static> {
@@ -28,8 +28,8 @@ async fn a_stream_of_1_02_goes_on_over_another_socket() {
     let (mut stdin, reader) = duplex(1024);
     let mut local = LocalSide::new(reader, local);
     let asked = Arc::new(Notify::new());
-    let redial = redialled(vec![None, Some(second)], &asked);
-    let connection = (first, GatewayConnection { redial, ..plain() });
+    let reconnect = reconnected(vec![None, Some(second)], &asked);
+    let connection = (first, GatewayConnection { reconnect, ..plain() });
     let session = Session::new(clock(), Config::new(1));
     let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
     let output = |input, number, payload: &[u8]| {
@@ -75,7 +75,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
         let (_out, local) = duplex(1024);
         let (_stdin, reader) = duplex(1024);
         let mut local = LocalSide::new(reader, local);
-        let redial = redialled(Vec::new(), &Arc::default());
+        let reconnect = reconnected(Vec::new(), &Arc::default());
         let begin = clock();
         let session = Session::new(begin, Config::new(1));
         open(&mut gateway, Version::V1_02).await;
@@ -86,7 +86,7 @@ async fn a_stream_that_cannot_be_taken_up_again_is_given_up_after_a_minute() {
                 false => std::future::pending().await,
             }
         };
-        let connection = (socket, GatewayConnection { redial, ..plain() });
+        let connection = (socket, GatewayConnection { reconnect, ..plain() });
         let outcome = splice(connection, session, &mut local, stop, &nobody).await;
         let took = (clock() - begin).as_secs();
         if stopped {
@@ -112,8 +112,10 @@ async fn a_close_frame_that_is_not_valid_is_a_socket_that_broke() {
             open(&mut gateway, version).await;
             gateway.get_mut().write_all(close).await.unwrap();
             let asked = Arc::new(Notify::new());
-            let connection =
-                (socket, GatewayConnection { redial: redialled(Vec::new(), &asked), ..plain() });
+            let connection = (
+                socket,
+                GatewayConnection { reconnect: reconnected(Vec::new(), &asked), ..plain() },
+            );
             let session = Session::new(clock(), Config::new(1));
             let splice = splice(connection, session, &mut local, asked.notified(), &nobody);
             let outcome = splice.await;

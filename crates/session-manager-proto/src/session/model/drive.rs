@@ -118,7 +118,7 @@ impl Model {
                     (true, _) => self.up.swap(|_| true),
                     (false, Mishap::Lost) => _ = self.down.lose(),
                     // A Sync tells what the agent has at that moment. Behind a newer acknowledgement it
-                    // says that the agent has lost Input, and that is the end of the stream (PROTOCOL.md, 8).
+                    // says that the agent has lost Input, and that is the end of the stream (docs/protocol.md, 8).
                     (false, _) => self.down.swap(|message| !message.is_sync()),
                 }
             }

@@ -1,7 +1,7 @@
 //! One model of a session and of all that is around it: the local side, the driver, the link and the agent.
 //!
 //! A case is a [`Setup`] and [`Step`]s. What holds whatever happens is in `checks`. With an agent that
-//! follows PROTOCOL.md (`peer`), behind a link that may stall, lose and end (`link`), what one side has
+//! follows docs/protocol.md (`peer`), behind a link that may stall, lose and end (`link`), what one side has
 //! written is compared with what the other has got. Without one every frame is a step, of whatever a
 //! fuzzer makes up (`script`).
 #![allow(clippy::disallowed_methods, reason = "any instant will do")]

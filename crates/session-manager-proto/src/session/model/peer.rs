@@ -1,4 +1,4 @@
-//! The agent, and the gateway before it, as PROTOCOL.md, 2 to 8, has them.
+//! The agent, and the gateway before it, as docs/protocol.md, 2 to 8, has them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use bytes::Buf;
 
 use super::*;
 
-/// With this first byte the case has an agent that follows PROTOCOL.md.
+/// With this first byte the case has an agent that follows docs/protocol.md.
 const WITH_AGENT: u8 = 0xff;
 
 /// What is left of a script.

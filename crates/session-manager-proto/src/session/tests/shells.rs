@@ -102,7 +102,7 @@ fn frames_are_of_a_shell_s_size_and_nothing_is_taken_for_ssh_or_a_redial() {
     assert!(test.session.end().is_none() && !test.session.is_ssh());
 }
 
-/// What PowerShell gets of a frame, by the source of the agent (PROTOCOL.md, 9). Only CR is Enter there.
+/// What PowerShell gets of a frame, by the source of the agent (docs/protocol.md, 9). Only CR is Enter there.
 fn typed_on_windows(payload: &[u8]) -> String {
     let text = String::from_utf8(payload.to_vec()).unwrap();
     match text.find('\n') {
