@@ -30,7 +30,7 @@ fn readable(path: &str, on_windows: bool) -> String {
 /// What was looked at, and what could be given there.
 fn looked_at(place: &LookedAt) -> String {
     match place {
-        LookedAt::Named => format!("--profile, {place}"),
+        LookedAt::Named { .. } => format!("--profile, {place}"),
         LookedAt::NoCurrent { .. } => format!("{place}: give one with --profile"),
         LookedAt::NoRegion => format!("{place} (--region)"),
         LookedAt::Other(words) => words.clone(),

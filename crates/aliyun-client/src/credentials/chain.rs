@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::credential_source::{CredentialSource, Instance, SourceKind, no_uri};
-use super::env::{Environment, PREFIXES};
+use super::env::{Environment, PREFIXES, PROFILES};
 use super::error::{Error, HOME_VARIABLE};
 use super::host::Host;
 use super::modes::Reader;
@@ -57,7 +57,7 @@ pub fn problems(query: &Query<'_>, names: &[&str]) -> Result<Vec<Option<Error>>,
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let env = Environment::of(query);
+    let env = query.environment();
     // Whether the files are forbidden does not matter to what is wrong with them.
     let files = ProfileFiles::of(query, &env);
     let files = files.load(&|path| ProfileFile::read(path, query.host))?;
@@ -76,7 +76,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Result<Option<ProfileFile>, Erro
 
 /// The same with files that something else reads.
 pub(super) fn resolve_from(query: &Query<'_>, read: Read<'_>) -> Result<Resolved, Error> {
-    let env = Environment::of(query);
+    let env = query.environment();
     let files = Files::of(query, &env)?;
     let region = asked_region(query, &env)?;
     let reader = |files| Reader::new(query, &env, files, region.as_ref());
@@ -353,8 +353,11 @@ impl Files {
         let keys =
             format!("ACCESS_KEY_ID and ACCESS_KEY_SECRET with {}: not set", PREFIXES.join(", "));
         let oidc = "ROLE_ARN, OIDC_PROVIDER_ARN, OIDC_TOKEN_FILE with the same: not all set";
-        let mut looked =
-            vec![LookedAt::Named, LookedAt::Other(keys), LookedAt::Other(oidc.to_owned())];
+        let mut looked = vec![
+            LookedAt::Named { variables: &PROFILES },
+            LookedAt::Other(keys),
+            LookedAt::Other(oidc.to_owned()),
+        ];
         let at = |path: &Path, found: &str| LookedAt::Other(format!("{}: {found}", path.display()));
         let state = |path: &Path, empty: &str, lacks: &'static str| match loaded
             .iter()
@@ -437,14 +440,4 @@ pub fn profile_variable(
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Option<(String, String)>, Error> {
     Environment { get: env, host: &() }.profile()
-}
-
-/// Names for a message, the first twenty of them.
-pub fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(SHOWN) {
-        Some(more) if more > 0 => format!("{shown} and {more} more"),
-        _ => shown,
-    }
 }

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use super::error::Error;
 use super::host::{Host, Variables};
 use super::keys::Credentials;
-use super::query::Query;
 use super::source::Source;
 
 /// In the order in which they are looked at.
@@ -37,11 +36,7 @@ pub(super) struct Environment<'a> {
     pub(super) host: &'a dyn Host,
 }
 
-impl<'a> Environment<'a> {
-    pub(super) fn of(query: &Query<'a>) -> Self {
-        Self { get: query.env, host: query.host }
-    }
-
+impl Environment<'_> {
     /// The first prefix under which the variable is set and not empty: its full name and value.
     pub(super) fn find(&self, name: &str) -> Option<(String, OsString)> {
         PREFIXES.iter().find_map(|prefix| {

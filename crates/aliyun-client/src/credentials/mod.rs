@@ -46,7 +46,7 @@ mod shell;
 pub(crate) mod source;
 mod uri;
 
-pub use chain::{listed, problems, profile_paths, profile_variable, resolve, resolve_as_if};
+pub use chain::{problems, profile_paths, profile_variable, resolve, resolve_as_if};
 pub use credential_source::CredentialSource;
 pub use error::{Error, HOME_VARIABLE};
 pub use fetch::Problem as FetchProblem;
@@ -56,7 +56,7 @@ pub use ini::section_types;
 pub use keys::{Credentials, mask};
 pub use mode::{mode_of, modes};
 pub use overrides::{Overrides, resolve_with, unused};
-pub use problem::{ExternalProblem, LoginProblem, LookedAt, MetadataProblem, UriProblem};
+pub use problem::{ExternalProblem, LoginProblem, LookedAt, MetadataProblem, UriProblem, listed};
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;
 pub use query::{Query, Resolved, Setting, home, in_home};

@@ -65,7 +65,7 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
         true => Query { env: &as_vendor, ..query.clone() },
         false => query.clone(),
     };
-    let env = Environment::of(&query);
+    let env = query.environment();
     let region = asked_region(&query, &env)?;
     let given_keys = overrides.keys().transpose()?;
     let read = &|path: &Path| ProfileFile::read(path, query.host);

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::chain::listed;
-use super::env::PROFILES;
 use super::fetch;
 
 /// What was looked at for credentials, and what was there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookedAt {
     /// The variables that name a profile: none is set, and none was asked for.
-    #[error("{}: none named", PROFILES.join(", "))]
-    Named,
+    #[error("{}: none named", variables.join(", "))]
+    Named {
+        /// The variables.
+        variables: &'static [&'static str],
+    },
     /// A file with profiles, none of which is the one to take.
     #[error("{}: {lacks}; it has {}", file.display(), listed(names))]
     NoCurrent {
@@ -30,6 +31,16 @@ pub enum LookedAt {
     /// Something else, in words.
     #[error("{0}")]
     Other(String),
+}
+
+/// Names for a message, the first twenty of them.
+pub fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{shown} and {more} more"),
+        _ => shown,
+    }
 }
 
 /// Why the program gives no credentials. Of what it has printed and of its arguments nothing is shown.

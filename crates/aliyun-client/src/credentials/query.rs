@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::credential_source::CredentialSource;
+use super::env::Environment;
 use super::host::Host;
 
 /// Where to look for credentials.
@@ -42,6 +43,11 @@ impl Query<'_> {
             file: None,
             host: &(),
         }
+    }
+
+    /// The variables of the environment.
+    pub(super) fn environment(&self) -> Environment<'_> {
+        Environment { get: self.env, host: self.host }
     }
 }
 
