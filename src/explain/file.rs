@@ -13,6 +13,7 @@ impl Explain for Error {
             Self::Link { .. } => "make the folder, or remove the link".to_owned(),
             Self::ReadOnly { .. } if cfg!(windows) => "allow it: attrib -R FILE".to_owned(),
             Self::ReadOnly { .. } => "allow it: chmod u+w FILE".to_owned(),
+            #[cfg(unix)]
             Self::Foreign { .. } => "run this as the file's owner".to_owned(),
             Self::Busy { .. } => "try again in a moment".to_owned(),
             Self::Write { path, problem } => match problem.kind() {

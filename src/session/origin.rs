@@ -227,10 +227,11 @@ mod tests {
     fn an_endpoint_of_compute_nest_that_is_none_is_told() {
         let none = OsStr::new("");
         assert!(compute_nest(None).is_ok() && compute_nest(Some(none)).is_ok());
-        let mut wrong = vec![OsStr::new("http://example.com")];
         #[cfg(unix)]
-        wrong.push(std::os::unix::ffi::OsStrExt::from_bytes(b"example.com\xff"));
-        for wrong in wrong {
+        let no_text = std::os::unix::ffi::OsStrExt::from_bytes(b"example.com\xff");
+        #[cfg(not(unix))]
+        let no_text = OsStr::new("http://");
+        for wrong in [OsStr::new("http://example.com"), no_text] {
             let error = compute_nest(Some(wrong)).unwrap_err();
             assert!(error.to_string().contains(ENDPOINT), "{error}");
             assert_eq!(error.exit_code(), ExitCode::Config);

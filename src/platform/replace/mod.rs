@@ -420,6 +420,7 @@ pub(crate) enum Error {
         path: PathBuf,
     },
     /// It belongs to another user.
+    #[cfg(unix)]
     #[error("{} belongs to another user: it was left as it is", .path.display())]
     Foreign {
         /// The file.
