@@ -38,9 +38,9 @@ pub(crate) struct Session {
     ///
     /// The agent ends a session after 180 seconds without a frame from ecs-bridge. Agents before version
     /// 4.1065 do not report that the target has closed the connection, and a keepalive can make them
-    /// connect to it again. So, unless this option is given, agents from 3.632 to 4.1064 get a keepalive
-    /// that does not make them connect, and agents up to 3.631 get keepalives only for SSH and during
-    /// downloads: their other idle sessions end after 180 seconds, and the connection is closed.
+    /// connect to it again. Agents from 3.632 to 4.1064 get a keepalive that does not make them connect.
+    /// Unless this option is given, agents up to 3.631 get keepalives only for SSH and during downloads:
+    /// their other idle sessions end after 180 seconds, and the connection is closed.
     #[arg(
         long,
         hide_short_help = true,
@@ -81,8 +81,8 @@ pub(crate) struct Session {
     /// Keep receiving after end of file on stdin (or of the client) until no data has arrived for this
     /// many seconds; 0 = do not wait
     ///
-    /// Raise it for servers that answer late, as to `printf … | ecs-bridge proxy`. Interactive ssh does
-    /// not need it.
+    /// Raise it for servers that answer late, for example to a request of `printf … | ecs-bridge proxy`.
+    /// Interactive ssh does not need it.
     #[arg(
         long,
         hide_short_help = true,

@@ -53,7 +53,8 @@ impl Generation {
     /// The first version of D.
     pub const FIRST_D: AgentVersion = AgentVersion::new(4, 1065);
 
-    /// The generation of a version. Between two published builds it is the older one's.
+    /// The generation of a version. All between B and the first of D count as C, whose only published build
+    /// has no number.
     pub fn of(version: AgentVersion) -> Self {
         if version >= Self::FIRST_D {
             Self::D
