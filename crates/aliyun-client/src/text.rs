@@ -32,7 +32,7 @@ pub fn first_line(text: &str, most: usize) -> Option<String> {
 pub fn without_mark(bytes: &[u8]) -> Result<&[u8], String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        true => Err("it is UTF-16; save it as UTF-8".to_owned()),
+        true => Err("it is UTF-16, not UTF-8".to_owned()),
         false => Ok(bytes),
     }
 }

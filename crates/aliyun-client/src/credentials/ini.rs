@@ -135,7 +135,7 @@ mod tests {
         for (content, problem) in [
             (&b"[default\nhush=1"[..], "it is not an ini file: line 1"),
             (b"[default]\n = hush", "it is not an ini file: line 2:0"),
-            (b"\xff\xfe[\0", "it is UTF-16; save it as UTF-8"),
+            (b"\xff\xfe[\0", "it is UTF-16, not UTF-8"),
             (b"[x]\n\xff", "it is not UTF-8"),
         ] {
             assert_eq!(sections(content).unwrap_err(), problem);
