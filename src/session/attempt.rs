@@ -177,11 +177,7 @@ async fn dial_and_run(
 ) -> std::result::Result<SessionOutcome, NotDialled> {
     let dialled = async {
         let (url, token) = (&session.websocket_url, &session.security_token);
-        let line = match ahead {
-            Some(ahead) => ahead.leading_to(url).await,
-            None => None,
-        };
-        dial(url, token, &cloud.net, line).await
+        dial(url, token, &cloud.net, ahead).await
     };
     let (socket, place) = tokio::select! {
         dialled = beside(is_at_once.then(|| agent.clone()), dialled) => {

@@ -183,13 +183,8 @@ impl<'a> Ahead<'a> {
         matches!(self.line, MaybeDone::Done(Ok(_)))
     }
 
-    /// The connection, once it is made: what is half made is nearer than a new beginning. One that leads
-    /// elsewhere than `url` is closed and not waited for.
-    pub(crate) async fn leading_to(mut self, url: &SecretString) -> Option<GatewayTransport> {
-        let (_, place) = address(url.expose_secret()).ok()?;
-        if place != self.place {
-            return None;
-        }
+    /// The connection, once it is made: what is half made is nearer than a new beginning.
+    async fn connection(mut self) -> Option<GatewayTransport> {
         self.made().await;
         Pin::new(&mut self.line).take_output()?.ok()
     }
@@ -221,7 +216,8 @@ pub(crate) async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTran
 
 /// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
 ///
-/// A connection that was made ahead is used if it leads to the same place and is not older than 2 s.
+/// A connection that is made ahead is waited for and used if it leads to the same place and is not older
+/// than 2 s. One that leads elsewhere is closed, half made or not.
 /// If it turns out to be closed before a byte of the answer has come, another one is made, once.
 ///
 /// # Errors
@@ -230,11 +226,15 @@ pub(crate) async fn dial(
     url: &SecretString,
     token: &SecretString,
     net: &Net,
-    ahead: Option<GatewayTransport>,
+    ahead: Option<Ahead<'_>>,
 ) -> Result<(Socket, GatewayAddr), DialError> {
     let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
     let (url, place) = address(url.expose_secret())?;
-    if let Some(line) = ahead.filter(|line| line.place == place) {
+    let ahead = match ahead.filter(|ahead| ahead.place == place) {
+        Some(ahead) => ahead.connection().await,
+        None => None,
+    };
+    if let Some(line) = ahead {
         let age = line.age();
         if age > FRESH {
             debug!("the connection that was made ahead is {age:.1?} old: making another one");

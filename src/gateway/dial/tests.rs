@@ -1,5 +1,6 @@
 //! Against gateways that play a script.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use socket2::SockRef;
@@ -113,7 +114,11 @@ impl Gateway {
         scheme: &str,
         line: Option<GatewayTransport>,
     ) -> Result<Socket, DialError> {
-        Ok(dial(&self.url(scheme), &"t".into(), &self.net(), line).await?.0)
+        let made = |line: GatewayTransport| Ahead {
+            place: line.place.clone(),
+            line: MaybeDone::Done(Ok(line)),
+        };
+        Ok(dial(&self.url(scheme), &"t".into(), &self.net(), line.map(made)).await?.0)
     }
 
     async fn has_seen(&self, what: &'static str, number: usize) {
@@ -182,16 +187,17 @@ async fn advance(millis: u64) {
 /// A gateway that has moved, and whose old address may answer nothing any more.
 #[tokio::test]
 async fn a_connection_made_ahead_to_another_gateway_is_closed_and_not_waited_for() {
-    let gateway = Gateway::new(&[Act::Upgrade]).await;
-    let (net, url) = (gateway.net(), gateway.url("ws"));
-    let ahead = || Ahead::new(address(url.expose_secret()).unwrap().1, &net);
-    let elsewhere = "wss://other.example/session?sessionId=s-1".into();
-    let half_made = ahead().leading_to(&elsewhere).now_or_never();
-    assert!(half_made.expect("it waits").is_none());
-    let mut made = ahead();
+    let (old, new) = (Gateway::new(&[Act::Upgrade]).await, Gateway::new(&[Act::Upgrade]).await);
+    let place = address(old.url("ws").expose_secret()).unwrap().1;
+    let net = old.net();
+    let half_made = Ahead { place: place.clone(), line: maybe_done(pending().boxed_local()) };
+    let mut made = Ahead::new(place, &net);
     assert!(made.made().await);
-    assert!(made.leading_to(&elsewhere).await.is_none());
-    gateway.has_seen("closed", 0).await;
+    for ahead in [half_made, made] {
+        dial(&new.url("ws"), &"t".into(), &net, Some(ahead)).await.unwrap();
+    }
+    old.has_seen("closed", 0).await;
+    assert_eq!((old.count("upgraded"), new.count("upgraded")), (0, 2));
 }
 
 #[tokio::test]
@@ -199,8 +205,8 @@ async fn a_connection_that_is_still_being_made_ahead_is_waited_for() {
     let gateway = Gateway::new(&[Act::Upgrade]).await;
     let (net, url) = (gateway.net(), gateway.url("ws"));
     let ahead = Ahead::new(address(url.expose_secret()).unwrap().1, &net);
-    assert!(ahead.leading_to(&url).await.is_some());
-    gateway.has_seen("connected", 0).await;
+    dial(&url, &"t".into(), &net, Some(ahead)).await.unwrap();
+    assert_eq!((gateway.count("connected"), gateway.count("upgraded")), (1, 1));
 }
 
 #[tokio::test]
