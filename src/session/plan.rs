@@ -22,9 +22,10 @@ use session_manager_proto::session::{Config, Keepalive};
 /// The port on which the remote side is known to speak first.
 const SSH: u16 = 22;
 /// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
-/// of its WebSocket may take half of it, and a new connection to the API may be needed. The quota is
-/// given back without it too, only later. An ssh that has ended waits for this.
-pub(crate) const END_WITHIN: Duration = Duration::from_millis(1300);
+/// of its WebSocket may take 0.6 s of it, and a new connection to the API may be needed, which takes
+/// three round trips. The quota is given back without it too, only later. An ssh that has ended waits
+/// for this, and `proxy` is gone within 2 s.
+pub(crate) const END_WITHIN: Duration = Duration::from_millis(1600);
 /// The same where nobody waits for it, until the command is asked to stop.
 const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
 /// After the local end of file of a shell, which comes only if its terminal has gone.

@@ -32,7 +32,7 @@ const TAIL: usize = 64;
 /// What a busy machine adds.
 const MARGIN: Duration = Duration::from_secs(60);
 /// So many cells of all tests are played at once: more would take the processor from each other, and a session
-/// that is not ended by the API within 1.3 s is left to the service.
+/// that is not ended by the API within 1.6 s is left to the service.
 static CARRYING: Semaphore = Semaphore::const_new(12);
 /// One of them that carries megabytes counts for so many.
 const HEAVY: u32 = 3;
