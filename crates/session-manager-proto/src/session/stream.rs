@@ -290,6 +290,11 @@ impl Stream {
         is_harmless || is_forced || self.inbound.is_downloading()
     }
 
+    /// Whether one that is due may still be sent, by all that is known by now of agent and gateway.
+    fn is_keepalive_harmless(&self) -> bool {
+        self.framing.has_acks() || self.may_keep_alive()
+    }
+
     /// Whether an empty Input makes the agent dial a target again that has closed.
     pub(super) fn redials(&self) -> bool {
         self.shell.is_none() && self.agent.is_none_or(Generation::redials)
@@ -325,10 +330,6 @@ impl Stream {
     /// The generation of the agent is known from now on.
     pub(super) fn handle_agent(&mut self, generation: Generation) {
         self.agent = Some(generation);
-        if !self.may_keep_alive() {
-            // One is due that was harmless as far as was known.
-            self.outbound.set_keepalive_due(false);
-        }
     }
 
     /// Something has come that is no answer to a ping.
@@ -475,7 +476,7 @@ impl Stream {
         } else if let Some(payload) = self.outbound.poll_input(now, &mut self.flow) {
             self.inbound.handle_input_sent();
             (FrameType::INPUT, payload)
-        } else if self.outbound.take_keepalive() {
+        } else if self.outbound.take_keepalive() && self.is_keepalive_harmless() {
             self.keepalive_frame(now)
         } else {
             return None;
