@@ -47,8 +47,9 @@ impl Settings {
     }
 }
 
+/// `std` takes the pipes of mintty for a terminal. They have no modes.
 pub(super) fn is_mintty() -> bool {
-    console::Term::stdout().features().is_msys_tty()
+    Settings::get().is_err()
 }
 
 pub(super) fn window_size() -> Option<WindowSize> {

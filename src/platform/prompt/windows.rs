@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _};
 
 use console::{Key, Term};
 use secrecy::zeroize::Zeroizing;
+use winapi_util::HandleRef;
+use winapi_util::console::mode;
 
 use super::answer::{Answer, LONGEST, NoTerminal, Stop};
 use crate::platform::signals::{Signal, Signals};
@@ -22,13 +24,12 @@ impl Terminal {
         if !io::stderr().is_terminal() {
             return Err(NoTerminal::Not("stderr"));
         }
-        let console = Term::stderr();
-        // std counts it for a terminal.
-        if console.features().is_msys_tty() {
+        // `std` takes the pipes of mintty for a terminal. They have no modes.
+        if mode(HandleRef::stdin()).is_err() || mode(HandleRef::stderr()).is_err() {
             return Err(NoTerminal::Mintty);
         }
         let signals = Signals::new().map_err(NoTerminal::Unusable)?;
-        Ok(Self { console, signals })
+        Ok(Self { console: Term::stderr(), signals })
     }
 
     pub(super) async fn line(&mut self, question: &str, is_seen: bool) -> Result<Answer, Stop> {
