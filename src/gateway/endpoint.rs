@@ -66,6 +66,8 @@ mod unix {
 
     /// How soon a socket is seen to be shut down in both directions, and a terminal to be gone.
     const HUNG_UP_WITHIN: Duration = Duration::from_millis(500);
+    /// Whether a pipe whose reader has gone has an error. kqueue reports an end alone.
+    const HAS_ERRORS_OF_PIPES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
     /// Bytes from the local side. Pipes and sockets block again once it is dropped, as whoever
     /// shares them expects.
@@ -204,17 +206,18 @@ mod unix {
         }
     }
 
-    /// Waits until both directions of a socket are shut down. The event loop tells of that along
-    /// with readiness to be written, which is nothing to wait for: so it is asked now and then.
-    pub(in crate::gateway) async fn hung_up(socket: impl AsRef<UnixStream>) -> io::Result<Ready> {
+    /// Waits until a socket is shut down in both directions, or the reader of a pipe has gone. The event
+    /// loop reports that along with readiness to be written, which is nothing to wait for: so it is asked
+    /// now and then. `ready` waits for readiness.
+    pub(in crate::gateway) async fn hung_up(
+        ready: impl AsyncFn(Interest) -> io::Result<Ready>,
+    ) -> io::Result<Ready> {
         let mut ticks = tokio::time::interval(HUNG_UP_WITHIN);
         loop {
-            let error = socket.as_ref().ready(Interest::ERROR);
             tokio::select! {
-                ready = error => return ready,
+                error = ready(Interest::ERROR) => return error,
                 _ = ticks.tick() => {
-                    let ready = socket.as_ref().ready(Interest::WRITABLE).now_or_never();
-                    if let Some(Ok(ready)) = ready
+                    if let Some(Ok(ready)) = ready(Interest::WRITABLE).now_or_never()
                         && ready.is_write_closed()
                     {
                         return Ok(ready);
@@ -237,14 +240,40 @@ mod unix {
     impl LocalWrite for Stdout {
         async fn closed(&mut self) {
             let closed = match &self.kind {
-                Kind::Pipe(io) => io.ready(Interest::ERROR).await,
-                Kind::Socket(io) => hung_up(io).await,
+                Kind::Pipe(io) if HAS_ERRORS_OF_PIPES => io.ready(Interest::ERROR).await,
+                Kind::Pipe(io) => hung_up(|what| io.ready(what)).await,
+                Kind::Socket(io) => hung_up(|what| io.ready(what)).await,
                 Kind::Thread(_) if self.is_terminal => terminal_gone().await,
                 Kind::Thread(_) => std::future::pending().await,
             };
             // An error of the event loop says nothing about the reader: the next write will.
             if closed.is_err() {
                 std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use tokio::time::timeout;
+
+        use super::*;
+
+        #[tokio::test]
+        async fn a_pipe_whose_reader_has_gone_is_noticed_without_a_write() {
+            for is_full in [false, true] {
+                let (reader, writer) = io::pipe().unwrap();
+                let pipe = pipe::Sender::from_file(File::from(OwnedFd::from(writer))).unwrap();
+                while is_full && pipe.try_write(&[0; 4096]).is_ok() {}
+                let kind = Kind::Pipe(pipe);
+                let mut stdout = Stdout { kind, is_terminal: false, _blocking: Blocking(None) };
+                let early = timeout(2 * HUNG_UP_WITHIN, stdout.closed()).await;
+                assert!(early.is_err(), "full: {is_full}");
+                drop(reader);
+                timeout(10 * HUNG_UP_WITHIN, stdout.closed()).await.expect("it is noticed");
+                let Kind::Pipe(pipe) = stdout.kind else { unreachable!() };
+                let asked = hung_up(|what| pipe.ready(what));
+                timeout(10 * HUNG_UP_WITHIN, asked).await.expect("and where it is asked").unwrap();
             }
         }
     }

@@ -152,7 +152,7 @@ impl LocalWrite for WriteHalf {
                 Err(error) => Err(error),
             },
             #[cfg(unix)]
-            Self::Unix(io) => hung_up(io).await.map(drop),
+            Self::Unix(io) => hung_up(|what| io.as_ref().ready(what)).await.map(drop),
         };
         if closed.is_err() {
             std::future::pending::<()>().await;
