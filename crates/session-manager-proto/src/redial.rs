@@ -1,8 +1,8 @@
 //! A target that was dialled again in the middle of a stream (docs/protocol.md, 5).
 //!
 //! An agent of generations A to C does not report that the target has closed, and a keepalive can make it
-//! dial again. A server that speaks first then greets again: the same first bytes, soon after a
-//! keepalive, with nothing from the client between them. One that has only answered so far does not greet,
+//! dial again. A server that speaks first then greets again: the same first bytes, in one Output or in
+//! pieces, soon after a keepalive, with nothing from the client between them. One that has only answered so far does not greet,
 //! and may still have to answer.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,9 @@ const PREFIX: usize = 8;
 pub(super) struct RedialWatch {
     /// The first bytes of the stream.
     greeting: Vec<u8>,
-    /// Whether an Output has begun with them again: then the comparison proves nothing.
+    /// How many of them the last Outputs have repeated, from the beginning of one.
+    repeated: usize,
+    /// Whether all of them have come again: then the comparison proves nothing.
     repeats: bool,
     /// Until when a greeting can be the answer to a keepalive.
     until: Option<Instant>,
@@ -32,11 +34,12 @@ impl RedialWatch {
     pub(super) fn handle_keepalive(&mut self, now: Instant) {
         let may_be_answer = self.is_client_first && self.is_unanswered;
         self.until = (!may_be_answer).then_some(now + WITHIN);
+        self.repeated = 0;
     }
 
     /// Bytes of the client are sent: what comes from now on may be the answer to them.
     pub(super) fn handle_input(&mut self) {
-        self.until = None;
+        (self.until, self.repeated) = (None, 0);
         self.is_client_first |= self.greeting.is_empty();
         self.is_unanswered = true;
     }
@@ -49,11 +52,28 @@ impl RedialWatch {
             self.greeting.extend(payload.iter().take(missing));
             return false;
         }
-        if !payload.starts_with(&self.greeting) {
+        if !self.repeats_greeting(payload) {
             return false;
         }
         let is_new = !std::mem::replace(&mut self.repeats, true);
         is_new && self.until.is_some_and(|until| now <= until)
+    }
+
+    /// Whether all of the first bytes have come again with this Output, in one or in pieces.
+    fn repeats_greeting(&mut self, payload: &[u8]) -> bool {
+        let begun = std::mem::take(&mut self.repeated);
+        // What does not go on with them may begin them anew.
+        for begun in [begun, 0] {
+            let missing = &self.greeting[begun..];
+            if payload.starts_with(missing) {
+                return true;
+            }
+            if missing.starts_with(payload) {
+                self.repeated = begun + payload.len();
+                return false;
+            }
+        }
+        false
     }
 }
 
@@ -89,6 +109,38 @@ mod tests {
         watch.handle_keepalive(now);
         assert!(!watch.is_second_greeting(now, b"220 m"), "too short to tell");
         assert!(watch.is_second_greeting(now, b"220 mail.example"));
+    }
+
+    #[test]
+    fn a_second_greeting_may_come_in_pieces() {
+        let now = Instant::now();
+        let mut watch = greeted(now);
+        watch.handle_keepalive(now);
+        for piece in [&b"220 "[..], b"", b"m"] {
+            assert!(!watch.is_second_greeting(now + SECOND, piece));
+        }
+        assert!(watch.is_second_greeting(now + SECOND, b"ail.example ESMTP\r\n"));
+        // Not where it goes on otherwise, nor with what came before the keepalive, or before Input.
+        let mut watch = greeted(now);
+        watch.handle_keepalive(now);
+        for piece in [&b"220 "[..], b"220 ", b"made", b"220 "] {
+            assert!(!watch.is_second_greeting(now + SECOND, piece));
+        }
+        watch.handle_keepalive(now + SECOND);
+        assert!(!watch.is_second_greeting(now + SECOND, b"mail"));
+        assert!(!watch.is_second_greeting(now + SECOND, b"220 "));
+        watch.handle_input();
+        watch.handle_keepalive(now + SECOND);
+        assert!(!watch.is_second_greeting(now + SECOND, b"mail"));
+        // One that repeats itself in pieces is left alone, too.
+        let mut watch = greeted(now);
+        for piece in [&b"220 "[..], b"mail", b"220 "] {
+            assert!(!watch.is_second_greeting(now, piece));
+        }
+        watch.handle_keepalive(now);
+        for piece in [&b"220 "[..], b"mail"] {
+            assert!(!watch.is_second_greeting(now, piece));
+        }
     }
 
     #[test]
