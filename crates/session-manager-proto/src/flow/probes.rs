@@ -113,14 +113,14 @@ pub(crate) struct Sending {
 
 impl Probes {
     /// Those of a socket that is there since `now`.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, position: u64) -> Self {
         Self {
             waiting: VecDeque::new(),
             began: now,
             number: 0,
             last: None,
-            asked: 0,
-            arrived: 0,
+            asked: position,
+            arrived: position,
             last_arrival: None,
             min_rtt: MinRtt::default(),
             support: PingSupport::default(),

@@ -39,7 +39,7 @@ impl FlowControl {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             pace: Pace::new(now, DEFAULT_LIMIT),
-            probes: Probes::new(now),
+            probes: Probes::new(now, 0),
             blocked: None,
             taken: (0, now),
             unread: now,
@@ -105,7 +105,7 @@ impl FlowControl {
 
     /// There is another socket: nothing is known of it, and nothing arrives by the old one.
     pub(super) fn handle_reconnected(&mut self, now: Instant) {
-        self.probes = Probes::new(now);
+        self.probes = Probes::new(now, self.pace.position());
         self.blocked = None;
         self.pace.handle_new_path(now);
     }
@@ -263,5 +263,20 @@ mod tests {
         assert_eq!((flow.silence_at(), flow.taken_at()), (Some(quiet), now));
         flow.handle_reconnected(now);
         assert_eq!(flow.silence_at(), None);
+    }
+
+    #[test]
+    fn what_is_sent_again_by_another_socket_counts_once() {
+        let now = Instant::now();
+        let mut flow = FlowControl::new(now);
+        send_all(&mut flow, now);
+        flow.handle_reconnected(now);
+        assert_eq!(flow.not_arrived(), 0, "nothing was sent by it yet");
+        let later = now + SECOND;
+        let again = send_all(&mut flow, later);
+        assert_eq!(flow.not_arrived(), again as u64);
+        let ping = flow.ping(later, None);
+        flow.handle_pong(later, &ping, true);
+        assert_eq!(flow.not_arrived(), 0);
     }
 }

@@ -11,7 +11,7 @@ fn sending(position: u64) -> Sending {
 
 /// Pings whose first was answered after 100 ms.
 fn answered(now: Instant) -> Probes {
-    let mut probes = Probes::new(now);
+    let mut probes = Probes::new(now, 0);
     let payload = probes.send(now, 0, None);
     assert!(probes.answer(now + 100 * MS, &payload).is_some());
     assert!(probes.are_answered());
@@ -21,7 +21,7 @@ fn answered(now: Instant) -> Probes {
 #[test]
 fn they_are_sent_behind_what_is_sent_and_not_too_often() {
     let now = Instant::now();
-    let mut probes = Probes::new(now);
+    let mut probes = Probes::new(now, 0);
     assert_eq!(probes.due_at(now, sending(0)), None, "nothing is sent");
     assert_eq!(probes.due_at(now, sending(1)), Some(now), "to know how long the way is");
     probes.send(now, 1, None);
@@ -58,7 +58,7 @@ fn an_answer_speaks_for_all_before_it() {
 #[test]
 fn a_far_side_that_never_answers_is_not_asked_for_long() {
     let now = Instant::now();
-    let mut probes = Probes::new(now);
+    let mut probes = Probes::new(now, 0);
     let mut position = 0;
     while probes.due_at(now, sending(position + 2048)).is_some() {
         position += 2048;
@@ -133,7 +133,7 @@ fn when_an_answer_came_that_was_not_read_cannot_be_told() {
 #[test]
 fn an_acknowledgement_is_as_good() {
     let now = Instant::now();
-    let mut probes = Probes::new(now);
+    let mut probes = Probes::new(now, 0);
     probes.send(now, 1, Some(1));
     assert_eq!(probes.acknowledged(now, 1), None, "how long the way is is not known");
     let mut probes = answered(now);
@@ -173,7 +173,7 @@ fn a_way_is_as_long_as_it_was_lately() {
 #[test]
 fn the_first_answer_may_be_late_as_well() {
     let now = Instant::now();
-    let mut probes = Probes::new(now);
+    let mut probes = Probes::new(now, 0);
     let payload = probes.send(now, 5, None);
     assert_eq!(probes.answer(now + 3 * SECOND, &payload).unwrap().late, 3 * SECOND);
     assert_eq!(probes.min_rtt(), MAX_RTT);
