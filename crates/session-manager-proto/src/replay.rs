@@ -53,12 +53,12 @@ impl Replay {
         self.last
     }
 
-    /// The peer has received everything up to a sequence. One that is behind its last
-    /// acknowledgement has no effect.
+    /// The peer has received everything up to a sequence. Whether that is news: one that is behind its
+    /// last acknowledgement has no effect.
     ///
     /// # Errors
     /// When no such frame was ever sent.
-    pub(crate) fn acknowledge(&mut self, up_to: u32) -> Result<(), NeverSent> {
+    pub(crate) fn acknowledge(&mut self, up_to: u32) -> Result<bool, NeverSent> {
         let outstanding = self.last.wrapping_sub(self.acknowledged);
         match up_to.wrapping_sub(self.acknowledged) {
             new if new <= outstanding => {
@@ -68,10 +68,10 @@ impl Replay {
                 while self.kept.len() > left {
                     self.pop();
                 }
-                Ok(())
+                Ok(new > 0)
             }
             // The counter wraps: the greater half of all distances is behind.
-            behind if behind > u32::MAX / 2 => Ok(()),
+            behind if behind > u32::MAX / 2 => Ok(false),
             _ => Err(NeverSent),
         }
     }
@@ -157,15 +157,15 @@ mod tests {
     #[test]
     fn what_is_acknowledged_is_forgotten_and_the_rest_is_there() {
         let mut replay = replay(5);
-        assert_eq!(replay.acknowledge(3), Ok(()));
+        assert_eq!(replay.acknowledge(3), Ok(true));
         assert_eq!(replay.bytes(), 6);
         assert_eq!((replay.get(3), replay.get(6)), (None, None));
         assert_eq!(replay.get(4).unwrap().1[..], [4; 3]);
         assert_eq!(replay.get(5).unwrap().1[..], [5; 3]);
-        assert_eq!(replay.acknowledge(1), Ok(()), "it came late");
+        assert_eq!(replay.acknowledge(1), Ok(false), "it came late");
         assert_eq!(replay.acknowledge(6), Err(NeverSent));
         assert_eq!(replay.bytes(), 6);
-        assert_eq!(replay.acknowledge(5), Ok(()));
+        assert_eq!(replay.acknowledge(5), Ok(true));
         assert!(replay.is_empty() && replay.bytes() == 0);
     }
 
@@ -195,7 +195,7 @@ mod tests {
         assert!(replay.bytes() <= REPLAY_CAP);
         assert_eq!(replay.resume_at(1), Err(Forgotten));
         assert_eq!(replay.resume_at(5000 - 2047), Ok(5000 - 2047));
-        assert_eq!(replay.acknowledge(5000), Ok(()));
+        assert_eq!(replay.acknowledge(5000), Ok(true));
         let mut small = Replay::default();
         for _ in 0..REPLAY_FRAMES + 10 {
             small.push(FrameType::RESIZE, Bytes::new());
@@ -212,11 +212,11 @@ mod tests {
         let sequences: Vec<_> =
             (0..5).map(|n| replay.push(FrameType::INPUT, Bytes::from(vec![n]))).collect();
         assert_eq!(sequences, [u32::MAX - 1, u32::MAX, 0, 1, 2]);
-        assert_eq!(replay.acknowledge(u32::MAX), Ok(()));
+        assert_eq!(replay.acknowledge(u32::MAX), Ok(true));
         assert_eq!(replay.resume_at(0), Ok(0));
         assert_eq!(replay.get(1).unwrap().1[..], [3]);
-        assert_eq!(replay.acknowledge(1), Ok(()));
-        assert_eq!(replay.acknowledge(u32::MAX), Ok(()), "behind");
+        assert_eq!(replay.acknowledge(1), Ok(true));
+        assert_eq!(replay.acknowledge(u32::MAX), Ok(false), "behind");
         assert_eq!(replay.acknowledge(3), Err(NeverSent));
         assert_eq!(replay.get(2).unwrap().1[..], [4]);
     }

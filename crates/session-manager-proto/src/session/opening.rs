@@ -24,13 +24,13 @@ pub(super) struct Opening {
     since: Instant,
     has_progress: bool,
     opened: Option<Instant>,
-    /// Whether the target is taken to be listening.
-    is_reached: bool,
+    /// Since when the target is taken to be listening.
+    reached: Option<Instant>,
 }
 
 impl Opening {
     pub(super) fn new(now: Instant) -> Self {
-        Self { started: now, since: now, has_progress: false, opened: None, is_reached: false }
+        Self { started: now, since: now, has_progress: false, opened: None, reached: None }
     }
 
     /// A status reports progress.
@@ -46,8 +46,10 @@ impl Opening {
     }
 
     /// The target is listening. Whether that is news.
-    pub(super) fn handle_reached(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_reached, true)
+    pub(super) fn handle_reached(&mut self, now: Instant) -> bool {
+        let is_new = self.reached.is_none();
+        self.reached.get_or_insert(now);
+        is_new
     }
 
     /// There is another socket, and the peer has its time once more.
@@ -83,11 +85,16 @@ impl Opening {
 
     /// When the target is taken to be listening although it has not spoken.
     pub(super) fn reached_at(&self, config: &Config, greeting: Greeting) -> Option<Instant> {
-        if self.is_reached {
+        if self.reached.is_some() {
             return None;
         }
         let delay = config.ready_delay.max(DIAL_GRACE);
         self.after_opened(config, greeting, delay, delay + NO_STATUS_GRACE)
+    }
+
+    /// From when the target can have what it was sent: it has spoken, or is taken to be dialled.
+    pub(super) fn dialled_from(&self, config: &Config, greeting: Greeting) -> Option<Instant> {
+        self.reached.or_else(|| self.reached_at(config, greeting))
     }
 
     /// So long after Opened, or after the upgrade where no status reports it.
@@ -149,7 +156,7 @@ mod tests {
         assert_eq!(ready(&opening, Some(Generation::B), Greeting::Other), Some(100 * MS));
         assert_eq!(ready(&opening, Some(Generation::D), Greeting::Ssh), Some(OPEN_TIMEOUT));
         assert_eq!(opening.reached_at(&config, Greeting::Other), Some(now + 1600 * MS));
-        assert!(opening.handle_reached() && !opening.handle_reached());
+        assert!(opening.handle_reached(now) && !opening.handle_reached(now));
         assert_eq!(opening.reached_at(&config, Greeting::Other), None);
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Outbound {
     unacked: Option<Unacked>,
     /// When all bytes that were sent had last become acknowledged (1.02).
     acknowledged: Option<Instant>,
+    /// Whether an empty Output has ever acknowledged something: the agent does so without its target.
+    acknowledges_by_empty: bool,
     is_keepalive_due: bool,
     last_sent: Instant,
     last_input: Instant,
@@ -87,6 +89,7 @@ impl Outbound {
             peer_ack_deadline: None,
             unacked: None,
             acknowledged: None,
+            acknowledges_by_empty: false,
             is_keepalive_due: false,
             last_sent: now,
             last_input: now,
@@ -301,11 +304,17 @@ impl Outbound {
     }
 
     /// The peer reports which Input it has.
-    pub(super) fn handle_acknowledged(&mut self, now: Instant, up_to: u32) -> Result<(), Failure> {
+    pub(super) fn handle_acknowledged(
+        &mut self,
+        now: Instant,
+        up_to: u32,
+        by_empty: bool,
+    ) -> Result<(), Failure> {
         self.peer_ack_deadline = None;
-        if self.replay.acknowledge(up_to).is_err() {
+        let Ok(is_new) = self.replay.acknowledge(up_to) else {
             return Err(Failure::NeverSent { got: up_to, sent: self.replay.last() });
-        }
+        };
+        self.acknowledges_by_empty |= is_new && by_empty;
         if let Some(unacked) = &mut self.unacked {
             // The greater half of all distances is behind.
             if up_to.wrapping_sub(unacked.sequence) <= u32::MAX / 2 {
@@ -363,9 +372,9 @@ impl Outbound {
         // A keepalive that is not acknowledged has nothing that could be missing.
         let is_acknowledged = has_acks && (self.unacked.is_none() || self.replay.bytes() == 0);
         let is_requested = self.unacked.is_none_or(|unacked| unacked.requested.is_some());
-        // An agent of 1.02 whose target is silent acknowledges nothing by itself. Once it was asked,
+        // An agent of 1.02 whose target is silent may acknowledge nothing by itself. Once it was asked,
         // and asks for nothing, the gateway's word counts.
-        let gateway_decides = !has_acks || is_requested;
+        let gateway_decides = !has_acks || (is_requested && !self.acknowledges_by_empty);
         let is_confirmed = flow.not_arrived() == 0;
         // An acknowledgement can be waited for from an agent that has given one before, or was not
         // asked yet.

@@ -137,7 +137,11 @@ impl Stream {
         let is_done = is_sent || outbound.is_done(flow, self.framing.has_acks());
         let drained = outbound.drained_from().filter(|_| is_done && !self.inbound.has_gap())?;
         let quiet = drained.max(flow.taken_at()).max(self.last_activity());
-        Some(quiet.max(flow.probes.last_arrival().unwrap_or(quiet)))
+        let arrived = flow.probes.last_arrival();
+        // Agents from B on keep what comes before they have dialled the target. A shell has none.
+        let is_port = self.shell.is_none();
+        let dialled = self.opening.dialled_from(&self.config, outbound.greeting());
+        Some([arrived, dialled.filter(|_| is_port)].into_iter().flatten().fold(quiet, Instant::max))
     }
 
     /// Whether nothing has come since the local side last sent something.
@@ -270,7 +274,7 @@ impl Stream {
 
     fn make_reached(&mut self, now: Instant) {
         self.make_ready(now);
-        if self.opening.handle_reached() {
+        if self.opening.handle_reached(now) {
             self.events.push(Event::Reached);
         }
     }
@@ -404,7 +408,7 @@ impl Stream {
         match frame.sequence {
             Sequence::Single(got) => self.events.push(self.inbound.check_single(got)),
             Sequence::Pair { input, output } => {
-                self.outbound.handle_acknowledged(now, input)?;
+                self.outbound.handle_acknowledged(now, input, frame.payload.is_empty())?;
                 let reads = self.inbound.has_room();
                 self.events.push(self.flow.handle_acknowledged(now, input, reads));
                 let order = self.inbound.check_pair(now, output);

@@ -40,7 +40,7 @@ fn the_queue_is_bounded_and_takes_nothing_after_the_end_of_file() {
 fn after_a_reconnect_all_is_sent_again_that_the_peer_does_not_acknowledge_in_time() {
     let now = Instant::now();
     let (mut outbound, mut flow) = sent(now, 4);
-    outbound.handle_acknowledged(now, 1).unwrap();
+    outbound.handle_acknowledged(now, 1, false).unwrap();
     outbound.handle_disconnect();
     outbound.handle_reconnected(now);
     assert_eq!(outbound.peer_ack_deadline(), Some(now + PEER_ACK_TIMEOUT));
@@ -50,13 +50,13 @@ fn after_a_reconnect_all_is_sent_again_that_the_peer_does_not_acknowledge_in_tim
     assert_eq!(again(&mut outbound, now, &mut flow), [2, 3, 4]);
     assert!(outbound.is_sent(&flow));
     outbound.handle_reconnected(now);
-    outbound.handle_acknowledged(now, 3).unwrap();
+    outbound.handle_acknowledged(now, 3, false).unwrap();
     assert_eq!(again(&mut outbound, now, &mut flow), [4]);
     assert_eq!(outbound.handle_sync(4), Ok(4));
     assert_eq!(again(&mut outbound, now, &mut flow), [4]);
     assert_eq!(outbound.handle_sync(2), Err(Failure::LostInput(2)));
     let never = Failure::NeverSent { got: 5, sent: 4 };
-    assert_eq!(outbound.handle_acknowledged(now, 5), Err(never));
+    assert_eq!(outbound.handle_acknowledged(now, 5, false), Err(never));
 }
 
 #[test]
@@ -73,9 +73,9 @@ fn an_acknowledgement_is_requested_after_a_minute_and_at_the_end_at_once() {
     assert!(outbound.request_ack(now));
     assert_eq!(outbound.request_ack_at(&flow, true), Some(now + REQUEST_ACK_AFTER));
     assert_eq!(outbound.arrived(&flow, true), Arrived::Unknown, "it has never acknowledged any");
-    outbound.handle_acknowledged(now, 1).unwrap();
+    outbound.handle_acknowledged(now, 1, false).unwrap();
     assert_eq!(outbound.arrived(&flow, true), Arrived::NotYet);
-    outbound.handle_acknowledged(now, 2).unwrap();
+    outbound.handle_acknowledged(now, 2, false).unwrap();
     assert_eq!(outbound.arrived(&flow, true), Arrived::Yes);
     assert!(!outbound.request_ack(now));
     assert_eq!(outbound.arrival_deadline(&flow, true), None);

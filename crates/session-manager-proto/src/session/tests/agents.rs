@@ -95,6 +95,37 @@ fn a_target_is_reached_once_the_agent_must_have_dialled_it() {
     assert!(events.contains(&Event::Ready) && !events.contains(&Event::Reached));
 }
 
+/// Agents from B on have the bytes at Opened, and dial a second later.
+#[test]
+fn linger_does_not_begin_before_the_target_can_be_dialled() {
+    let bytes_and_eof = |agent, linger, reached_by: Option<&[u8]>| {
+        let mut test = with(agent, |config| config.linger = linger);
+        test.local(b"hello");
+        test.session.handle_local_eof(test.now);
+        test.pass(50 * MS);
+        test.status(&[3]);
+        let opened = test.now;
+        test.pass(200 * MS);
+        reached_by.into_iter().for_each(|bytes| test.output(bytes));
+        test.delivered();
+        while test.session.end().is_none() {
+            test.pass(50 * MS);
+            assert!(test.now < opened + 60 * SECOND, "it does not end");
+        }
+        assert_eq!(test.session.end(), Some(&End::Local));
+        test.now - opened
+    };
+    for agent in ALL {
+        let lingered = bytes_and_eof(agent, Duration::ZERO, None);
+        assert!((1500 * MS..1700 * MS).contains(&lingered), "{agent:?}: {lingered:?}");
+        // An agent that cannot dial gives up after 10 s, and reports it.
+        let lingered = bytes_and_eof(agent, 10 * SECOND, None);
+        assert!((11_500 * MS..11_700 * MS).contains(&lingered), "{agent:?}: {lingered:?}");
+    }
+    let lingered = bytes_and_eof(Some(Generation::D), Duration::ZERO, Some(b"x"));
+    assert!(lingered < 1500 * MS, "the target has spoken: {lingered:?}");
+}
+
 #[test]
 fn keepalives_are_those_that_the_agent_does_not_redial_on() {
     let by_agent = Keepalive::ByAgent(50 * SECOND);

@@ -285,3 +285,26 @@ fn linger_begins_with_the_acknowledgement_of_an_agent_that_was_slow() {
     test.wait(2 * SECOND);
     assert_eq!(test.session.end(), Some(&End::Local));
 }
+
+/// An agent that acknowledges without its target, and stops, has not taken the rest.
+#[test]
+fn what_an_acknowledging_agent_does_not_acknowledge_has_not_arrived() {
+    for by_empty in [true, false] {
+        let mut test = Test::open();
+        test.inputs(3);
+        test.output_at(1, 2, if by_empty { b"" } else { b"more" });
+        test.delivered();
+        test.session.handle_local_eof(test.now);
+        // The gateway has taken all of it.
+        for _ in 0..100 {
+            test.pass(SECOND);
+            let ping = test.session.poll_ping(test.now);
+            ping.iter().for_each(|ping| test.session.handle_pong(test.now, ping));
+        }
+        match test.session.end() {
+            Some(End::Failed(Failure::NotArrived { bytes })) if by_empty => assert_eq!(*bytes, 2),
+            Some(End::Local) if !by_empty => {}
+            end => panic!("by an empty Output: {by_empty}, {end:?}"),
+        }
+    }
+}
