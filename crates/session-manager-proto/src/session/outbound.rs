@@ -56,6 +56,8 @@ pub(super) struct Outbound {
     is_keepalive_due: bool,
     last_sent: Instant,
     last_input: Instant,
+    /// When this machine last woke.
+    woke: Option<Instant>,
     is_no_answer_reported: bool,
 }
 
@@ -93,6 +95,7 @@ impl Outbound {
             is_keepalive_due: false,
             last_sent: now,
             last_input: now,
+            woke: None,
             is_no_answer_reported: false,
         }
     }
@@ -447,6 +450,8 @@ impl Outbound {
             return None;
         }
         let since = self.last_input.max(flow.probes.last_arrival().unwrap_or(self.last_input));
+        // Nothing could come in its sleep.
+        let since = self.woke.map_or(since, |woke| since.max(woke));
         if has_acks {
             // One that has never acknowledged anything may not do so at all.
             let can_answer = self.replay.peer_acknowledges();
@@ -454,6 +459,11 @@ impl Outbound {
             return Some((requested + ACK_TIMEOUT).max(since + REQUEST_ACK_AFTER));
         }
         (self.last_input > last_output).then(|| since + REQUEST_ACK_AFTER)
+    }
+
+    /// This machine has slept.
+    pub(super) fn handle_slept(&mut self, now: Instant) {
+        self.woke = Some(now);
     }
 
     /// It is reported that the agent does not answer: for how long.

@@ -259,6 +259,7 @@ impl Stream {
 
     /// This machine has slept, for about so long, in which no deadline came: a keepalive may be overdue.
     pub(super) fn handle_slept(&mut self, now: Instant, slept: Duration) {
+        self.outbound.handle_slept(now);
         let after = self.config.keepalive.after();
         let due = after.and_then(|after| self.outbound.keepalive_at(after));
         if due.is_some_and(|due| due <= now + slept) {

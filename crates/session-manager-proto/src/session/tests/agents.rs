@@ -366,6 +366,21 @@ fn an_agent_that_does_not_answer_is_told_of_once() {
 }
 
 #[test]
+fn what_could_not_come_while_this_machine_slept_is_not_missed() {
+    let mut test = greeted(None, Keepalive::ByAgent(50 * SECOND));
+    test.pass(SECOND);
+    test.local(b"select 1");
+    test.pass(10 * SECOND);
+    test.now += 200 * SECOND;
+    test.session.handle_slept(test.now, 200 * SECOND);
+    test.pass(59 * SECOND);
+    let is_no_answer = |event: &Event| matches!(event, Event::NoAnswer(_));
+    assert!(!test.events().iter().any(is_no_answer));
+    test.pass(SECOND);
+    assert!(test.events().iter().any(is_no_answer));
+}
+
+#[test]
 fn silence_counts_only_where_pings_were_answered() {
     let pass = |test: &mut Test, seconds: u32, answered: bool| {
         for _ in 0..seconds {
