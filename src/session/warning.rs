@@ -41,9 +41,10 @@ impl Warning {
                     "nothing has come from {target} for {} s since something was sent to it",
                     after.as_secs()
                 ),
-                fix: "the agent may be gone although the gateway is there: --idle-timeout ends a \
-                      session without traffic, and ssh's ServerAliveInterval notices a server that \
-                      does not answer",
+                fix: "the target may have closed the connection, which agents before 4.1065 do not \
+                      report, or the agent may be gone: --idle-timeout ends a session without \
+                      traffic; in ssh, ConnectTimeout ends a wait for the login, and \
+                      ServerAliveInterval notices a server that does not answer later",
             },
         }
     }
