@@ -33,7 +33,7 @@ class EcsBridge < Formula
     bash_completion.install "completions/ecs-bridge.bash" => "ecs-bridge"
     zsh_completion.install "completions/ecs-bridge.zsh" => "_ecs-bridge"
     fish_completion.install "completions/ecs-bridge.fish"
-    doc.install "README.md", "CHANGELOG.md", "ssh_config.example", "THIRD-PARTY-LICENSES", "ecs-bridge.cdx.json"
+    doc.install Dir["*.md", "*.schema.json"], "docs", "ssh_config.example", "THIRD-PARTY-LICENSES", "ecs-bridge.cdx.json"
   end
 
   test do
