@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_cloud::{Action, Agent, ApiFault, Fault, Instance, Pace, Point, SessionRecord};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, is_silent};
@@ -91,6 +91,34 @@ async fn an_upload_that_does_not_arrive_is_a_failure() {
             // The gateway has a minute.
             let status = timeout(PATIENCE * 2, bridge.child.wait()).await.expect("it is given up");
             assert_eq!(status.unwrap().code(), Some(8), "pongs {pongs}: {}", bridge.log());
+        });
+    }
+    cases.join_all().await;
+}
+
+/// Agents from B on have the bytes at Opened, a second before they connect to the target.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_upload_arrives_however_short_linger_is() {
+    let mut cases = tokio::task::JoinSet::new();
+    for agent in all() {
+        let name = format!("{:?}", agent.generation);
+        // It has been listening, and is no more.
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let instance = Instance::new(INSTANCE).agent(agent).target(7, closed);
+        cases.spawn(async move {
+            let lab = Lab::new(instance).await;
+            for (port, code) in [(QUIET_PORT, 0), ("7", 6)] {
+                let mut bridge = lab.start(&[port, "--linger", "0"]);
+                bridge.send(b"hello").await;
+                drop(bridge.stdin.take());
+                if code == 0 {
+                    let mut target = lab.accept().await;
+                    assert_eq!(read_all(&mut target, 5).await, b"hello", "{name}");
+                }
+                let ended = bridge.end().await;
+                assert_eq!(ended.code, Some(code), "{name}, port {port}: {}", ended.stderr);
+            }
+            lab.all_ended().await;
         });
     }
     cases.join_all().await;
