@@ -46,7 +46,8 @@ pub(super) struct Inbound {
     redial: Option<RedialWatch>,
     /// Whether an Output has come, though it may be empty: the agent has joined.
     has_joined: bool,
-    has_output: bool,
+    /// When the target last sent something, if it has.
+    last_payload: Option<Instant>,
     has_output_after_eof: bool,
     last_output: Instant,
     /// Bytes of Output since the last frame of this side.
@@ -97,7 +98,7 @@ impl Inbound {
             ssh,
             redial,
             has_joined: false,
-            has_output: false,
+            last_payload: None,
             has_output_after_eof: false,
             last_output: now,
             since_last_sent: 0,
@@ -124,7 +125,12 @@ impl Inbound {
     }
 
     pub(super) fn has_output(&self) -> bool {
-        self.has_output
+        self.last_payload.is_some()
+    }
+
+    /// When the target last sent something, if it has. Nothing else counts.
+    pub(super) fn last_payload(&self) -> Option<Instant> {
+        self.last_payload
     }
 
     pub(super) fn has_output_after_eof(&self) -> bool {
@@ -241,7 +247,7 @@ impl Inbound {
         // An empty one of 1.02 acknowledges, and is no output of the target.
         if !payload.is_empty() {
             self.last_output = now;
-            self.has_output = true;
+            self.last_payload = Some(now);
         }
         self.since_last_sent = self.since_last_sent.saturating_add(payload.len());
         self.ssh.detect(&payload, greeting);

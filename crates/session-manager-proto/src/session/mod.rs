@@ -101,6 +101,13 @@ impl Session {
         self.stream.inbound.has_output()
     }
 
+    /// Whether nothing has come from the target since the local side last sent something, or nothing at
+    /// all.
+    pub fn is_unanswered(&self) -> bool {
+        let answered = self.stream.inbound.last_payload();
+        answered.is_none_or(|at| at < self.stream.outbound.last_input())
+    }
+
     /// Whether anything came from the target after the local end of file.
     pub fn has_output_after_eof(&self) -> bool {
         self.stream.inbound.has_output_after_eof()
