@@ -124,8 +124,8 @@ impl Forwarding {
                     _ if notified.is_some() => {
                         (notified.map(Warning::of_notified), ExitCode::Session)
                     }
-                    SessionOutcome::Ended(Outcome { sent: 1.., delivered: 0, yielded, .. })
-                        if reason == Reason::Local && !is_complete =>
+                    SessionOutcome::Ended(Outcome { unanswered: 1.., yielded, .. })
+                        if reason == Reason::Local =>
                     {
                         (Some(Warning::of_silence(target, *yielded)), ExitCode::Ok)
                     }

@@ -167,6 +167,38 @@ async fn an_end_of_file_that_is_not_answered_is_warned_of_and_a_reset() {
     }
 }
 
+/// A client that has its answer, and only then says that it has no more to send, gets a clean end; one
+/// that has sent more behind the answer is reset.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_before_the_end_of_file_is_whole() {
+    for (agent, more) in
+        [(Agent::a(), 0), (Agent::d(), 0), (Agent::resumable(), 0), (Agent::d(), 1_000)]
+    {
+        let lab = Lab::new(quick(agent)).await;
+        let spec = format!("0:localhost:{QUIET_PORT}");
+        let mut forward = Forward::start(&lab, &["-L", &spec, "--linger", "1", "--no-probe"]);
+        let mut client = forward.connect().await;
+        client.write_all(b"a line\n").await.unwrap();
+        let mut target = lab.accept().await;
+        assert_eq!(read(&mut target, 7).await, b"a line\n");
+        target.write_all(b"an answer").await.unwrap();
+        assert_eq!(read(&mut client, 9).await, b"an answer");
+        client.write_all(&vec![7; more]).await.unwrap();
+        client.shutdown().await.unwrap();
+        if more == 0 {
+            assert_eq!(rest(&mut client).await.unwrap(), b"");
+        } else {
+            is_reset(&mut client).await;
+            let warning = forward.told(1, "warning").await;
+            assert!(text(&warning, "message").contains("did not answer"), "{warning}");
+        }
+        assert_eq!(forward.told(1, "closed").await["reason"], "local");
+        let over = forward.stop("TERM").await;
+        assert_eq!(over.all("warning").len(), usize::from(more > 0), "{over:?}");
+        lab.all_ended().await;
+    }
+}
+
 /// The target closes in the middle of an upload. A client that has heard nothing from it is reset; one that
 /// has an answer gets all of it first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -134,8 +134,10 @@ async fn a_target_that_is_silent_for_the_linger_is_taken_to_be_done() {
     let lab = Lab::new(quick(Agent::d())).await;
     let mut forward = forward(&lab, &["--linger", "1"]);
     let (mut client, mut target) = open(&lab, &mut forward).await;
+    client.write_all(b"a question").await.unwrap();
+    assert_eq!(read(&mut target, 10).await, b"a question");
     client.shutdown().await.unwrap();
-    // It may not have had its answer.
+    // It has not had its answer.
     is_reset(&mut client).await;
     assert_eq!(rest(&mut target).await.unwrap(), b"", "the target hears of the end");
     let closed = forward.told(1, "closed").await;

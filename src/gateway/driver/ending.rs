@@ -54,7 +54,8 @@ impl Driver<'_> {
             }
         }
         let failed = matches!(end, End::Failed(_));
-        let is_unanswered = is_of_eof && !self.session.has_output_after_eof();
+        let is_unanswered = is_of_eof && self.session.is_unanswered();
+        let unanswered = if is_unanswered { self.unanswered() } else { 0 };
         let not_sent = self.not_sent(&end, local).await;
         // After a clean end, a program that has received nothing would not notice that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
@@ -105,12 +106,19 @@ impl Driver<'_> {
             sent: self.sent,
             delivered: delivered_bytes,
             not_sent,
+            unanswered,
             #[cfg(test)]
             output_after_eof: self.session.has_output_after_eof(),
             yielded: self.session.has_yielded(),
             complete: complete && is_all,
             local_error: self.local_error.or(delivered.err()),
         }
+    }
+
+    /// See [`Outcome::unanswered`].
+    fn unanswered(&self) -> u64 {
+        let ignored = if self.session.has_output() { GOODBYE as u64 } else { 0 };
+        Some(self.sent - self.answered).filter(|bytes| *bytes > ignored).unwrap_or(0)
     }
 
     /// See [`Outcome::not_sent`].

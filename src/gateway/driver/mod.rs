@@ -85,6 +85,8 @@ pub(crate) struct Driver<'w> {
     reader_gone: bool,
     local_error: Option<LocalError>,
     sent: u64,
+    /// How many of them the local side had sent when the target last sent something.
+    answered: u64,
     delivered: u64,
     /// The last reported value of [`Session::may_outlive_target`].
     may_outlive_target: bool,
@@ -154,6 +156,7 @@ impl<'w> Driver<'w> {
             reader_gone: false,
             local_error: None,
             sent: 0,
+            answered: 0,
             delivered: 0,
             may_outlive_target: false,
         }
@@ -198,6 +201,7 @@ impl<'w> Driver<'w> {
             }
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
+                self.answered = if self.chunk.is_empty() { self.answered } else { self.sent };
             }
             if self.session.end().is_some() {
                 let since = *self.ended.get_or_insert(now);

@@ -22,6 +22,9 @@ pub(crate) struct Outcome {
     /// How many bytes of the local side, or more, were not sent since the remote side has ended the session.
     /// Nothing where it has not, for SSH, which notices, and where the local side has gone.
     pub not_sent: Option<u64>,
+    /// How many bytes the target had not answered when the stream ended by the local side's end of file.
+    /// None where it has answered before, and no more than a protocol's goodbye was sent since.
+    pub unanswered: u64,
     /// Whether anything came from the target after the end of file of the local side.
     #[cfg(test)]
     pub output_after_eof: bool,

@@ -1,6 +1,7 @@
 //! How sessions end.
 
 use super::*;
+use crate::gateway::local::GOODBYE;
 
 /// A transport with all that a gateway sent before it went: it can be read, and not be written to.
 #[derive(Debug)]
@@ -236,4 +237,37 @@ async fn a_gateway_that_stops_reading_at_the_end_is_given_up_although_pings_are_
     let took = clock() - begin;
     assert!(matches!(outcome.end, End::Failed(Failure::NotArrived { .. })), "{outcome:?}");
     assert!(took <= Duration::from_secs(70), "{took:?}");
+}
+
+/// A question and its answer, what else is sent before the end of file, and how many bytes count as not
+/// answered: a goodbye asks for nothing.
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_before_the_local_end_of_file_is_complete() {
+    for (more, complete, unanswered) in [(0, true, 0), (GOODBYE, false, 0), (1_000, false, 1_000)] {
+        let (socket, mut gateway) = pair().await;
+        let (_out, local) = duplex(1024);
+        let (mut stdin, reader) = duplex(64 * 1024);
+        let mut local = LocalSide::new(reader, local);
+        let (connection, session) = ((socket, plain()), Session::new(clock(), Config::new(1)));
+        let splice = splice(connection, session, &mut local, std::future::pending(), &nobody);
+        let play = async {
+            open(&mut gateway, Version::V1_01).await;
+            stdin.write_all(b"a question").await.unwrap();
+            next(&mut gateway).await;
+            let answer =
+                frame(Version::V1_01, FrameType::OUTPUT, Sequence::Single(0), b"an answer");
+            gateway.send(answer).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stdin.write_all(&vec![7; more]).await.unwrap();
+            drop(stdin);
+            while let Some(Ok(_)) = gateway.next().await {}
+        };
+        let (outcome, ()) = tokio::join!(splice, play);
+        assert_eq!(
+            (&outcome.end, outcome.complete),
+            (&End::Local, complete),
+            "{more}: {outcome:?}"
+        );
+        assert_eq!(outcome.unanswered, unanswered, "{more}: {outcome:?}");
+    }
 }
