@@ -185,7 +185,9 @@ async fn open(link: &Link) -> Result<Option<TcpStream>, Ending> {
     match dial(link).await {
         Ok(stream) => Ok(Some(stream)),
         Err(_) if agent.dial_failure == DialFailure::Silent => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut) =>
+        {
             Err(Ending::status(CLOSED, format!("{failed}: {error}")))
         }
         Err(_) => Err(Ending::status(CLOSED, failed)),
@@ -213,9 +215,10 @@ async fn dial(link: &Link) -> io::Result<TcpStream> {
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         }
     };
-    let dialled = timeout(link.instance.agent.dial_timeout, dialling)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let dialled = timeout(link.instance.agent.dial_timeout, dialling).await.unwrap_or_else(|_| {
+        let message = format!("dial tcp 127.0.0.1:{port}: i/o timeout");
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
+    });
     link.note(|session| match &dialled {
         Ok(_) => session.dials += 1,
         Err(_) => session.dial_failures += 1,
