@@ -57,11 +57,23 @@ pub(super) fn code(failure: &Failure) -> Option<String> {
     (reason.kind() != ReasonKind::Other).then(|| reason.word().to_owned())
 }
 
+/// What an agent's system says of a target that does not answer, or to which no way leads.
+const UNREACHED: [&str; 4] =
+    ["i/o timeout", "timed out", "no route to host", "network is unreachable"];
+
 /// The agent could not connect to the target.
 fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Option<String>) {
     let port = target.port.unwrap_or_default();
-    let is_unknown = failure.to_string().contains("no such host");
+    let detail = failure.to_string();
+    let is_unknown = detail.contains("no such host");
+    let is_unreached = UNREACHED.iter().any(|text| detail.contains(text));
     let (cause, remedy) = match &target.remote_host {
+        None if is_unreached => (
+            format!("{target} cannot be reached"),
+            "check that no firewall on the instance drops connections to the port (`nft list ruleset`, \
+             or Windows Firewall), and that the service still accepts connections"
+                .to_owned(),
+        ),
         None => (
             format!("nothing listens on {target}"),
             "check that the service runs and listens there (on the instance: `ss -ltn`), and \
@@ -71,6 +83,12 @@ fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Opt
         Some(host) if is_unknown => (
             format!("the instance {} cannot resolve the host name {host}", target.instance_name()),
             format!("check the name (on the instance: `getent hosts {host}`), or give an address"),
+        ),
+        Some(host) if is_unreached => (
+            format!("{host}:{port} cannot be reached from {}", target.instance_name()),
+            "check that host and port are right, that the host runs, that there is a route to it, and that \
+             its firewall and security group let the instance connect"
+                .to_owned(),
         ),
         Some(host) => (
             format!("nothing listens on {host}:{port}, seen from {}", target.instance_name()),

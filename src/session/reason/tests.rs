@@ -120,3 +120,20 @@ fn reasons_of_the_instance_have_the_target_s_exit_code() {
     let refused = failed(Failure::Aborted("Open_port_failed: x".to_owned()));
     assert!(refused.has_no_target() && !refused.did_not_open());
 }
+
+/// It may run and listen: what is in between drops the packets, or leads nowhere.
+#[test]
+fn a_target_that_does_not_answer_is_not_said_to_have_nothing_that_listens() {
+    for detail in ["i/o timeout", "connect: no route to host", "connect: network is unreachable"] {
+        for (remote_host, whose) in [(None, "port 22 of i-1"), (Some("db"), "db:22")] {
+            let mut error = ended(&format!("OpenTargetPortFailed: dial tcp 10.0.0.1:22: {detail}"));
+            error.target.remote_host = remote_host.map(str::to_owned);
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{whose} cannot be reached")), "{text}");
+            assert!(text.contains("i-1") && text.ends_with(" (OpenTargetPortFailed)"), "{text}");
+            assert!(error.why().unwrap().ends_with(detail), "{:?}", error.why());
+            assert!(error.remedy().unwrap().contains("firewall"), "{:?}", error.remedy());
+            assert_eq!((error.exit_code(), error.did_not_open()), (ExitCode::Target, false));
+        }
+    }
+}
