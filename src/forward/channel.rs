@@ -211,6 +211,11 @@ impl Channel {
         Ok(Attached(self))
     }
 
+    /// Whether it was opened for a probe.
+    pub(crate) fn is_of_probe(&self) -> bool {
+        self.is_replaceable
+    }
+
     /// For how long the target has been taken to be listening.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let reached = self.state.reached.get();
@@ -350,7 +355,7 @@ impl State {
         match self.connection.get() {
             Some(number) => {
                 let warning = Warning::of_notice(notice, &self.target);
-                self.context.reporter.warned(number, &warning);
+                self.context.reporter.warned(Some(number), &warning);
             }
             None => self.notices.borrow_mut().push(notice),
         }

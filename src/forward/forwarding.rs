@@ -135,7 +135,7 @@ impl Forwarding {
                     _ => (None, ExitCode::Ok),
                 };
                 if let Some(warning) = warning {
-                    context.reporter.warned(number, &warning);
+                    context.reporter.warned(Some(number), &warning);
                 }
                 report_closed(context, number, began, reason);
                 match halves {
@@ -193,8 +193,9 @@ impl Forwarding {
     pub(crate) async fn keep_warm(&self, pool: &Rc<Pool>, count: usize, warm_for: Duration) {
         let mut pause = Pause::default();
         let open = || Some(pool.open(&self.plan, pool.spare_permit()?));
+        let warn = |warning: &Warning| pool.context.reporter.warned(None, warning);
         while !pool.context.has_reached(Phase::Taken) {
-            let next = self.warm.refill(open, count, warm_for, &mut pause);
+            let next = self.warm.refill(open, count, warm_for, &mut pause, warn);
             let mut stages = self.warm.watch();
             tokio::select! {
                 () = pool.context.reached(Phase::Taken) => break,

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::channel::{Channel, Stage};
 use crate::app::Result;
 use crate::session::SessionOutcome;
+use crate::session::warning::Warning;
 
 /// How much longer than `--warm-for` a channel is kept that has no replacement yet.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -80,15 +81,24 @@ impl Warm {
         count: usize,
         warm_for: Duration,
         pause: &mut Pause,
+        warn: impl Fn(&Warning),
     ) -> Instant {
         let now = Instant::now();
         let mut warm = self.channels.borrow_mut();
         warm.retain_mut(|channel| {
             let outcome = channel.outcome();
-            if let Some(outcome) = &outcome
-                && count > 0
-            {
-                pause.note(now, channel.since, warm_for, &self.address, outcome);
+            if let Some(outcome) = &outcome {
+                let warning = match outcome {
+                    Err(error) if channel.is_of_probe() => {
+                        Warning::of_kept(&self.address, &**error)
+                    }
+                    _ => None,
+                };
+                warning.iter().for_each(&warn);
+                if count > 0 {
+                    let address = warning.is_none().then_some(&*self.address);
+                    pause.note(now, channel.since, warm_for, address, outcome);
+                }
             }
             outcome.is_none()
         });
@@ -131,13 +141,13 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// A channel that was kept ready is over.
+    /// A channel that was kept ready is over. Without an address it has been reported.
     fn note(
         &mut self,
         now: Instant,
         since: Instant,
         warm_for: Duration,
-        address: &str,
+        address: Option<&str>,
         outcome: &Result<SessionOutcome>,
     ) {
         if now.saturating_duration_since(since) > warm_for / 4 {
@@ -145,7 +155,7 @@ impl Pause {
             *self = Self::default();
             return;
         }
-        if self.failures == 0 {
+        if let Some(address) = address.filter(|_| self.failures == 0) {
             let why = match outcome {
                 Ok(_) => "the target has closed it".to_owned(),
                 Err(error) => error.to_string(),

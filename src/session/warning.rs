@@ -1,10 +1,12 @@
 //! Warnings about one session, in the same words for every command.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::event::Notice;
 use super::failure::KEEP_OPEN;
 use super::target::Target;
+use crate::explain::{ExitCode, Explain};
 use crate::gateway::driver::LocalError;
 use session_manager_proto::status::Reason;
 
@@ -14,7 +16,7 @@ pub(crate) struct Warning {
     /// What happened.
     pub(crate) message: String,
     /// What to do.
-    pub(crate) fix: &'static str,
+    pub(crate) fix: Cow<'static, str>,
 }
 
 impl Warning {
@@ -26,7 +28,8 @@ impl Warning {
                     "bytes of {target} may be missing: the agent's sequence of Outputs has a gap"
                 ),
                 fix: "check what was received, and connect again; if it comes again, look at the \
-                      network between here and the gateway, and at the version of the agent",
+                      network between here and the gateway, and at the version of the agent"
+                    .into(),
             },
             Notice::IdleSoon(left) => Self {
                 // It may be told a moment late.
@@ -34,7 +37,7 @@ impl Warning {
                     "{target} is idle: the session ends in {:.0} s",
                     left.as_secs_f64()
                 ),
-                fix: "press a key to keep it; --idle-timeout sets the time, 0 is never",
+                fix: "press a key to keep it; --idle-timeout sets the time, 0 is never".into(),
             },
             Notice::NoAnswer(after) => Self {
                 message: format!(
@@ -44,7 +47,8 @@ impl Warning {
                 fix: "the target may have closed the connection, which agents before 4.1065 do not \
                       report, or the agent may be gone: --idle-timeout ends a session without \
                       traffic; in ssh, ConnectTimeout ends a wait for the login, and \
-                      ServerAliveInterval notices a server that does not answer later",
+                      ServerAliveInterval notices a server that does not answer later"
+                    .into(),
             },
         }
     }
@@ -55,7 +59,7 @@ impl Warning {
             message: format!(
                 "{bytes} bytes or more were not sent to {target}: the remote side ended the session"
             ),
-            fix: KEEP_OPEN,
+            fix: KEEP_OPEN.into(),
         }
     }
 
@@ -67,7 +71,14 @@ impl Warning {
                 "look at the program that made the connection: it has to read until the end"
             }
         };
-        Self { message: format!("a connection to {target} failed here: {error}"), fix }
+        Self { message: format!("a connection to {target} failed here: {error}"), fix: fix.into() }
+    }
+
+    /// A session that `forward` has kept since its probe has failed, if the target cannot be used any more
+    /// by what is known now.
+    pub(crate) fn of_kept(address: &str, error: &dyn Explain) -> Option<Self> {
+        let fix = error.remedy().filter(|_| error.exit_code() == ExitCode::Target)?;
+        Some(Self { message: format!("{address}: {error}"), fix: fix.into() })
     }
 
     /// The API or the console has ended the session.
@@ -77,7 +88,7 @@ impl Warning {
                 "the session was ended from elsewhere: the console, the API, or an administrator \
                  ({reason})"
             ),
-            fix: "connect again; ask whoever may end sessions if it comes again",
+            fix: "connect again; ask whoever may end sessions if it comes again".into(),
         }
     }
 
@@ -91,13 +102,14 @@ impl Warning {
                      one's session"
                 ),
                 fix: "open fewer connections at once, or raise --max-connections where the service's \
-                      quota (20 sessions for an instance) leaves room",
+                      quota (20 sessions for an instance) leaves room".into(),
             };
         }
         Self {
             message: format!("{target} did not answer what was sent within --linger"),
             fix: "raise --linger where the target needs longer; one that waits for an end of file \
-                  never answers: it cannot be passed on",
+                  never answers: it cannot be passed on"
+                .into(),
         }
     }
 }

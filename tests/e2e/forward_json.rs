@@ -103,6 +103,7 @@ fn the_schema_takes_what_is_told_and_nothing_else() {
         json!({"time": time, "event": "closed", "connection": 1, "sent": 0, "received": 1,
                "duration_ms": 2, "reason": "target"}),
         json!({"time": time, "event": "warning", "connection": 1, "message": "m", "fix": "f"}),
+        json!({"time": time, "event": "warning", "connection": null, "message": "m", "fix": "f"}),
         json!({"time": time, "event": "error", "connection": null, "message": "m", "why": null,
                "fix": "f", "request_id": null}),
     ];

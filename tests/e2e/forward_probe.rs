@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::forward_driver::{Forward, Over, Server, is_reset, number, read};
+use crate::forward_driver::{Forward, Over, Server, is_reset, number, read, text};
 use crate::lab::{Lab, QUIET_PORT, SOON, connected};
 use crate::world::{INSTANCE, PATIENCE};
 
@@ -138,6 +138,42 @@ async fn one_session_is_all_that_an_early_connection_needs() {
         assert_eq!(lab.cloud.sessions().len(), 1);
         stop(&lab, forward).await;
     }
+}
+
+/// The agent gives up long after the target was taken to be listening, and no connection is there to hear
+/// of it. One that comes then hears of it itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_turns_out_not_to_answer_is_warned_of() {
+    let unanswering = async |agent: Agent, warm: &str| {
+        let agent = agent.quick().dial_timeout(Duration::from_secs(6));
+        let lab = Lab::new(quick(Agent::d()).agent(agent).unanswering(81)).await;
+        let mut forward = Forward::start(&lab, &["-L", "0:localhost:81", "--warm", warm]);
+        let address = forward.address().await;
+        let [warning] = &forward.all(1, "warning").await[..] else { panic!("one warning") };
+        assert_eq!(warning["connection"], serde_json::Value::Null, "it is nobody's");
+        let message = text(warning, "message");
+        assert!(message.starts_with(&format!("{address}: ")), "{warning}");
+        assert!(message.contains("port 81 of i-bp1example0001 cannot be reached"), "{warning}");
+        assert!(text(warning, "fix").contains("firewall"), "{warning}");
+        let line = format!("warning: {address}: ");
+        forward.bridge.logged(&line).await;
+        if warm == "0" {
+            lab.all_ended().await;
+            forward.refused().await;
+            let error = forward.told(1, "error").await;
+            assert!(text(&error, "message").contains("cannot be reached"), "{error}");
+        }
+        let over = forward.stop("TERM").await;
+        let log = &over.ended.stderr;
+        assert_eq!((over.code(), log.matches("warning").count()), (143, 1), "{log}");
+        lab.all_ended().await;
+    };
+    tokio::join!(
+        unanswering(Agent::b(), "0"),
+        unanswering(Agent::c(), "0"),
+        unanswering(Agent::d(), "0"),
+        unanswering(Agent::d(), "1"),
+    );
 }
 
 /// Two connections during the probe: the second opens a session of its own.

@@ -38,8 +38,8 @@ pub(crate) enum Event<'a> {
     Opened { connection: Number, session: Option<&'a str>, waited_ms: u64 },
     /// It is over. Every connection that was accepted comes to this.
     Closed { connection: Number, sent: u64, received: u64, duration_ms: u64, reason: Reason },
-    /// A warning about a connection that has not failed.
-    Warning { connection: Number, message: &'a str, fix: &'a str },
+    /// A warning about a connection that has not failed, or about a forward.
+    Warning { connection: Option<Number>, message: &'a str, fix: &'a str },
     /// It failed, or the command did.
     Error {
         connection: Option<Number>,

@@ -203,12 +203,13 @@ impl Reporter {
         matches!(event, Event::Closed { connection, .. } if last == Some(*connection))
     }
 
-    /// Warns of something about one connection.
-    pub(crate) fn warned(&self, connection: Number, warning: &Warning) {
+    /// Warns of something about one connection, or about a forward.
+    pub(crate) fn warned(&self, connection: Option<Number>, warning: &Warning) {
         let Warning { message, fix } = warning;
         let message = printable(message);
         self.emit(&Event::Warning { connection, message: &message, fix });
-        let text = format!("connection {connection}: {message}\n  fix: {fix}");
+        let of = connection.map(|number| format!("connection {number}: ")).unwrap_or_default();
+        let text = format!("{of}{message}\n  fix: {fix}");
         logging::record("WARN", &text);
         self.note(&format!("warning: {text}"));
     }
