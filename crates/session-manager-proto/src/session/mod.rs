@@ -101,6 +101,11 @@ impl Session {
         self.stream.inbound.has_output()
     }
 
+    /// Whether the local side has come to its end of file.
+    pub fn is_input_ended(&self) -> bool {
+        self.stream.outbound.is_closed()
+    }
+
     /// Whether nothing has come from the target since the local side last sent something, or nothing at
     /// all.
     pub fn is_unanswered(&self) -> bool {
