@@ -140,6 +140,8 @@ fn not_opened(finding: Finding) -> impl Explain {
         finding: Some(finding),
         request_id: None,
         url_is_given: false,
+        not_arrived: 0,
+        input_ended: false,
     }
 }
 

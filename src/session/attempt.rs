@@ -25,7 +25,7 @@ use crate::gateway::driver::{Driver, Outcome};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
 use crate::gateway::redactor::Redactor;
-use session_manager_proto::session::{End, Failure, Session};
+use session_manager_proto::session::{End, Session};
 
 /// How long to wait for a call that may have started a session, so that it can be ended.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1200);
@@ -112,8 +112,25 @@ pub(super) async fn attempt(
     };
     let (outcome, ()) = tokio::join!(outcome, ended);
     match outcome? {
-        SessionOutcome::Ended(Outcome { end: End::Failed(failure), .. }) => {
-            Err(failed(plan, &session, failure).into())
+        SessionOutcome::Ended(Outcome {
+            end: End::Failed(failure),
+            not_arrived,
+            input_ended,
+            ..
+        }) => {
+            let target = plan.target.clone();
+            let (finding, request_id) = (None, session.request_id.clone());
+            let url_is_given = plan.origin.is_url();
+            Err(SessionFailure {
+                failure,
+                target,
+                finding,
+                request_id,
+                url_is_given,
+                not_arrived,
+                input_ended,
+            }
+            .into())
         }
         outcome => Ok(outcome),
     }
@@ -130,16 +147,6 @@ async fn beside<T>(other: Option<impl Future>, work: impl Future<Output = T>) ->
         }
     }
     work.await
-}
-
-fn failed(plan: &Plan, session: &TerminalSession, failure: Failure) -> SessionFailure {
-    SessionFailure {
-        failure,
-        target: plan.target.clone(),
-        finding: None,
-        request_id: session.request_id.clone(),
-        url_is_given: plan.origin.is_url(),
-    }
 }
 
 /// Starts a session, or gives nothing when there is no use for it any more.

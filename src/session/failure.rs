@@ -24,6 +24,10 @@ pub(crate) struct SessionFailure {
     pub request_id: Option<String>,
     /// Whether the URL is the command line's, and not the API's.
     pub url_is_given: bool,
+    /// How many bytes are not known to have arrived where the connection to the gateway was lost.
+    pub not_arrived: u64,
+    /// Whether the local side had come to its end of file.
+    pub input_ended: bool,
 }
 
 /// What keeps an instance from a session.
@@ -94,7 +98,11 @@ impl Explain for SessionFailure {
         match self.plain_cause() {
             _ if self.url_is_stale() => Some(stale_url(None)),
             Some(_) => Some(self.failure.to_string()),
-            None => self.cause_and_remedy().0,
+            None => {
+                let parts = [self.cause_and_remedy().0, self.missing()];
+                Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+                    .filter(|why| !why.is_empty())
+            }
         }
     }
 
@@ -103,7 +111,8 @@ impl Explain for SessionFailure {
             return Some(NEW_URL.to_owned());
         }
         let finding = self.finding.as_ref().map(Finding::remedy);
-        finding.or_else(|| self.cause_and_remedy().1)
+        let missing = self.missing().map(|_| SEND_AGAIN.to_owned());
+        finding.or(missing).or_else(|| self.cause_and_remedy().1)
     }
 
     fn request_id(&self) -> Option<&str> {
@@ -142,6 +151,13 @@ impl SessionFailure {
             ReasonKind::Other => None,
             reason => explain(reason, &self.failure, &self.target).0,
         }
+    }
+
+    /// What may not have arrived of what was sent, where the connection was lost.
+    fn missing(&self) -> Option<String> {
+        let bytes = Some(self.not_arrived).filter(|bytes| *bytes > 0)?;
+        let more = if self.input_ended { "" } else { " or more" };
+        Some(format!("{bytes} bytes{more} of the input are not known to have arrived"))
     }
 
     /// Whether the state of the instance may explain it.
@@ -226,7 +242,7 @@ impl SessionFailure {
             Failure::NotArrived { .. } => (
                 "after the end of the input the gateway took nothing more for too long, or did not confirm \
                  what has arrived",
-                "check the result at the target, and send it again if it is incomplete",
+                SEND_AGAIN,
             ),
             Failure::Idle(_) => {
                 ("--idle-timeout ended the session", "raise it, or use 0 for never")
@@ -270,6 +286,9 @@ fn stale_url(said: Option<&str>) -> String {
          10 minutes and one session{said}"
     )
 }
+
+/// What to do where something may not have arrived.
+const SEND_AGAIN: &str = "check the result at the target, and send it again if it is incomplete";
 
 /// What to do where the remote side has ended a session before everything was sent.
 pub(crate) const KEEP_OPEN: &str =

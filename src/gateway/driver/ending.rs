@@ -56,6 +56,7 @@ impl Driver<'_> {
         let failed = matches!(end, End::Failed(_));
         let is_unanswered = is_of_eof && self.session.is_unanswered();
         let unanswered = if is_unanswered { self.unanswered() } else { 0 };
+        let not_arrived = self.not_arrived(&end);
         let not_sent = self.not_sent(&end, local).await;
         // After a clean end, a program that has received nothing would not notice that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
@@ -107,6 +108,8 @@ impl Driver<'_> {
             delivered: delivered_bytes,
             not_sent,
             unanswered,
+            not_arrived,
+            input_ended: self.session.is_input_ended(),
             #[cfg(test)]
             output_after_eof: self.session.has_output_after_eof(),
             yielded: self.session.has_yielded(),
@@ -119,6 +122,17 @@ impl Driver<'_> {
     fn unanswered(&self) -> u64 {
         let ignored = if self.session.has_output() { GOODBYE as u64 } else { 0 };
         Some(self.sent - self.answered).filter(|bytes| *bytes > ignored).unwrap_or(0)
+    }
+
+    /// See [`Outcome::not_arrived`].
+    fn not_arrived(&self, end: &End) -> u64 {
+        let is_lost = matches!(end, End::Failed(Failure::Disconnected(_)));
+        let bytes = if is_lost && !self.session.is_ssh() { self.session.not_arrived() } else { 0 };
+        // A gateway that confirms nothing leaves open what has arrived; an answer of the target tells.
+        match self.session.arrived() {
+            Arrived::Unknown => bytes.min(self.sent - self.answered),
+            Arrived::Yes | Arrived::NotYet => bytes,
+        }
     }
 
     /// See [`Outcome::not_sent`].

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{debug, info};
 
 use super::Driver;
-use super::outcome::plain;
+use super::outcome::{is_cut, plain};
 use crate::gateway::connection::NotReconnected;
 use crate::gateway::upgrade::Socket;
 use crate::session::event::{Notice, SessionEvent};
@@ -113,7 +113,10 @@ impl Driver<'_> {
                 self.session.handle_disconnect(now, Disconnect::Broken(how));
             }
             Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) | None => {
-                let how = "it was cut without a close frame".to_owned();
+                // An error of a write says more, but for those that only show that it was cut.
+                let error = self.write_error.get().filter(|error| !is_cut(error));
+                let how = error.map(ToString::to_string);
+                let how = how.unwrap_or_else(|| "it was cut without a close frame".to_owned());
                 self.session.handle_disconnect(now, Disconnect::Broken(how));
             }
             Some(Err(WsError::Protocol(error))) => {

@@ -25,6 +25,11 @@ pub(crate) struct Outcome {
     /// How many bytes the target had not answered when the stream ended by the local side's end of file.
     /// None where it has answered before, and no more than a protocol's goodbye was sent since.
     pub unanswered: u64,
+    /// How many bytes are not known to have arrived where the connection to the gateway was lost. None for
+    /// SSH, which notices.
+    pub not_arrived: u64,
+    /// Whether the local side had come to its end of file.
+    pub input_ended: bool,
     /// Whether anything came from the target after the end of file of the local side.
     #[cfg(test)]
     pub output_after_eof: bool,
@@ -62,16 +67,17 @@ impl Explain for LocalError {
     }
 }
 
+/// Whether an error of a write only shows that the other side has cut the connection.
+pub(super) fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, NotConnected};
+    pipe::is_closed(error)
+        || matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected)
+}
+
 /// Whether the local side has gone, which is no error of its own.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, HostUnreachable, NotConnected, TimedOut,
-    };
-    pipe::is_closed(error)
-        || matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionReset | HostUnreachable | NotConnected | TimedOut
-        )
+    use io::ErrorKind::{HostUnreachable, TimedOut};
+    is_cut(error) || matches!(error.kind(), HostUnreachable | TimedOut)
 }
 
 /// What the system says, without the library's words around it.

@@ -3,11 +3,14 @@
 use super::*;
 use crate::explain::{ExitCode, Explain as _};
 use crate::session::failure::SessionFailure;
+use session_manager_proto::session::Disconnect;
 
 fn failed(failure: Failure) -> SessionFailure {
     let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
     let target = Target { instance, name, remote_host, port: Some(22) };
-    SessionFailure { failure, target, finding: None, request_id: None, url_is_given: false }
+    let (finding, request_id, url_is_given, not_arrived, input_ended) =
+        (None, None, false, 0, false);
+    SessionFailure { failure, target, finding, request_id, url_is_given, not_arrived, input_ended }
 }
 
 fn ended(reason: &str) -> SessionFailure {
@@ -136,4 +139,20 @@ fn a_target_that_does_not_answer_is_not_said_to_have_nothing_that_listens() {
             assert_eq!((error.exit_code(), error.did_not_open()), (ExitCode::Target, false));
         }
     }
+}
+
+#[test]
+fn a_connection_that_was_lost_in_an_upload_tells_what_may_be_missing() {
+    let mut error = failed(Failure::Disconnected(Disconnect::Broken("timed out".into())));
+    let why = error.why().unwrap();
+    assert!(why.contains("the network was away") && !why.contains("bytes"), "{why}");
+    assert_eq!(error.remedy(), again());
+    error.not_arrived = 5_000;
+    let missing = "; 5000 bytes or more of the input are not known to have arrived";
+    assert_eq!(error.why().unwrap(), format!("{why}{missing}"));
+    assert!(error.remedy().unwrap().contains("send it again"), "{:?}", error.remedy());
+    error.input_ended = true;
+    assert_eq!(error.why().unwrap(), format!("{why}{}", missing.replace(" or more", "")));
+    error.failure = Failure::Disconnected(Disconnect::Closed { code: Some(1006), text: "".into() });
+    assert_eq!(error.why().unwrap(), "5000 bytes of the input are not known to have arrived");
 }

@@ -271,3 +271,72 @@ async fn what_was_answered_before_the_local_end_of_file_is_complete() {
         assert_eq!(outcome.unanswered, unanswered, "{more}: {outcome:?}");
     }
 }
+
+/// A transport whose writes fail, as with a gateway that takes nothing until TCP gives up. Its reads show
+/// an end of file from then on.
+#[derive(Debug)]
+struct Stuck {
+    sent: io::Cursor<Vec<u8>>,
+    error: io::ErrorKind,
+    has_failed: bool,
+    reading: Option<std::task::Waker>,
+}
+
+impl AsyncRead for Stuck {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let is_all = self.sent.position() == self.sent.get_ref().len() as u64;
+        if is_all && !self.has_failed {
+            self.reading = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.sent).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for Stuck {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.has_failed = true;
+        self.reading.take().into_iter().for_each(std::task::Waker::wake);
+        Poll::Ready(Err(self.error.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The words of the system, unless they only show that the connection was cut; and what is missing.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_lost_in_an_upload_leaves_how_and_what_is_missing() {
+    for (error, how) in [
+        (io::ErrorKind::TimedOut, "timed out"),
+        (io::ErrorKind::BrokenPipe, "it was cut without a close frame"),
+    ] {
+        let sent = io::Cursor::new(message(FrameType::STATUS, 0, &[3]));
+        let io: Box<dyn crate::net::Io> =
+            Box::new(Stuck { sent, error, has_failed: false, reading: None });
+        let socket = WebSocketStream::from_raw_socket(GatewayIo::new(io), Role::Client, None).await;
+        let (_out, local) = duplex(1024);
+        let (mut stdin, reader) = duplex(64 * 1024);
+        let mut local = LocalSide::new(reader, local);
+        stdin.write_all(&[7; 5_000]).await.unwrap();
+        let (connection, session) = ((socket, plain()), Session::new(clock(), Config::new(1)));
+        let stop = tokio::time::sleep(Duration::from_secs(300));
+        let outcome = splice(connection, session, &mut local, stop, &nobody).await;
+        let lost = Failure::Disconnected(Disconnect::Broken(how.to_owned()));
+        assert_eq!(outcome.end, End::Failed(lost));
+        assert_eq!((outcome.not_arrived, outcome.input_ended), (5_000, false));
+    }
+}
