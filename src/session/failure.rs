@@ -2,7 +2,9 @@
 
 use http::StatusCode;
 
-use super::reason::{AGENT, START, again, code, explain, is_of_shell, is_of_target, reason};
+use super::reason::{
+    AGENT, KEEP_INPUT_OPEN, START, again, code, explain, is_of_shell, is_of_target, reason,
+};
 use super::target::Target;
 use crate::explain::{ExitCode, Explain, UPDATE_AGENT, switch_on};
 use crate::gateway::dial::DialError;
@@ -110,6 +112,9 @@ impl Explain for SessionFailure {
         if self.url_is_stale() {
             return Some(NEW_URL.to_owned());
         }
+        if self.is_idle_after_input() {
+            return Some(KEEP_INPUT_OPEN.to_owned());
+        }
         let finding = self.finding.as_ref().map(Finding::remedy);
         let missing = self.missing().map(|_| SEND_AGAIN.to_owned());
         finding.or(missing).or_else(|| self.cause_and_remedy().1)
@@ -151,6 +156,13 @@ impl SessionFailure {
             ReasonKind::Other => None,
             reason => explain(reason, &self.failure, &self.target).0,
         }
+    }
+
+    /// Whether nothing was sent for too long after the end of the input. A shell gets keepalives there, too.
+    fn is_idle_after_input(&self) -> bool {
+        use ReasonKind::{IdleTimeout, Timeout};
+        let is_idle = matches!(reason(&self.failure), Some(IdleTimeout | Timeout));
+        is_idle && self.input_ended && self.target.port.is_some()
     }
 
     /// What may not have arrived of what was sent, where the connection was lost.

@@ -20,6 +20,11 @@ const SHELL: &str = "report it with `-vv` output: ecs-bridge asked for a port";
 const KEEPALIVE: &str = "connect again with --keepalive 50: unless it is given, agents up to 3.631 get none in a \
                          stream that is not SSH";
 
+/// The same after the end of the input, where `--keepalive` changes nothing.
+pub(super) const KEEP_INPUT_OPEN: &str = "keep the input open until the answer is complete, as in `(cat FILE; sleep \
+    600) | ecs-bridge proxy … --keepalive 50`: after its end, agents up to 3.631 and those whose version is not \
+    known get no keepalive; or update the agent, and allow ecs:DescribeCloudAssistantStatus";
+
 pub(crate) fn again() -> Option<String> {
     Some("connect again; with -vv the log says more".to_owned())
 }

@@ -156,3 +156,26 @@ fn a_connection_that_was_lost_in_an_upload_tells_what_may_be_missing() {
     error.failure = Failure::Disconnected(Disconnect::Closed { code: Some(1006), text: "".into() });
     assert_eq!(error.why().unwrap(), "5000 bytes of the input are not known to have arrived");
 }
+
+/// Before its end the keepalive helps; behind it, none is sent to agents that would connect again by it.
+#[test]
+fn an_idle_time_out_after_the_end_of_the_input_names_what_helps_there() {
+    for reason in ["IdleTimeout", "Timeout"] {
+        let mut error = ended(reason);
+        assert!(!error.remedy().unwrap().contains("sleep"), "{:?}", error.remedy());
+        error.input_ended = true;
+        let remedy = error.remedy().unwrap();
+        for part in [
+            "keep the input open",
+            "sleep 600",
+            "--keepalive 50",
+            "update the agent",
+            "ecs:DescribeCloudAssistantStatus",
+        ] {
+            assert!(remedy.contains(part), "{part}: {remedy}");
+        }
+        // A shell gets keepalives to its end.
+        error.target.port = None;
+        assert!(!error.remedy().unwrap().contains("sleep"), "{:?}", error.remedy());
+    }
+}
