@@ -30,6 +30,11 @@ const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// are files.
 const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
+/// Whether certificates are checked by the system, not by webpki: an error of it has no names, and does not tell
+/// that a certificate is an authority's.
+#[cfg(test)]
+pub(crate) const CHECKED_BY_SYSTEM: bool = cfg!(any(windows, target_vendor = "apple"));
+
 /// The most that is read of a certificate file, in bytes: five times the largest bundle known.
 const MAX_FILE: u64 = 4 << 20;
 

@@ -68,11 +68,27 @@ impl Fault {
                 }
                 CertificateError::Revoked => Self::Revoked,
                 problem if says_authority(problem) => Self::SelfSigned,
-                CertificateError::Other(OtherError(cause)) => Self::Refused(cause.to_string()),
+                CertificateError::Other(OtherError(cause)) => {
+                    let text = cause.to_string();
+                    Self::of_apple(&text).unwrap_or(Self::Refused(text))
+                }
                 other => Self::Refused(other.to_string()),
             },
             rustls::Error::InvalidMessage(_) => Self::NotTls,
             other => Self::Handshake(other.to_string()),
+        }
+    }
+
+    /// What Apple's code means, which rustls-platform-verifier passes on at the end of a text.
+    fn of_apple(text: &str) -> Option<Self> {
+        match text.rsplit_once(": ")?.1 {
+            // errSecNotTrusted
+            "-67843" => Some(Self::NotTrusted),
+            // errSecCertificateExpired
+            "-67818" => Some(Self::Expired),
+            // errSecCertificateNotValidYet
+            "-67819" => Some(Self::NotYetValid),
+            _ => None,
         }
     }
 }
@@ -88,6 +104,7 @@ fn dns_name(presented: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -97,6 +114,20 @@ mod tests {
         let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
         assert_eq!(Fault::find(&error), Some(Fault::NotTrusted));
         assert_eq!(Fault::find(&io::Error::other("else")), None);
+    }
+
+    #[test]
+    fn codes_of_apple_are_known_by_their_number() {
+        for (text, fault) in [
+            ("“x” certificate is not trusted: -67843", Fault::NotTrusted),
+            ("“x” certificate is expired: -67818", Fault::Expired),
+            ("“x” certificate is not valid yet: -67819", Fault::NotYetValid),
+            ("else: -1", Fault::Refused("else: -1".to_owned())),
+        ] {
+            let cause = OtherError(Arc::new(io::Error::other(text)));
+            let error = rustls::Error::InvalidCertificate(CertificateError::Other(cause));
+            assert_eq!(Fault::find(&error), Some(fault));
+        }
     }
 
     #[test]

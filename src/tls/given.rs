@@ -85,8 +85,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 
+    use super::super::{CHECKED_BY_SYSTEM, Fault};
     use super::*;
 
     fn authority(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
@@ -118,13 +119,27 @@ mod tests {
 
     #[test]
     fn another_one_is_not_nor_is_that_one_for_another_name_or_another_time() {
-        let (one, two) = (authority(|_| {}), authority(|_| {}));
+        // Apple's verifier knows no time before 2001.
+        let one = authority(|params| params.not_before = date_time_ymd(2010, 1, 1));
+        let two = authority(|_| {});
         let now = UnixTime::now();
-        assert!(is_of_authority(&verify(&two, &one, "example.test", now).unwrap_err()));
-        let error = verify(&one, &one, "else.test", now).unwrap_err();
-        assert!(error.to_string().contains("else.test"), "{error}");
-        let then = UnixTime::since_unix_epoch(Duration::from_secs(1));
-        let error = verify(&one, &one, "example.test", then).unwrap_err();
-        assert!(error.to_string().contains("not valid yet"), "{error}");
+        let refused = |shown, name, now| {
+            let error = verify(shown, &one, name, now).unwrap_err();
+            (Fault::find(&error).unwrap(), error)
+        };
+        let (fault, error) = refused(&two, "example.test", now);
+        assert_eq!(is_of_authority(&error), !CHECKED_BY_SYSTEM, "{error}");
+        let unknown = if CHECKED_BY_SYSTEM { Fault::NotTrusted } else { Fault::SelfSigned };
+        assert_eq!(fault, unknown);
+        let (fault, error) = refused(&one, "else.test", now);
+        assert!(matches!(fault, Fault::WrongName { .. }), "{error}");
+        assert!(CHECKED_BY_SYSTEM || error.to_string().contains("else.test"), "{error}");
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(1_100_000_000));
+        let (fault, error) = refused(&one, "example.test", then);
+        // Windows has one word for both.
+        assert!(
+            fault == Fault::NotYetValid || CHECKED_BY_SYSTEM && fault == Fault::Expired,
+            "{error}"
+        );
     }
 }
