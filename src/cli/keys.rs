@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::look_up::LookUp;
-use super::text::TARGET;
+use super::text::{TARGET, append_to_known_hosts};
 use super::values::whole;
 
 pub(super) const SEND_KEY_ABOUT: &str = "Let your SSH key log in to a Linux instance for the next 60 seconds.\n\nThe public key \
@@ -72,7 +72,7 @@ Examples:
 
 /// `ecs-bridge known-hosts`
 #[derive(Args, Debug)]
-#[command(after_help = KNOWN_HOSTS_EXAMPLES)]
+#[command(after_help = known_hosts_examples(cfg!(windows)))]
 pub(crate) struct KnownHosts {
     /// The instance, as ssh's %H has it.
     #[arg(
@@ -105,8 +105,14 @@ pub(crate) struct KnownHosts {
     pub look_up: LookUp,
 }
 
-const KNOWN_HOSTS_EXAMPLES: &str = "\
-Examples:
-  ecs-bridge known-hosts i-bp1example0001 >> ~/.ssh/known_hosts
-  # at each connection, in ~/.ssh/config (ssh needs an absolute path here):
-  #   KnownHostsCommand /usr/local/bin/ecs-bridge known-hosts %H";
+pub(super) fn known_hosts_examples(is_windows: bool) -> String {
+    // A pipe at the end of a line goes on in the next one.
+    let append = append_to_known_hosts(is_windows).replacen("| ", "|\n    ", 1);
+    let program =
+        if is_windows { "C:/ecs-bridge/ecs-bridge.exe" } else { "/usr/local/bin/ecs-bridge" };
+    format!(
+        "Examples:\n  ecs-bridge known-hosts i-bp1example0001 {append}\n  \
+         # at each connection, in ~/.ssh/config (ssh needs an absolute path here):\n  \
+         #   KnownHostsCommand {program} known-hosts %H"
+    )
+}

@@ -47,6 +47,7 @@ pub(crate) use self::session::{ConnectionType, Opening, Session};
 pub(crate) use self::shell::Shell;
 pub(crate) use self::ssh_config::SshConfig;
 pub(crate) use self::start::Start;
+pub(crate) use self::text::append_to_known_hosts;
 pub(crate) use self::version::Version;
 pub(crate) use self::via::Via;
 

@@ -47,3 +47,11 @@ Network and files:
   SSL_CERT_FILE, SSL_CERT_DIR     CA certificates (Linux: in place of the platform's)
   ECS_BRIDGE_LOG=off              do not write the log
   XDG_CACHE_HOME, XDG_STATE_HOME  folders of the cache and of the log";
+
+/// What has the lines of `known-hosts` added to the user's file. In PowerShell 5.1 `>>` would write UTF-16.
+pub(crate) const fn append_to_known_hosts(is_windows: bool) -> &'static str {
+    match is_windows {
+        true => "| Add-Content -Encoding ascii \"$HOME\\.ssh\\known_hosts\"",
+        false => ">> ~/.ssh/known_hosts",
+    }
+}

@@ -46,6 +46,18 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
+fn known_hosts_are_added_as_each_system_s_shell_does_it() {
+    let command = "  ecs-bridge known-hosts i-bp1example0001";
+    let unix = format!("{command} >> ~/.ssh/known_hosts\n");
+    let windows =
+        format!("{command} |\n    Add-Content -Encoding ascii \"$HOME\\.ssh\\known_hosts\"\n");
+    assert!(keys::known_hosts_examples(false).contains(&unix));
+    let help = keys::known_hosts_examples(true);
+    assert!(help.contains(&windows) && !help.contains(">>"), "{help}");
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+}
+
+#[test]
 fn each_short_help_fits_a_screen() {
     fn check(command: clap::Command, path: &str, wrong: &mut Vec<String>) {
         let path = format!("{path} {}", command.get_name());

@@ -5,7 +5,7 @@ use std::env;
 use std::path::Path;
 
 use crate::app::{note, resolve};
-use crate::cli::Global;
+use crate::cli::{Global, append_to_known_hosts};
 use crate::credentials::{Error, Source};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::blocks::{Blocks, HostKeys};
@@ -24,23 +24,27 @@ pub(crate) fn of_ssh(global: &Global, ssh: &Ssh, blocks: &Blocks) {
         _ => note(global, &format!("{ssh}; what is written is for OpenSSH")),
     }
     if blocks.send_key.is_some() && blocks.host_keys != HostKeys::ByCommand {
-        let without = match blocks.host_keys {
-            HostKeys::Guarded => "skips KnownHostsCommand",
-            _ => "would be stopped by KnownHostsCommand, which is left out",
-        };
-        let name = match ssh {
-            Ssh::Version { name, .. } => name.as_str(),
-            _ => "ssh, whose version is not known,",
-        };
-        note(
-            global,
-            &format!(
-                "{name} {without} (OpenSSH 8.5 and newer know it): host keys are not checked over \
-                 the control plane, and ssh asks at the first login; to have the keys of an \
-                 instance before that: ecs-bridge known-hosts INSTANCE.ecs >> ~/.ssh/known_hosts"
-            ),
-        );
+        note(global, &host_keys_unchecked(ssh, blocks.host_keys, cfg!(windows)));
     }
+}
+
+/// That host keys are not checked over the control plane, why, and what to do.
+fn host_keys_unchecked(ssh: &Ssh, host_keys: HostKeys, is_windows: bool) -> String {
+    let without = match host_keys {
+        HostKeys::Guarded => "skips KnownHostsCommand",
+        _ => "would be stopped by KnownHostsCommand, which is left out",
+    };
+    let name = match ssh {
+        Ssh::Version { name, .. } => name.as_str(),
+        _ => "ssh, whose version is not known,",
+    };
+    let shell = if is_windows { ", in PowerShell" } else { "" };
+    let append = append_to_known_hosts(is_windows);
+    format!(
+        "{name} {without} (OpenSSH 8.5 and newer know it): host keys are not checked over the control \
+         plane, and ssh asks at the first login; to have the keys of an instance before that{shell}: \
+         ecs-bridge known-hosts INSTANCE.ecs {append}"
+    )
 }
 
 /// Warns that the user's shell cannot run what was written.
@@ -147,5 +151,23 @@ pub(crate) fn next(global: &Global) -> &'static str {
         Err(Error::None { .. }) => "next: ecs-bridge configure, for there are no credentials yet",
         // Each command tells what is wrong with them.
         Err(_) => SSH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_added_as_each_system_s_shell_does_it() {
+        let ssh = Ssh::Version { name: "OpenSSH_for_Windows_8.1p1".to_owned(), version: (8, 1) };
+        let unix = host_keys_unchecked(&ssh, HostKeys::Guarded, false);
+        let command = "before that: ecs-bridge known-hosts INSTANCE.ecs >> ~/.ssh/known_hosts";
+        assert!(unix.starts_with("OpenSSH_for_Windows_8.1p1 skips KnownHostsCommand "), "{unix}");
+        assert!(unix.ends_with(command), "{unix}");
+        let windows = host_keys_unchecked(&ssh, HostKeys::Unchecked, true);
+        let command = "before that, in PowerShell: ecs-bridge known-hosts INSTANCE.ecs | \
+                       Add-Content -Encoding ascii \"$HOME\\.ssh\\known_hosts\"";
+        assert!(windows.ends_with(command), "{windows}");
     }
 }
