@@ -87,6 +87,25 @@ async fn a_byte_order_mark_stays_the_first_of_the_file() {
 }
 
 #[tokio::test]
+async fn a_configuration_in_utf_16_is_left_as_it_is() {
+    // As PowerShell 5.1 makes it with >.
+    let text: Vec<u8> = "\u{feff}Host x\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let home = with_ssh("OpenSSH_for_Windows_9.5p1, LibreSSL 3.8.2");
+    fs::create_dir(home.path(".ssh")).unwrap();
+    for (utf16, other) in [(home.config(), home.own()), (home.own(), home.config())] {
+        fs::write(&utf16, &text).unwrap();
+        let ended = ssh_config(&home, &[], &["--write"]).await;
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let told = format!("{} was left as it is: it is UTF-16", utf16.display());
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+        assert!(ended.stderr.contains("save it as UTF-8"), "{}", ended.stderr);
+        assert_eq!(fs::read(&utf16).unwrap(), text);
+        assert!(!other.exists());
+        fs::remove_file(&utf16).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_guard_keeps_an_ssh_going_that_does_not_know_the_line() {
     if installed("ssh").is_none() {
         return;

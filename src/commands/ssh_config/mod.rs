@@ -15,7 +15,7 @@ use crate::credentials::{HOME_VARIABLE, home, in_home};
 use crate::explain::{ExitCode, Explain, printable};
 use crate::keys::public_key;
 use crate::openssh::ssh_config::blocks::{Blocks, HostKeys, dropped, is_host};
-use crate::openssh::ssh_config::marks::{self, Unpaired};
+use crate::openssh::ssh_config::marks;
 use crate::openssh::ssh_config::quote::{include_word, is_writable};
 use crate::openssh::{self, Ssh};
 use crate::platform::replace::{self, Change, Destination, Mode, update};
@@ -368,14 +368,19 @@ fn text(path: &Path) -> Result<String> {
     }
 }
 
-fn damaged(path: &Path, error: Unpaired) -> Box<dyn Explain> {
-    UsageError::new(
-        format!("{} was left as it is: {error}", path.display()),
-        "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \
-         this again",
-    )
-    .exits(ExitCode::Config)
-    .into()
+fn damaged(path: &Path, error: marks::Error) -> Box<dyn Explain> {
+    let fix = match error {
+        marks::Error::Unpaired => {
+            "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \
+             this again"
+        }
+        marks::Error::Utf16 => {
+            "save it as UTF-8, for ssh cannot read it either, and run this again"
+        }
+    };
+    UsageError::new(format!("{} was left as it is: {error}", path.display()), fix)
+        .exits(ExitCode::Config)
+        .into()
 }
 
 fn said(global: &Global, text: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The marked part of a configuration file: put in, replaced, taken out. The rest of the file is
 //! whoever's it was, byte for byte.
 
+use aliyun_client::text::without_mark;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
@@ -34,10 +35,16 @@ pub(crate) struct Part {
     pub(crate) made_file: bool,
 }
 
-/// The marks do not fit together.
+/// Why a file cannot be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the marks of ecs-bridge's part do not come in pairs")]
-pub(crate) struct Unpaired;
+pub(crate) enum Error {
+    /// The marks do not fit together.
+    #[error("the marks of ecs-bridge's part do not come in pairs")]
+    Unpaired,
+    /// PowerShell 5.1 writes it with `>`. A part in UTF-8 would make it neither one nor the other.
+    #[error("it is UTF-16, not UTF-8")]
+    Utf16,
+}
 
 /// Whether a line begins the part.
 pub(crate) fn is_begin(line: &str) -> bool {
@@ -45,7 +52,7 @@ pub(crate) fn is_begin(line: &str) -> bool {
 }
 
 /// Takes a file apart.
-pub(crate) fn take_apart(text: &[u8]) -> Result<Parts<'_>, Unpaired> {
+pub(crate) fn take_apart(text: &[u8]) -> Result<Parts<'_>, Error> {
     let (mark, rest) = byte_order_mark(text);
     let (mut at, mut begin, mut end) = (mark.len(), None, None);
     for line in rest.split_inclusive(|byte| *byte == b'\n') {
@@ -53,18 +60,18 @@ pub(crate) fn take_apart(text: &[u8]) -> Result<Parts<'_>, Unpaired> {
         let trimmed = line.trim_ascii();
         if trimmed.starts_with(BEGIN.as_bytes()) {
             if begin.replace((at, next)).is_some() {
-                return Err(Unpaired);
+                return Err(Error::Unpaired);
             }
         } else if trimmed == END.as_bytes()
             && (begin.is_none() || end.replace((at, next)).is_some())
         {
-            return Err(Unpaired);
+            return Err(Error::Unpaired);
         }
         at = next;
     }
     let (begin, end) = match (begin, end) {
         (None, _) => return Ok(Parts { before: text, part: None, after: &[] }),
-        (Some(_), None) => return Err(Unpaired),
+        (Some(_), None) => return Err(Error::Unpaired),
         (Some(begin), Some(end)) => (begin, end),
     };
     let body = String::from_utf8_lossy(&text[begin.1..end.0]);
@@ -103,7 +110,8 @@ pub(crate) fn file_line(path: &str) -> String {
 }
 
 /// A file with this part in it: where the part was, or else at the top. `None` for the text is no file.
-pub(crate) fn put(text: Option<&[u8]>, body: &str) -> Result<Vec<u8>, Unpaired> {
+pub(crate) fn put(text: Option<&[u8]>, body: &str) -> Result<Vec<u8>, Error> {
+    without_mark(text.unwrap_or_default()).map_err(|_| Error::Utf16)?;
     let parts = take_apart(text.unwrap_or_default())?;
     let made_file = text.is_none() || parts.part.as_ref().is_some_and(|part| part.made_file);
     let made = made_file.then_some(MADE);
@@ -129,7 +137,7 @@ pub(crate) fn put(text: Option<&[u8]>, body: &str) -> Result<Vec<u8>, Unpaired> 
 }
 
 /// A file without its part; `None` if it was made for it, and has nothing else.
-pub(crate) fn take_out(text: &[u8]) -> Result<Option<Vec<u8>>, Unpaired> {
+pub(crate) fn take_out(text: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let parts = take_apart(text)?;
     let rest = [parts.before, parts.after].concat();
     let is_over = parts.part.is_some_and(|part| part.made_file) && rest.is_empty();

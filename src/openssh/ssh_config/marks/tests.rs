@@ -28,6 +28,14 @@ fn what_was_put_in_comes_out_again() {
 }
 
 #[test]
+fn utf_16_is_refused_and_nothing_is_taken_out_of_it() {
+    for text in [&b"\xff\xfeH\0o\0"[..], b"\xfe\xff\0H\0o"] {
+        assert_eq!(put(Some(text), "x"), Err(Error::Utf16));
+        assert_eq!(take_out(text).unwrap().unwrap(), text);
+    }
+}
+
+#[test]
 fn a_file_that_was_made_goes_and_one_that_was_empty_stays() {
     let made = put(None, "x").unwrap();
     assert_eq!(take_out(&made).unwrap(), None);
@@ -81,8 +89,8 @@ fn marks_that_do_not_fit_are_left_alone() {
         format!("{good}{END}\n"),
         format!("{END}\n{good}"),
     ] {
-        assert_eq!(put(Some(bad.as_bytes()), "y"), Err(Unpaired), "{bad}");
-        assert_eq!(take_out(bad.as_bytes()), Err(Unpaired), "{bad}");
+        assert_eq!(put(Some(bad.as_bytes()), "y"), Err(Error::Unpaired), "{bad}");
+        assert_eq!(take_out(bad.as_bytes()), Err(Error::Unpaired), "{bad}");
     }
 }
 
@@ -112,6 +120,7 @@ proptest::proptest! {
         bodies in ("[ -~\n]{0,40}", "[ -~\n]{0,40}"),
     ) {
         let text = [lines.as_bytes(), &text].concat();
+        proptest::prop_assume!(without_mark(&text).is_ok());
         let once = put(Some(&text), &bodies.0).unwrap();
         let twice = put(Some(&once), &bodies.1).unwrap();
         let again = put(Some(&twice), &bodies.1).unwrap();
