@@ -390,8 +390,8 @@ impl ProfileFiles {
         if let Some((variable, path)) = env.find("CONFIG_FILE") {
             return Self::Given(in_home(Path::new(&path), query.home.as_deref()), variable);
         }
-        let folder = query.home.as_ref().map(|home| home.join(FOLDER));
-        Self::Usual(folder.map_or_else(Vec::new, |f| FILES.map(|name| f.join(name)).to_vec()))
+        let home = query.home.as_deref();
+        Self::Usual(home.map_or_else(Vec::new, |home| usual_files(home, query.env)))
     }
 
     /// Those that are there.
@@ -416,6 +416,31 @@ impl ProfileFiles {
     }
 }
 
+/// The files of profiles in this home folder, in the order in which they are read.
+fn usual_files(home: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let of_drive = if cfg!(windows) { home_of_drive(env) } else { None };
+    usual_files_of(home, of_drive.as_deref(), &Path::exists)
+}
+
+/// `config.json` is that of the other folder if only that one is there.
+fn usual_files_of(
+    home: &Path,
+    of_drive: Option<&Path>,
+    is_there: &dyn Fn(&Path) -> bool,
+) -> Vec<PathBuf> {
+    let [ecs, config] = FILES.map(|name| home.join(FOLDER).join(name));
+    let other = of_drive.map(|home| home.join(FOLDER).join(FILES[1]));
+    let other = other.filter(|other| *other != config && !is_there(&config) && is_there(other));
+    vec![ecs, other.unwrap_or(config)]
+}
+
+/// The home folder of the aliyun CLI on Windows, which firms have on a drive of the network.
+fn home_of_drive(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let (mut drive, path) = (env("HOMEDRIVE")?, env("HOMEPATH")?);
+    drive.push(path);
+    Some(drive.into())
+}
+
 /// The files that profiles are written to: the one that a flag or a variable names, or else the usual ones;
 /// `None` if no home folder is known.
 pub fn profile_paths(
@@ -427,7 +452,7 @@ pub fn profile_paths(
     let given = config.map(Path::to_owned).or_else(|| named().map(|(_, path)| path.into()));
     match (given, home) {
         (Some(path), _) => Some(vec![in_home(&path, home)]),
-        (None, Some(home)) => Some(FILES.map(|name| home.join(FOLDER).join(name)).to_vec()),
+        (None, Some(home)) => Some(usual_files(home, env)),
         (None, None) => None,
     }
 }
@@ -440,4 +465,35 @@ pub fn profile_variable(
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Option<(String, String)>, Error> {
     Environment { get: env, host: &() }.profile()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_the_drive_variables_is_read_if_the_user_s_folder_has_none() {
+        let env = |name: &str| match name {
+            "HOMEDRIVE" => Some("/h".into()),
+            "HOMEPATH" => Some("/ann".into()),
+            _ => None,
+        };
+        let of_drive = home_of_drive(&env).unwrap();
+        assert_eq!(home_of_drive(&|name| env(name).filter(|_| name == "HOMEPATH")), None);
+        let (home, ecs) = (Path::new("/c/ann"), "/c/ann/.aliyun/config_ecs.json");
+        let (own, other) = ("/c/ann/.aliyun/config.json", "/h/ann/.aliyun/config.json");
+        for (there, read) in [
+            (&[][..], own),
+            (&[own], own),
+            (&[other], other),
+            (&[ecs, other], other),
+            (&[own, other], own),
+        ] {
+            let is_there = |path: &Path| there.iter().any(|file| path == Path::new(file));
+            let files = usual_files_of(home, Some(&of_drive), &is_there);
+            assert_eq!(files, [Path::new(ecs), Path::new(read)], "{there:?}");
+        }
+        let files = usual_files_of(home, None, &|_| true);
+        assert_eq!(files, [Path::new(ecs), Path::new(own)]);
+    }
 }
