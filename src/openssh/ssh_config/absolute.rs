@@ -1,12 +1,14 @@
 //! Absolute paths as ssh has them on Windows: Microsoft's with a drive, Git's with a folder for each drive. Neither
 //! runs a `KnownHostsCommand` whose path is not absolute to it.
 
-/// The path of a program for an ssh that knows folders for drives: `C:\a\b.exe` is `/c/a/b.exe`.
+/// The path of a program for an ssh that knows folders for drives: `C:\a\b.exe` is `/c/a/b.exe`, and
+/// `\\server\a\b.exe` is `//server/a/b.exe`.
 pub(crate) fn to_git(path: &str) -> String {
     match path.split_once(':') {
         Some((drive, rest)) if is_drive(drive) && rest.starts_with(['/', '\\']) => {
             format!("/{}{}", drive.to_ascii_lowercase(), rest.replace('\\', "/"))
         }
+        _ if path.starts_with(r"\\") => path.replace('\\', "/"),
         _ => path.to_owned(),
     }
 }
@@ -39,7 +41,7 @@ mod tests {
         for (path, git) in [
             (r"C:\Program Files\x.exe", "/c/Program Files/x.exe"),
             ("D:/bin/x.exe", "/d/bin/x.exe"),
-            (r"\\server\x.exe", r"\\server\x.exe"),
+            (r"\\server\a b\x.exe", "//server/a b/x.exe"),
             ("/c/x.exe", "/c/x.exe"),
         ] {
             assert_eq!(to_git(path), git);
@@ -53,6 +55,7 @@ mod tests {
             ("C:/a/x.exe", Some("C:/a/x.exe"), None),
             ("/c/a/x.exe", None, Some("c:/a/x.exe")),
             ("/usr/bin/x", None, Some("/usr/bin/x")),
+            ("//server/a/x.exe", None, Some("//server/a/x.exe")),
             (r"\\server\x.exe", Some(r"\\server\x.exe"), None),
             ("x.exe", None, None),
             ("", None, None),

@@ -122,6 +122,8 @@ fn shell_word(system: System, word: &str) -> String {
         {
             word.replace('\\', "/")
         }
+        // It takes two backslashes for one, in quotes as well.
+        System::Windows if word.starts_with(r"\\") => shell_word(system, &word.replace('\\', "/")),
         System::Windows => windows_word(word),
     }
 }
@@ -212,6 +214,8 @@ mod tests {
             word(r"C:\Program Files\ecs-bridge\ecs-bridge.exe"),
             r#""C:\Program Files\ecs-bridge\ecs-bridge.exe""#
         );
+        assert_eq!(word(r"\\server\share\x.exe"), "//server/share/x.exe");
+        assert_eq!(word(r"\\server\my share\x.exe"), r#""//server/my share/x.exe""#);
         assert_eq!(word(r"C:\50%\x.exe"), "C:/50%%/x.exe");
         assert_eq!(word(r"C:\my folder\"), r#""C:\my folder\\""#);
         assert_eq!(word(r#"a"b\"c"#), r#""a\"b\\\"c""#);
