@@ -1,7 +1,6 @@
 //! `ecs-bridge doctor`: all that a connection needs, checked one after the other.
 
 use std::env;
-use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
 use crate::app::{Done, Message, Result, about, print};
@@ -91,5 +90,13 @@ fn last_failure(global: &Global) -> Option<LastFailure> {
 fn in_colour() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    !is_set("NO_COLOR") && !is_dumb && shows_colours()
+}
+
+/// Whether stdout shows colours. On Windows they are switched on for the console.
+fn shows_colours() -> bool {
+    #[cfg(windows)]
+    return console::Term::stdout().features().colors_supported();
+    #[cfg(not(windows))]
+    std::io::IsTerminal::is_terminal(&std::io::stdout())
 }
