@@ -80,7 +80,7 @@ mod platform {
         pub(crate) fn restore(&self) {}
     }
 
-    /// Nothing is to be done here: ssh gives its ProxyCommand no console.
+    /// Nothing is to be done here: the console is that of ssh, and Ctrl-C is for all that share it.
     pub(crate) fn leave() {}
 }
 

@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Stdin, Write as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc as blocking};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -20,6 +21,9 @@ use super::answer::{Answer, NoTerminal, Stop};
 use super::line::{Fed, Line};
 use crate::platform::signals::{Signal, Signals};
 use crate::platform::terminal::is_in_foreground;
+
+/// How often a terminal is read that cannot be waited for.
+const READ_EVERY: Duration = Duration::from_millis(50);
 
 /// What comes in one go, at most.
 const CHUNK: usize = 4096;
@@ -234,7 +238,8 @@ impl Hold {
                 Err(Errno::INTR | Errno::AGAIN) => continue,
                 Err(_) => return false,
             }
-            let has_gone = waited[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+            let found = waited[0].revents();
+            let has_gone = found.intersects(PollFlags::HUP | PollFlags::ERR);
             let mut is_taken = self.lock();
             if !*is_taken && !has_gone {
                 // It is somebody else's input.
@@ -245,6 +250,11 @@ impl Hold {
             }
             match rustix::io::read(stdin, &mut chunk[..]) {
                 Ok(0) if has_gone => return false,
+                // Of /dev/tty macOS says at once that it cannot be waited for.
+                Ok(0) if found.contains(PollFlags::NVAL) => {
+                    drop(is_taken);
+                    thread::sleep(READ_EVERY);
+                }
                 Ok(0) | Err(Errno::INTR | Errno::AGAIN) => {}
                 Ok(count) => {
                     chunk.truncate(count);
