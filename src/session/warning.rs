@@ -44,11 +44,12 @@ impl Warning {
                     "nothing has come from {target} for {} s since something was sent to it",
                     after.as_secs()
                 ),
-                fix: "the target may have closed the connection, which agents before 4.1065 do not \
+                fix:
+                    "the target may have closed the connection, which agents before 4.1065 do not \
                       report, or the agent may be gone: --idle-timeout ends a session without \
                       traffic; in ssh, ConnectTimeout ends a wait for the login, and \
                       ServerAliveInterval notices a server that does not answer later"
-                    .into(),
+                        .into(),
             },
         }
     }
