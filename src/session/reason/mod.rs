@@ -62,9 +62,17 @@ pub(super) fn code(failure: &Failure) -> Option<String> {
     (reason.kind() != ReasonKind::Other).then(|| reason.word().to_owned())
 }
 
-/// What an agent's system says of a target that does not answer, or to which no way leads.
-const UNREACHED: [&str; 4] =
-    ["i/o timeout", "timed out", "no route to host", "network is unreachable"];
+/// What an agent's system says of a target that does not answer, or to which no way leads: Go, Linux and
+/// Windows.
+const UNREACHED: [&str; 7] = [
+    "i/o timeout",
+    "timed out",
+    "no route to host",
+    "network is unreachable",
+    "did not properly respond",
+    "unreachable host",
+    "unreachable network",
+];
 
 /// The agent could not connect to the target.
 fn explain_no_target(failure: &Failure, target: &Target) -> (Option<String>, Option<String>) {

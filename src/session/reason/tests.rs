@@ -127,7 +127,12 @@ fn reasons_of_the_instance_have_the_target_s_exit_code() {
 /// It may run and listen: what is in between drops the packets, or leads nowhere.
 #[test]
 fn a_target_that_does_not_answer_is_not_said_to_have_nothing_that_listens() {
-    for detail in ["i/o timeout", "connect: no route to host", "connect: network is unreachable"] {
+    for detail in [
+        "i/o timeout",
+        "connect: no route to host",
+        "connect: network is unreachable",
+        "connectex: the connected party did not properly respond after a period of time",
+    ] {
         for (remote_host, whose) in [(None, "port 22 of i-1"), (Some("db"), "db:22")] {
             let mut error = ended(&format!("OpenTargetPortFailed: dial tcp 10.0.0.1:22: {detail}"));
             error.target.remote_host = remote_host.map(str::to_owned);
