@@ -141,6 +141,7 @@ fn not_opened(finding: Finding) -> impl Explain {
         request_id: None,
         url_is_given: false,
         not_arrived: 0,
+        slept: None,
         input_ended: false,
     }
 }

@@ -115,6 +115,7 @@ pub(super) async fn attempt(
         SessionOutcome::Ended(Outcome {
             end: End::Failed(failure),
             not_arrived,
+            slept,
             input_ended,
             ..
         }) => {
@@ -128,6 +129,7 @@ pub(super) async fn attempt(
                 request_id,
                 url_is_given,
                 not_arrived,
+                slept,
                 input_ended,
             }
             .into())

@@ -1,5 +1,7 @@
 //! What a user is told when a session cannot be dialled, does not open, or breaks.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::reason::{
@@ -28,6 +30,8 @@ pub(crate) struct SessionFailure {
     pub url_is_given: bool,
     /// How many bytes are not known to have arrived where the connection to the gateway was lost.
     pub not_arrived: u64,
+    /// For how long this machine had slept, if it woke shortly before.
+    pub slept: Option<Duration>,
     /// Whether the local side had come to its end of file.
     pub input_ended: bool,
 }
@@ -112,7 +116,10 @@ impl Explain for SessionFailure {
         if self.url_is_stale() {
             return Some(NEW_URL.to_owned());
         }
-        if self.is_idle_after_input() {
+        if self.is_idle() && self.slept.is_some() {
+            return Some("connect again".to_owned());
+        }
+        if self.is_idle() && self.input_ended && self.target.port.is_some() {
             return Some(KEEP_INPUT_OPEN.to_owned());
         }
         let finding = self.finding.as_ref().map(Finding::remedy);
@@ -152,17 +159,22 @@ impl SessionFailure {
         if let Some(finding) = &self.finding {
             return Some(finding.to_string());
         }
+        if let Some(slept) = self.slept.filter(|_| self.is_idle()) {
+            let slept = slept.as_secs();
+            return Some(format!(
+                "this computer slept for {slept} s, and the session has ended meanwhile"
+            ));
+        }
         match reason(&self.failure)? {
             ReasonKind::Other => None,
             reason => explain(reason, &self.failure, &self.target).0,
         }
     }
 
-    /// Whether nothing was sent for too long after the end of the input. A shell gets keepalives there, too.
-    fn is_idle_after_input(&self) -> bool {
+    /// Whether nothing was sent for too long. After the end of the input only a shell gets keepalives.
+    fn is_idle(&self) -> bool {
         use ReasonKind::{IdleTimeout, Timeout};
-        let is_idle = matches!(reason(&self.failure), Some(IdleTimeout | Timeout));
-        is_idle && self.input_ended && self.target.port.is_some()
+        matches!(reason(&self.failure), Some(IdleTimeout | Timeout))
     }
 
     /// What may not have arrived of what was sent, where the connection was lost.
@@ -243,7 +255,12 @@ impl SessionFailure {
             Failure::Disconnected(disconnect) if is_plain_close(disconnect) => {
                 ("the gateway closed the connection before the session was open", AGENT)
             }
-            Failure::Disconnected(disconnect) => return (cause_of(disconnect), again()),
+            Failure::Disconnected(disconnect) => {
+                let slept = self
+                    .slept
+                    .map(|slept| format!("this computer slept for {} s", slept.as_secs()));
+                return (slept.or_else(|| cause_of(disconnect)), again());
+            }
             Failure::Redialled => (
                 "the instance's Cloud Assistant agent does not say that the target has closed: it dials \
                  it again, and the bytes of another connection would follow (versions before 4.1065)",

@@ -31,6 +31,8 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(400);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// An answer that comes within this time comes from a gateway that had read all before.
 const AT_ONCE: Duration = Duration::from_secs(2);
+/// An end that comes so soon after this machine woke is taken to come of its sleep.
+const AFTER_SLEEP: Duration = Duration::from_secs(30);
 /// How long the local side may take for what is left for it after the end, once the process is to end.
 const DELIVER_AT_ONCE: Duration = Duration::from_millis(100);
 
@@ -57,6 +59,8 @@ impl Driver<'_> {
         let is_unanswered = is_of_eof && self.session.is_unanswered();
         let unanswered = if is_unanswered { self.unanswered() } else { 0 };
         let not_arrived = self.not_arrived(&end);
+        let awake = self.woke.map(|(woke, slept)| (clock().saturating_duration_since(woke), slept));
+        let slept = awake.filter(|(awake, _)| *awake <= AFTER_SLEEP).map(|(_, slept)| slept);
         let not_sent = self.not_sent(&end, local).await;
         // After a clean end, a program that has received nothing would not notice that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
@@ -109,6 +113,7 @@ impl Driver<'_> {
             not_sent,
             unanswered,
             not_arrived,
+            slept,
             input_ended: self.session.is_input_ended(),
             #[cfg(test)]
             output_after_eof: self.session.has_output_after_eof(),

@@ -23,6 +23,7 @@ impl Driver<'_> {
     pub(super) fn maintain_connection(&mut self, now: Instant) {
         if let Some(slept) = self.sleep.slept(now, SystemTime::now()) {
             debug!("this machine has slept for {slept:.0?}");
+            self.woke = Some((now, slept));
             self.session.handle_slept(now, slept);
         }
         if !self.session.is_connected() {

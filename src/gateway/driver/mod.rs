@@ -85,6 +85,8 @@ pub(crate) struct Driver<'w> {
     reader_gone: bool,
     local_error: Option<LocalError>,
     sent: u64,
+    /// When this machine last woke, and for how long it had slept.
+    woke: Option<(Instant, Duration)>,
     /// How many of them the local side had sent when the target last sent something.
     answered: u64,
     delivered: u64,
@@ -156,6 +158,7 @@ impl<'w> Driver<'w> {
             reader_gone: false,
             local_error: None,
             sent: 0,
+            woke: None,
             answered: 0,
             delivered: 0,
             may_outlive_target: false,

@@ -1,6 +1,7 @@
 //! How a session went, and what can be wrong with its local side.
 
 use std::io;
+use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Error as WsError;
 
@@ -28,6 +29,8 @@ pub(crate) struct Outcome {
     /// How many bytes are not known to have arrived where the connection to the gateway was lost. None for
     /// SSH, which notices.
     pub not_arrived: u64,
+    /// For how long this machine had slept, if it woke shortly before the end.
+    pub slept: Option<Duration>,
     /// Whether the local side had come to its end of file.
     pub input_ended: bool,
     /// Whether anything came from the target after the end of file of the local side.

@@ -8,13 +8,41 @@ use session_manager_proto::session::Disconnect;
 fn failed(failure: Failure) -> SessionFailure {
     let (instance, name, remote_host) = ("i-1".to_owned(), None, None);
     let target = Target { instance, name, remote_host, port: Some(22) };
-    let (finding, request_id, url_is_given, not_arrived, input_ended) =
-        (None, None, false, 0, false);
-    SessionFailure { failure, target, finding, request_id, url_is_given, not_arrived, input_ended }
+    SessionFailure {
+        failure,
+        target,
+        finding: None,
+        request_id: None,
+        url_is_given: false,
+        not_arrived: 0,
+        slept: None,
+        input_ended: false,
+    }
 }
 
 fn ended(reason: &str) -> SessionFailure {
     failed(Failure::Ended(Reason::parse(reason.as_bytes())))
+}
+
+/// A sleep explains what the service's code does not.
+#[test]
+fn an_end_in_the_sleep_of_this_computer_is_that_of_the_sleep() {
+    let disconnect = Disconnect::Broken("it was cut without a close frame".to_owned());
+    for failure in [
+        Failure::Ended(Reason::parse(b"IdleTimeout")),
+        Failure::Ended(Reason::parse(b"Timeout")),
+        Failure::Disconnected(disconnect),
+    ] {
+        let slept = Some(std::time::Duration::from_secs(200));
+        let failure = SessionFailure { slept, ..failed(failure) };
+        let text = format!("{failure} {:?}", failure.why());
+        let fix = failure.remedy().unwrap();
+        assert!(text.contains("this computer slept for 200 s"), "{text}");
+        assert!(fix.starts_with("connect again") && !fix.contains("--keepalive"), "{fix}");
+    }
+    let failure = ended("OpenTargetPortFailed");
+    let failure = SessionFailure { slept: Some(std::time::Duration::from_secs(200)), ..failure };
+    assert!(!format!("{failure} {:?}", failure.why()).contains("slept"));
 }
 
 /// docs/protocol.md, 3: the reason, a part of its cause, a part of its fix, and whether instance and
