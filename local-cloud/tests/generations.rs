@@ -226,7 +226,8 @@ async fn a_target_that_does_not_answer() {
         let cloud = cloud_with(quick(agent).unanswering(22)).await;
         let (mut client, _) = Client::open(&cloud, "i-a", 22).await;
         client.opened().await;
-        assert_eq!(client.status().await, (5, reason.to_owned()));
+        let reason = format!("{reason}: dial tcp 127.0.0.1:22: i/o timeout");
+        assert_eq!(client.status().await, (5, reason));
         assert_eq!(client.next().await, Got::Closed(1000));
         assert_eq!(cloud.sessions()[0].dial_failures, 1);
     }
