@@ -13,6 +13,7 @@ use crate::openssh::installed;
 use crate::platform::cache::DAY;
 use crate::platform::logging::{self, Folder, LastFailure};
 use crate::platform::signals::Signals;
+use crate::platform::terminal::{Stream, shows_colours};
 use crate::target::finder::Finder;
 
 /// Runs the command. What is wrong with the configuration is reported by the checks.
@@ -90,13 +91,5 @@ fn last_failure(global: &Global) -> Option<LastFailure> {
 fn in_colour() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !is_set("NO_COLOR") && !is_dumb && shows_colours()
-}
-
-/// Whether stdout shows colours. On Windows they are switched on for the console.
-fn shows_colours() -> bool {
-    #[cfg(windows)]
-    return console::Term::stdout().features().colors_supported();
-    #[cfg(not(windows))]
-    std::io::IsTerminal::is_terminal(&std::io::stdout())
+    !is_set("NO_COLOR") && !is_dumb && shows_colours(Stream::Stdout)
 }

@@ -1,4 +1,27 @@
-//! The terminal that the process belongs to (its controlling terminal).
+//! The terminal that the process belongs to (its controlling terminal), and whether a stream leads to one.
+
+/// What may lead to a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Whether a stream shows colours. On Windows they are switched on for the console.
+pub(crate) fn shows_colours(stream: Stream) -> bool {
+    #[cfg(windows)]
+    return match stream {
+        Stream::Stdout => console::Term::stdout(),
+        Stream::Stderr => console::Term::stderr(),
+    }
+    .features()
+    .colors_supported();
+    #[cfg(not(windows))]
+    match stream {
+        Stream::Stdout => std::io::IsTerminal::is_terminal(&std::io::stdout()),
+        Stream::Stderr => std::io::IsTerminal::is_terminal(&std::io::stderr()),
+    }
+}
 
 #[cfg(unix)]
 mod platform {

@@ -25,9 +25,10 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use self::daily::{DailyLayer, DailyLog};
 use self::file::{LogFile, unwritten};
-use self::stderr::{shows_colours, write_in_background};
+use self::stderr::write_in_background;
 use crate::cli::{Cli, Command};
 use crate::explain::{Explain, Report, UsageError};
+use crate::platform::terminal::{Stream, shows_colours};
 
 pub(crate) use self::redact::wrong_usage;
 #[cfg(unix)]
@@ -78,7 +79,11 @@ pub(crate) fn init(cli: &Cli) -> Result<(), UsageError> {
             let file = LogFile::new(file, path, quiet);
             lines.with_ansi(false).with_writer(Mutex::new(file)).boxed()
         }
-        None => lines.without_time().with_ansi(shows_colours()).with_writer(|| Stderr).boxed(),
+        None => lines
+            .without_time()
+            .with_ansi(shows_colours(Stream::Stderr))
+            .with_writer(|| Stderr)
+            .boxed(),
     };
     let registry = registry.with(lines.with_filter(only_ours(level)));
     // A second call, as tests may make, changes nothing.

@@ -21,14 +21,6 @@ pub(crate) fn eprint(message: &dyn std::fmt::Display) {
     let _ = Stderr.write_all(format!("{message}\n").as_bytes());
 }
 
-/// Whether stderr shows colours. On Windows they are switched on for the console.
-pub(super) fn shows_colours() -> bool {
-    #[cfg(windows)]
-    return console::Term::stderr().features().colors_supported();
-    #[cfg(not(windows))]
-    io::stderr().is_terminal()
-}
-
 /// Lets a thread write to stderr from now on, so that streams and signals do not wait for whoever does
 /// not read it. Where it cannot be started, stderr is written to as before.
 pub(super) fn write_in_background() {
