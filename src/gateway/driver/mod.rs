@@ -84,9 +84,9 @@ pub(crate) struct Driver<'w> {
     /// Whether nothing takes what is delivered.
     reader_gone: bool,
     local_error: Option<LocalError>,
-    sent: u64,
     /// When this machine last woke, and for how long it had slept.
     woke: Option<(Instant, Duration)>,
+    sent: u64,
     /// How many of them the local side had sent when the target last sent something.
     answered: u64,
     delivered: u64,
@@ -157,8 +157,8 @@ impl<'w> Driver<'w> {
             stopping: false,
             reader_gone: false,
             local_error: None,
-            sent: 0,
             woke: None,
+            sent: 0,
             answered: 0,
             delivered: 0,
             may_outlive_target: false,
