@@ -112,7 +112,7 @@ pub(crate) struct Sending {
 }
 
 impl Probes {
-    /// Those of a socket that is there since `now`.
+    /// Those of a socket that is there since `now`, for what is sent from a position on.
     pub(crate) fn new(now: Instant, position: u64) -> Self {
         Self {
             waiting: VecDeque::new(),
