@@ -2,8 +2,8 @@
 //!
 //! An agent of generations A to C does not report that the target has closed, and a keepalive can make it
 //! dial again. A server that speaks first then greets again: the same first bytes, in one Output or in
-//! pieces, soon after a keepalive, with nothing from the client between them. One that has only answered so far does not greet,
-//! and may still have to answer.
+//! pieces, soon after a keepalive, with nothing from the client between them. One that has only answered
+//! so far does not greet, and may still have to answer.
 
 use std::time::{Duration, Instant};
 
