@@ -83,6 +83,18 @@ async fn the_last_failure_is_what_was_told() {
     assert!(!log.contains(" log] "), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_is_an_event_too_is_logged_once() {
+    let lab = lab().await;
+    let args = ["forward", INSTANCE, "22", "--local-port", "0", "--json"];
+    let failed = ended(&lab, &args).await;
+    assert!(text(&failed).contains(r#""event":"error""#), "{}", failed.stderr);
+    let log = daily_log_lines(lab.dir.path());
+    assert_eq!(log.matches(" ERROR [").count(), 1, "{log}");
+    let last = text(&ended(&lab, &["log", "--last"]).await);
+    assert!(last.ends_with(&failed.stderr), "{last}");
+}
+
 /// The log without last-failure.json.
 fn daily_log_lines(dir: &Path) -> String {
     let log = daily_log(dir);

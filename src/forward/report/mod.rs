@@ -143,7 +143,10 @@ impl Reporter {
     pub(crate) fn failed(&self, connection: Option<Number>, error: &dyn Explain) {
         let message = printable(&error.to_string());
         let report = Report::new(error);
-        logging::failed(&report);
+        // That of the command is logged where the command ends.
+        if connection.is_some() {
+            logging::failed(&report);
+        }
         self.emit(&Event::Error {
             connection,
             message: &message,
