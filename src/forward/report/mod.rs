@@ -251,7 +251,7 @@ impl Reporter {
             let open = self.0.open.borrow();
             let now = sum(open.values().map(|counters| counters.get()).chain([self.0.done.get()]));
             let seconds = at.elapsed().as_secs_f64().max(0.001);
-            let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             live.show(open.len(), rate(now.sent, before.sent), rate(now.received, before.received));
             (before, at) = (now, Instant::now());
         }
