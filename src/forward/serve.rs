@@ -204,7 +204,7 @@ async fn serve_forwards(
     let mut live = std::pin::pin!(live.keep_live());
     loop {
         tokio::select! {
-            () = &mut live => {}
+            never = &mut live => match never {},
             signal = signals.next() => match &program {
                 // The program decides what a signal means, and its end is ours.
                 Some(program) => program.signal(signal),

@@ -6,6 +6,7 @@ mod vendor;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -240,7 +241,7 @@ impl Reporter {
     }
 
     /// Keeps the live line up to date, if there is one. Never returns.
-    pub(crate) async fn keep_live(&self) {
+    pub(crate) async fn keep_live(&self) -> Infallible {
         let Style::People { live: Some(live) } = &self.0.style else {
             return std::future::pending().await;
         };
