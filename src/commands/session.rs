@@ -132,7 +132,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Shell) -> Result<Done> {
     };
     let ended = tokio::select! {
         ended = run.find_and_run(&finder) => ended,
-        () = watched => unreachable!("the window is watched for ever"),
+        never = watched => match never {},
     };
     run.spinner.clear();
     if !output.is_line_start() && is_interactive {

@@ -6,6 +6,7 @@ mod window;
 #[cfg(windows)]
 mod windows;
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -85,7 +86,11 @@ impl Console {
     }
 
     /// Tells of each new size of the window. Never returns.
-    pub(crate) async fn watch(&self, changes: &mut Changes, window: &watch::Sender<WindowSize>) {
+    pub(crate) async fn watch(
+        &self,
+        changes: &mut Changes,
+        window: &watch::Sender<WindowSize>,
+    ) -> Infallible {
         loop {
             match changes.next().await {
                 platform::Change::Size => {}
