@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
@@ -13,6 +13,7 @@ use super::context::{Context, Phase};
 use super::report::{Bytes, Number};
 use crate::app::Result;
 use crate::gateway::local::LocalSide;
+use crate::gateway::sleep::has_slept;
 use crate::gateway::socket::{ReadHalf, WriteHalf};
 use crate::session::SessionOutcome;
 use crate::session::event::{Notice, SessionEvent};
@@ -71,6 +72,8 @@ pub(crate) struct Channel {
     _wanted: oneshot::Sender<Infallible>,
     /// When it was begun.
     pub(crate) since: Instant,
+    /// The same, by the clock that goes on while this machine sleeps.
+    since_wall: SystemTime,
     /// Whether it was opened for a probe, and another can be opened in its place.
     is_replaceable: bool,
 }
@@ -159,7 +162,8 @@ impl Channel {
             over.permit.take();
         };
         let attach = Some(attach);
-        (Self { attach, state, stage, done, _wanted, since: Instant::now(), is_replaceable }, task)
+        let (since, since_wall) = (Instant::now(), SystemTime::now());
+        (Self { attach, state, stage, done, _wanted, since, since_wall, is_replaceable }, task)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -227,6 +231,11 @@ impl Channel {
     pub(crate) fn usable_until(&self) -> Option<Instant> {
         let since = self.state.may_outlive_target.get().filter(|_| self.is_replaceable)?;
         Some(since + KEPT_GREETING)
+    }
+
+    /// Whether this machine has slept since it was begun: its session has probably ended meanwhile.
+    pub(crate) fn has_slept(&self) -> bool {
+        has_slept((self.since, self.since_wall), (Instant::now(), SystemTime::now()))
     }
 
     /// Whether it cannot be used any more: the remote side has ended the session, or it did not open.

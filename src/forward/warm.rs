@@ -130,7 +130,7 @@ impl Warm {
 }
 
 fn is_usable(channel: &Channel, now: Instant) -> bool {
-    channel.usable_until().is_none_or(|until| now < until)
+    channel.usable_until().is_none_or(|until| now < until) && !channel.has_slept()
 }
 
 /// When to try again after channels that were over at once.

@@ -15,6 +15,6 @@ pub(crate) mod endpoint;
 pub(crate) mod gate;
 pub(crate) mod local;
 pub(crate) mod redactor;
-mod sleep;
+pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod upgrade;

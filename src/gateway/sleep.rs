@@ -7,6 +7,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// A wait that took so much longer than it was to take was a sleep.
 const ASLEEP: Duration = Duration::from_secs(30);
 
+/// Whether this machine has slept between two times of both clocks. Where the monotonic one counts the
+/// sleep too, it does not show here: what is old is old by that clock.
+pub(crate) fn has_slept(then: (Instant, SystemTime), now: (Instant, SystemTime)) -> bool {
+    let monotonic = now.0.saturating_duration_since(then.0);
+    let wall = now.1.duration_since(then.1).unwrap_or_default();
+    wall > monotonic + ASLEEP
+}
+
 /// Compares the clocks before and after each wait.
 #[derive(Debug)]
 pub(super) struct SleepWatch {
@@ -50,6 +58,18 @@ mod tests {
             assert_eq!(watch.slept(now, wall), Some(SECOND * slept));
             assert_eq!(watch.slept(now, wall), None, "that was before");
         }
+    }
+
+    #[test]
+    fn what_was_there_before_a_sleep_is_known() {
+        let then = (Instant::now(), SystemTime::now());
+        let later = |monotonic, wall| (then.0 + SECOND * monotonic, then.1 + SECOND * wall);
+        assert!(has_slept(then, later(10, 3600)));
+        assert!(has_slept(later(5, 5), later(10, 41)));
+        for (monotonic, wall) in [(10, 10), (10, 40), (3600, 3600), (3600, 0)] {
+            assert!(!has_slept(then, later(monotonic, wall)), "{monotonic} {wall}");
+        }
+        assert!(!has_slept(later(0, 10), later(1, 0)), "the clock was set back");
     }
 
     #[test]
