@@ -252,14 +252,19 @@ async fn tcp(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream, Err
     Ok(stream)
 }
 
-/// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
-/// whether something is being sent (the user time-out, where there is one) or not (keepalive).
-fn tune(stream: &TcpStream) {
+/// Notices within about a minute that the peer of a silent connection has vanished.
+pub(crate) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     let (after, interval, retries) = KEEPALIVE;
     let keepalive =
         TcpKeepalive::new().with_time(after).with_interval(interval).with_retries(retries);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Small frames go out at once, and a peer that has vanished is noticed within about a minute,
+/// whether something is being sent (the user time-out, where there is one) or not (keepalive).
+fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    let tuned = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    let tuned = stream.set_nodelay(true).and_then(|()| keep_alive(stream));
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let tuned = tuned.and_then(|()| socket.set_tcp_user_timeout(Some(VANISHED_WITHIN)));
     let tuned = tuned.and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));

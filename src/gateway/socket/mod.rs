@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::endpoint::LocalWrite;
 #[cfg(unix)]
 use super::endpoint::hung_up;
+use crate::net::keep_alive;
 
 /// How long a connection that has been told of the end is read on, so that it is not reset before
 /// it has read its last bytes.
@@ -67,6 +68,8 @@ impl Drop for TcpWriteHalf {
 pub(crate) fn tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
     // It only makes it quicker.
     let _ = stream.set_nodelay(true);
+    // A client on another machine may vanish (`--bind`).
+    let _ = keep_alive(&stream);
     let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     let (reader, writer) = stream.into_split();
     (ReadHalf::Tcp(reader), WriteHalf::Tcp(TcpWriteHalf(Some(writer))))

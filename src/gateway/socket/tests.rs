@@ -22,6 +22,14 @@ async fn a_reset_is_not_taken_for_an_end_of_file() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// With `--bind` it may be on another machine, which can vanish without a word.
+#[tokio::test]
+async fn a_silent_client_is_asked_whether_it_is_there() {
+    let (_client, (reader, _writer)) = pair().await;
+    let ReadHalf::Tcp(reader) = reader else { panic!("{reader:?}") };
+    assert!(socket2::SockRef::from(reader.as_ref()).keepalive().unwrap());
+}
+
 /// In a queue it is not worth a session. Unix sockets show it the same way.
 #[tokio::test]
 async fn a_client_that_closes_before_it_has_said_anything_has_left() {
