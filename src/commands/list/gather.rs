@@ -165,8 +165,8 @@ impl Gathering {
                     Err(error) => return self.failed(error),
                 };
             instances.retain(|instance| namings.iter().any(|naming| fits(naming, instance)));
-            let rows = instances.into_iter().map(|mut instance| {
-                let agent = instance.agent.take().map_or(Agent::Missing, Agent::Known);
+            let rows = instances.into_iter().map(|instance| {
+                let agent = instance.agent.clone().map_or(Agent::Missing, Agent::Known);
                 Row { instance, agent }
             });
             self.gathered.borrow_mut().rows.extend(rows);

@@ -19,7 +19,7 @@ pub(crate) fn table(rows: &[Row], with_region: bool) -> Table {
         let mut cells = vec![
             instance.id.clone(),
             instance.name.clone(),
-            status_of(row),
+            status(&row.instance),
             instance.os_type.clone().unwrap_or_default(),
             instance.private_addresses.join(", "),
             agent(row),
@@ -48,18 +48,6 @@ fn agent(row: &Row) -> String {
     format!("{state} {version}").trim_end().to_owned()
 }
 
-/// Of managed instances, it is their agents' that is known.
-fn status_of(row: &Row) -> String {
-    match (&row.instance.state, &row.agent) {
-        (None, Agent::Known(agent)) => match agent.online {
-            Some(true) => "Connected".to_owned(),
-            Some(false) => "Disconnected".to_owned(),
-            None => String::new(),
-        },
-        _ => status(&row.instance),
-    }
-}
-
 /// Whether Session Manager can reach an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reach {
@@ -74,7 +62,7 @@ fn reach(row: &Row) -> Reach {
         Some(InstanceState::Running) | None => {}
         // An unknown value is no obstacle.
         Some(InstanceState::Other(word)) if word.is_empty() => {}
-        Some(_) => return no(&status_of(row).to_lowercase()),
+        Some(_) => return no(&status(&row.instance).to_lowercase()),
     }
     let agent = match &row.agent {
         Agent::Known(agent) => agent,
@@ -143,7 +131,7 @@ fn object(row: &Row) -> Object<'_> {
         name: &instance.name,
         kind: if instance.is_managed() { "managed" } else { "ecs" },
         region: &instance.region,
-        status: Some(status_of(row)).filter(|status| !status.is_empty()),
+        status: Some(status(&row.instance)).filter(|status| !status.is_empty()),
         host_name: instance.host_name.as_deref(),
         os: instance.os_type.as_deref(),
         private_addresses: &instance.private_addresses,
