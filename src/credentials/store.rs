@@ -15,8 +15,8 @@ const USUAL: &str = "default";
 /// The files as they were when they were read, in the order in which profiles are looked for.
 pub(crate) struct Store {
     files: Vec<Stored>,
-    /// What names a profile: a variable, and the name.
-    asked: Option<(String, String)>,
+    /// The profile that a variable names.
+    from_variable: Option<String>,
 }
 
 /// A file, whether it is there or not.
@@ -49,7 +49,8 @@ impl Store {
             Ok(Stored { path, document })
         };
         let files = paths.into_iter().map(read).collect::<Result<_, Error>>()?;
-        Ok(Self { files, asked: profile_variable(env)? })
+        let from_variable = profile_variable(env)?.map(|(_, name)| name);
+        Ok(Self { files, from_variable })
     }
 
     /// Every profile that can be used. One that stands behind another one of its name cannot.
@@ -98,9 +99,8 @@ impl Store {
     /// The profile that is meant: the one named, here or by a variable, the current one, or the
     /// usual one, which may not exist.
     pub(crate) fn name(&self, named: Option<&str>) -> String {
-        let asked = || self.asked.as_ref().map(|(_, name)| name.clone());
         let named = named.filter(|name| !name.is_empty()).map(str::to_owned);
-        let name = named.or_else(asked).or_else(|| self.current());
+        let name = named.or_else(|| self.from_variable.clone()).or_else(|| self.current());
         name.unwrap_or_else(|| USUAL.to_owned())
     }
 
