@@ -326,7 +326,7 @@ async fn upgrade(
         .map_err(|_| Failed(DialError::Url("it does not make an HTTP request")))?;
     let headers = request.headers_mut();
     let mut token = HeaderValue::from_str(token.expose_secret())
-        .unwrap_or_else(|_| HeaderValue::from_static(""));
+        .map_err(|_| Failed(DialError::Url("its token does not fit into a header")))?;
     token.set_sensitive(true);
     headers.insert("x-acs-session-token", token);
     headers.insert("user-agent", HeaderValue::from_static(net::USER_AGENT));
