@@ -4,7 +4,6 @@ use std::env;
 use std::ffi::OsStr;
 use std::time::Instant;
 
-use http::Uri;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout_at;
 use tracing::debug;
@@ -14,8 +13,7 @@ use crate::cli::{Global, LookUp, Via};
 use crate::cloud::{self, Endpoint, StartTerminalSession, TerminalSession, computenest};
 use crate::credentials;
 use crate::explain::ExitCode;
-use crate::gateway::dial::session_id;
-use crate::proxy::is_loopback;
+use crate::gateway::dial::{DialError, address, session_id};
 use crate::target::finder::{Finder, Found, Instances};
 use crate::target::is_id;
 
@@ -179,21 +177,15 @@ fn service_instance(
     Ok(computenest::ServiceInstance { id: id.to_owned(), client })
 }
 
-/// Whether a URL can be dialled. What it says is not shown, since it holds a token.
+/// Whether a URL can be dialled. It is not shown, since it holds a token.
 fn check(url: &str) -> Result<()> {
     let get_one = "give the WebSocketUrl of StartTerminalSession, in quotes: wss://…";
-    let uri = url.parse::<Uri>().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let scheme = uri.as_ref().and_then(Uri::scheme_str).map(str::to_ascii_lowercase);
-    let what = match scheme.as_deref() {
-        _ if host.is_empty() => "the value of --wss-url is not a URL",
-        Some("wss") => return Ok(()),
-        Some("ws") if is_loopback(host) => return Ok(()),
-        Some("ws") => "the value of --wss-url asks for a connection without TLS (ws://)",
-        _ => "the value of --wss-url is neither a wss:// nor a ws:// URL",
-    };
-    usage(what, get_one)
+    match address(url) {
+        Err(DialError::Url(why)) => {
+            usage(format!("the value of --wss-url cannot be used: {why}"), get_one)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What finds the instance of a session.
@@ -245,9 +237,9 @@ mod tests {
             Origin::new(&Via { wss_url, service_instance: None }, instance)
         };
         for (url, words) in [
-            ("https://gateway.example/x?token=hush", "neither a wss:// nor a ws:// URL"),
+            ("https://gateway.example/x?token=hush", "neither wss:// nor ws://"),
             ("ws://gateway.example/x?token=hush", "without TLS"),
-            ("hush", "neither a wss:// nor a ws:// URL"),
+            ("hush", "neither wss:// nor ws://"),
             ("hush hush", "not a URL"),
             ("", "not a URL"),
         ] {
