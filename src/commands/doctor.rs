@@ -55,14 +55,13 @@ pub(crate) async fn run(global: &Global, args: &cli::Doctor) -> Result<Done> {
     };
     match args.json {
         true => {
-            let mut document = report::json(&checked, args.target.as_deref());
-            document["last_failure"] = serde_json::json!(last_failure);
             // The check of ssh has queried it already, unless it was skipped.
-            document["ecs_bridge"] = match context.ssh.get() {
+            let ecs_bridge = match context.ssh.get() {
                 Some(ssh) => about(ssh).await,
                 None => about(&installed().await).await,
             };
-            tell(&document);
+            let target = args.target.as_deref();
+            tell(&report::json(&checked, target, last_failure.as_ref(), &ecs_bridge));
         }
         false if !global.quiet => {
             tell(&report::summary(&checked));

@@ -82,12 +82,19 @@ pub(crate) fn summary(checked: &[Checked]) -> String {
 }
 
 /// The document of `--json`.
-pub(crate) fn json(checked: &[Checked], target: Option<&str>) -> Value {
+pub(crate) fn json(
+    checked: &[Checked],
+    target: Option<&str>,
+    last_failure: Option<&LastFailure>,
+    ecs_bridge: &Value,
+) -> Value {
     let code = exit_code(checked);
     json!({
         "target": target,
         "ok": code == ExitCode::Ok,
         "exit_code": code as u8,
+        "last_failure": last_failure,
+        "ecs_bridge": ecs_bridge,
         "checks": checked.iter().map(one).collect::<Vec<_>>(),
     })
 }
@@ -153,7 +160,7 @@ mod tests {
             checked(Outcome::Failed(trouble)),
             checked(Outcome::Skipped { why: "x".into(), because }),
         ];
-        let document = json(&all, Some("web-1"));
+        let document = json(&all, Some("web-1"), None, &json!({}));
         assert_eq!(document["exit_code"], 6);
         assert_eq!(document["checks"][0]["why"], "because");
         assert_eq!(document["checks"][1]["because"], "identity");
