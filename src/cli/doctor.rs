@@ -12,9 +12,10 @@ pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\
         skipped, ? unknown. Checks that depend on a failed one are skipped.\n\nWithout TARGET it checks \
         only this computer and your account; with TARGET it also opens and closes a test session. \
         Nothing is changed, and it takes less than a minute.\n\nThe exit code is 0, or that of the first \
-        failed check. With --json, stdout has one document: target, ok, exit_code, and checks, \
-        each with id, title, status (passed, failed, skipped, unknown), found, and, if they are known, \
-        why, fix, request_id, exit_code, and because: the failed check for which it was skipped. \
+        failed check. With --json, stdout has one document: target, ok, exit_code, last_failure, \
+        ecs_bridge, and checks, each with id, title, status (passed, failed, skipped, unknown), found, \
+        and, if they are known, why, fix, request_id, exit_code, and because: the failed check for \
+        which it was skipped. \
         doctor.schema.json is its schema.";
 
 /// `ecs-bridge doctor`
