@@ -61,15 +61,18 @@ pub enum Event {
     Ended(End),
 }
 
+/// The most events that are kept; later ones are dropped, except the end.
+const MAX_EVENTS: usize = 64;
+
 /// The events that were not polled yet.
 #[derive(Debug, Default)]
 pub(super) struct Events(pub(super) VecDeque<Event>);
 
 impl Events {
-    /// The most events that are kept; later ones are dropped.
+    /// Adds an event, unless there are too many.
     pub(super) fn push(&mut self, event: impl Into<Option<Event>>) {
         if let Some(event) = event.into()
-            && (self.0.len() < 64 || matches!(event, Event::Ended(_)))
+            && (self.0.len() < MAX_EVENTS || matches!(event, Event::Ended(_)))
         {
             self.0.push_back(event);
         }
