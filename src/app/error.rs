@@ -19,7 +19,7 @@ pub(crate) enum Done {
     Normally,
     /// By a signal.
     By(Signal),
-    /// With the exit code of the program that it was for.
+    /// With this exit code: that of a program, or one of [`ExitCode`](crate::explain::ExitCode).
     Code(u8),
 }
 
