@@ -62,7 +62,7 @@ pub(crate) async fn set_current(store: &Store, name: &str) -> std::result::Resul
 /// Makes changes to a profile in the text of a file, and makes the profile, if it is new.
 ///
 /// # Errors
-/// When the profile has changed since it was read, or has an unknown structure.
+/// When a field of the profile is a list or an object.
 pub(crate) fn put(
     document: &mut Document,
     path: &Path,
