@@ -43,7 +43,7 @@ pub(crate) use self::look_up::LookUp;
 pub(crate) use self::policy::Policy;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::root::{Cli, Command, command};
-pub(crate) use self::session::{ConnectionType, Opening, Session};
+pub(crate) use self::session::{ConnectionType, Opening, READY_DELAY, Session};
 pub(crate) use self::shell::Shell;
 pub(crate) use self::ssh_config::SshConfig;
 pub(crate) use self::start::Start;

@@ -4,6 +4,9 @@ use clap::{Args, ValueEnum};
 
 use super::values::whole;
 
+/// The seconds of `--ready-delay`, unless it is given.
+pub(crate) const READY_DELAY: f64 = 1.5;
+
 /// Options of opening a session.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Opening {
@@ -73,7 +76,7 @@ pub(crate) struct Session {
         hide_short_help = true,
         value_name = "SECS",
         env = "ECS_BRIDGE_READY_DELAY",
-        default_value = "1.5",
+        default_value_t = READY_DELAY,
         value_parser = ready_delay
     )]
     pub ready_delay: f64,

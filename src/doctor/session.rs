@@ -95,7 +95,7 @@ impl DoctorContext<'_> {
             opening: cli::Opening { connection_type: self.args.connection_type, wait: 0 },
             keepalive: None,
             idle_timeout: 0,
-            ready_delay: 1.5,
+            ready_delay: cli::READY_DELAY,
             linger: 1,
         };
         Plan::new(target, &options)
