@@ -6,6 +6,7 @@ use super::look_up::LookUp;
 use super::session::ConnectionType;
 use super::text::TARGET;
 use super::values::whole;
+use crate::target::SSH_PORT;
 
 pub(super) const DOCTOR_ABOUT: &str = "Find out why a connection does not work.\n\nRuns every check from the configuration to \
         the banner of the port, and prints one line each: ✓ passed, ✗ failed (with cause and fix), – \
@@ -30,7 +31,7 @@ pub(crate) struct Doctor {
     pub target: Option<String>,
 
     /// Port of the instance
-    #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
+    #[arg(default_value_t = SSH_PORT, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
     /// The same as TARGET

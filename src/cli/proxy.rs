@@ -8,6 +8,7 @@ use super::start::Start;
 use super::text::TARGET;
 use super::values::whole;
 use super::via::Via;
+use crate::target::SSH_PORT;
 
 pub(super) const PROXY_ABOUT: &str = "Connect stdin and stdout to a port of an instance (ssh's ProxyCommand).\n\n\
         stdout has what the port sends and nothing else; messages go to stderr. The session ends \
@@ -28,7 +29,7 @@ pub(crate) struct Proxy {
     pub target: Option<String>,
 
     /// Port of the instance
-    #[arg(default_value_t = 22, value_parser = whole::<u16>(1, 65_535))]
+    #[arg(default_value_t = SSH_PORT, value_parser = whole::<u16>(1, 65_535))]
     pub port: u16,
 
     /// The same as TARGET

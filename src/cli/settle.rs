@@ -9,10 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::root::{Cli, Command};
 use crate::explain::{ExitCode, Explain as _, Report, unwritten};
 use crate::platform::{logging, pipe};
-use crate::target::unquoted;
-
-/// The port where none is given.
-const PORT: u16 = 22;
+use crate::target::{SSH_PORT, unquoted};
 
 impl Cli {
     /// Puts the instance where each command looks for it.
@@ -82,7 +79,7 @@ fn with_port(
     port: &mut u16,
     instance: Option<String>,
 ) -> Result<(), Twice> {
-    if instance.is_some() && *port == PORT {
+    if instance.is_some() && *port == SSH_PORT {
         let number = target.as_ref().and_then(|word| word.parse().ok()).filter(|port| *port > 0);
         if let Some(number) = number {
             *port = number;

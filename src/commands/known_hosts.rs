@@ -11,8 +11,9 @@ use crate::app::{Cloud, Done, Result, cache, print, usage};
 use crate::cli::{self, Global};
 use crate::gateway::endpoint::{self, LocalWrite as _};
 use crate::keys::host_key::is_plain_key;
-use crate::keys::known_hosts::{self, PORT};
+use crate::keys::known_hosts;
 use crate::keys::public_key::PublicKey;
+use crate::target::SSH_PORT;
 use crate::target::finder::{Finder, Found};
 
 /// Runs the command.
@@ -37,7 +38,8 @@ async fn keys(args: &cli::KnownHosts, port: u16, found: &Found) -> Result<Vec<Pu
     // ssh has no key to show before the server has sent one, and a certificate is none of these.
     let is_plain = |key: &&str| STANDARD.decode(key).is_ok_and(|key| is_plain_key(&key));
     let given = args.key.as_deref().filter(is_plain);
-    let of_port = (port != PORT).then(|| known_hosts::topic_of_port(&found.cloud, &found.id, port));
+    let of_port =
+        (port != SSH_PORT).then(|| known_hosts::topic_of_port(&found.cloud, &found.id, port));
     // What the server has shown, and since when it has.
     let shown = match (&of_port, given) {
         (Some(of_port), Some(key)) => {
@@ -50,7 +52,7 @@ async fn keys(args: &cli::KnownHosts, port: u16, found: &Found) -> Result<Vec<Pu
         shown.as_ref().is_none_or(|(shown, _)| keys.iter().any(|key| key.base64() == shown))
     };
     // On its own port ssh is to say that the server has another key than these.
-    let of_server = |keys: Vec<PublicKey>| match port == PORT || fits(&keys) {
+    let of_server = |keys: Vec<PublicKey>| match port == SSH_PORT || fits(&keys) {
         true => keys,
         false => {
             info!("the server on port {port} of {found} is another one than the instance's own");
@@ -92,7 +94,7 @@ fn host_name(input: &str, port: u16) -> Result<String> {
         );
     }
     Ok(match port {
-        PORT => input.to_owned(),
+        SSH_PORT => input.to_owned(),
         port => format!("[{input}]:{port}"),
     })
 }
@@ -102,7 +104,7 @@ fn split(target: &str, port: Option<u16>) -> Result<(&str, u16)> {
     let Some((instance, of_name)) =
         target.strip_prefix('[').and_then(|target| target.rsplit_once("]:"))
     else {
-        return Ok((target, port.unwrap_or(PORT)));
+        return Ok((target, port.unwrap_or(SSH_PORT)));
     };
     match of_name.parse() {
         Ok(of_name) if of_name > 0 && port.is_none_or(|port| port == of_name) => {

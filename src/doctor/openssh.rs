@@ -11,6 +11,7 @@ use crate::keys::public_key;
 use crate::openssh::ssh_config::absolute::of_ssh;
 use crate::openssh::ssh_config::blocks::is_host;
 use crate::openssh::{self, Ssh};
+use crate::target::SSH_PORT;
 
 /// The host that stands for all where there is no TARGET.
 const SAMPLE: &str = "i-bp1example0001";
@@ -20,7 +21,7 @@ const WRITE: &str = "ecs-bridge ssh-config --write";
 impl DoctorContext<'_> {
     /// Why nothing of ssh is looked at.
     fn without_ssh(&self) -> Option<Outcome> {
-        let is_for_ssh = self.args.port == 22 && self.args.remote_host.is_none();
+        let is_for_ssh = self.args.port == SSH_PORT && self.args.remote_host.is_none();
         let why = "not looked at: it is for port 22 of the instance";
         (!is_for_ssh).then(|| Outcome::skipped(why))
     }

@@ -16,6 +16,7 @@ use crate::session::error::SessionError;
 use crate::session::plan::Plan;
 use crate::session::target::Target;
 use crate::session::{SessionOutcome, SessionRequest, run};
+use crate::target::SSH_PORT;
 use crate::target::finder::Found;
 use aliyun_client::text;
 use session_manager_proto::session::End;
@@ -30,8 +31,6 @@ const LISTEN_FOR: Duration = Duration::from_millis(500);
 const ONE_WORD: Duration = Duration::from_millis(500);
 /// The time that is left for ending the session before the deadline of all checks.
 const TO_END: Duration = Duration::from_secs(3);
-/// The port of SSH servers.
-const SSH: u16 = 22;
 
 impl DoctorContext<'_> {
     /// A session opens.
@@ -103,7 +102,7 @@ impl DoctorContext<'_> {
 
     /// Waits until the first line has come, or is not expected any more.
     async fn captured(&self, capture: &BannerCapture, open_by: Instant) {
-        let is_ssh = self.args.port == SSH;
+        let is_ssh = self.args.port == SSH_PORT;
         let line = async {
             capture.wait_until(|words| !words.is_empty()).await;
             tokio::select! {
@@ -139,7 +138,7 @@ impl DoctorContext<'_> {
             let trouble = Report::plain(what, ExitCode::Target).why(why);
             Outcome::Failed(trouble.fix(fix.clone()))
         };
-        match (port == SSH, first.is_empty(), has_closed) {
+        match (port == SSH_PORT, first.is_empty(), has_closed) {
             (true, false, _) => {
                 let what = "what answers on port 22 is not an SSH server";
                 bad(what, format!("it says {first:?}"))

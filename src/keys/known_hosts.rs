@@ -13,6 +13,7 @@ use super::public_key::PublicKey;
 use crate::app::{Cloud, Result};
 use crate::explain::{ExitCode, UsageError, printable};
 use crate::platform::cache::{Cache, DAY, Topic};
+use crate::target::SSH_PORT;
 use crate::target::finder::Found;
 
 /// What the instance runs, always the same. It prints the public halves of the keys that its sshd is
@@ -38,15 +39,12 @@ done
 exit 0
 "##;
 
-/// The port of the sshd whose keys an instance tells.
-pub(crate) const PORT: u16 = 22;
-
 /// Where the host keys of an instance are cached.
 pub(crate) fn topic(cloud: &Cloud, instance: &str) -> Topic {
     cloud.topic("host-keys", &[instance])
 }
 
-/// Where it is cached which key the server on a port other than [`PORT`] shows: the instance may have
+/// Where it is cached which key the server on a port other than [`SSH_PORT`] shows: the instance may have
 /// another server there than the one whose keys it tells, such as a container's.
 pub(crate) fn topic_of_port(cloud: &Cloud, instance: &str, port: u16) -> Topic {
     cloud.topic("shown-host-key", &[instance, &port.to_string()])
@@ -85,7 +83,7 @@ pub(crate) fn watch(
     port: u16,
 ) -> impl FnMut(&[u8]) + use<> {
     let topic = topic(&found.cloud, &found.id);
-    let of_port = (port != PORT).then(|| topic_of_port(&found.cloud, &found.id, port));
+    let of_port = (port != SSH_PORT).then(|| topic_of_port(&found.cloud, &found.id, port));
     // Another host's keys are its own.
     let mut watch = remote_host.is_none().then(HostKeyWatch::default);
     move |bytes| {

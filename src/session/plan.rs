@@ -16,11 +16,10 @@ use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
 use crate::gateway::connection::AgentLookUp;
 use crate::platform::console::WindowSize;
+use crate::target::SSH_PORT;
 use crate::target::finder::Found;
 use session_manager_proto::session::{Config, Keepalive};
 
-/// The port on which the remote side is known to speak first.
-const SSH: u16 = 22;
 /// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
 /// of its WebSocket may take 0.6 s of it, and a new connection to the API may be needed, which takes
 /// three round trips. The quota is given back without it too, only later. An ssh that has ended waits
@@ -87,7 +86,7 @@ impl Plan {
     /// When the host is not a host.
     pub(crate) fn new(target: Target, options: &cli::Session) -> Result<Self> {
         check(&target)?;
-        let server_first = target.port == Some(SSH);
+        let server_first = target.port == Some(SSH_PORT);
         Ok(Self {
             target,
             origin: Origin::Api,

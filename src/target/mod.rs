@@ -11,6 +11,8 @@ pub(crate) mod find;
 pub(crate) mod finder;
 pub(crate) mod memory;
 
+/// The port of SSH servers, and of commands where none is given.
+pub(crate) const SSH_PORT: u16 = 22;
 /// What may stand behind it all, so that a rule for `*.ecs` in ssh_config holds for it.
 const SUFFIX: &str = ".ecs";
 /// The longest name that an instance may have, in characters.

@@ -7,12 +7,10 @@ use super::spec::{self, Bind, Forward, Listen, ListenSpec};
 use crate::app::{Result, UsageError, usage};
 use crate::cli;
 use crate::session::target::Target;
+use crate::target::SSH_PORT;
 
 /// The most bytes that the path of a unix socket may have: sun_path, without the zero byte at its end.
 const MOST_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
-
-/// The port that `--local-port` leads to without `--remote-port`.
-const SSH_PORT: u16 = 22;
 
 /// Ports that other services than sshd are known by.
 const WELL_KNOWN: [u16; 36] = [
