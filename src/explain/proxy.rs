@@ -49,7 +49,8 @@ impl Explain for Fault {
             ),
             FaultKind::NoLogin => format!("leave user name and password out in {origin}"),
             FaultKind::OtherLogin { .. } => {
-                "use a proxy that takes a password, or a local one that adds what this one wants"
+                "use a proxy that takes a password, or a local one that adds the authentication \
+                 this one requires"
                     .to_owned()
             }
             FaultKind::Refused { code: 502..=504, .. } | FaultKind::Socks { code: 1 | 3..=6 } => {

@@ -113,20 +113,24 @@ impl Fault {
             FaultKind::TargetName(_) => {
                 format!("the name of {target} does not resolve on this machine")
             }
-            FaultKind::Target => format!("the proxy {proxy} cannot be asked for {target}"),
+            FaultKind::Target => {
+                format!("the proxy {proxy} cannot be asked to connect to {target}")
+            }
             FaultKind::Login { given: false } | FaultKind::OtherLogin { .. } => {
-                format!("the proxy {proxy} wants authentication")
+                format!("the proxy {proxy} requires authentication")
             }
             FaultKind::Login { given: true } => {
                 format!("the proxy {proxy} refused the user name or the password")
             }
             FaultKind::NoLogin => format!("the proxy {proxy} takes no user name and password"),
             FaultKind::Refused { status, .. } => {
-                format!("the proxy {proxy} refused the way to {target} with HTTP {status}")
+                format!("the proxy {proxy} refused to connect to {target}: HTTP {status}")
             }
             FaultKind::Socks { code } => {
                 let words = socks_words(*code);
-                format!("the proxy {proxy} made no way to {target}: {words} (SOCKS reply {code})")
+                format!(
+                    "the proxy {proxy} did not connect to {target}: {words} (SOCKS reply {code})"
+                )
             }
             FaultKind::NotAProxy { speaks, .. } => {
                 let a = if *speaks == "HTTP" { "an" } else { "a" };
@@ -142,14 +146,14 @@ impl Fault {
 /// RFC 1928, 6.
 fn socks_words(code: u8) -> &'static str {
     match code {
-        1 => "it failed in general",
+        1 => "general failure",
         2 => "its rules forbid it",
         3 => "the network is unreachable",
         4 => "the host is unreachable",
         5 => "the connection was refused",
-        6 => "the way is too long (TTL expired)",
-        7 => "it does not know CONNECT",
-        8 => "it does not know this kind of address",
+        6 => "the TTL expired",
+        7 => "it does not support CONNECT",
+        8 => "it does not support this type of address",
         _ => "for a reason of its own",
     }
 }

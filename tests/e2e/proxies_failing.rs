@@ -89,7 +89,7 @@ async fn an_http_proxy_that_makes_no_way_is_told() {
         ),
         through("a password is wanted", locked.url_with("http", "")).fails(
             7,
-            "wants authentication",
+            "requires authentication",
             "none was given; the proxy is the one of --proxy",
             "user:password@",
         ),
@@ -101,25 +101,25 @@ async fn an_http_proxy_that_makes_no_way_is_told() {
         ),
         through("something else than a password is wanted", ntlm.url_with("http", "u:p@")).fails(
             7,
-            "wants authentication",
+            "requires authentication",
             "it takes NTLM",
             "a local one",
         ),
         through("forbidden", forbids.url("http")).fails(
             7,
-            "with HTTP 403 Not ?[31mwith me",
+            ": HTTP 403 Not ?[31mwith me",
             "its rules forbid it",
             "allow CONNECT to 127.0.0.1:",
         ),
         through("the proxy does not reach it", gone.url("http")).within(15).fails(
             7,
-            "with HTTP 504 Gateway Timeout",
+            ": HTTP 504 Gateway Timeout",
             "the proxy itself cannot reach 127.0.0.1:",
             "NO_PROXY=127.0.0.1",
         ),
         through("a web server", web.url("http")).fails(
             7,
-            "with HTTP 405 Method Not Allowed",
+            ": HTTP 405 Method Not Allowed",
             "--proxy",
             "allow CONNECT",
         ),
@@ -189,7 +189,7 @@ async fn a_socks_proxy_that_makes_no_way_is_told() {
     run_all(vec![
         through("a password is wanted", locked.url_with("socks5h", "")).fails(
             7,
-            "wants authentication",
+            "requires authentication",
             "none was given",
             "user:password@",
         ),
