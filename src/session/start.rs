@@ -218,12 +218,12 @@ async fn come_up(
                     let started = client.start_instance(instance).await;
                     if let Some(started) = unanswered.unless_passing(started)? {
                         is_started = started;
-                        starter.tell(format!("{label} is stopped: it is started"));
+                        starter.tell(format!("{label} is stopped: starting it"));
                     }
                 }
                 Some(Some(InstanceState::Stopping)) => {
                     lacks.set("it is still being stopped");
-                    starter.tell(format!("{label} is being stopped: it is started after that"));
+                    starter.tell(format!("{label} is stopping: it will be started after that"));
                 }
                 Some(Some(_)) => {
                     lacks.set("it is still starting");
@@ -241,12 +241,12 @@ async fn come_up(
             if agent.flatten().is_some_and(|agent| agent.online == Some(true)) {
                 break;
             }
-            starter.tell(format!("{label} runs: its agent is waited for"));
+            starter.tell(format!("{label} is running: waiting for its agent"));
             pause.wait().await;
         }
         starter.up.replace(Some((instance.to_owned(), Instant::now())));
         let took = began.elapsed().as_secs();
-        starter.tell(format!("{label} is up, its agent too, after {took} s"));
+        starter.tell(format!("{label} and its agent are up after {took} s"));
         Ok(())
     };
     match timeout_at(deadline, up).await {

@@ -154,7 +154,7 @@ async fn a_key_that_has_expired_while_its_instance_booted_is_sent_again() {
     assert_eq!(counts(&lab), (1, 1));
     lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Stopped);
     let mut bridge = Bridge::start(&mut proxy(&lab, &args));
-    bridge.logged("is stopped: it is started").await;
+    bridge.logged("is stopped: starting it").await;
     assert_eq!(counts(&lab), (1, 1), "it is fresh");
     age(&lab, "key", 46.0);
     is_sent_again(&lab, bridge, 2).await;

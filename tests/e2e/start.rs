@@ -72,9 +72,9 @@ async fn a_stopped_instance_is_started_and_nothing_that_was_said_is_lost() {
     let ended = carries(&lab, bridge).await;
     let lines: Vec<_> = ended.stderr.lines().collect();
     let [stopped, runs, up] = &*lines else { panic!("{lines:?}") };
-    assert_eq!(*stopped, "ecs-bridge: i-bp1example0001 is stopped: it is started");
-    assert_eq!(*runs, "ecs-bridge: i-bp1example0001 runs: its agent is waited for");
-    assert!(up.starts_with("ecs-bridge: i-bp1example0001 is up, its agent too, after "), "{up}");
+    assert_eq!(*stopped, "ecs-bridge: i-bp1example0001 is stopped: starting it");
+    assert_eq!(*runs, "ecs-bridge: i-bp1example0001 is running: waiting for its agent");
+    assert!(up.starts_with("ecs-bridge: i-bp1example0001 and its agent are up after "), "{up}");
     assert_eq!(lab.count("StartInstance"), 1);
     lab.all_ended().await;
 }
@@ -151,7 +151,7 @@ async fn one_that_is_being_stopped_is_waited_for_first() {
     let lab = Lab::new(instance(InstanceStatus::Stopping)).await;
     let mut bridge = lab.start(&["--start"]);
     bridge.send(BANNER).await;
-    bridge.logged("is being stopped: it is started after that").await;
+    bridge.logged("is stopping: it will be started after that").await;
     assert_eq!(lab.count("StartInstance"), 0);
     lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Stopped);
     let far = lab.accept().await;
@@ -195,7 +195,7 @@ async fn a_service_that_is_not_there_yet_is_waited_for() {
     });
     let mut bridge = lab.start(&["--start"]);
     bridge.send(BANNER).await;
-    bridge.logged("is up, its agent too").await;
+    bridge.logged("and its agent are up").await;
     let refused = |session: &local_cloud::SessionRecord| {
         session.end_reason.as_deref() == Some("OpenTargetPortFailed")
     };
@@ -257,14 +257,14 @@ async fn calls_that_fail_for_a_while_do_not_end_the_wait() {
     let faults = lab.cloud.faults();
     faults.api(throttled("StartInstance").times(6));
     let mut bridge = lab.start(&["--start"]);
-    bridge.logged("is stopped: it is started").await;
+    bridge.logged("is stopped: starting it").await;
     assert_eq!(lab.count("StartInstance"), 7);
 
     let before = lab.count("DescribeInstanceStatus");
     faults.api(throttled("DescribeInstanceStatus").times(6));
     called(&lab, "DescribeInstanceStatus", |_| true, before + 6).await;
     lab.cloud.update_instance(INSTANCE, |instance| instance.status = InstanceStatus::Running);
-    bridge.logged("runs: its agent is waited for").await;
+    bridge.logged("is running: waiting for its agent").await;
 
     // The network is away.
     let before = lab.count("DescribeCloudAssistantStatus");
@@ -304,7 +304,7 @@ async fn waiting_ends_at_once_when_nobody_wants_it_any_more() {
         let never = Duration::from_secs(3_600);
         let lab = Lab::new(instance(InstanceStatus::Stopped).boot(never, never)).await;
         let mut bridge = lab.start(&["--start"]);
-        bridge.logged("is stopped: it is started").await;
+        bridge.logged("is stopped: starting it").await;
         let before = std::time::Instant::now();
         let code = match by_signal {
             true => {
@@ -331,7 +331,7 @@ async fn a_forward_starts_it_for_its_probe() {
     let far = lab.accept().await;
     let mut bridge = bridge;
     bridge.logged("Forwarding 127.0.0.1:").await;
-    assert!(bridge.log().contains("is stopped: it is started"), "{}", bridge.log());
+    assert!(bridge.log().contains("is stopped: starting it"), "{}", bridge.log());
     drop(far);
     bridge.signal("TERM").await;
     assert_eq!(bridge.end().await.code, Some(143));
