@@ -174,7 +174,7 @@ fn check(args: &cli::Shell) -> Result<()> {
         {
             return usage(
                 format!("{option} {name:?} is not a name"),
-                format!("give a name of 1 to {MAX_NAME} characters"),
+                format!("give a name of 1 to {MAX_NAME} bytes, without control characters"),
             );
         }
     }
