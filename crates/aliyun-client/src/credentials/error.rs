@@ -257,7 +257,7 @@ impl Error {
             Self::UnsupportedMode { source_of_it } => {
                 format!("mode {} is not supported", source_of_it.mode())
             }
-            Self::Malformed { part, .. } => format!("{part} is not one"),
+            Self::Malformed { part, .. } => format!("{part} is malformed"),
             Self::BadField { field, problem, .. } => format!("{field} is invalid: {problem}"),
             Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
             Self::Cycle { .. } => "source_profile is circular".to_owned(),
