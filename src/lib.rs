@@ -20,7 +20,7 @@
 //! - `cloud`, `credentials`: what is used of `aliyun-client`, the crate of signed calls, and profile files.
 //! - `http`: requests and answers, by reqwest. `net`: a connection to the gateway. Both go through a
 //!   `proxy` if one holds for the host. `tls`: whom to trust.
-//! - `vendor`: the command line of ali-instance-cli, translated to this one.
+//! - `vendor`: the command line of ali-instance-cli, translated to this one. `policy`: RAM policies.
 //! - `platform`: signals, terminal, prompts, files, cache and log.
 //! - `explain`: what a user is told when something failed.
 //!

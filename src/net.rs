@@ -36,7 +36,7 @@ use crate::tls::{self, Tls};
 pub(crate) const USER_AGENT: &str = concat!("ecs-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// How long what was sent may stay without an answer of the other side's kernel, or its program without
-/// reading. It is longer than the tunnel waits for a gateway that is silent.
+/// reading. It is longer than a session waits for a silent gateway.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) const VANISHED_WITHIN: Duration = Duration::from_secs(75);
 

@@ -1,4 +1,4 @@
-//! One file a command: its arguments, what it calls, what it prints. Only `main` imports this.
+//! One file a command: its arguments, what it calls, what it prints. Only the crate's root imports this.
 
 mod cache;
 mod completions;

@@ -1,7 +1,7 @@
 //! What a user is told when something failed: what happened, why, what to do next.
 //!
-//! Every error type that can end the program implements [`Explain`]; [`Report`] is what `main`
-//! prints on stderr. The order of the parts never changes, so that a message can be read by habit.
+//! Every error type that can end the program implements [`Explain`]; [`Report`] is what is printed
+//! on stderr. The order of the parts never changes, so that a message can be read by habit.
 
 mod advice;
 mod call;

@@ -26,7 +26,7 @@ pub(crate) const DEFAULT_LIMIT: u64 = 204_800;
 const TIMER_SLACK: Duration = Duration::from_millis(8);
 
 /// The burst of an idle stream: this many full frames, or what the limit allows in
-/// [`BURST_TIME`], whichever is more, but never more than a second's worth.
+/// [`BURST_TIME_MS`], whichever is more, but never more than a second's worth.
 const BURST_FRAMES: u64 = 4;
 const BURST_TIME_MS: u64 = 20;
 
