@@ -150,7 +150,7 @@ fn words(result: &InvocationResult) -> Option<(&'static str, &'static str)> {
         ),
         "ExitCodeNonzero" => (
             "the command ran in the instance and failed",
-            "try again; what the command said is also in the ECS console, under Cloud Assistant",
+            "try again; the command's output is also in the ECS console, under Cloud Assistant",
         ),
         "AccountNotExists" => (
             "the instance has no such user",
@@ -179,7 +179,7 @@ impl Explain for InvocationError {
                     parts.push(format!("the command ended with exit code {code}"));
                 }
                 if !result.output.trim().is_empty() {
-                    parts.push(format!("it said: {}", tail(&result.output)));
+                    parts.push(format!("its output: {}", tail(&result.output)));
                 }
                 (!parts.is_empty()).then(|| parts.join("; "))
             }
@@ -196,7 +196,7 @@ impl Explain for InvocationError {
         match self {
             Self::Call(error) => error.remedy(),
             Self::Ended { result, .. } => {
-                let usual = "try again; what the command said is also in the ECS console, under \
+                let usual = "try again; the command's output is also in the ECS console, under \
                              Cloud Assistant";
                 Some(words(result).map_or(usual, |(_, fix)| fix).to_owned())
             }
@@ -275,8 +275,8 @@ mod tests {
             let error = ended(code);
             let why = error.why().unwrap();
             assert!(why.contains(word), "{why}");
-            let all = "the service says: words; the command ended with exit code 3; it said: no \
-                       space left";
+            let all = "the service says: words; the command ended with exit code 3; its output: \
+                       no space left";
             assert!(why.ends_with(all), "{why}");
             let fix = error.remedy().unwrap();
             assert_eq!(fix.contains("ecs-bridge list"), word == "does not exist any more", "{fix}");

@@ -112,10 +112,10 @@ pub(crate) async fn fetch(found: &Found) -> Result<Vec<PublicKey>> {
     let (result, _) = run_while_agent_online(client, instance, Step::HostKeys, false, work).await?;
     let keys = PublicKey::host_keys(&result.output);
     if keys.is_empty() {
-        let said = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
-        let why = match said.chars().take(300).collect::<String>().as_str() {
+        let output = printable(&result.output.split_whitespace().collect::<Vec<_>>().join(" "));
+        let why = match output.chars().take(300).collect::<String>().as_str() {
             "" => "there is no sshd in it, or none that is configured".to_owned(),
-            said => format!("it said: {said}"),
+            output => format!("the command printed: {output}"),
         };
         let what = format!("{found} has no host keys that its sshd is configured with");
         let fix = "look at the instance: sshd -T | grep hostkey, and ls -l /etc/ssh";

@@ -469,6 +469,6 @@ fn refusal(status: StatusCode, text: &str) -> String {
     };
     match text.trim() {
         "" => cause.to_owned(),
-        text => format!("{cause}; it said: {text}"),
+        text => format!("{cause}; its answer: {text}"),
     }
 }

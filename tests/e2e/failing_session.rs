@@ -144,7 +144,8 @@ async fn a_session_that_does_not_open_is_told() {
         upgrade("the upgrade is answered with 403", Action::Refuse(403)).fails(
             7,
             "refused the session with HTTP 403 Forbidden",
-            "the address of the session is not valid, or not any more; it said: as a fault asked",
+            "the address of the session is not valid, or not any more; its answer: as a fault \
+             asked",
             "connect again",
         ),
         upgrade("the upgrade is answered with 429", Action::Refuse(429))

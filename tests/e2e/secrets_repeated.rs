@@ -199,7 +199,7 @@ async fn a_gateway_that_repeats_the_request_is_not_repeated() {
         lab.cloud.faults().api(session_at(server.addr));
         let mut texts = said(&lab, COMMANDS[0]).await;
         texts.extend(said(&lab, COMMANDS[1]).await);
-        assert!(texts.concat().contains("it said: "), "nothing of it is shown: {texts:?}");
+        assert!(texts.concat().contains("its answer: "), "nothing of it is shown: {texts:?}");
         assert!(requests.lock().unwrap()[0].contains(SESSION_TOKEN));
         keeps(&texts, &[SESSION_TOKEN.to_owned()]);
     }
