@@ -154,7 +154,7 @@ impl DoctorContext<'_> {
             Some(path) => Outcome::passed(path.display().to_string()),
             None => failed(
                 format!("KnownHostsCommand {} cannot be run", program.display()),
-                "ssh wants the absolute path of a program that is there; without it every login \
+                "ssh requires the absolute path of an existing program; without it every login \
                  fails",
                 format!("write the configuration again: {WRITE} --send-key"),
             ),

@@ -173,7 +173,7 @@ fn credentials(kind: Kind, call: &CallContext) -> Words {
         Kind::AccessKeyInactive => "its owner has switched it off",
         Kind::SecretWrong => "the secret does not belong to the access key id",
         Kind::SignatureIncomplete => {
-            "something on the way may have taken headers away, or the endpoint wants another \
+            "something on the way may have taken headers away, or the endpoint requires another \
              signature"
         }
         Kind::TokenExpired => "temporary credentials end",
@@ -217,8 +217,7 @@ fn clock(refusal: &Refusal) -> Words {
             format!("{both}: this machine is {} {word}", humantime::format_duration(apart))
         }
         None => format!(
-            "this machine's clock says {}, which the service finds wrong; it did not tell its own \
-             time",
+            "this machine's clock says {}, which the service finds wrong; its answer has no time",
             shown(local)
         ),
     };

@@ -108,7 +108,7 @@ fn a_wrong_clock_is_held_against_the_service_s() {
     assert!(why.ends_with("they agree, so the request was held up on its way"), "{why}");
     assert!(fix.starts_with("try again"), "{fix}");
     wrong.service_time = None;
-    assert!(words(&wrong).1.contains("did not tell"));
+    assert!(words(&wrong).1.contains("its answer has no time"));
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Explain for Error {
                     MetadataProblem::NoToken {
                         status: 404 | 405,
                         needed_by: Some(ref variable),
-                    } => format!("unset {variable}: this metadata service does not know of tokens"),
+                    } => format!("unset {variable}: this metadata service has no tokens"),
                     MetadataProblem::NoAnswer(_) => {
                         "elsewhere use a profile of another mode (--profile)".into()
                     }

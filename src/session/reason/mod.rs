@@ -188,7 +188,7 @@ pub(super) fn explain(
         Kind::FlowExceedLimit => (
             "the gateway counted more bytes than its rate limit allows",
             "connect again, and report it with `-vv` output: ecs-bridge keeps to the limit \
-             that it was told",
+             that the gateway announced",
         ),
         Kind::AgentConnectionLost => (
             "the connection between the instance's agent and the gateway was lost",
