@@ -65,7 +65,7 @@ async fn keys(args: &cli::KnownHosts, port: u16, found: &Found) -> Result<Vec<Pu
         if was_asked || fits(&keys) {
             return Ok(of_server(keys));
         }
-        debug!("the server's key is not among those remembered: the instance is asked again");
+        debug!("the server's key is not among the cached ones: asking the instance again");
     }
     // ssh may be ended while it waits: then nothing needs the keys.
     let mut stdout = endpoint::stdout().ok();

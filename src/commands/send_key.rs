@@ -42,7 +42,7 @@ pub(crate) async fn run(global: &Global, args: &cli::SendKey) -> Result<Done> {
             "comment": key.comment(),
             "valid_until": shown_until.to_string(),
             "valid_seconds": left,
-            "plugin": if registered.installed { "installed" } else { "remembered" },
+            "plugin": if registered.installed { "installed" } else { "cached" },
             "request_id": registered.request_id,
         }))?;
     } else if !global.quiet {

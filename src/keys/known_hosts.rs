@@ -95,7 +95,7 @@ pub(crate) fn watch(
         }
         let known = remembered(&cache, &topic);
         if known.is_some_and(|(keys, _)| keys.iter().all(|known| known.base64() != key)) {
-            debug!("the server shows another host key than those remembered: they are forgotten");
+            debug!("the server shows another host key than the cached ones, which are deleted");
             cache.forget(&topic);
         }
     }

@@ -124,7 +124,7 @@ async fn the_result_as_json_and_as_nothing() {
     assert!(until <= lab.cloud.keys()[0].until, "it promises more than there is");
     assert!((1..=60).contains(&result["valid_seconds"].as_u64().unwrap()));
     let again = send(&lab, &["--json"]).await;
-    assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap()["plugin"], "remembered");
+    assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap()["plugin"], "cached");
     send(&lab, &["-q"]).await.well(b"");
 }
 
