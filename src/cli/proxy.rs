@@ -42,9 +42,10 @@ pub(crate) struct Proxy {
 
     /// Register a public key (file or text)
     ///
-    /// The default is that of send-key. The key is registered for 60 seconds while the session opens; the server's banner waits for
-    /// it. A key that was registered less than 45 seconds ago is not registered again. If the key
-    /// plug-in has to be installed, the session opens after that.
+    /// The default is that of send-key. The key is registered for 60 seconds while the session
+    /// opens; the server's banner is held back until it is registered. A key that was registered
+    /// less than 45 seconds ago is not registered again. If the key plug-in has to be installed,
+    /// the session opens after that.
     #[arg(
         long,
         value_name = "PATH",
