@@ -195,7 +195,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
     put(global, &file, Mode::Private, text).await?;
     let remark = match made_elsewhere {
         Some(MadeElsewhere::WithInclude) => {
-            said(global, &format!("{} includes it already", config.display()))?;
+            print_unless_quiet(global, &format!("{} includes it already", config.display()))?;
             None
         }
         Some(MadeElsewhere::WithoutInclude(error)) => Some(error),
@@ -203,7 +203,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
             let before = put(global, &config, Mode::Kept, &include).await?;
             if let Some(before) = before.filter(|before| *before != file) {
                 // Nothing leads there any more.
-                take_out(global, &before).await?;
+                remove(global, &before).await?;
             }
             None
         }
@@ -215,7 +215,7 @@ async fn write(global: &Global, file: Option<&Path>, blocks: &Blocks, ssh: &Ssh)
     let next = notes::next(global);
     match remark {
         Some(error) => Err(error),
-        None => said(global, next).map(|()| Done::Normally),
+        None => print_unless_quiet(global, next).map(|()| Done::Normally),
     }
 }
 
@@ -248,8 +248,8 @@ enum MadeElsewhere {
 
 async fn uninstall(global: &Global) -> Result<Done> {
     let config = config()?;
-    let included = take_out(global, &config).await?;
-    take_out(global, &included.unwrap_or_else(|| config.with_file_name(OWN))).await?;
+    let included = remove(global, &config).await?;
+    remove(global, &included.unwrap_or_else(|| config.with_file_name(OWN))).await?;
     Ok(Done::Normally)
 }
 
@@ -303,12 +303,12 @@ async fn put(global: &Global, path: &Path, mode: Mode, text: &str) -> Result<Opt
     })
     .await?;
     let how = if is_new { "is written" } else { "is as it was" };
-    said(global, &format!("{} {how}", path.display()))?;
+    print_unless_quiet(global, &format!("{} {how}", path.display()))?;
     Ok(before)
 }
 
-/// Takes its part out of a file; the file that it had included.
-async fn take_out(global: &Global, path: &Path) -> Result<Option<PathBuf>> {
+/// Removes ecs-bridge's part from a file, and returns the file that the part included.
+async fn remove(global: &Global, path: &Path) -> Result<Option<PathBuf>> {
     let place = Destination::of(path)?;
     report(global, &place, "")?;
     let (included, how) = update(&place, Mode::Kept, |old| -> Result<_> {
@@ -324,7 +324,7 @@ async fn take_out(global: &Global, path: &Path) -> Result<Option<PathBuf>> {
         Ok((change, (part.file().map(PathBuf::from), how)))
     })
     .await?;
-    said(global, &format!("{} {how}", path.display()))?;
+    print_unless_quiet(global, &format!("{} {how}", path.display()))?;
     Ok(included)
 }
 
@@ -371,8 +371,7 @@ fn text(path: &Path) -> Result<String> {
 fn damaged(path: &Path, error: marks::Error) -> Box<dyn Explain> {
     let fix = match error {
         marks::Error::Unpaired => {
-            "take the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge' out by hand, and run \
-             this again"
+            "delete the lines from '# >>> ecs-bridge' to '# <<< ecs-bridge', and run this again"
         }
         marks::Error::Utf16 => {
             "save it as UTF-8, for ssh cannot read it either, and run this again"
@@ -383,6 +382,6 @@ fn damaged(path: &Path, error: marks::Error) -> Box<dyn Explain> {
         .into()
 }
 
-fn said(global: &Global, text: &str) -> Result<()> {
+fn print_unless_quiet(global: &Global, text: &str) -> Result<()> {
     if global.quiet { Ok(()) } else { print(&text) }
 }
