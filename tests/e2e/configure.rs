@@ -285,7 +285,7 @@ async fn a_slip_is_told_and_asked_about_again_but_not_for_ever() {
 
     let mut it = start(&lab, &["--no-check"]);
     it.answer("AccessKey ID: ", "STS.example").await;
-    it.expect("mode StsToken only").await;
+    it.expect("use mode StsToken").await;
     it.type_in("\u{3}").await;
     assert_eq!(it.end().await.0, Some(130));
 }
@@ -404,7 +404,7 @@ async fn without_a_terminal_there_is_another_way() {
     let ended = run(&lab, &[]).await;
     assert_eq!(ended.code, Some(2));
     let report = ended.report().unwrap();
-    assert_eq!(report.what, "stdin is not a terminal, and there are questions to be answered");
+    assert_eq!(report.what, "stdin is not a terminal, and this command has prompts");
     assert!(report.fix.contains("ecs-bridge configure set"), "{}", report.fix);
     assert!(!file(&lab).exists());
 }

@@ -194,8 +194,7 @@ impl Profile<'_> {
     fn check(&self, field: &str, text: &str) -> std::result::Result<Value, String> {
         match field {
             "access_key_id" if self.mode.name == "AK" && text.starts_with("STS.") => {
-                Err("a key that begins with STS. is temporary, and of use in mode StsToken only"
-                    .to_owned())
+                Err("a key that begins with STS. is temporary: use mode StsToken".to_owned())
             }
             "source_profile" if text == self.name => {
                 Err("a profile cannot take its keys from itself".to_owned())

@@ -18,7 +18,7 @@ use crate::explain::printable;
 pub(crate) async fn run(global: &Global, args: &Configure) -> Result<Done> {
     if args.action.is_some() && (args.mode.is_some() || args.no_check) {
         return usage(
-            "--mode and --no-check are for the questions, and there is a subcommand",
+            "--mode and --no-check apply to the prompts, not to a subcommand",
             "leave them out, or write --mode behind 'set'",
         );
     }
@@ -98,12 +98,17 @@ async fn delete(global: &Global, name: &str) -> Result<Done> {
     let times = if count > 1 { format!(" ({count} of that name)") } else { String::new() };
     note(
         global,
-        &format!("profile '{}' is taken out of {}{times}", printable(name), path.display()),
+        &format!("profile '{}' is deleted from {}{times}", printable(name), path.display()),
     );
     let is_user = |entry: &Entry| entry.text("source_profile").as_deref() == Some(name);
     for other in others.iter().filter(|other| is_user(&other.entry)) {
-        let other = printable(&other.entry.name);
-        note(global, &format!("profile '{other}' takes its keys from it, and cannot be used now"));
+        let (other, name) = (printable(&other.entry.name), printable(name));
+        note(
+            global,
+            &format!(
+                "profile '{other}' uses the keys of profile '{name}', and cannot be used any more"
+            ),
+        );
     }
     Ok(Done::Normally)
 }

@@ -28,13 +28,11 @@ pub(crate) enum Stop {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoTerminal {
     /// Input or output is something else.
-    #[error("{0} is not a terminal, and there are questions to be answered")]
+    #[error("{0} is not a terminal, and this command has prompts")]
     Not(&'static str),
     /// Git Bash's window, which is a pipe to a program of Windows.
     #[cfg(windows)]
-    #[error(
-        "this window (mintty, as of Git Bash) is no console, and there are questions to be answered"
-    )]
+    #[error("this window (mintty, as of Git Bash) is no console, and this command has prompts")]
     Mintty,
     /// It cannot be used.
     #[error("the terminal cannot be used: {0}")]
