@@ -16,7 +16,7 @@ use crate::platform::terminal::Foreground;
 /// The name of a role's session, where nothing else gives one.
 pub(crate) const SESSION: &str = "ecs-bridge";
 
-/// How many refresh tokens are sent whose successors are not written yet.
+/// The number of refresh tokens that were sent and whose successors are not written yet.
 static TOKENS_SENT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// A refresh token that is sent, until its successor is written.

@@ -151,7 +151,7 @@ fn region_hint(region: &str) -> String {
     regions::meant_by(region).map_or_else(String::new, |id| format!("did you mean {id}? "))
 }
 
-/// So far apart two clocks may be that agree: the service takes many minutes.
+/// Clocks that differ by no more than this agree; the service accepts up to 15 minutes.
 const AGREE: Duration = Duration::from_secs(60);
 
 /// Why it failed, and what to do next.

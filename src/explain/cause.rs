@@ -1,4 +1,4 @@
-//! What this program knows to say of a cause that a library carries.
+//! Explanations of errors that libraries carry as a cause.
 
 use aliyun_client::cause::Cause;
 
@@ -7,7 +7,7 @@ use crate::credentials;
 use crate::platform::replace;
 use crate::{proxy, tls};
 
-/// What this program knows to say of a cause that a library carries.
+/// The explanation of such a cause.
 pub(super) fn explained(problem: &Cause) -> Option<&dyn Explain> {
     let of_credentials = problem.downcast_ref::<credentials::Error>().map(|it| it as &dyn Explain);
     let of_proxy = || problem.downcast_ref::<proxy::Fault>().map(|it| it as &dyn Explain);

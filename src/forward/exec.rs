@@ -81,8 +81,8 @@ mod platform {
     use crate::platform::terminal::is_in_foreground;
 
     pub(crate) fn pass_on(child: &Child, signal: Signal) {
-        if signal == Signal::Interrupt && terminal_tells_both() {
-            debug!("the terminal has told the program of Ctrl-C itself");
+        if signal == Signal::Interrupt && terminal_signals_both() {
+            debug!("the terminal has sent Ctrl-C to the program itself");
             return;
         }
         let signal = match signal {
@@ -98,9 +98,9 @@ mod platform {
         }
     }
 
-    /// Whether Ctrl-C reaches the program without our help, wherever stdin comes from: what is in the
-    /// foreground of a terminal is told together.
-    fn terminal_tells_both() -> bool {
+    /// Whether Ctrl-C reaches the program without our help, wherever stdin comes from: a terminal
+    /// signals its whole foreground process group.
+    fn terminal_signals_both() -> bool {
         let Ok(terminal) = File::open("/dev/tty") else { return false };
         is_in_foreground(terminal) == Some(true)
     }

@@ -164,8 +164,8 @@ pub(crate) async fn done(
 /// such work, since it may not be able to, and otherwise only if it takes long or fails.
 ///
 /// # Errors
-/// With what hinders the instance, as far as that can be seen, in the words of `step` where the
-/// work itself has not told.
+/// With the state of the instance that prevents the work, if one is found; otherwise with the error
+/// of the work. Its step is `step` unless the work names another.
 pub(crate) async fn run_while_agent_online<T>(
     client: &Client,
     instance: &str,

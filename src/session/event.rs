@@ -14,11 +14,11 @@ pub(crate) enum SessionEvent<'a> {
     Connected,
     /// Local bytes flow from now on.
     Ready,
-    /// The target is taken to be listening: it has spoken, or the agent has had the time to dial it.
+    /// The target is taken to be listening: it has sent data, or the agent has had the time to dial it.
     Reached,
-    /// Whether the target may close unnoticed although it has spoken, see
-    /// [`Session::may_outlive_target`](session_manager_proto::session::Session::may_outlive_target). Told
-    /// when it changes; at first it may not.
+    /// Whether the target may close unnoticed although it has sent data, see
+    /// [`Session::may_outlive_target`](session_manager_proto::session::Session::may_outlive_target).
+    /// Reported when it changes; at first it may not.
     MayOutliveTarget(bool),
     /// A notice for its user.
     Notice(Notice),

@@ -155,8 +155,8 @@ impl<'a> SessionKey<'a> {
         Ok(())
     }
 
-    /// Registers the key once more if it is not good for long any more. Its time counts from when it was
-    /// asked for, which is what is remembered; where nothing is remembered that is one command more.
+    /// Registers the key again if it expires soon. Its age counts from the request, whose time is
+    /// cached; without a cache, this is one more command.
     async fn renew(&self) -> Result<()> {
         if let Some(registration) = &self.registration
             && !registration.is_fresh()

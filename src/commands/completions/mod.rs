@@ -81,7 +81,7 @@ fn shown(command: &Command) -> Command {
 struct Words {
     /// Options whose value is the next word, as `command:option`.
     with_value: Vec<String>,
-    /// Where a target stands, as `command:option:input before`.
+    /// Where a target stands, as `command:option:number of words before`.
     targets: Vec<String>,
     /// Options whose value is a target, as `command:option`.
     options: Vec<String>,

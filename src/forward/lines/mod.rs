@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::platform::pipe;
 
-/// So many lines may wait to be read.
+/// The most lines that wait to be written.
 const MOST_WAITING: usize = 1024;
 /// How long the last lines may take.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);

@@ -174,7 +174,7 @@ impl Reporter {
         }
     }
 
-    /// Counts a connection that failed for want of open files. Whether that is all.
+    /// Counts a connection that failed for want of open files. Returns whether it was only counted.
     fn count_refused(&self, number: Number) -> bool {
         let Refused { count, told, told_at, last } = &self.0.refused;
         count.set(count.get() + 1);

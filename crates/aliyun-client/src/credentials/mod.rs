@@ -5,8 +5,9 @@
 //!                            modes (what each needs)   uri metadata role oidc external     (cache)
 //! ```
 //! [`resolve`] reads files and variables and sends nothing: what is missing or contradicts itself is
-//! found there. A [`Provider`] follows the [`CredentialSource`] when a call first needs credentials, and again
-//! before they end. It asks STS with a [`Client`](crate::openapi::Client) of the keys that are exchanged.
+//! found there. A [`Provider`] fetches credentials from the [`CredentialSource`] when a call first needs
+//! them, and again before they end. It calls STS with a [`Client`](crate::openapi::Client) of the keys that
+//! are exchanged.
 
 mod answer;
 mod cached;

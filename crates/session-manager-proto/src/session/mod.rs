@@ -387,8 +387,8 @@ impl Session {
         (!waits).then(|| self.stream.flow.ping(now, self.stream.outbound.last_new_input()))
     }
 
-    /// Whether a pong is due that nobody has asked for: while nothing is read the gateway's own pings
-    /// are not answered, and it hears at least this.
+    /// Whether an unsolicited pong is due: while nothing is read the gateway's own pings are not
+    /// answered, and this shows that the client is alive.
     pub fn poll_pong(&mut self, now: Instant) -> bool {
         let is_due =
             !self.wants_remote() && self.poll_ping_timeout(now).is_some_and(|at| at <= now);

@@ -92,7 +92,7 @@ impl Opening {
         self.after_opened(config, greeting, delay, delay + NO_STATUS_GRACE)
     }
 
-    /// From when the target can have what it was sent: it has spoken, or is taken to be dialled.
+    /// From when the target can have what it was sent: it has sent data, or is taken to be dialled.
     pub(super) fn dialled_from(&self, config: &Config, greeting: Greeting) -> Option<Instant> {
         self.reached.or_else(|| self.reached_at(config, greeting))
     }
