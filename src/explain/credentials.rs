@@ -87,12 +87,12 @@ impl Explain for Error {
                 "each takes its keys from the next: {}",
                 path.iter().map(|name| shell_word(name)).collect::<Vec<_>>().join(" → ")
             )),
-            Self::OnTheWay { way, error } => {
-                let way: Vec<_> = way.iter().take(20).map(ToString::to_string).collect();
-                let way = way.join(" takes its keys from ");
+            Self::InSourceChain { chain, error } => {
+                let chain: Vec<_> = chain.iter().take(20).map(ToString::to_string).collect();
+                let chain = chain.join(" takes its keys from ");
                 Some(match error.why() {
-                    Some(why) => format!("{why}; {way}"),
-                    None => way,
+                    Some(why) => format!("{why}; {chain}"),
+                    None => chain,
                 })
             }
             Self::UnsupportedMode { source_of_it: Source::Section { .. } } => {
@@ -173,7 +173,7 @@ impl Explain for Error {
                 "let one of them have keys of its own, as a profile of another mode, or {}",
                 renewal(source_of_it)
             ),
-            Self::OnTheWay { error, .. } => return error.remedy(),
+            Self::InSourceChain { error, .. } => return error.remedy(),
             Self::Uri { problem, source_of_it, .. } => match &**problem {
                 UriProblem::NoAnswer(problem) if !matches!(problem, FetchProblem::TooLarge(_)) => {
                     network(problem).unwrap_or_else(|| {
@@ -240,7 +240,7 @@ impl Explain for Error {
 
     fn request_id(&self) -> Option<&str> {
         match self {
-            Self::OnTheWay { error, .. } => error.request_id(),
+            Self::InSourceChain { error, .. } => error.request_id(),
             Self::Sts { error, .. } => Explain::request_id(&**error),
             _ => None,
         }
@@ -248,7 +248,7 @@ impl Explain for Error {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::OnTheWay { error, .. } => error.exit_code(),
+            Self::InSourceChain { error, .. } => error.exit_code(),
             Self::Sts { error, .. } => error.exit_code(),
             Self::Stopped => ExitCode::Failed,
             _ => ExitCode::Config,

@@ -140,12 +140,12 @@ pub enum Error {
         /// The names of the profiles, from one to itself.
         path: Vec<String>,
     },
-    /// A profile whose keys another one needs has none.
+    /// The source of the keys of a profile failed.
     #[error("{error}")]
-    OnTheWay {
-        /// The profiles, each of which takes its keys from the next.
-        way: Vec<Source>,
-        /// Why it has none.
+    InSourceChain {
+        /// The sources, each of which takes its keys from the next.
+        chain: Vec<Source>,
+        /// Why the last one failed.
         error: Box<Error>,
     },
     /// The credentials URI gives none.
@@ -262,7 +262,7 @@ impl Error {
             Self::UnknownSourceProfile { name, .. } => format!("there is no profile '{name}'"),
             Self::Cycle { .. } => "source_profile is circular".to_owned(),
             Self::Expired { .. } => "expired".to_owned(),
-            Self::OnTheWay { way, error } => match way.last() {
+            Self::InSourceChain { chain, error } => match chain.last() {
                 Some(Source::Profile { name, .. }) => {
                     format!("profile '{name}': {}", error.in_short())
                 }
@@ -272,15 +272,15 @@ impl Error {
         }
     }
 
-    /// The same error of a source, where others take their keys from it: `way`, and by the way from
-    /// the first of them to the last.
-    pub(super) fn in_source_chain(self, mut way: Vec<Source>, source: Source) -> Self {
-        way.push(source);
+    /// The error of `source`, with the `chain` of sources that take their keys from it, each from the
+    /// next.
+    pub(super) fn in_source_chain(self, mut chain: Vec<Source>, source: Source) -> Self {
+        chain.push(source);
         // A profile that has its own keys for its role.
-        way.dedup();
-        match way.len() {
+        chain.dedup();
+        match chain.len() {
             1 => self,
-            _ => Self::OnTheWay { way, error: Box::new(self) },
+            _ => Self::InSourceChain { chain, error: Box::new(self) },
         }
     }
 }

@@ -456,8 +456,8 @@ impl<'a> Reader<'a> {
 
 /// An error of a profile, with those that take their keys from it.
 fn in_source_chain(error: Error, steps: &[(Role, Source)], subject: &Subject<'_>) -> Error {
-    let way: Vec<_> = steps.iter().map(|(_, source)| source.clone()).collect();
-    error.in_source_chain(way, subject.source.clone())
+    let chain: Vec<_> = steps.iter().map(|(_, source)| source.clone()).collect();
+    error.in_source_chain(chain, subject.source.clone())
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub(super) async fn obtain(
         SourceKind::Instance(instance) => instance_role(instance, context, before).await,
     };
     let in_source_chain = |error: Error, source: &Source, left: &[(Role, Source)]| {
-        let way = left.iter().rev().map(|(_, source)| source.clone()).collect();
-        error.in_source_chain(way, source.clone())
+        let chain = left.iter().rev().map(|(_, source)| source.clone()).collect();
+        error.in_source_chain(chain, source.clone())
     };
     let mut cached = based.map_err(|error| in_source_chain(error, source, &from.roles))?;
     for (at, (role, by)) in from.roles.iter().enumerate() {
