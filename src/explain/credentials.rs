@@ -95,11 +95,11 @@ impl Explain for Error {
                     None => chain,
                 })
             }
-            Self::UnsupportedMode { source_of_it: Source::Section { .. } } => {
+            Self::UnsupportedMode { origin: Source::Section { .. } } => {
                 Some(format!("supported are {}", credentials::section_types()))
             }
-            Self::UnsupportedMode { source_of_it } => {
-                let is_answer = matches!(source_of_it, Source::Answer { .. });
+            Self::UnsupportedMode { origin } => {
+                let is_answer = matches!(origin, Source::Answer { .. });
                 Some(format!("supported are {}", credentials::modes(is_answer)))
             }
             Self::ProgramInAnswer { .. } => {
@@ -146,18 +146,16 @@ impl Explain for Error {
             Self::ProgramForbidden { variable, .. } => {
                 format!("unset {variable}, or use a profile of another mode (--profile)")
             }
-            Self::MissingField { source_of_it, .. } | Self::Malformed { source_of_it, .. } => {
-                renewal(source_of_it)
-            }
+            Self::MissingField { origin, .. } | Self::Malformed { origin, .. } => renewal(origin),
             Self::UnsupportedMode { .. } => "use a profile of another mode (--profile), or put \
                  temporary keys into ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET \
                  and ALIBABA_CLOUD_SECURITY_TOKEN and name no profile"
                 .into(),
-            Self::BadField { source_of_it, .. } => match source_of_it {
+            Self::BadField { origin, .. } => match origin {
                 Source::Profile { .. } => {
-                    format!("correct it there, or {}", renewal(source_of_it))
+                    format!("correct it there, or {}", renewal(origin))
                 }
-                _ => renewal(source_of_it),
+                _ => renewal(origin),
             },
             Self::BadEndpoint { variable, problem } => match problem.remedy() {
                 Some(remedy) => format!("{remedy}; without {variable} the service's own is used"),
@@ -169,28 +167,28 @@ impl Explain for Error {
                 shell_word(name)
             ),
             Self::ProgramInAnswer { .. } => format!("run process_command by hand: {ACCEPTED}"),
-            Self::Cycle { source_of_it, .. } => format!(
+            Self::Cycle { origin, .. } => format!(
                 "let one of them have keys of its own, as a profile of another mode, or {}",
-                renewal(source_of_it)
+                renewal(origin)
             ),
             Self::InSourceChain { error, .. } => return error.remedy(),
-            Self::Uri { problem, source_of_it, .. } => match &**problem {
+            Self::Uri { problem, origin, .. } => match &**problem {
                 UriProblem::NoAnswer(problem) if !matches!(problem, FetchProblem::TooLarge(_)) => {
                     network(problem).unwrap_or_else(|| {
                         format!(
                             "start what serves it, or correct {}",
-                            source_of_it.setting("credentials_uri")
+                            origin.setting("credentials_uri")
                         )
                     })
                 }
                 _ => format!(
                     "open it with curl: it has to answer 200 with a JSON object of AccessKeyId, \
                      AccessKeySecret, SecurityToken and Expiration; or correct {}",
-                    source_of_it.setting("credentials_uri")
+                    origin.setting("credentials_uri")
                 ),
             },
-            Self::Metadata { problem, source_of_it, .. } => {
-                let setting = source_of_it.setting("ram_role_name");
+            Self::Metadata { problem, origin, .. } => {
+                let setting = origin.setting("ram_role_name");
                 match **problem {
                     MetadataProblem::NoRole(Some(_)) => {
                         format!(
@@ -213,15 +211,15 @@ impl Explain for Error {
                 }
             }
             Self::External { problem, .. } => external(problem),
-            Self::Login { source_of_it, problem, .. } => match &**problem {
+            Self::Login { origin, problem, .. } => match &**problem {
                 LoginProblem::NoAnswer(problem) => network(problem)
                     .unwrap_or_else(|| "check this machine's network, and try again".into()),
-                LoginProblem::Ended(_) | LoginProblem::Gone => renewal(source_of_it),
-                _ => format!("try again; if it stays so, {}", renewal(source_of_it)),
+                LoginProblem::Ended(_) | LoginProblem::Gone => renewal(origin),
+                _ => format!("try again; if it stays so, {}", renewal(origin)),
             },
-            Self::OidcToken { source_of_it, .. } => format!(
+            Self::OidcToken { origin, .. } => format!(
                 "see that whoever issues the tokens writes them there, or correct {}",
-                source_of_it.setting("oidc_token_file")
+                origin.setting("oidc_token_file")
             ),
             Self::Sts { error, .. } => return error.remedy(),
             Self::Stopped => "try again".into(),
@@ -230,10 +228,10 @@ impl Explain for Error {
             Self::Unwritten(cause) => return explained(cause).and_then(Explain::remedy),
             Self::Changed { .. } => "look at it, and try again".into(),
             Self::NoHome => "name a file with --config".into(),
-            Self::Expired { source_of_it, .. } => match source_of_it.mode() {
+            Self::Expired { origin, .. } => match origin.mode() {
                 // That is what gets them.
-                "CloudSSO" | "OAuth" => renewal(source_of_it),
-                _ => format!("get new temporary credentials, and {}", renewal(source_of_it)),
+                "CloudSSO" | "OAuth" => renewal(origin),
+                _ => format!("get new temporary credentials, and {}", renewal(origin)),
             },
         })
     }

@@ -38,7 +38,7 @@ pub(super) async fn ask(
     let unusable = |problem| {
         let program = external::program(&program.command);
         let problem = Box::new(ExternalProblem::Unusable { program, problem });
-        Error::External { source_of_it: source.clone(), problem }
+        Error::External { origin: source.clone(), problem }
     };
     let fields = json::object(printed.expose_secret().as_bytes()).map_err(unusable)?;
     drop(printed);
@@ -46,17 +46,17 @@ pub(super) async fn ask(
     let until = json::text(&fields, "expiration").and_then(|end| json::time(&end));
     let found = read(program, fields, source, now, &*context.host);
     let credential_source = found.map_err(|error| match error {
-        Error::MissingField { source_of_it: Source::Answer { .. }, field } => {
+        Error::MissingField { origin: Source::Answer { .. }, field } => {
             unusable(format!("it has no {field}"))
         }
-        Error::BadField { source_of_it: Source::Answer { .. }, field, problem } => {
+        Error::BadField { origin: Source::Answer { .. }, field, problem } => {
             unusable(format!("its {field} is invalid: {problem}"))
         }
         other => other,
     })?;
     if let Some(at) = until.filter(|at| *at <= now) {
-        let source_of_it = Box::new(credential_source.source().clone());
-        return Err(Error::Expired { source_of_it, field: "expiration", at, now });
+        let origin = Box::new(credential_source.source().clone());
+        return Err(Error::Expired { origin, field: "expiration", at, now });
     }
     Ok(Answer { credential_source, until, at: now })
 }

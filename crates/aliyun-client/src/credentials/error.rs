@@ -61,46 +61,46 @@ pub enum Error {
         problem: String,
     },
     /// A field that the mode needs is missing.
-    #[error("{source_of_it} has no {}", source_of_it.setting(field))]
+    #[error("{origin} has no {}", origin.setting(field))]
     MissingField {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
         /// The field's name.
         field: &'static str,
     },
     /// A key, secret or token is empty, or has a character that no header can carry.
-    #[error("{part} from {source_of_it} is malformed")]
+    #[error("{part} from {origin} is malformed")]
     Malformed {
         /// Which part it is.
         part: &'static str,
         /// Where it came from.
-        source_of_it: Source,
+        origin: Source,
     },
     /// The mode is one that this program cannot use.
-    #[error("{source_of_it} cannot be used: its {} is not supported", source_of_it.setting("mode"))]
+    #[error("{origin} cannot be used: its {} is not supported", origin.setting("mode"))]
     UnsupportedMode {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
     },
     /// The output of a program leads to a program.
-    #[error("{source_of_it} is circular")]
+    #[error("{origin} is circular")]
     ProgramInAnswer {
         /// The output, or a profile that it takes its keys from.
-        source_of_it: Source,
+        origin: Source,
     },
     /// Programs must not be run for credentials here.
-    #[error("{source_of_it} cannot be used: {variable} forbids running programs for credentials")]
+    #[error("{origin} cannot be used: {variable} forbids running programs for credentials")]
     ProgramForbidden {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
         /// The variable that forbids it.
         variable: String,
     },
     /// A field, or the variable in its place, has an invalid value.
-    #[error("{} of {source_of_it} is invalid: {problem}", source_of_it.setting(field))]
+    #[error("{} of {origin} is invalid: {problem}", origin.setting(field))]
     BadField {
         /// The profile or the variables.
-        source_of_it: Source,
+        origin: Source,
         /// The field's name.
         field: &'static str,
         /// What is wrong with it; never the value itself, where it may be a secret.
@@ -123,20 +123,20 @@ pub enum Error {
         problem: String,
     },
     /// source_profile names a profile that does not exist.
-    #[error("source_profile of {source_of_it} names '{name}', which does not exist")]
+    #[error("source_profile of {origin} names '{name}', which does not exist")]
     UnknownSourceProfile {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
         /// What it names.
         name: String,
         /// The names there are.
         names: Box<[String]>,
     },
     /// Profiles that take their keys from each other.
-    #[error("source_profile of {source_of_it} is circular")]
+    #[error("source_profile of {origin} is circular")]
     Cycle {
         /// The profile that closes it.
-        source_of_it: Source,
+        origin: Source,
         /// The names of the profiles, from one to itself.
         path: Vec<String>,
     },
@@ -149,58 +149,58 @@ pub enum Error {
         error: Box<Error>,
     },
     /// The credentials URI gives none.
-    #[error("the credentials URI at {at} gives no credentials for {source_of_it}: {problem}")]
+    #[error("the credentials URI at {at} gives no credentials for {origin}: {problem}")]
     Uri {
         /// What names it.
-        source_of_it: Source,
+        origin: Source,
         /// Scheme, host and port; the rest may be a secret.
         at: String,
         /// Why it gives none.
         problem: Box<UriProblem>,
     },
     /// The metadata service gives none.
-    #[error("the metadata service at {at} gives no credentials for {source_of_it}: {problem}")]
+    #[error("the metadata service at {at} gives no credentials for {origin}: {problem}")]
     Metadata {
         /// What names it.
-        source_of_it: Source,
+        origin: Source,
         /// Where it was asked.
         at: String,
         /// Why it gives none.
         problem: Box<MetadataProblem>,
     },
     /// The program gives none.
-    #[error("process_command of {source_of_it} gives no credentials: {problem}")]
+    #[error("process_command of {origin} gives no credentials: {problem}")]
     External {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
         /// Why it gives none.
         problem: Box<ExternalProblem>,
     },
     /// The service that somebody has signed in to gives none.
-    #[error("{at} does not renew the credentials of {source_of_it}: {problem}")]
+    #[error("{at} does not renew the credentials of {origin}: {problem}")]
     Login {
         /// The profile.
-        source_of_it: Source,
+        origin: Source,
         /// The service.
         at: String,
         /// Why it gives none.
         problem: Box<LoginProblem>,
     },
     /// The file with the token of an identity provider cannot be used.
-    #[error("the OIDC token of {source_of_it} cannot be read from {}: {problem}", path.display())]
+    #[error("the OIDC token of {origin} cannot be read from {}: {problem}", path.display())]
     OidcToken {
         /// What names it.
-        source_of_it: Source,
+        origin: Source,
         /// The file.
         path: PathBuf,
         /// What is wrong with it; never its content.
         problem: Box<str>,
     },
     /// STS gives none.
-    #[error("no credentials by STS for {source_of_it}: {error}")]
+    #[error("no credentials by STS for {origin}: {error}")]
     Sts {
         /// What asks for the role.
-        source_of_it: Source,
+        origin: Source,
         /// Why the call failed.
         error: Box<CallError>,
     },
@@ -236,10 +236,10 @@ pub enum Error {
     #[error("no configuration file was named, and no home folder is known ({})", HOME_VARIABLE)]
     NoHome,
     /// The temporary credentials have expired.
-    #[error("the temporary credentials of {source_of_it} have expired")]
+    #[error("the temporary credentials of {origin} have expired")]
     Expired {
         /// The profile.
-        source_of_it: Box<Source>,
+        origin: Box<Source>,
         /// The field that says so.
         field: &'static str,
         /// When.
@@ -254,8 +254,8 @@ impl Error {
     pub fn in_short(&self) -> String {
         match self {
             Self::MissingField { field, .. } => format!("lacks {field}"),
-            Self::UnsupportedMode { source_of_it } => {
-                format!("mode {} is not supported", source_of_it.mode())
+            Self::UnsupportedMode { origin } => {
+                format!("mode {} is not supported", origin.mode())
             }
             Self::Malformed { part, .. } => format!("{part} is malformed"),
             Self::BadField { field, problem, .. } => format!("{field} is invalid: {problem}"),

@@ -83,7 +83,7 @@ pub(super) async fn run(
 ) -> Result<SecretString, Error> {
     let failed = |problem| {
         let problem = Box::new(problem);
-        Error::External { source_of_it: source.clone(), problem }
+        Error::External { origin: source.clone(), problem }
     };
     let words = words(command.expose_secret()).map_err(failed)?;
     let program = words.first().cloned().unwrap_or_default();

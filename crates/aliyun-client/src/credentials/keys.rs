@@ -33,7 +33,7 @@ impl Credentials {
         for (part, value) in parts {
             let Some(value) = value else { continue };
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(Error::Malformed { part, source_of_it: source });
+                return Err(Error::Malformed { part, origin: source });
             }
         }
         Ok(Self {

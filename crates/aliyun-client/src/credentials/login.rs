@@ -151,7 +151,7 @@ impl Login {
             Err(problem) => {
                 let at = self.base.to_string();
                 let problem = Box::new(problem);
-                let error = Error::Login { source_of_it: source.clone(), at, problem };
+                let error = Error::Login { origin: source.clone(), at, problem };
                 match kept.filter(|cached| cached.is_good(SystemTime::now())) {
                     Some(cached) => {
                         warn!("{error}; the old credentials are used to their end");

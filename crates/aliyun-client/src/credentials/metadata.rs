@@ -62,8 +62,8 @@ impl Metadata {
     }
 
     fn failed(&self, source: &Source, problem: MetadataProblem) -> Error {
-        let (source_of_it, at) = (source.clone(), self.base.to_string());
-        Error::Metadata { source_of_it, at, problem: Box::new(problem) }
+        let (origin, at) = (source.clone(), self.base.to_string());
+        Error::Metadata { origin, at, problem: Box::new(problem) }
     }
 
     async fn parts(&self, http: &dyn Transport) -> Result<RawCredentials, MetadataProblem> {

@@ -66,12 +66,12 @@ impl<'a> Subject<'a> {
     }
 
     fn need(&self, field: &'static str) -> Result<String, Error> {
-        let missing = || Error::MissingField { source_of_it: self.source.clone(), field };
+        let missing = || Error::MissingField { origin: self.source.clone(), field };
         self.profile.text(field).ok_or_else(missing)
     }
 
     fn bad(&self, field: &'static str, problem: impl Into<String>) -> Error {
-        Error::BadField { source_of_it: self.source.clone(), field, problem: problem.into() }
+        Error::BadField { origin: self.source.clone(), field, problem: problem.into() }
     }
 }
 
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
             names.push(subject.profile.name.clone());
             if let Some(start) = names.iter().position(|before| *before == from) {
                 let path = names.split_off(start).into_iter().chain([from]).collect();
-                return Err(Error::Cycle { source_of_it: subject.source, path });
+                return Err(Error::Cycle { origin: subject.source, path });
             }
             let next = self.source_profile(&subject, &from);
             let next = next.map_err(|error| in_source_chain(error, &steps, &subject))?;
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     fn read(&self, subject: &Subject<'_>, in_answer: bool) -> Result<Reading, Error> {
         let Subject { profile, source, .. } = subject;
         let Some((mode, _)) = Mode::parse(source.mode()) else {
-            return Err(Error::UnsupportedMode { source_of_it: source.clone() });
+            return Err(Error::UnsupportedMode { origin: source.clone() });
         };
         let source = || source.clone();
         Ok(Reading::CredentialSource(match mode {
@@ -198,12 +198,12 @@ impl<'a> Reader<'a> {
                 CredentialSource::new(source(), SourceKind::Oidc(oidc))
             }
             Mode::External if in_answer => {
-                return Err(Error::ProgramInAnswer { source_of_it: source() });
+                return Err(Error::ProgramInAnswer { origin: source() });
             }
             Mode::External => {
                 let command = subject.need("process_command")?;
                 if let Some(variable) = self.env.is_on(EXTERNAL_DISABLED)? {
-                    return Err(Error::ProgramForbidden { source_of_it: source(), variable });
+                    return Err(Error::ProgramForbidden { origin: source(), variable });
                 }
                 let checked = external::words(&command);
                 checked.map_err(|problem| subject.bad("process_command", problem.to_string()))?;
@@ -242,8 +242,8 @@ impl<'a> Reader<'a> {
         let until = subject.profile.expiration().filter(|_| is_temporary);
         let source = subject.source.clone();
         if let Some(at) = until.filter(|at| *at <= self.now) {
-            let (source_of_it, field) = (Box::new(source), "sts_expiration");
-            return Err(Error::Expired { source_of_it, field, at, now: self.now });
+            let (origin, field) = (Box::new(source), "sts_expiration");
+            return Err(Error::Expired { origin, field, at, now: self.now });
         }
         let credentials = Credentials::new(&id, &secret, token.as_deref(), source)?;
         Ok(CachedCredentials::fixed(credentials, until))
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
         let mut found =
             files.filter_map(|file| file.get(from).map(|base| Subject::new(file, base)));
         found.next().ok_or_else(|| Error::UnknownSourceProfile {
-            source_of_it: subject.source.clone(),
+            origin: subject.source.clone(),
             name: from.to_owned(),
             names: subject.file.names().into(),
         })
@@ -379,7 +379,7 @@ impl<'a> Reader<'a> {
         let sts_region = self.env.find_text("STS_REGION")?;
         let bad = |problem| match &sts_region {
             Some((variable, _)) => Error::BadVariable { variable: variable.clone(), problem },
-            None => Error::BadField { source_of_it: source.clone(), field: "region", problem },
+            None => Error::BadField { origin: source.clone(), field: "region", problem },
         };
         let region = sts_region.as_ref().map(|(_, region)| region).or(self.region.as_ref());
         let request = AssumeRole {
@@ -404,7 +404,7 @@ impl<'a> Reader<'a> {
     ) -> Result<CredentialSource, Error> {
         if role.as_deref().is_some_and(|role| !is_role(role)) {
             let (field, problem) = ("ram_role_name", "it is not the name of a role".to_owned());
-            return Err(Error::BadField { source_of_it: source, field, problem });
+            return Err(Error::BadField { origin: source, field, problem });
         }
         let kind = SourceKind::Metadata(self.metadata_service(role)?);
         Ok(CredentialSource::new(source, kind))
@@ -443,7 +443,7 @@ impl<'a> Reader<'a> {
     /// Where a credentials URI leads.
     pub(super) fn address(&self, text: &str, source: &Source) -> Result<Address, Error> {
         Address::parse(text).map_err(|problem| Error::BadField {
-            source_of_it: source.clone(),
+            origin: source.clone(),
             field: "credentials_uri",
             problem: problem.to_owned(),
         })

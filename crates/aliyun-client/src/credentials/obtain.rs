@@ -52,8 +52,8 @@ fn fixed(cached: &CachedCredentials, source: &Source) -> Result<CachedCredential
     let now = SystemTime::now();
     match cached.until {
         Some(at) if !cached.is_good(now) => {
-            let (source_of_it, field) = (Box::new(source.clone()), "sts_expiration");
-            Err(Error::Expired { source_of_it, field, at, now })
+            let (origin, field) = (Box::new(source.clone()), "sts_expiration");
+            Err(Error::Expired { origin, field, at, now })
         }
         _ => Ok(cached.clone()),
     }

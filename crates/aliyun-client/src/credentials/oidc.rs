@@ -35,11 +35,11 @@ pub(super) async fn exchange(
     context: &FetchContext,
 ) -> Result<CachedCredentials, Error> {
     let token = read(&oidc.token_file).map_err(|problem| Error::OidcToken {
-        source_of_it: source.clone(),
+        origin: source.clone(),
         path: oidc.token_file.clone(),
         problem: problem.into(),
     })?;
-    let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
+    let failed = |error| Error::Sts { origin: source.clone(), error: Box::new(error) };
     let nobody = Arc::new(Nobody(source.clone()));
     let client = Client::new(config(&oidc.role.sts, nobody, context)).map_err(failed)?;
     let session = client.assume_role_with_oidc(&oidc.role.request, &oidc.provider_arn, &token);

@@ -30,7 +30,7 @@ pub(super) async fn assume(
     source: &Source,
     context: &FetchContext,
 ) -> Result<CachedCredentials, Error> {
-    let failed = |error| Error::Sts { source_of_it: source.clone(), error: Box::new(error) };
+    let failed = |error| Error::Sts { origin: source.clone(), error: Box::new(error) };
     let client = Client::new(config(&role.sts, Arc::new(base), context)).map_err(failed)?;
     let session = client.assume_role(&role.request).await.map_err(failed)?;
     RawCredentials::from(session).cached(source)

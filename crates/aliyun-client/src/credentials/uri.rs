@@ -33,7 +33,7 @@ pub(super) async fn ask(
     let direct = is_loopback(address.host()).then(|| http.directly());
     let http = direct.as_deref().unwrap_or(http);
     let failed = |problem| Error::Uri {
-        source_of_it: source.clone(),
+        origin: source.clone(),
         at: address.to_string(),
         problem: Box::new(problem),
     };
