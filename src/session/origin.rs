@@ -84,7 +84,7 @@ impl Origin {
             return Cloud::open(global);
         }
         let region = global.region.as_deref().unwrap_or("cn-hangzhou");
-        Cloud::of(global, || credentials::unused(region, "--wss-url"))
+        Cloud::of(global, || credentials::placeholder(region, "--wss-url"))
     }
 
     /// What finds the instance that `input` means, or that of the URL.

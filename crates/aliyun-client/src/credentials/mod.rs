@@ -56,7 +56,7 @@ pub use host::{FetchContext, Host, Renewed, Restore, SaveError, Variables};
 pub use ini::section_types;
 pub use keys::{Credentials, mask};
 pub use mode::{mode_of, modes};
-pub use overrides::{Overrides, resolve_with, unused};
+pub use overrides::{Overrides, placeholder, resolve_with};
 pub use problem::{ExternalProblem, LoginProblem, LookedAt, MetadataProblem, UriProblem, listed};
 pub use provide::{ProvideCredentials, Providing};
 pub use provider::Provider;

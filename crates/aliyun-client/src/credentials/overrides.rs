@@ -119,16 +119,16 @@ pub fn resolve_with(query: &Query<'_>, overrides: &Overrides) -> Result<Resolved
     finish(&env, source, region, Some((file, &profile)), true)
 }
 
-/// What a command that calls no API has in place of credentials.
+/// A placeholder for a command that calls no API; `name` is what is shown as its source.
 ///
 /// # Errors
 /// None that can be expected.
-pub fn unused(region: &str, origin: &str) -> Result<Resolved, Error> {
-    let source = Source::Custom { name: origin.to_owned() };
+pub fn placeholder(region: &str, name: &str) -> Result<Resolved, Error> {
+    let source = Source::Custom { name: name.to_owned() };
     let credentials = Credentials::new("none", "none", None, source)?;
     Ok(Resolved {
         credential_source: CredentialSource::of_keys(credentials),
-        region: Some(Setting { value: region.to_owned(), origin: origin.to_owned() }),
+        region: Some(Setting { value: region.to_owned(), origin: name.to_owned() }),
         endpoint: None,
         endpoint_type: None,
     })
