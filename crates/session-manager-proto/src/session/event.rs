@@ -23,8 +23,8 @@ pub enum Event {
     Limit(u64),
     /// The stream goes on in a newer version, which the peer has used first.
     Version(Version),
-    /// The sequence of a 1.01 Output is not the one that was due: output may be lost (docs/protocol.md, 3). Told
-    /// once.
+    /// The sequence of a 1.01 Output is not the one that was due: output may be lost (docs/protocol.md, 3).
+    /// Reported once.
     Gap {
         /// What had to come.
         expected: i64,
@@ -53,7 +53,7 @@ pub enum Event {
     HeldUp(Duration),
     /// The peer does not answer pings any more, and nothing waits for an answer.
     Unanswered,
-    /// Nothing has come from the agent for so long after what was sent last. Told once.
+    /// Nothing has come from the agent for so long after what was sent last. Reported once.
     NoAnswer(Duration),
     /// The session ends in so long unless something is carried.
     IdleSoon(Duration),

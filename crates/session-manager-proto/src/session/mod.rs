@@ -444,7 +444,7 @@ impl Session {
     /// The stream does not go on as it is.
     fn stop(&mut self, now: Instant, stop: Stop) {
         match stop {
-            Stop::End(end, tell) => self.finish(end, tell),
+            Stop::End(end, notify_peer) => self.finish(end, notify_peer),
             Stop::PeerEnd(end) => self.handle_peer_end(now, end),
             Stop::Disconnect(why) => self.handle_disconnect(now, why),
         }
@@ -546,13 +546,13 @@ impl Session {
         self.finish(End::Failed(failure), true);
     }
 
-    /// Ends the session, once. `tell` says whether the peer still has to hear of it.
-    fn finish(&mut self, end: End, tell: bool) {
+    /// Ends the session, once. `notify_peer`: whether to send the peer a Close.
+    fn finish(&mut self, end: End, notify_peer: bool) {
         if self.phase.is_ended() {
             return;
         }
         self.stream.inbound.finish();
-        let close_due = tell && self.link.is_up() && self.stream.handles_close(&end);
+        let close_due = notify_peer && self.link.is_up() && self.stream.handles_close(&end);
         self.phase = Phase::Ended { end: end.clone(), close_due, yielded: false };
         self.stream.events.push(Event::Ended(end));
     }

@@ -59,7 +59,7 @@ pub(super) struct Stream {
 /// Why a stream does not go on as it is.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The session ends. Whether the peer still has to be notified.
+    /// The session ends. Whether to send the peer a Close.
     End(End, bool),
     /// The peer has ended the stream.
     PeerEnd(RemoteEnd),
@@ -69,7 +69,7 @@ pub(super) enum Stop {
 
 impl Stop {
     /// The peer has reported a failure.
-    fn told(failure: Failure) -> Self {
+    fn by_peer(failure: Failure) -> Self {
         Self::End(End::Failed(failure), false)
     }
 }
@@ -361,7 +361,7 @@ impl Stream {
             (FrameType::CLOSE, _) if self.has_begun() => {
                 return Err(Stop::PeerEnd(RemoteEnd::Close));
             }
-            (FrameType::CLOSE, _) => return Err(Stop::told(Failure::Ended(Reason::parse(b"")))),
+            (FrameType::CLOSE, _) => return Err(Stop::by_peer(Failure::Ended(Reason::parse(b"")))),
             (FrameType::SYNC, Sequence::Pair { input, .. }) => {
                 let from = self.outbound.handle_sync(input)?;
                 self.events.push(Event::Replaying { from });
@@ -396,8 +396,8 @@ impl Stream {
             {
                 return Err(Stop::PeerEnd(RemoteEnd::Status(reason)));
             }
-            Status::Ended(reason) => return Err(Stop::told(Failure::Ended(reason))),
-            Status::Aborted(text) => return Err(Stop::told(Failure::Aborted(text))),
+            Status::Ended(reason) => return Err(Stop::by_peer(Failure::Ended(reason))),
+            Status::Aborted(text) => return Err(Stop::by_peer(Failure::Aborted(text))),
             Status::Frozen => return Err(Stop::Disconnect(Disconnect::Frozen)),
             Status::Unknown(state) => self.events.skip(format!("a status {state:?}")),
         }
