@@ -15,5 +15,5 @@ pub(crate) use self::error::{Done, Message, Result, usage};
 pub(crate) use self::output::{note, print};
 pub(crate) use self::setting::endpoint_option;
 pub(crate) use self::signals::until_signal;
-pub(crate) use self::waiting::telling;
+pub(crate) use self::waiting::with_notice;
 pub(crate) use crate::explain::UsageError;

@@ -8,8 +8,8 @@ use tokio::time::sleep;
 /// How long to wait before the line is printed: a session is usually open before.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Does work, and lets `tell` print after 3 s what is waited for, if stderr is a terminal.
-pub(crate) async fn telling<T>(tell: impl FnOnce(), work: impl Future<Output = T>) -> T {
+/// Does work; after 3 s, `notice` prints what the work waits for, if stderr is a terminal.
+pub(crate) async fn with_notice<T>(notice: impl FnOnce(), work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     tokio::select! {
         biased;
@@ -17,7 +17,7 @@ pub(crate) async fn telling<T>(tell: impl FnOnce(), work: impl Future<Output = T
         () = sleep(SOON) => {}
     }
     if stderr().is_terminal() {
-        tell();
+        notice();
     }
     work.await
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::io::AsyncRead;
 use tracing::{debug, info, warn};
 
-use crate::app::{Done, Message, Result, cache, telling, usage};
+use crate::app::{Done, Message, Result, cache, usage, with_notice};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::gateway::driver::Outcome;
@@ -104,7 +104,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
             tell(&format!("waiting for a session to port {} of {input}", args.port));
         }
     };
-    telling(tell_waiting, run.find_and_run(&finder)).await
+    with_notice(tell_waiting, run.find_and_run(&finder)).await
 }
 
 /// The command at work.

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::report::{Event, Reporter};
 use super::request::{self, Request};
 use super::spec::Forward;
-use crate::app::{Done, Message, Result, cache, telling};
+use crate::app::{Done, Message, Result, cache, with_notice};
 use crate::cli::{self, Global};
 use crate::explain::ExitCode;
 use crate::platform::signals::{Signal, Signals};
@@ -160,7 +160,7 @@ async fn serve_forwards(
         );
         let waits =
             || pool.context.reporter.note("waiting for a session, to see that the target is there");
-        let probes = telling(waits, probes);
+        let probes = with_notice(waits, probes);
         let mut probes = std::pin::pin!(probes);
         loop {
             tokio::select! {
