@@ -54,7 +54,7 @@ pub(crate) struct Context {
     /// How many connections have a channel.
     open: Cell<usize>,
     /// Whether `--warm` was named, or would have no effect.
-    warm_told: Cell<bool>,
+    has_hinted_warm: Cell<bool>,
     /// Where sessions wait for the service's quota, and take the places of those that linger.
     pub(crate) queue: Rc<Queue>,
     last_connection: Cell<Number>,
@@ -80,7 +80,7 @@ impl Context {
             phase: watch::Sender::new(Phase::Serving),
             max_connections: args.max_connections,
             open: Cell::new(0),
-            warm_told: Cell::new(args.warm > 0 || args.once),
+            has_hinted_warm: Cell::new(args.warm > 0 || args.once),
             queue,
             last_connection: Cell::new(0),
         }
@@ -130,7 +130,7 @@ impl Context {
 
     /// Names `--warm` on a terminal, the first time that a connection had to wait.
     pub(crate) fn connection_waited(&self, waited: Duration) {
-        if waited >= SLOW && !self.warm_told.replace(true) {
+        if waited >= SLOW && !self.has_hinted_warm.replace(true) {
             self.reporter.hint(
                 "with --warm 1 a session is kept ready, so that the next connection opens at once",
             );

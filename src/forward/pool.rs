@@ -24,7 +24,7 @@ pub(crate) struct Pool {
     permits: Arc<Semaphore>,
     /// How many wait for a permit.
     waiting: Cell<usize>,
-    waiting_told: Cell<bool>,
+    has_noted_waiting: Cell<bool>,
     /// A permit has come free.
     pub(crate) freed: Rc<Notify>,
     /// Every session's task. A session is ended before its task is.
@@ -39,7 +39,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(context.max_connections)),
             context: Rc::new(context),
             waiting: Cell::new(0),
-            waiting_told: Cell::new(false),
+            has_noted_waiting: Cell::new(false),
             freed: Rc::default(),
             tasks: RefCell::default(),
             warm: RefCell::default(),
@@ -120,7 +120,7 @@ impl Pool {
             permit = permit.as_mut() => return permit,
             () = std::future::ready(()) => {}
         }
-        if !self.waiting_told.replace(true) {
+        if !self.has_noted_waiting.replace(true) {
             self.context.reporter.note(&format!(
                 "as many sessions as --max-connections allows ({}) are connected: further \
                  connections wait for their turn",

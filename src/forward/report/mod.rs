@@ -65,8 +65,8 @@ struct Shared {
 struct Refused {
     count: Cell<u64>,
     /// How many of them were reported, and when.
-    told: Cell<u64>,
-    told_at: Cell<Option<Instant>>,
+    reported: Cell<u64>,
+    reported_at: Cell<Option<Instant>>,
     /// The last that was only counted.
     last: Cell<Option<Number>>,
 }
@@ -176,24 +176,24 @@ impl Reporter {
 
     /// Counts a connection that failed for want of open files. Returns whether it was only counted.
     fn count_refused(&self, number: Number) -> bool {
-        let Refused { count, told, told_at, last } = &self.0.refused;
+        let Refused { count, reported, reported_at, last } = &self.0.refused;
         count.set(count.get() + 1);
-        if told_at.get().is_none() {
-            told.set(1);
-            told_at.set(Some(Instant::now()));
+        if reported_at.get().is_none() {
+            reported.set(1);
+            reported_at.set(Some(Instant::now()));
             return false;
         }
         last.set(Some(number));
-        if told_at.get().is_some_and(|at| at.elapsed() >= COUNTED_EVERY) {
+        if reported_at.get().is_some_and(|at| at.elapsed() >= COUNTED_EVERY) {
             self.report_refused();
         }
         true
     }
 
     fn report_refused(&self) {
-        let Refused { count, told, told_at, .. } = &self.0.refused;
-        if count.get() > told.replace(count.get()) {
-            told_at.set(Some(Instant::now()));
+        let Refused { count, reported, reported_at, .. } = &self.0.refused;
+        if count.get() > reported.replace(count.get()) {
+            reported_at.set(Some(Instant::now()));
             let count = count.get();
             self.line(&format!(
                 "{count} connections failed so far for want of open files (`ulimit -n`)"
