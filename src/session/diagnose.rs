@@ -92,8 +92,8 @@ pub(crate) fn offline(agent: &AgentStatus) -> Option<Finding> {
 pub(crate) fn too_old(agent: &AgentStatus) -> Option<Finding> {
     let by_version = AgentStatus { supports_sessions: None, ..agent.clone() };
     let is_old = by_version.can_have_sessions() == Some(false);
-    let is_told_otherwise = agent.supports_sessions == Some(true);
-    (is_old && !is_told_otherwise).then(|| Finding::AgentTooOld { version: version(agent) })
+    let is_supported = agent.supports_sessions == Some(true);
+    (is_old && !is_supported).then(|| Finding::AgentTooOld { version: version(agent) })
 }
 
 /// An agent that does not support sessions, although it is new enough for all that is known.

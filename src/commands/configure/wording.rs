@@ -90,8 +90,8 @@ impl Wording {
 
     /// The warning that a profile gets another mode.
     pub(super) fn other_mode(self, name: &str, before: &str, mode: &str) -> Option<String> {
-        let is_told = self == Self::Vendor && !before.eq_ignore_ascii_case(mode);
-        is_told.then(|| {
+        let warns = self == Self::Vendor && !before.eq_ignore_ascii_case(mode);
+        warns.then(|| {
             format!(
                 "Warning: You are changing the authentication type of profile '{}' from '{}' to '{mode}'",
                 printable(name),
@@ -100,7 +100,7 @@ impl Wording {
         })
     }
 
-    /// The line that tells that a profile is written.
+    /// The line that reports that a profile is written.
     pub(super) fn written(self, name: &str, path: &str) -> String {
         let name = printable(name);
         match self {

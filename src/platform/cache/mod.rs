@@ -124,14 +124,14 @@ impl Cache {
 
     /// Stores an entry. A failure is only logged; a disk that is full is reported, once.
     pub(crate) fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) {
-        static TOLD: AtomicBool = AtomicBool::new(false);
+        static REPORTED: AtomicBool = AtomicBool::new(false);
 
         let Some(folder) = self.folder.as_deref() else { return };
         let Err(error) = write(folder, &topic.file_name, value, now) else { return };
         let (shown, each_time) = (folder.display(), "values are looked up each time");
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-                if !TOLD.swap(true, Ordering::Relaxed) =>
+                if !REPORTED.swap(true, Ordering::Relaxed) =>
             {
                 warn!("cannot write the cache {shown}: {error}; {each_time} (shown once)");
             }

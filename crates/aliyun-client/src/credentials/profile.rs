@@ -170,8 +170,8 @@ fn warn_if_shared(_: &Path, _: &std::fs::Metadata, _: &dyn Host) {}
 
 /// Warns of something that stays as it is however often the file is read.
 fn warn_once(what: &str, warn: impl FnOnce()) {
-    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
         warn();
     }
 }
