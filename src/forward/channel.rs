@@ -38,10 +38,10 @@ pub(crate) enum Stage {
     Ready,
     /// The target is taken to be listening.
     Reached,
-    /// The session is over, or is being ended.
+    /// The session has ended or is being ended.
     Ending,
-    /// It has finished.
-    Over,
+    /// Its task has finished.
+    Finished,
 }
 
 /// What a probe has found out of a session that did not fail.
@@ -154,12 +154,12 @@ impl Channel {
         let (_wanted, unwanted) = oneshot::channel();
         let local = LocalSide::awaited(local);
         let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
-        let over = Rc::clone(&state);
+        let task_state = Rc::clone(&state);
         let task = async move {
             // The receiver may have gone.
             let _ = finished.send(run.await);
-            over.stage.send_replace(Stage::Over);
-            over.permit.take();
+            task_state.stage.send_replace(Stage::Finished);
+            task_state.permit.take();
         };
         let attach = Some(attach);
         let (since, since_wall) = (Instant::now(), SystemTime::now());
@@ -175,7 +175,7 @@ impl Channel {
         self.state.probe.borrow().is_some()
     }
 
-    /// Its outcome, once it is over. One that is ending gets no local side any more, so that it does not
+    /// Its outcome, once it has ended. One that is ending gets no local side any more, so that it does not
     /// keep the target's output for one.
     pub(crate) fn outcome(&mut self) -> Option<Result<SessionOutcome>> {
         if self.is_ending() {

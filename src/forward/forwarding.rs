@@ -66,8 +66,8 @@ impl Forwarding {
         Ok(())
     }
 
-    /// Carries one connection to its end, over a channel that it has taken already if there was one, and
-    /// tells of it. Gives the exit code that it is worth.
+    /// Runs one connection to its end, on its ready channel if there is one, and reports it. Returns
+    /// its exit code.
     pub(crate) async fn connect(
         &self,
         pool: &Rc<Pool>,
@@ -108,16 +108,16 @@ impl Forwarding {
                 report_closed(context, number, began, Reason::Failed);
                 error.exit_code()
             }
-            Ok(carried) => {
+            Ok(outcome) => {
                 let is_complete =
-                    matches!(&carried, SessionOutcome::Ended(outcome) if outcome.complete);
-                let reason = reason(&carried, stopped);
+                    matches!(&outcome, SessionOutcome::Ended(ended) if ended.complete);
+                let reason = reason(&outcome, stopped);
                 let target = &self.plan.target;
-                let notified = match &carried {
-                    SessionOutcome::Ended(outcome) => outcome.end.notified(),
+                let notified = match &outcome {
+                    SessionOutcome::Ended(ended) => ended.end.notified(),
                     SessionOutcome::Stopped => None,
                 };
-                let (warning, code) = match &carried {
+                let (warning, code) = match &outcome {
                     SessionOutcome::Ended(Outcome { local_error: Some(error), .. }) => {
                         (Some(Warning::of_local(target, error)), error.exit_code())
                     }
@@ -224,12 +224,12 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn reason(carried: &SessionOutcome, stopped: bool) -> Reason {
-    match carried {
+fn reason(outcome: &SessionOutcome, stopped: bool) -> Reason {
+    match outcome {
         SessionOutcome::Stopped if stopped => Reason::Stopped,
         // Its client has gone before there was a session.
         SessionOutcome::Stopped => Reason::Local,
-        SessionOutcome::Ended(outcome) => match &outcome.end {
+        SessionOutcome::Ended(ended) => match &ended.end {
             End::Local if stopped => Reason::Stopped,
             End::Local => Reason::Local,
             End::Remote(_) => Reason::Target,
