@@ -165,7 +165,7 @@ impl<'w> Driver<'w> {
         }
     }
 
-    /// Carries bytes until the session has ended, everything that came is delivered and the WebSocket
+    /// Copies bytes until the session has ended, everything that came is delivered and the WebSocket
     /// is closed. As long as there is no local side nothing is delivered, and the session keeps what it
     /// may hold.
     ///
