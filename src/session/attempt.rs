@@ -42,7 +42,7 @@ pub(crate) enum SessionOutcome {
     Stopped,
 }
 
-/// Starts a session, carries bytes between it and the local side, and ends it, however that comes
+/// Starts a session, copies bytes between it and the local side, and ends it, however that comes
 /// about, while the local side may still be taking what came last.
 ///
 /// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
@@ -87,7 +87,7 @@ pub(super) async fn attempt(
             closed.notify_one();
         }
     };
-    let hurry = stop.clone();
+    let stopped = stop.clone();
     let outcome = async {
         let session = (&session, look_up, is_at_once);
         let outcome = dial_and_run(cloud, plan, session, ahead, local, &mut stop, &watch).await;
@@ -100,13 +100,15 @@ pub(super) async fn attempt(
         let now = Instant::now();
         let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
         let since = ended_at.get().unwrap_or(now).max(earliest);
-        let hurry = async {
-            hurry.await;
+        let grace_over = async {
+            stopped.await;
             sleep(END_WITHIN).await;
         };
         tokio::select! {
             () = plan.origin.end(cloud, &session, since + plan.end_within) => {}
-            () = hurry => debug!("the session may not be ended: the command was asked to stop"),
+            () = grace_over => {
+                debug!("the session may not be ended: the command was asked to stop");
+            }
         }
         on_event(SessionEvent::Released);
     };

@@ -11,7 +11,7 @@ use crate::explain::{ExitCode, Explain};
 use crate::gateway::dial::DialError;
 use session_manager_proto::session::Failure;
 
-/// Why a session was not carried to its end.
+/// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     /// The API has not started it.
