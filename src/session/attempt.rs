@@ -20,7 +20,7 @@ use super::plan::{END_WITHIN, Plan};
 use crate::app::Cloud;
 use crate::cloud::{self, TerminalSession};
 use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
-use crate::gateway::dial::{Ahead, DialError, dial, reconnect};
+use crate::gateway::dial::{DialError, Preconnect, dial, reconnect};
 use crate::gateway::driver::{Driver, Outcome};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::LocalSide;
@@ -59,8 +59,8 @@ pub(super) async fn attempt(
     let mut stop = stop.boxed_local().shared();
     let (look_up, is_at_once) = plan.agent(cloud);
     // The gateway is connected to while the API is called, if it is known from the last session.
-    let place = cloud.gateway.borrow().clone();
-    let mut ahead = place.map(|place| Ahead::new(place, &cloud.net));
+    let addr = cloud.gateway.borrow().clone();
+    let mut ahead = addr.map(|addr| Preconnect::new(addr, &cloud.net));
     let started = {
         // It goes with the call: others may wait for the same answer, and nobody would poll it.
         let agent = is_at_once.then(|| look_up.clone());
@@ -181,7 +181,7 @@ async fn dial_and_run(
     cloud: &Cloud,
     plan: &Plan,
     (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
-    ahead: Option<Ahead<'_>>,
+    ahead: Option<Preconnect<'_>>,
     local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     mut stop: impl Future<Output = ()> + Unpin,
     on_event: OnEvent<'_>,
@@ -190,7 +190,7 @@ async fn dial_and_run(
         let (url, token) = (&session.websocket_url, &session.security_token);
         dial(url, token, &cloud.net, ahead).await
     };
-    let (socket, place) = tokio::select! {
+    let (socket, addr) = tokio::select! {
         dialled = beside(is_at_once.then(|| agent.clone()), dialled) => {
             let request_id = session.request_id.clone();
             let url_is_given = plan.origin.is_url();
@@ -201,7 +201,7 @@ async fn dial_and_run(
     };
     debug!("connected to the gateway");
     on_event(SessionEvent::Connected);
-    cloud.gateway.replace(Some(place));
+    cloud.gateway.replace(Some(addr));
     let core = Session::new(Instant::now(), plan.config());
     let (url, token, net) = (&session.websocket_url, &session.security_token, &cloud.net);
     let reconnect = move |channel_id: Bytes| -> Reconnect<'_> {

@@ -148,7 +148,7 @@ impl GatewayAddr {
 /// A connection to a gateway that waits for its upgrade.
 #[derive(Debug)]
 pub(crate) struct GatewayTransport {
-    place: GatewayAddr,
+    addr: GatewayAddr,
     io: Box<dyn Io>,
     /// When it was made, by the clock that stands still while the machine sleeps, and by the one that
     /// does not.
@@ -164,29 +164,29 @@ impl GatewayTransport {
 }
 
 /// A connection that is made to where the last gateway was, while the API is asked for a URL.
-pub(crate) struct Ahead<'a> {
-    place: GatewayAddr,
-    line: MaybeDone<LocalBoxFuture<'a, Result<GatewayTransport, DialError>>>,
+pub(crate) struct Preconnect<'a> {
+    addr: GatewayAddr,
+    transport: MaybeDone<LocalBoxFuture<'a, Result<GatewayTransport, DialError>>>,
 }
 
-impl<'a> Ahead<'a> {
+impl<'a> Preconnect<'a> {
     /// Nothing is done before it is polled.
     #[must_use]
-    pub(crate) fn new(place: GatewayAddr, net: &'a Net) -> Self {
-        let line = maybe_done(connect(place.clone(), net).boxed_local());
-        Self { place, line }
+    pub(crate) fn new(addr: GatewayAddr, net: &'a Net) -> Self {
+        let transport = maybe_done(connect(addr.clone(), net).boxed_local());
+        Self { addr, transport }
     }
 
     /// Waits until the connection is there, or cannot be made, and gives which of them it is.
     pub(crate) async fn made(&mut self) -> bool {
-        (&mut self.line).await;
-        matches!(self.line, MaybeDone::Done(Ok(_)))
+        (&mut self.transport).await;
+        matches!(self.transport, MaybeDone::Done(Ok(_)))
     }
 
     /// The connection, once it is made: what is half made is nearer than a new beginning.
     async fn connection(mut self) -> Option<GatewayTransport> {
         self.made().await;
-        Pin::new(&mut self.line).take_output()?.ok()
+        Pin::new(&mut self.transport).take_output()?.ok()
     }
 }
 
@@ -194,24 +194,24 @@ impl<'a> Ahead<'a> {
 ///
 /// # Errors
 /// As [`dial`] has them, less those of the upgrade.
-pub(crate) async fn connect(place: GatewayAddr, net: &Net) -> Result<GatewayTransport, DialError> {
+pub(crate) async fn connect(addr: GatewayAddr, net: &Net) -> Result<GatewayTransport, DialError> {
     let to = Destination {
         what: "the gateway",
-        host: &place.host,
-        port: place.port,
-        is_tls: place.secure,
-        loopback_only: !place.secure,
+        host: &addr.host,
+        port: addr.port,
+        is_tls: addr.secure,
+        loopback_only: !addr.secure,
     };
-    let failed = |error| place.failed(error);
+    let failed = |error| addr.failed(error);
     let mut io = net.reach(to, CONNECT_WITHIN).await.map_err(failed)?;
     let deadline = Instant::now() + UPGRADE_WITHIN;
-    if place.secure {
-        let encrypted = timeout_at(deadline, encrypt(io, &place.host, &net.tls)).await;
+    if addr.secure {
+        let encrypted = timeout_at(deadline, encrypt(io, &addr.host, &net.tls)).await;
         let encrypted = encrypted.unwrap_or(Err(net::Error::SilentTls));
         io = Box::new(encrypted.map_err(failed)?);
     }
     let upgrade_within = deadline.saturating_duration_since(Instant::now());
-    Ok(GatewayTransport { place, io, made: (Instant::now(), SystemTime::now()), upgrade_within })
+    Ok(GatewayTransport { addr, io, made: (Instant::now(), SystemTime::now()), upgrade_within })
 }
 
 /// Opens the WebSocket of a session. `url` and `token` are those of StartTerminalSession.
@@ -226,21 +226,21 @@ pub(crate) async fn dial(
     url: &SecretString,
     token: &SecretString,
     net: &Net,
-    ahead: Option<Ahead<'_>>,
+    ahead: Option<Preconnect<'_>>,
 ) -> Result<(Socket, GatewayAddr), DialError> {
     let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
-    let (url, place) = address(url.expose_secret())?;
-    let ahead = match ahead.filter(|ahead| ahead.place == place) {
+    let (url, addr) = address(url.expose_secret())?;
+    let ahead = match ahead.filter(|ahead| ahead.addr == addr) {
         Some(ahead) => ahead.connection().await,
         None => None,
     };
-    if let Some(line) = ahead {
-        let age = line.age();
+    if let Some(transport) = ahead {
+        let age = transport.age();
         if age > FRESH {
             debug!("the connection that was made ahead is {age:.1?} old: making another one");
         } else {
-            match upgrade(&url, token, line, &redactor).await {
-                Ok(socket) => return Ok((socket, place)),
+            match upgrade(&url, token, transport, &redactor).await {
+                Ok(socket) => return Ok((socket, addr)),
                 Err(NotUpgraded::Closed(error)) => {
                     debug!(
                         "the connection that was made ahead is closed ({error}): making another one"
@@ -250,9 +250,9 @@ pub(crate) async fn dial(
             }
         }
     }
-    let line = connect(place.clone(), net).await?;
-    match upgrade(&url, token, line, &redactor).await {
-        Ok(socket) => Ok((socket, place)),
+    let transport = connect(addr.clone(), net).await?;
+    match upgrade(&url, token, transport, &redactor).await {
+        Ok(socket) => Ok((socket, addr)),
         Err(NotUpgraded::Closed(error) | NotUpgraded::Failed(error)) => Err(error),
     }
 }
@@ -277,8 +277,8 @@ pub(crate) async fn reconnect(
 /// What a WebSocket URL of the API asks for, and where.
 pub(crate) fn address(url: &str) -> Result<(Uri, GatewayAddr), DialError> {
     let url: Uri = rename_session_id(url).parse().map_err(|_| DialError::Url("it is not a URL"))?;
-    let place = GatewayAddr::of(&url)?;
-    Ok((url, place))
+    let addr = GatewayAddr::of(&url)?;
+    Ok((url, addr))
 }
 
 /// The SessionId that a WebSocket URL has, in either spelling. It is no secret.
@@ -315,12 +315,12 @@ enum NotUpgraded {
 async fn upgrade(
     url: &Uri,
     token: &SecretString,
-    line: GatewayTransport,
+    transport: GatewayTransport,
     redactor: &Redactor,
 ) -> Result<Socket, NotUpgraded> {
     use NotUpgraded::{Closed, Failed};
 
-    let host = line.place.host;
+    let host = transport.addr.host;
     let mut request = url
         .into_client_request()
         .map_err(|_| Failed(DialError::Url("it does not make an HTTP request")))?;
@@ -335,7 +335,8 @@ async fn upgrade(
         .write_buffer_size(16 * 1024)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let upgraded = timeout(line.upgrade_within, upgrade::upgrade(request, line.io, config)).await;
+    let upgraded =
+        timeout(transport.upgrade_within, upgrade::upgrade(request, transport.io, config)).await;
     let NoUpgrade { error, is_answered } = match upgraded {
         Ok(Ok(socket)) => return Ok(socket),
         Ok(Err(no)) => no,
@@ -397,8 +398,8 @@ mod tests {
 
     #[test]
     fn a_scheme_may_be_written_in_any_case() {
-        let place = address("WSS://h/session?sessionId=1").unwrap().1;
-        assert_eq!((place.port, place.secure), (443, true));
+        let addr = address("WSS://h/session?sessionId=1").unwrap().1;
+        assert_eq!((addr.port, addr.secure), (443, true));
         assert!(!address("Ws://127.0.0.1:8080/session").unwrap().1.secure);
         assert!(address("WS://example.com/session").is_err());
     }

@@ -105,20 +105,20 @@ impl Gateway {
         Net { tls: self.tls.clone(), proxies: Proxies::none() }
     }
 
-    async fn line(&self, scheme: &str) -> Result<GatewayTransport, DialError> {
+    async fn transport(&self, scheme: &str) -> Result<GatewayTransport, DialError> {
         connect(address(self.url(scheme).expose_secret())?.1, &self.net()).await
     }
 
     async fn dial(
         &self,
         scheme: &str,
-        line: Option<GatewayTransport>,
+        transport: Option<GatewayTransport>,
     ) -> Result<Socket, DialError> {
-        let made = |line: GatewayTransport| Ahead {
-            place: line.place.clone(),
-            line: MaybeDone::Done(Ok(line)),
+        let made = |transport: GatewayTransport| Preconnect {
+            addr: transport.addr.clone(),
+            transport: MaybeDone::Done(Ok(transport)),
         };
-        Ok(dial(&self.url(scheme), &"t".into(), &self.net(), line.map(made)).await?.0)
+        Ok(dial(&self.url(scheme), &"t".into(), &self.net(), transport.map(made)).await?.0)
     }
 
     async fn has_seen(&self, what: &'static str, number: usize) {
@@ -188,10 +188,11 @@ async fn advance(millis: u64) {
 #[tokio::test]
 async fn a_connection_made_ahead_to_another_gateway_is_closed_and_not_waited_for() {
     let (old, new) = (Gateway::new(&[Act::Upgrade]).await, Gateway::new(&[Act::Upgrade]).await);
-    let place = address(old.url("ws").expose_secret()).unwrap().1;
+    let addr = address(old.url("ws").expose_secret()).unwrap().1;
     let net = old.net();
-    let half_made = Ahead { place: place.clone(), line: maybe_done(pending().boxed_local()) };
-    let mut made = Ahead::new(place, &net);
+    let half_made =
+        Preconnect { addr: addr.clone(), transport: maybe_done(pending().boxed_local()) };
+    let mut made = Preconnect::new(addr, &net);
     assert!(made.made().await);
     for ahead in [half_made, made] {
         dial(&new.url("ws"), &"t".into(), &net, Some(ahead)).await.unwrap();
@@ -204,7 +205,7 @@ async fn a_connection_made_ahead_to_another_gateway_is_closed_and_not_waited_for
 async fn a_connection_that_is_still_being_made_ahead_is_waited_for() {
     let gateway = Gateway::new(&[Act::Upgrade]).await;
     let (net, url) = (gateway.net(), gateway.url("ws"));
-    let ahead = Ahead::new(address(url.expose_secret()).unwrap().1, &net);
+    let ahead = Preconnect::new(address(url.expose_secret()).unwrap().1, &net);
     dial(&url, &"t".into(), &net, Some(ahead)).await.unwrap();
     assert_eq!((gateway.count("connected"), gateway.count("upgraded")), (1, 1));
 }
@@ -212,9 +213,9 @@ async fn a_connection_that_is_still_being_made_ahead_is_waited_for() {
 #[tokio::test]
 async fn a_connection_that_was_made_ahead_is_used() {
     let gateway = Gateway::new(&[Act::Upgrade]).await;
-    let line = gateway.line("ws").await.unwrap();
+    let transport = gateway.transport("ws").await.unwrap();
     gateway.has_seen("connected", 0).await;
-    gateway.dial("ws", Some(line)).await.unwrap();
+    gateway.dial("ws", Some(transport)).await.unwrap();
     assert_eq!((gateway.count("connected"), gateway.count("upgraded")), (1, 1));
 }
 
@@ -226,11 +227,11 @@ async fn a_connection_that_was_made_ahead_and_is_closed_is_made_anew() {
         &[Act::CloseInstead, Act::Upgrade],
     ] {
         let gateway = Gateway::new(script).await;
-        let line = gateway.line("ws").await.unwrap();
+        let transport = gateway.transport("ws").await.unwrap();
         if !matches!(script[0], Act::CloseInstead) {
             gateway.has_seen("closed", 0).await;
         }
-        gateway.dial("ws", Some(line)).await.unwrap();
+        gateway.dial("ws", Some(transport)).await.unwrap();
         assert_eq!((gateway.count("connected"), gateway.count("upgraded")), (2, 1));
     }
 }
@@ -245,8 +246,8 @@ async fn a_connection_that_was_not_made_ahead_is_made_once() {
 
         // The one that is made in place of one that was closed is no other.
         let gateway = Gateway::new(act).await;
-        let line = gateway.line("ws").await.unwrap();
-        let error = gateway.dial("ws", Some(line)).await.unwrap_err();
+        let transport = gateway.transport("ws").await.unwrap();
+        let error = gateway.dial("ws", Some(transport)).await.unwrap_err();
         assert!(matches!(error, DialError::Connect { .. }), "{error:?}");
         assert_eq!(gateway.count("connected"), 2);
     }
@@ -255,8 +256,8 @@ async fn a_connection_that_was_not_made_ahead_is_made_once() {
 #[tokio::test]
 async fn what_breaks_in_the_answer_is_not_tried_again() {
     let gateway = Gateway::new(&[Act::CloseInAnswer, Act::Upgrade]).await;
-    let line = gateway.line("ws").await.unwrap();
-    let error = gateway.dial("ws", Some(line)).await.unwrap_err();
+    let transport = gateway.transport("ws").await.unwrap();
+    let error = gateway.dial("ws", Some(transport)).await.unwrap_err();
     assert!(matches!(error, DialError::Connect { .. }), "{error:?}");
     assert_eq!(gateway.count("connected"), 1);
 }
@@ -265,22 +266,22 @@ async fn what_breaks_in_the_answer_is_not_tried_again() {
 async fn a_connection_that_was_made_more_than_2_s_ahead_is_not_used() {
     for (millis, connections) in [(1_000, 1), (2_100, 2)] {
         let gateway = Gateway::new(&[Act::Upgrade]).await;
-        let mut line = gateway.line("ws").await.unwrap();
+        let mut transport = gateway.transport("ws").await.unwrap();
         // A machine that is busy for long changes nothing.
-        line.made.1 = SystemTime::now() + Duration::from_secs(60);
+        transport.made.1 = SystemTime::now() + Duration::from_secs(60);
         tokio::time::pause();
-        line.made.0 = Instant::now();
+        transport.made.0 = Instant::now();
         tokio::time::advance(Duration::from_millis(millis)).await;
-        let dialled = gateway.dial("ws", Some(line));
+        let dialled = gateway.dial("ws", Some(transport));
         tokio::time::resume();
         dialled.await.unwrap();
         assert_eq!(gateway.count("connected"), connections, "{millis}");
     }
     // The other clock goes on while the machine sleeps.
     let gateway = Gateway::new(&[Act::Upgrade]).await;
-    let mut line = gateway.line("ws").await.unwrap();
-    line.made.1 -= Duration::from_secs(3);
-    gateway.dial("ws", Some(line)).await.unwrap();
+    let mut transport = gateway.transport("ws").await.unwrap();
+    transport.made.1 -= Duration::from_secs(3);
+    gateway.dial("ws", Some(transport)).await.unwrap();
     assert_eq!(gateway.count("connected"), 2);
 }
 
@@ -290,11 +291,11 @@ async fn tls_and_upgrade_have_one_time_together() {
     for (is_ahead, is_in_time) in [(false, true), (false, false), (true, true), (true, false)] {
         let gateway = Gateway::slow().await;
         let dialled = async {
-            let line = match is_ahead {
-                true => Some(gateway.line("wss").await.unwrap()),
+            let transport = match is_ahead {
+                true => Some(gateway.transport("wss").await.unwrap()),
                 false => None,
             };
-            gateway.dial("wss", line).await
+            gateway.dial("wss", transport).await
         };
         let passes = async {
             gateway.has_seen("hello", 0).await;
