@@ -24,7 +24,7 @@ use aliyun_client::endpoint::authority;
 use aliyun_client::text::printable;
 
 /// The most bytes of a proxy that are kept: as many as are read.
-const MAX_HEARD: usize = 8 * 1024;
+const MAX_RECEIVED: usize = 8 * 1024;
 
 /// Lets the proxy at the other end of `io` connect to `host`, a name or an address.
 ///
@@ -36,9 +36,10 @@ where
 {
     let target = format!("http://{}/", authority(host, port));
     let target: Uri = target.parse().map_err(|_| FaultKind::Target)?;
-    let heard = Heard::default();
-    let said = || std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
-    let io = Given(Some(TokioIo::new(Tapped { io, heard: heard.clone() })));
+    let received = ReceivedBytes::default();
+    let take_received =
+        || std::mem::take(&mut *received.lock().unwrap_or_else(PoisonError::into_inner));
+    let io = Given(Some(TokioIo::new(Tapped { io, received: received.clone() })));
     // Where the proxy is plays no part any more: it is connected to.
     let unused = Uri::from_static("http://proxy.invalid/");
     let login = proxy.login.as_ref();
@@ -47,14 +48,14 @@ where
         if let Some(login) = login {
             tunnel = tunnel.with_auth(basic(login));
         }
-        tunnel.call(target).await.map_err(|_| of_http(&said(), login))
+        tunnel.call(target).await.map_err(|_| of_http(&take_received(), login))
     } else {
         let mut socks = SocksV5::new(unused, io);
         if let Some(Login { user, password }) = login {
             let text = |secret: &SecretString| secret.expose_secret().to_owned();
             socks = socks.with_auth(text(user), text(password));
         }
-        socks.call(target).await.map_err(|_| of_socks(&said(), login.is_some()))
+        socks.call(target).await.map_err(|_| of_socks(&take_received(), login.is_some()))
     };
     tunnelled.map(|tapped| tapped.into_inner().io)
 }
@@ -68,11 +69,11 @@ fn basic(login: &Login) -> HeaderValue {
 }
 
 /// Why an HTTP proxy did not connect, from all that it sent.
-fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
-    if heard.is_empty() {
+fn of_http(received: &[u8], login: Option<&Login>) -> FaultKind {
+    if received.is_empty() {
         return FaultKind::Closed;
     }
-    let text = scrub(&String::from_utf8_lossy(heard), login);
+    let text = scrub(&String::from_utf8_lossy(received), login);
     let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.split_once(' '));
@@ -82,7 +83,7 @@ fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
     };
     let is_whole = text.contains("\r\n\r\n") || text.contains("\n\n");
     match code {
-        _ if !is_whole && heard.len() < MAX_HEARD => FaultKind::Closed,
+        _ if !is_whole && received.len() < MAX_RECEIVED => FaultKind::Closed,
         407 => {
             let offers = lines.filter_map(|line| {
                 let (name, value) = line.split_once(':')?;
@@ -105,12 +106,12 @@ fn of_http(heard: &[u8], login: Option<&Login>) -> FaultKind {
 }
 
 /// Why a SOCKS proxy did not connect, from all that it sent (RFC 1928, 1929).
-fn of_socks(heard: &[u8], has_login: bool) -> FaultKind {
+fn of_socks(received: &[u8], has_login: bool) -> FaultKind {
     const VERSION: u8 = 5;
     const NOTHING_FITS: u8 = 0xff;
-    match *heard {
+    match *received {
         [] => FaultKind::Closed,
-        [version, ..] if version != VERSION => of_no_proxy(heard, "SOCKS5"),
+        [version, ..] if version != VERSION => of_no_proxy(received, "SOCKS5"),
         [_] => FaultKind::Closed,
         [_, NOTHING_FITS, ..] if has_login => FaultKind::NoLogin,
         [_, NOTHING_FITS, ..] => FaultKind::Login { given: false },
@@ -127,13 +128,15 @@ fn of_socks(heard: &[u8], has_login: bool) -> FaultKind {
 }
 
 /// What answers is something else.
-fn of_no_proxy(heard: &[u8], speaks: &'static str) -> FaultKind {
-    let said = match heard {
+fn of_no_proxy(received: &[u8], speaks: &'static str) -> FaultKind {
+    let said = match received {
         // An alert, which is how a TLS server answers to what is none.
         [0x15, 3, ..] => "TLS: write https:// for a proxy that is spoken to over TLS".to_owned(),
-        [0 | 5, ..] if speaks == "HTTP" && heard.len() < 16 => "SOCKS: write socks5h://".to_owned(),
-        heard => {
-            let line = heard.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        [0 | 5, ..] if speaks == "HTTP" && received.len() < 16 => {
+            "SOCKS: write socks5h://".to_owned()
+        }
+        received => {
+            let line = received.split(|byte| *byte == b'\n').next().unwrap_or_default();
             format!("'{}'", short(&String::from_utf8_lossy(line), 60))
         }
     };
@@ -148,12 +151,12 @@ fn short(text: &str, most: usize) -> String {
 }
 
 /// The bytes that a proxy has sent so far.
-type Heard = Arc<Mutex<Vec<u8>>>;
+type ReceivedBytes = Arc<Mutex<Vec<u8>>>;
 
 /// A connection, and what is read from it.
 struct Tapped<T> {
     io: T,
-    heard: Heard,
+    received: ReceivedBytes,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
@@ -164,10 +167,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_HEARD.saturating_sub(heard.len());
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_RECEIVED.saturating_sub(received.len());
         let bytes = &buf.filled()[before..];
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        received.extend_from_slice(&bytes[..bytes.len().min(room)]);
         polled
     }
 }
