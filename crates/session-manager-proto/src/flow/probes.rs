@@ -292,9 +292,9 @@ impl Probes {
     /// The peer has sent another message. Whether it is taken to answer no more.
     pub(crate) fn on_activity(&mut self, now: Instant) -> bool {
         self.note_activity(now);
-        let heard = self.last_activity.replace(now);
+        let previous = self.last_activity.replace(now);
         let (true, Some(ping)) = (self.are_answered(), self.waiting.front()) else { return false };
-        let since = heard.map_or(ping.at, |heard| heard.max(ping.at));
+        let since = previous.map_or(ping.at, |previous| previous.max(ping.at));
         self.unanswered_activity += now.saturating_duration_since(since).min(MAX_COUNTED_PAUSE);
         let gives_up = self.unanswered_activity >= ANSWER_TIMEOUT;
         if gives_up {
