@@ -59,7 +59,7 @@ async fn keys(args: &cli::KnownHosts, port: u16, found: &Found) -> Result<Vec<Pu
             Vec::new()
         }
     };
-    let known = if args.refresh { None } else { known_hosts::remembered(&cache, &topic) };
+    let known = if args.refresh { None } else { known_hosts::cached(&cache, &topic) };
     if let Some((keys, at)) = known {
         let was_asked = of_port.is_some() && shown.as_ref().is_some_and(|(_, since)| at >= *since);
         if was_asked || fits(&keys) {

@@ -51,7 +51,7 @@ pub(crate) fn topic_of_port(cloud: &Cloud, instance: &str, port: u16) -> Topic {
 }
 
 /// The cached host keys, and when they were asked for.
-pub(crate) fn remembered(cache: &Cache, topic: &Topic) -> Option<(Vec<PublicKey>, SystemTime)> {
+pub(crate) fn cached(cache: &Cache, topic: &Topic) -> Option<(Vec<PublicKey>, SystemTime)> {
     let (lines, at) = cache.get::<Vec<String>>(topic, DAY, SystemTime::now())?;
     Some((PublicKey::host_keys(&lines.join("\n")), at)).filter(|(keys, _)| !keys.is_empty())
 }
@@ -93,7 +93,7 @@ pub(crate) fn watch(
             remember_shown(&cache, of_port, &key);
             return;
         }
-        let known = remembered(&cache, &topic);
+        let known = cached(&cache, &topic);
         if known.is_some_and(|(keys, _)| keys.iter().all(|known| known.base64() != key)) {
             debug!("the server shows another host key than the cached ones, which are deleted");
             cache.forget(&topic);

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use tracing::{debug, info};
 
+use super::cache::{self as target_cache, CachedTarget};
 use super::find::{FindError, find};
-use super::memory::{self, Remembered};
 use super::{Selector, Target, TargetError};
 use crate::app::{Cloud, Result, cache};
 use crate::cli::{Global, LookUp};
@@ -60,7 +60,8 @@ impl Instances for Finder {
     /// One that is given by its id need not be looked up.
     async fn find(&self) -> Result<Found> {
         let (topic, now) = (self.topic(), SystemTime::now());
-        if let Some((id, region)) = memory::recall(&self.cache, &topic, &self.target.input, now) {
+        if let Some((id, region)) = target_cache::get(&self.cache, &topic, &self.target.input, now)
+        {
             debug!("{} is known to be {id} in {region}", self.target.input);
             return self.found(&id, &region);
         }
@@ -181,12 +182,12 @@ impl Finder {
         })?;
         info!("{} is {} in {}", self.target.input, found.id, found.region);
         let region = Region::parse(&found.region)?;
-        let remembered = Remembered {
+        let cached = CachedTarget {
             input: self.target.input.clone(),
             id: found.id.clone(),
             region: found.region,
         };
-        self.cache.put(&self.topic(), &remembered, SystemTime::now());
+        self.cache.put(&self.topic(), &cached, SystemTime::now());
         self.found(&found.id, &region)
     }
 
@@ -212,7 +213,7 @@ impl Finder {
         let place = self.home.place();
         let mut parts: Vec<_> = place.iter().map(String::as_str).collect();
         parts.push(&others);
-        memory::topic(&parts, &self.target.input)
+        target_cache::topic(&parts, &self.target.input)
     }
 }
 

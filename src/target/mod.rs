@@ -1,5 +1,5 @@
 //! What an instance is called on the command line: its id, its name, an address or a tag, each with a
-//! region behind it if need be. Here it is only parsed; [`find`] calls the API, [`memory`] is the cache.
+//! region behind it if need be. Here it is only parsed; [`find`] calls the API, [`cache`] stores results.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,9 +7,9 @@ use std::net::Ipv4Addr;
 use crate::cloud::Region;
 use crate::explain::{ExitCode, Explain};
 
+pub(crate) mod cache;
 pub(crate) mod find;
 pub(crate) mod finder;
-pub(crate) mod memory;
 
 /// The port of SSH servers, and of commands where none is given.
 pub(crate) const SSH_PORT: u16 = 22;

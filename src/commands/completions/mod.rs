@@ -9,7 +9,7 @@ use crate::app::{Done, Result, print};
 use crate::cli::{self, Cli};
 use crate::credentials::home;
 use crate::platform::cache::Cache;
-use crate::target::memory::beginning_with;
+use crate::target::cache::beginning_with;
 
 /// What completes targets, beside what clap generates. `@…@` stands for words of the command line.
 const BASH: &str = include_str!("targets.bash");

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 /// What is looked for in a region: the instances that one of the filters matches, or all.
 pub(crate) struct Search {
     pub(crate) cloud: Cloud,
-    pub(crate) namings: Vec<Option<Selector>>,
+    pub(crate) selectors: Vec<Option<Selector>>,
 }
 
 /// An instance, and its agent.
@@ -92,15 +92,15 @@ struct Gathering {
 impl Gathering {
     async fn region(&self, search: &Search) {
         let client = &search.cloud.client;
-        let instances = search.namings.iter().flat_map(queries);
-        let instances = instances.map(|query| self.instances(client, query, &search.namings));
+        let instances = search.selectors.iter().flat_map(queries);
+        let instances = instances.map(|query| self.instances(client, query, &search.selectors));
         let managed = async {
             // One query without a filter covers all others.
-            let mut queries: Vec<_> = search.namings.iter().map(managed_query).collect();
+            let mut queries: Vec<_> = search.selectors.iter().map(managed_query).collect();
             if queries.contains(&InstanceFilter::default()) {
                 queries = vec![InstanceFilter::default()];
             }
-            join_all(queries.into_iter().map(|q| self.managed(client, q, &search.namings))).await
+            join_all(queries.into_iter().map(|q| self.managed(client, q, &search.selectors))).await
         };
         tokio::join!(join_all(instances), managed);
     }
@@ -108,25 +108,25 @@ impl Gathering {
     /// The names without a match, if all queries succeeded.
     fn missing(&self, searches: &[Search]) -> Vec<Option<Selector>> {
         let gathered = self.gathered.borrow();
-        let namings = searches.iter().flat_map(|search| &search.namings);
-        let names = namings.filter(|naming| matches!(naming, Some(Selector::Name(_))));
-        let found = |naming| gathered.rows.iter().any(|row: &Row| fits(naming, &row.instance));
+        let selectors = searches.iter().flat_map(|search| &search.selectors);
+        let names = selectors.filter(|selector| matches!(selector, Some(Selector::Name(_))));
+        let found = |selector| gathered.rows.iter().any(|row: &Row| fits(selector, &row.instance));
         let can_be_queried = gathered.error.is_none() && self.is_whole.get();
-        names.filter(|naming| can_be_queried && !found(naming)).cloned().collect()
+        names.filter(|selector| can_be_queried && !found(selector)).cloned().collect()
     }
 
     /// As for targets, capitals do not matter where no name is exactly so. The service's filters are
     /// case-sensitive.
     async fn in_any_case(&self, search: &Search, missing: &[Option<Selector>]) {
-        let namings = search.namings.iter().filter(|naming| missing.contains(naming));
-        let namings: Vec<_> = namings.cloned().collect();
-        let patterns = namings.iter().flatten().flat_map(|naming| match naming {
+        let selectors = search.selectors.iter().filter(|selector| missing.contains(selector));
+        let selectors: Vec<_> = selectors.cloned().collect();
+        let patterns = selectors.iter().flatten().flat_map(|selector| match selector {
             Selector::Name(name) => patterns(name),
             _ => Vec::new(),
         });
         let queries = patterns
             .map(|pattern| InstanceFilter { name: Some(pattern), ..InstanceFilter::default() });
-        let instances = queries.map(|q| self.instances(&search.cloud.client, q, &namings));
+        let instances = queries.map(|q| self.instances(&search.cloud.client, q, &selectors));
         join_all(instances).await;
     }
 
@@ -136,12 +136,12 @@ impl Gathering {
         &self,
         client: &Client,
         query: InstanceFilter,
-        namings: &[Option<Selector>],
+        selectors: &[Option<Selector>],
     ) {
         let pages = self
             .pages(async |after: Option<String>| client.instances(&query, after.as_deref()).await);
         let chunks = pages.flat_map(|mut page| {
-            page.retain(|instance| namings.iter().any(|naming| fits(naming, instance)));
+            page.retain(|instance| selectors.iter().any(|selector| fits(selector, instance)));
             let size = self.agents_at_once.get();
             let chunks: Vec<_> = page.chunks(size).map(<[Instance]>::to_vec).collect();
             stream::iter(chunks)
@@ -268,14 +268,14 @@ impl Gathering {
 }
 
 /// The query for instances.
-fn queries(naming: &Option<Selector>) -> Vec<InstanceFilter> {
-    naming.as_ref().map_or_else(|| vec![InstanceFilter::default()], find::queries)
+fn queries(selector: &Option<Selector>) -> Vec<InstanceFilter> {
+    selector.as_ref().map_or_else(|| vec![InstanceFilter::default()], find::queries)
 }
 
 /// The query for managed instances: for all of them where the service has no filter.
-fn managed_query(naming: &Option<Selector>) -> InstanceFilter {
+fn managed_query(selector: &Option<Selector>) -> InstanceFilter {
     let none = InstanceFilter::default();
-    match naming {
+    match selector {
         Some(Selector::Id(id)) if id.starts_with("mi-") => {
             InstanceFilter { ids: vec![id.clone()], ..none }
         }
@@ -283,8 +283,8 @@ fn managed_query(naming: &Option<Selector>) -> InstanceFilter {
     }
 }
 
-fn fits(naming: &Option<Selector>, instance: &Instance) -> bool {
-    match naming {
+fn fits(selector: &Option<Selector>, instance: &Instance) -> bool {
+    match selector {
         None => true,
         Some(Selector::Id(word)) => {
             is_id(&instance.id) && instance.id == *word || is_like(word, &instance.name)

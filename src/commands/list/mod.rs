@@ -15,7 +15,7 @@ use crate::cli::{self, Global};
 use crate::cloud::Region;
 use crate::explain::ExitCode;
 use crate::platform::logging;
-use crate::target::memory::keep_list;
+use crate::target::cache::put_list;
 use crate::target::{Target, input_for, is_id};
 
 /// Runs the command. What was found is shown even if something failed.
@@ -32,7 +32,7 @@ pub(crate) async fn run(global: &Global, args: &cli::List) -> Result<Done> {
     for note in notes {
         warn!("{note}");
     }
-    remember(&home, args, &rows);
+    cache_targets(&home, args, &rows);
 
     let regions = regions(&searches);
     if args.json {
@@ -88,9 +88,9 @@ fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
         }
     }
     let mut filters: BTreeMap<String, (Region, Vec<_>)> = BTreeMap::new();
-    let mut add = |region: &Region, naming| {
+    let mut add = |region: &Region, selector| {
         let there = filters.entry(region.to_string());
-        there.or_insert_with(|| (region.clone(), Vec::new())).1.push(naming);
+        there.or_insert_with(|| (region.clone(), Vec::new())).1.push(selector);
     };
     for filter in &args.filters {
         let target = Target::parse(filter, &regions)?;
@@ -104,7 +104,7 @@ fn searches(home: &Cloud, args: &cli::List) -> Result<Vec<Search>> {
             add(region, None);
         }
     }
-    let search = |(region, namings)| Ok(Search { cloud: home.in_region(&region)?, namings });
+    let search = |(region, selectors)| Ok(Search { cloud: home.in_region(&region)?, selectors });
     filters.into_values().map(search).collect()
 }
 
@@ -120,13 +120,13 @@ async fn not_permitted(searches: &[Search]) -> Option<crate::cloud::Error> {
 }
 
 /// Caches the names that complete in the shell.
-fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
+fn cache_targets(home: &Cloud, args: &cli::List, rows: &[Row]) {
     let mut named = BTreeMap::new();
     for Row { instance, .. } in rows {
         *named.entry((&instance.region, &instance.name)).or_insert(0) += 1;
     }
     let here = &home.client.config().region;
-    let mut input = Vec::new();
+    let mut targets = Vec::new();
     for Row { instance, .. } in rows {
         let Ok(region) = Region::parse(&instance.region) else { continue };
         let id = input_for(&instance.id, "", &region, here);
@@ -134,13 +134,13 @@ fn remember(home: &Cloud, args: &cli::List, rows: &[Row]) {
         // A name of several instances is ambiguous.
         let is_one = named.get(&(&instance.region, &instance.name)) == Some(&1);
         if is_one && !is_id(&name) && name != id {
-            input.push(name);
+            targets.push(name);
         }
-        input.push(id);
+        targets.push(id);
     }
     let mut place = home.place().to_vec();
     place.extend(args.look_up.regions().map(Region::to_string));
     place.extend(args.filters.clone());
     let place: Vec<_> = place.iter().map(String::as_str).collect();
-    keep_list(&cache(&args.look_up), &place, input, SystemTime::now());
+    put_list(&cache(&args.look_up), &place, targets, SystemTime::now());
 }

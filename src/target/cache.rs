@@ -17,12 +17,12 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const LOOKED_UP: &str = "target";
 /// Entries of lists.
 const LISTED: &str = "list";
-/// Bytes of all words of one list: an entry may not have more than twice as many.
+/// Bytes of all targets of one list: an entry may not have more than twice as many.
 const MAX_LISTED: usize = 1 << 20;
 
 /// A resolved target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Remembered {
+pub(crate) struct CachedTarget {
     /// The target as it was given.
     pub input: String,
     /// The instance's id.
@@ -38,32 +38,32 @@ pub(crate) fn topic(place: &[&str], input: &str) -> Topic {
 }
 
 /// The instance and the region of a target that was resolved less than an hour ago.
-pub(crate) fn recall(
+pub(crate) fn get(
     cache: &Cache,
     topic: &Topic,
     input: &str,
     now: SystemTime,
 ) -> Option<(String, Region)> {
-    let (found, _) = cache.get::<Remembered>(topic, HOUR, now)?;
+    let (found, _) = cache.get::<CachedTarget>(topic, HOUR, now)?;
     // What is no id, or no region, would only fail until the hour is over.
     let region = Region::parse(&found.region).ok()?;
     (found.input == input && is_id(&found.id)).then_some((found.id, region))
 }
 
-/// The words of instances that were listed.
-pub(crate) fn keep_list(cache: &Cache, place: &[&str], mut input: Vec<String>, now: SystemTime) {
+/// Stores the targets of instances that were listed.
+pub(crate) fn put_list(cache: &Cache, place: &[&str], mut targets: Vec<String>, now: SystemTime) {
     let mut bytes = 0;
-    input.retain(|input| {
-        bytes += input.len() + 3;
+    targets.retain(|target| {
+        bytes += target.len() + 3;
         bytes <= MAX_LISTED
     });
-    cache.put(&Topic::new(LISTED, place), &input, now);
+    cache.put(&Topic::new(LISTED, place), &targets, now);
 }
 
 /// The words for instances that were looked up or listed within a day and begin so, in order. Ids are
 /// among them once there is a beginning: they say little to people.
 pub(crate) fn beginning_with(cache: &Cache, prefix: &str, now: SystemTime) -> Vec<String> {
-    let looked_up = cache.all::<Remembered>(LOOKED_UP, DAY, now).into_iter();
+    let looked_up = cache.all::<CachedTarget>(LOOKED_UP, DAY, now).into_iter();
     let listed = cache.all::<Vec<String>>(LISTED, DAY, now).into_iter().flatten();
     let mut input: Vec<_> = looked_up
         .map(|found| found.input)
@@ -88,15 +88,16 @@ mod tests {
         let (stored, now) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
         assert_eq!(beginning_with(&cache, "", now), [""; 0]);
         for (input, id) in [("web-2", "i-2"), ("数据库", "i-3"), ("web-2.cn-beijing", "i-4")] {
-            let found = Remembered { input: input.into(), id: id.into(), region: "cn-test".into() };
+            let found =
+                CachedTarget { input: input.into(), id: id.into(), region: "cn-test".into() };
             let topic = topic(&["ecs.example"], input);
             cache.put(&topic, &found, stored);
             let region = Region::parse("cn-test").unwrap();
-            assert_eq!(recall(&cache, &topic, input, now), Some((found.id, region)));
-            assert_eq!(recall(&cache, &topic, input, now + HOUR), None);
+            assert_eq!(get(&cache, &topic, input, now), Some((found.id, region)));
+            assert_eq!(get(&cache, &topic, input, now + HOUR), None);
         }
         let listed = ["web-1", "web-2", "a b", "a\nb", "i-5"].map(str::to_owned).to_vec();
-        keep_list(&cache, &["ecs.example", "cn-test"], listed, stored);
+        put_list(&cache, &["ecs.example", "cn-test"], listed, stored);
         let all = ["a b", "web-1", "web-2", "web-2.cn-beijing", "数据库"];
         assert_eq!(beginning_with(&cache, "", now), all);
         assert_eq!(beginning_with(&cache, "web-2", now + HOUR), all[2..4]);
