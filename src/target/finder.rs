@@ -17,11 +17,11 @@ use crate::platform::cache::{Cache, Topic};
 /// An instance to work with.
 #[derive(Clone)]
 pub(crate) struct Found {
-    /// The API of its region. Its messages call the instance by the target's words as well.
+    /// The API of its region. Its messages call the instance by the target as it was given, too.
     pub(crate) cloud: Cloud,
     /// The instance's id.
     pub(crate) id: String,
-    /// The target's words, if they are not the id.
+    /// The target as it was given, if it is not the id.
     pub(crate) name: Option<String>,
 }
 

@@ -21,7 +21,7 @@ const WELL_KNOWN: [u16; 36] = [
 
 /// The request of the command line.
 pub(crate) struct Request {
-    /// The target's words.
+    /// The target as it was given.
     pub(crate) instance: String,
     /// The forwards, with `--local-port` first.
     pub(crate) forwards: Vec<Forward>,
