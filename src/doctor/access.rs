@@ -61,14 +61,14 @@ impl DoctorContext<'_> {
             return Outcome::failed(first);
         }
         let actions: Vec<_> = denied.iter().map(|(action, _)| *action).collect();
-        let mut trouble = Report::new(first);
-        trouble.what = format!("not permitted: {}", actions.join(", "));
-        trouble.fix = Some(format!(
+        let mut report = Report::new(first);
+        report.what = format!("not permitted: {}", actions.join(", "));
+        report.fix = Some(format!(
             "in the RAM console, attach a policy such as this one (`ecs-bridge policy connect` \
              prints one for all that connections need):\n{}",
             Policy::of(&actions).compact()
         ));
-        Outcome::Failed(trouble)
+        Outcome::Failed(report)
     }
 
     /// Session Manager is switched on in the region of the instance.
@@ -81,8 +81,8 @@ impl DoctorContext<'_> {
             Ok(Some(false)) => {
                 let what = format!("Session Manager is switched off in {region}");
                 let why = "it is off until somebody switches it on, once for each region";
-                let trouble = Report::plain(what, ExitCode::Target).why(why);
-                Outcome::Failed(trouble.fix(switch_on(&region)))
+                let report = Report::plain(what, ExitCode::Target).why(why);
+                Outcome::Failed(report.fix(switch_on(&region)))
             }
             Ok(None) => {
                 let what = "the service does not say whether it is switched on";
@@ -90,9 +90,9 @@ impl DoctorContext<'_> {
             }
             Err(error) if error.kind() == Kind::PermissionMissing => {
                 let what = "whether it is switched on may not be asked";
-                let mut trouble = Report::plain(what, ExitCode::Permission);
-                trouble.request_id = error.request_id().map(str::to_owned);
-                Outcome::Unknown(trouble.fix(format!(
+                let mut report = Report::plain(what, ExitCode::Permission);
+                report.request_id = error.request_id().map(str::to_owned);
+                Outcome::Unknown(report.fix(format!(
                     "no session needs this permission; if none opens, attach a policy such as this \
                      one:\n{}",
                     Policy::of(&["ecs:DescribeCloudAssistantSettings"]).compact()

@@ -24,7 +24,7 @@ pub(crate) struct BannerCapture(Rc<Captured>);
 
 #[derive(Default)]
 struct Captured {
-    words: RefCell<Vec<u8>>,
+    bytes: RefCell<Vec<u8>>,
     more: Notify,
     is_ready: Cell<bool>,
     ready: Notify,
@@ -42,13 +42,13 @@ impl AsyncRead for SilentReader {
 
 impl BannerCapture {
     /// The bytes received so far.
-    pub(crate) fn words(&self) -> Vec<u8> {
-        self.0.words.borrow().clone()
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.bytes.borrow().clone()
     }
 
     /// Whether the target was taken to be listening.
     pub(crate) fn is_ready(&self) -> bool {
-        self.0.is_ready.get() || !self.0.words.borrow().is_empty()
+        self.0.is_ready.get() || !self.0.bytes.borrow().is_empty()
     }
 
     /// Waits until the target is taken to be listening.
@@ -68,7 +68,7 @@ impl BannerCapture {
 
     /// Waits until the received bytes satisfy `fits`.
     pub(crate) async fn wait_until(&self, fits: impl Fn(&[u8]) -> bool) {
-        while !fits(&self.0.words.borrow()) {
+        while !fits(&self.0.bytes.borrow()) {
             self.0.more.notified().await;
         }
     }
@@ -80,9 +80,9 @@ impl AsyncWrite for BannerCapture {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut words = self.0.words.borrow_mut();
-        let room = ENOUGH.saturating_sub(words.len()).min(bytes.len());
-        words.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        let mut kept = self.0.bytes.borrow_mut();
+        let room = ENOUGH.saturating_sub(kept.len()).min(bytes.len());
+        kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
         self.0.more.notify_waiters();
         self.0.ready.notify_waiters();
         Poll::Ready(Ok(bytes.len()))

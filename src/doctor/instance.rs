@@ -14,9 +14,9 @@ use session_manager_proto::generation::{AgentVersion, Generation};
 impl DoctorContext<'_> {
     /// There is such an instance.
     pub(crate) async fn instance(&self) -> Outcome {
-        let Some(words) = &self.args.target else { return without_target() };
+        let Some(target) = &self.args.target else { return without_target() };
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
-        let finder = match Finder::new(cloud, words, &self.args.look_up) {
+        let finder = match Finder::new(cloud, target, &self.args.look_up) {
             Ok(finder) => finder,
             Err(error) => return Outcome::failed(&error),
         };
@@ -97,9 +97,9 @@ impl DoctorContext<'_> {
             let heard = heard.map(|at| format!("last heard of at {at}"));
             match (offline(agent), agent.online) {
                 (Some(finding), _) => {
-                    let mut trouble = of(&finding);
-                    trouble.why = heard;
-                    Outcome::Failed(trouble)
+                    let mut report = of(&finding);
+                    report.why = heard;
+                    Outcome::Failed(report)
                 }
                 (None, Some(_)) => Outcome::passed(heard.unwrap_or_else(|| "it is".to_owned())),
                 (None, None) => not_known("whether it is"),
@@ -150,9 +150,9 @@ fn failed(finding: &Finding) -> Outcome {
 /// The service does not list it, which is its answer for an unknown instance.
 fn unknown_instance(found: &Found) -> Outcome {
     let region = &found.cloud.client.config().region;
-    let trouble = Report::plain(format!("there is no such instance: {found}"), ExitCode::Target);
-    let trouble = trouble.why(format!("region {region} has none that this account can see"));
-    Outcome::Failed(trouble.fix(
+    let report = Report::plain(format!("there is no such instance: {found}"), ExitCode::Target);
+    let report = report.why(format!("region {region} has none that this account can see"));
+    Outcome::Failed(report.fix(
         "check the id, and the region it is in (--region, ALIBABA_CLOUD_REGION_ID, the profile's \
          region_id); `ecs-bridge list` shows those there are",
     ))

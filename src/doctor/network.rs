@@ -136,8 +136,8 @@ impl DoctorContext<'_> {
             humantime::format_rfc3339_seconds(local),
             humantime::format_rfc3339_seconds(service)
         );
-        let trouble = Report::plain(what, ExitCode::Credentials);
-        Outcome::Failed(trouble.why(why).fix(SET_CLOCK))
+        let report = Report::plain(what, ExitCode::Credentials);
+        Outcome::Failed(report.why(why).fix(SET_CLOCK))
     }
 }
 

@@ -100,11 +100,11 @@ impl DoctorContext<'_> {
             ),
         };
         let what = format!("ssh {host} does not use ecs-bridge");
-        let trouble = Report::plain(what, ExitCode::Config).why(why).fix(fix);
+        let report = Report::plain(what, ExitCode::Config).why(why).fix(fix);
         match self.args.target {
-            Some(_) => Outcome::Failed(trouble),
+            Some(_) => Outcome::Failed(report),
             // It may be there for some hosts only.
-            None => Outcome::Unknown(trouble),
+            None => Outcome::Unknown(report),
         }
     }
 

@@ -39,16 +39,16 @@ impl Outcome {
 
     /// The same, where a limit of open files is named before what it has made fail.
     pub(super) fn naming_limits(self) -> Self {
-        let named = |trouble: Report| {
-            let words = format!("{} {}", trouble.what, trouble.why.as_deref().unwrap_or_default());
+        let named = |report: Report| {
+            let words = format!("{} {}", report.what, report.why.as_deref().unwrap_or_default());
             match OpenFiles::of_words(&words) {
-                Some(files) => trouble.why(files.why()).fix(files.remedy()),
-                None => trouble,
+                Some(files) => report.why(files.why()).fix(files.remedy()),
+                None => report,
             }
         };
         match self {
-            Self::Failed(trouble) => Self::Failed(named(trouble)),
-            Self::Unknown(trouble) => Self::Unknown(named(trouble)),
+            Self::Failed(report) => Self::Failed(named(report)),
+            Self::Unknown(report) => Self::Unknown(named(report)),
             other => other,
         }
     }
@@ -77,7 +77,7 @@ pub(crate) struct Checked {
 /// The exit code that belongs to the first check that failed.
 pub(crate) fn exit_code(checked: &[Checked]) -> ExitCode {
     let failed = checked.iter().find_map(|checked| match &checked.outcome {
-        Outcome::Failed(trouble) => Some(trouble.exit_code),
+        Outcome::Failed(report) => Some(report.exit_code),
         _ => None,
     });
     failed.unwrap_or(ExitCode::Ok)

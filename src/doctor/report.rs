@@ -23,15 +23,13 @@ pub(crate) fn lines(checked: &Checked, in_colour: bool) -> String {
         true => format!("\u{1b}[{colour}m{mark}\u{1b}[0m"),
         false => mark.to_owned(),
     };
-    let (found, trouble) = match &checked.outcome {
+    let (found, report) = match &checked.outcome {
         Outcome::Passed(found) => (found.clone(), None),
         Outcome::Skipped { why, because: Some(_) } => (format!("skipped: {why}"), None),
         Outcome::Skipped { why, because: None } => (why.clone(), None),
-        Outcome::Failed(trouble) | Outcome::Unknown(trouble) => {
-            (trouble.what.clone(), Some(trouble))
-        }
+        Outcome::Failed(report) | Outcome::Unknown(report) => (report.what.clone(), Some(report)),
     };
-    let parts = trouble.map(|report| parts([&report.why, &report.fix, &report.request_id]));
+    let parts = report.map(|report| parts([&report.why, &report.fix, &report.request_id]));
     let parts = parts.unwrap_or_default();
     format!("{mark} {:COLUMN$} {}{parts}", checked.title, on_one_line(&found))
 }
@@ -101,30 +99,30 @@ pub(crate) fn json(
 
 fn one(checked: &Checked) -> Value {
     let mut value = json!({ "id": checked.id, "title": checked.title });
-    let (status, found, trouble) = match &checked.outcome {
+    let (status, found, report) = match &checked.outcome {
         Outcome::Passed(found) => ("passed", found, None),
-        Outcome::Failed(trouble) => ("failed", &trouble.what, Some(trouble)),
+        Outcome::Failed(report) => ("failed", &report.what, Some(report)),
         Outcome::Skipped { why, because } => {
             if let Some(because) = because {
                 value["because"] = json!(because);
             }
             ("skipped", why, None)
         }
-        Outcome::Unknown(trouble) => ("unknown", &trouble.what, Some(trouble)),
+        Outcome::Unknown(report) => ("unknown", &report.what, Some(report)),
     };
     value["status"] = json!(status);
     value["found"] = json!(found);
-    if let Some(trouble) = trouble {
+    if let Some(report) = report {
         let parts =
-            [("why", &trouble.why), ("fix", &trouble.fix), ("request_id", &trouble.request_id)];
+            [("why", &report.why), ("fix", &report.fix), ("request_id", &report.request_id)];
         for (name, text) in parts {
             if let Some(text) = text {
                 value[name] = json!(text);
             }
         }
     }
-    if let Outcome::Failed(trouble) = &checked.outcome {
-        value["exit_code"] = json!(trouble.exit_code as u8);
+    if let Outcome::Failed(report) = &checked.outcome {
+        value["exit_code"] = json!(report.exit_code as u8);
     }
     value
 }

@@ -24,11 +24,11 @@ use session_manager_proto::session::End;
 /// How long a session may take to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(18);
 /// How long an SSH server may take to send its banner, once its port is taken to be connected.
-const SPEAKS_WITHIN: Duration = Duration::from_secs(4);
+const BANNER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long to wait for the first byte of another server, which may wait for the client.
-const LISTEN_FOR: Duration = Duration::from_millis(500);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the first line may take to be complete.
-const ONE_WORD: Duration = Duration::from_millis(500);
+const LINE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time that is left for ending the session before the deadline of all checks.
 const TO_END: Duration = Duration::from_secs(3);
 
@@ -62,18 +62,18 @@ impl DoctorContext<'_> {
             }
             Err(session_error) => Outcome::failed(&session_error),
             Ok(SessionOutcome::Ended(outcome)) if matches!(outcome.end, End::Remote(_)) => {
-                self.port.replace(Some(self.said(&capture.words(), true)));
+                self.port.replace(Some(self.port_outcome(&capture.bytes(), true)));
                 opened()
             }
             Ok(_) if capture.is_ready() => {
-                self.port.replace(Some(self.said(&capture.words(), false)));
+                self.port.replace(Some(self.port_outcome(&capture.bytes(), false)));
                 opened()
             }
             Ok(_) => {
                 let waited = began.elapsed().as_secs();
                 let what = format!("the session did not open within {waited} s");
-                let trouble = Report::plain(what, ExitCode::Session);
-                Outcome::Failed(trouble.fix("try again; with -vv the log says how far it came"))
+                let report = Report::plain(what, ExitCode::Session);
+                Outcome::Failed(report.fix("try again; with -vv the log says how far it came"))
             }
         }
     }
@@ -104,15 +104,15 @@ impl DoctorContext<'_> {
     async fn captured(&self, capture: &BannerCapture, open_by: Instant) {
         let is_ssh = self.args.port == SSH_PORT;
         let line = async {
-            capture.wait_until(|words| !words.is_empty()).await;
+            capture.wait_until(|bytes| !bytes.is_empty()).await;
             tokio::select! {
-                () = capture.wait_until(|words| banner(words).is_some_and(|line| line.ends_whole)) => {}
-                () = sleep(ONE_WORD) => {}
+                () = capture.wait_until(|bytes| banner(bytes).is_some_and(|line| line.ends_whole)) => {}
+                () = sleep(LINE_TIMEOUT) => {}
             }
         };
         let silent = async {
             capture.ready().await;
-            sleep(if is_ssh { SPEAKS_WITHIN } else { LISTEN_FOR }).await;
+            sleep(if is_ssh { BANNER_TIMEOUT } else { FIRST_BYTE_TIMEOUT }).await;
         };
         tokio::select! {
             () = line => {}
@@ -123,20 +123,20 @@ impl DoctorContext<'_> {
     }
 
     /// The outcome of the check of the port, from its first bytes.
-    fn said(&self, words: &[u8], has_closed: bool) -> Outcome {
+    fn port_outcome(&self, bytes: &[u8], has_closed: bool) -> Outcome {
         let port = self.args.port;
-        if let Some(Banner { line, .. }) = banner(words) {
+        if let Some(Banner { line, .. }) = banner(bytes) {
             return Outcome::passed(format!("it says {line}"));
         }
-        let first = first_line(words);
+        let first = first_line(bytes);
         let fix = format!(
             "see what listens there (on the instance: `ss -ltnp`), or name the port of its SSH \
              server: `ecs-bridge doctor {} PORT`",
             self.args.target.as_deref().map_or_else(|| "TARGET".to_owned(), shell_word)
         );
         let bad = |what: &str, why: String| {
-            let trouble = Report::plain(what, ExitCode::Target).why(why);
-            Outcome::Failed(trouble.fix(fix.clone()))
+            let report = Report::plain(what, ExitCode::Target).why(why);
+            Outcome::Failed(report.fix(fix.clone()))
         };
         match (port == SSH_PORT, first.is_empty(), has_closed) {
             (true, false, _) => {
@@ -173,16 +173,16 @@ struct Banner {
 }
 
 /// Finds the identification line, which other lines may precede.
-fn banner(words: &[u8]) -> Option<Banner> {
-    let mut lines = words.split_inclusive(|byte| *byte == b'\n');
+fn banner(bytes: &[u8]) -> Option<Banner> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let line =
         lines.find(|line| line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-"))?;
     Some(Banner { line: first_line(line), ends_whole: line.ends_with(b"\n") })
 }
 
 /// The first line of received bytes, without control characters and at most 80 characters.
-fn first_line(words: &[u8]) -> String {
-    text::first_line(&String::from_utf8_lossy(words), 80).unwrap_or_default()
+fn first_line(bytes: &[u8]) -> String {
+    text::first_line(&String::from_utf8_lossy(bytes), 80).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn banners_are_found_behind_other_lines() {
-        let line = |words: &[u8]| banner(words).map(|banner| (banner.line, banner.ends_whole));
+        let line = |bytes: &[u8]| banner(bytes).map(|banner| (banner.line, banner.ends_whole));
         let found = |line: &str, whole| Some((line.to_owned(), whole));
         assert_eq!(line(b"SSH-2.0-OpenSSH_9.6\r\n"), found("SSH-2.0-OpenSSH_9.6", true));
         assert_eq!(line(b"hello\r\nSSH-2.0-x"), found("SSH-2.0-x", false));

@@ -71,9 +71,9 @@ pub(crate) async fn run_checks(
 }
 
 fn late(within: Duration) -> Outcome {
-    let trouble =
+    let report =
         Report::plain(format!("no answer within {} s", within.as_secs()), ExitCode::Network);
-    Outcome::Failed(trouble.fix("try again; with -vv the log says what was waited for"))
+    Outcome::Failed(report.fix("try again; with -vv the log says what was waited for"))
 }
 
 #[cfg(test)]

@@ -51,13 +51,13 @@ const SHOWN: usize = 120;
 impl DoctorContext<'_> {
     /// Whether keys can be sent. Nothing is run in the instance to find out without `--send-key`.
     pub(crate) async fn key_plugin(&self) -> Outcome {
-        let Some(words) = &self.args.target else { return without_target() };
+        let Some(target) = &self.args.target else { return without_target() };
         let Some(found) = self.found.get() else { return not_known("the instance") };
         if self.agent.get().is_some_and(AgentStatus::is_windows) {
             return Outcome::skipped("not needed: it is for Linux");
         }
         if self.args.send_key {
-            return key_command(found, &shell_word(words)).await;
+            return key_command(found, &shell_word(target)).await;
         }
         let topic = found.cloud.topic("plugin", &[&found.id]);
         let is_known = cache(&self.args.look_up).get::<()>(&topic, DAY, SystemTime::now());
@@ -66,7 +66,7 @@ impl DoctorContext<'_> {
             None => Outcome::skipped(format!(
                 "not known to be there; temporary keys need it, and `ecs-bridge send-key -i {}` \
                  installs it",
-                shell_word(words)
+                shell_word(target)
             )),
         }
     }
@@ -86,7 +86,7 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
         }
         Err(error) => return Outcome::Unknown(Report::new(&error)),
     };
-    let trouble = |what: String, why: &str, fix: String| {
+    let failed = |what: String, why: &str, fix: String| {
         Outcome::Failed(Report::plain(what, ExitCode::Target).why(why).fix(fix))
     };
     let install = format!("ecs-bridge send-key --reinstall -i {target}");
@@ -98,7 +98,7 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
         KeyCommand::Plugin(command) => {
             Outcome::passed(format!("sshd asks the key plug-in: {}", shown(command)))
         }
-        KeyCommand::Other(command) => trouble(
+        KeyCommand::Other(command) => failed(
             format!("sshd asks another program for keys: {}", shown(command)),
             "sshd has an AuthorizedKeysCommand of somebody else's. The key plug-in does not replace \
              it, though its installation succeeds: temporary keys never work",
@@ -107,13 +107,13 @@ async fn key_command(found: &Found, target: &str) -> Outcome {
                  sshd_config, restart sshd, and run: {install}"
             ),
         ),
-        KeyCommand::KeptOut(line) => trouble(
+        KeyCommand::KeptOut(line) => failed(
             format!("sshd_config keeps the key plug-in out: {}", shown(line)),
             "the key plug-in changes nothing where /etc/ssh/sshd_config has such a line, though its \
              installation succeeds: temporary keys never work",
             format!("remove the line from /etc/ssh/sshd_config, and run: {install}"),
         ),
-        KeyCommand::NotForRoot => trouble(
+        KeyCommand::NotForRoot => failed(
             "sshd does not ask the key plug-in for root's keys".to_owned(),
             "the plug-in's AuthorizedKeysCommand is at the end of /etc/ssh/sshd_config: there it is \
              part of a Match block that does not hold for root, or behind another one",
