@@ -30,7 +30,7 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the first line may take to be complete.
 const LINE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time that is left for ending the session before the deadline of all checks.
-const TO_END: Duration = Duration::from_secs(3);
+const END_RESERVE: Duration = Duration::from_secs(3);
 
 impl DoctorContext<'_> {
     /// A session opens.
@@ -43,7 +43,7 @@ impl DoctorContext<'_> {
         let capture = BannerCapture::default();
         let mut local = LocalSide::new(SilentReader, capture.clone());
         let began = Instant::now();
-        let stop = self.captured(&capture, (self.deadline - TO_END).min(began + OPEN_WITHIN));
+        let stop = self.captured(&capture, (self.deadline - END_RESERVE).min(began + OPEN_WITHIN));
         self.in_session.set(true);
         let (plan, starter, up_by) = (&plan, None, &Cell::new(None));
         let request = SessionRequest { found, plan, starter, up_by };
