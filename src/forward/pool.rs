@@ -104,7 +104,7 @@ impl Pool {
         let _waiting = Counted::begin(&self.waiting);
         // A connection that is there goes before those that may come, and before those that linger.
         let evicted = self.warm.borrow().iter().any(|warm| warm.evict());
-        let _wanted = (!evicted).then(|| self.context.queue.want_place());
+        let _request = (!evicted).then(|| self.context.queue.request_slot());
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => self.permit_of(permit),
             // The semaphore is never closed.

@@ -26,7 +26,7 @@ pub(crate) struct GatewayConnection<'a> {
     pub agent_is_queried: bool,
     /// Waits until another session needs the place of this one; called while it lingers after the local
     /// end of file. Cancel-safe.
-    pub place_wanted: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
+    pub slot_requested: &'a dyn Fn() -> LocalBoxFuture<'a, ()>,
     /// The size of the window of a shell, until it changes no more.
     pub window: Option<watch::Receiver<WindowSize>>,
 }

@@ -211,13 +211,13 @@ async fn dial_and_run(
         })
     };
     let redactor = Redactor::of(url.expose_secret(), token.expose_secret());
-    let place_wanted = || plan.place_wanted();
+    let slot_requested = || plan.slot_requested();
     let gateway = GatewayConnection {
         reconnect: &reconnect,
         redactor,
         agent: Some(agent.boxed_local()),
         agent_is_queried: is_at_once,
-        place_wanted: &place_wanted,
+        slot_requested: &slot_requested,
         window: plan.window(),
     };
     let driver = Driver::new(socket, gateway, core, on_event);

@@ -159,9 +159,9 @@ impl Plan {
     }
 
     /// Waits until another session needs the place of one that lingers. Cancel-safe.
-    pub(crate) fn place_wanted(&self) -> LocalBoxFuture<'_, ()> {
+    pub(crate) fn slot_requested(&self) -> LocalBoxFuture<'_, ()> {
         match &self.queue {
-            Some(queue) => queue.place_wanted().boxed_local(),
+            Some(queue) => queue.slot_requested().boxed_local(),
             None => std::future::pending().boxed_local(),
         }
     }

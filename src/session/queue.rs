@@ -40,9 +40,9 @@ pub(crate) struct Queue {
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
     /// A permit for each that waits, for the sessions that linger to take.
-    wanted: Semaphore,
+    requests: Semaphore,
     /// How many wait.
-    wanting: Cell<usize>,
+    requesting: Cell<usize>,
 }
 
 impl fmt::Debug for Queue {
@@ -63,8 +63,8 @@ impl Queue {
             ending: Cell::new(0),
             ended_at: Cell::new(None),
             ended: Notify::new(),
-            wanted: Semaphore::new(0),
-            wanting: Cell::new(0),
+            requests: Semaphore::new(0),
+            requesting: Cell::new(0),
         }
     }
 
@@ -73,16 +73,16 @@ impl Queue {
         self.first.try_lock().is_err()
     }
 
-    /// Asks one session that lingers to end, for as long as what it gives is held.
-    pub(crate) fn want_place(&self) -> PlaceWanted<'_> {
-        self.wanted.add_permits(1);
-        self.wanting.set(self.wanting.get() + 1);
-        PlaceWanted(self)
+    /// Asks one lingering session to end, while the returned guard is held.
+    pub(crate) fn request_slot(&self) -> SlotRequest<'_> {
+        self.requests.add_permits(1);
+        self.requesting.set(self.requesting.get() + 1);
+        SlotRequest(self)
     }
 
-    /// Waits, in order, until the place of a session that lingers is wanted.
-    pub(crate) async fn place_wanted(&self) {
-        match self.wanted.acquire().await {
+    /// Waits, in order, until the place of a lingering session is requested.
+    pub(crate) async fn slot_requested(&self) {
+        match self.requests.acquire().await {
             Ok(permit) => permit.forget(),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
@@ -110,7 +110,7 @@ impl Queue {
             began,
             deadline: began + self.within,
             refused: None,
-            place_wanted: Cell::new(None),
+            slot_request: Cell::new(None),
             // Those that wait already go first.
             waits: may_wait && !self.within.is_zero() && self.is_occupied(),
             is_closed: Cell::new(false),
@@ -130,15 +130,15 @@ impl Queue {
     }
 }
 
-/// A session that waits for a place, until this is dropped.
-pub(crate) struct PlaceWanted<'a>(&'a Queue);
+/// The request of a session that waits for a place; dropping it takes the request back.
+pub(crate) struct SlotRequest<'a>(&'a Queue);
 
-impl Drop for PlaceWanted<'_> {
+impl Drop for SlotRequest<'_> {
     fn drop(&mut self) {
-        let Queue { wanted, wanting, .. } = self.0;
-        wanting.set(wanting.get().saturating_sub(1));
+        let Queue { requests, requesting, .. } = self.0;
+        requesting.set(requesting.get().saturating_sub(1));
         // One that lingers may have taken its permit; those that are left are for the others.
-        wanted.forget_permits(wanted.available_permits().saturating_sub(wanting.get()));
+        requests.forget_permits(requests.available_permits().saturating_sub(requesting.get()));
     }
 }
 
@@ -164,7 +164,7 @@ pub(super) struct Turn<'q> {
     deadline: Instant,
     /// Why it waits.
     refused: Option<SessionError>,
-    place_wanted: Cell<Option<PlaceWanted<'q>>>,
+    slot_request: Cell<Option<SlotRequest<'q>>>,
     waits: bool,
     /// Whether the session was connected, and is closed now.
     is_closed: Cell<bool>,
@@ -182,7 +182,7 @@ impl Turn<'_> {
     /// When no place has come free in time: [`SessionError::Waited`].
     pub(super) async fn wait(&mut self) -> Result<(), SessionError> {
         let queue = self.queue;
-        self.place_wanted.get_mut().get_or_insert_with(|| queue.want_place());
+        self.slot_request.get_mut().get_or_insert_with(|| queue.request_slot());
         let is_late = timeout_at(self.deadline, self.next()).await.is_err();
         let gives_up = is_late && self.first.take().is_none();
         match self.refused.take_if(|_| gives_up) {
@@ -241,7 +241,7 @@ impl Turn<'_> {
         let queue = self.queue;
         match event {
             SessionEvent::Connected => {
-                self.place_wanted.take();
+                self.slot_request.take();
                 if self.first.take().is_some() {
                     info!("a place for the session has come free");
                 }
@@ -280,14 +280,14 @@ mod tests {
     #[test]
     fn one_that_has_its_place_leaves_the_others_theirs_to_ask_for() {
         let queue = queue();
-        let (first, second) = (queue.want_place(), queue.want_place());
-        assert!(queue.place_wanted().now_or_never().is_some(), "a session ends for the first");
+        let (first, second) = (queue.request_slot(), queue.request_slot());
+        assert!(queue.slot_requested().now_or_never().is_some(), "a session ends for the first");
         drop(first);
-        assert!(queue.place_wanted().now_or_never().is_some(), "and one for the second");
+        assert!(queue.slot_requested().now_or_never().is_some(), "and one for the second");
         drop(second);
         // One that gives up asks for nothing more.
-        drop(queue.want_place());
-        assert!(queue.place_wanted().now_or_never().is_none());
+        drop(queue.request_slot());
+        assert!(queue.slot_requested().now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -295,8 +295,8 @@ mod tests {
         let queue = queue();
         let mut turn = queue.turn(true);
         turn.wait().await.unwrap();
-        assert_eq!(queue.wanted.available_permits(), 1);
+        assert_eq!(queue.requests.available_permits(), 1);
         turn.on_event(&SessionEvent::Connected);
-        assert_eq!(queue.wanted.available_permits(), 0);
+        assert_eq!(queue.requests.available_permits(), 0);
     }
 }

@@ -106,7 +106,7 @@ where
         redactor: Redactor::default(),
         agent: None,
         agent_is_queried: false,
-        place_wanted: &|| std::future::pending().boxed_local(),
+        slot_requested: &|| std::future::pending().boxed_local(),
         window: plan.window(),
     };
     let session = Session::new(begin.into_std(), plan.config());

@@ -65,7 +65,7 @@ pub(crate) struct Driver<'w> {
     unflushed: bool,
     /// Whether another session needs the place of this one; polled all the time while it lingers, so
     /// that the one that has been quiet for longest is notified first.
-    place_wanted: Option<LocalBoxFuture<'w, ()>>,
+    slot_requested: Option<LocalBoxFuture<'w, ()>>,
     /// Since when the socket has taken nothing although there was something for it.
     blocked: Option<Instant>,
     /// Why the socket takes nothing any more, and since when nothing was read from it.
@@ -109,7 +109,7 @@ impl BrokenSink {
 /// What one wait has found.
 enum Wake {
     Deadline,
-    PlaceWanted,
+    SlotRequested,
     Shutdown,
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
@@ -146,7 +146,7 @@ impl<'w> Driver<'w> {
             on_event,
             outgoing: None,
             unflushed: false,
-            place_wanted: None,
+            slot_requested: None,
             blocked: None,
             sink_broken: None,
             peer_closed: false,
@@ -195,9 +195,9 @@ impl<'w> Driver<'w> {
             self.report_may_outlive_target();
             match self.session.may_yield_at() {
                 Some(at) if at <= now => {
-                    self.place_wanted.get_or_insert_with(self.gateway.place_wanted);
+                    self.slot_requested.get_or_insert_with(self.gateway.slot_requested);
                 }
-                _ => self.place_wanted = None,
+                _ => self.slot_requested = None,
             }
             if self.outgoing.is_none() && self.halves.is_some() {
                 self.outgoing = self.next_message(now);
@@ -252,7 +252,7 @@ impl<'w> Driver<'w> {
         let is_alive = self.ended.is_none() && self.halves.is_some();
         let look = is_alive.then(|| self.sleep.deadline());
         let ping = if can_transmit { self.session.poll_ping_timeout(clock()) } else { None };
-        let may_yield = self.session.may_yield_at().filter(|_| self.place_wanted.is_none());
+        let may_yield = self.session.may_yield_at().filter(|_| self.slot_requested.is_none());
         let timeout = self.session.poll_timeout(can_transmit);
         let deadlines = [timeout, may_yield, ping, broken, ended, look];
         let deadline = deadlines.into_iter().flatten().min();
@@ -299,11 +299,11 @@ impl<'w> Driver<'w> {
                 else => std::future::pending().await,
             }
         };
-        let place_wanted = OptionFuture::from(self.place_wanted.as_mut());
+        let slot_requested = OptionFuture::from(self.slot_requested.as_mut());
         let deadline = OptionFuture::from(deadline.map(|at| sleep_until(at.into())));
         tokio::select! {
             () = shutdown => Wake::Shutdown,
-            Some(()) = place_wanted => Wake::PlaceWanted,
+            Some(()) = slot_requested => Wake::SlotRequested,
             Some(()) = deadline => Wake::Deadline,
             Some(found) = write_far, if (outgoing || self.unflushed) && can_write => found,
             Some(message) = read_far, if reads_far => Wake::Message(message),
@@ -333,9 +333,9 @@ impl<'w> Driver<'w> {
                     self.session.handle_disconnect(now, Disconnect::Broken(broken.how.clone()));
                 }
             }
-            Wake::PlaceWanted => {
+            Wake::SlotRequested => {
                 debug!("another session needs the place of this one, which lingers");
-                self.place_wanted = None;
+                self.slot_requested = None;
                 self.session.handle_yield(now);
             }
             Wake::Shutdown => {

@@ -115,7 +115,7 @@ fn plain() -> GatewayConnection<'static> {
         redactor: Redactor::default(),
         agent: Some(unknown()),
         agent_is_queried: false,
-        place_wanted: &|| std::future::pending().boxed_local(),
+        slot_requested: &|| std::future::pending().boxed_local(),
         window: None,
     }
 }
