@@ -1,4 +1,4 @@
-//! A private key never leaves its machine: one that comes here anyway, in whichever parameter, is told of.
+//! A private key never leaves its machine: one that comes here anyway, in whichever parameter, is reported.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

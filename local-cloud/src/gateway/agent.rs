@@ -77,7 +77,7 @@ pub(crate) async fn run(link: &Link, mut received: mpsc::Receiver<Received>) -> 
                 return Ending::target_closed(agent.hangup);
             }
         }
-        // The client is told nothing; what it sends next makes the agent dial the target again.
+        // Nothing is sent to the client; what it sends next makes the agent dial the target again.
         held = match next(&mut received).await {
             Received::Close if link.obeys_close() => {
                 link.agent_may_go().await;
@@ -112,7 +112,7 @@ pub(super) async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
 }
 
 /// From the upgrade to the target, with what the client sends meanwhile. Input is dropped, or the first of it is held; what is
-/// behind that waits. No target and no ending: it could not be dialled, and the client is told nothing.
+/// behind that waits. No target and no ending: it could not be dialled, and nothing is sent to the client.
 async fn opening(
     link: &Link,
     received: &mut mpsc::Receiver<Received>,

@@ -61,7 +61,7 @@ struct Attachment {
     /// The client has said where it stands, if it is to say so.
     synced: bool,
     /// When the client was sent a frame for the first time.
-    told: Option<Instant>,
+    first_sent_at: Option<Instant>,
     /// Which progress it was told, or would have been.
     progress: Vec<u8>,
 }
@@ -188,14 +188,14 @@ impl Link {
         self.ring();
     }
 
-    /// The client was sent a frame.
-    pub(crate) fn told(&self) {
-        lock(&self.attachment).told.get_or_insert_with(Instant::now);
+    /// Records that the client was sent a frame.
+    pub(crate) fn note_sent(&self) {
+        lock(&self.attachment).first_sent_at.get_or_insert_with(Instant::now);
     }
 
     /// When it was sent the first one.
-    pub(crate) fn told_at(&self) -> Option<Instant> {
-        lock(&self.attachment).told
+    pub(crate) fn first_sent_at(&self) -> Option<Instant> {
+        lock(&self.attachment).first_sent_at
     }
 
     /// Which progress there was so far.

@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
                 channel: &channel,
                 sent,
                 received,
-                version_known: version_known(link.told_at().map(|at| at.elapsed()), grace),
+                version_known: version_known(link.first_sent_at().map(|at| at.elapsed()), grace),
             },
         );
         for what in wrong {

@@ -228,7 +228,7 @@ impl<'a> Writer<'a> {
             if sink.flush().await.is_err() {
                 return Some(Wrote::Gone);
             }
-            self.link.told();
+            self.link.note_sent();
         }
         // What was handed over before this future took the place of another.
         if sink.flush().await.is_err() { Some(Wrote::Gone) } else { None }

@@ -162,7 +162,7 @@ pub(super) async fn feed(
     Fed::Closed
 }
 
-/// Reads what nobody wants until the client closes the channel, so that it holds up no other.
+/// Discards input until the client closes the channel, so that it holds up no other.
 pub(super) async fn discard(incoming: &mut ChannelReadHalf) {
     while let Some(message) = incoming.wait().await {
         if matches!(message, ChannelMsg::Close) {

@@ -28,11 +28,11 @@
 //!
 //! # What an sshd does and this does not
 //!
-//! It knows no requests of OpenSSH's own, so a command whose reader went away (`ssh host yes | head
-//! -1`) is not told. The end of a command's output is told only with its exit status, though it may
-//! have closed its output long before. RSA keys, agent and X11 forwarding, and forwarded Unix sockets
-//! are refused. The environment is a clean one, and `$HOME` is the root directory. Whatever a session
-//! leaves in the background is killed with it.
+//! It does not support OpenSSH's own requests, so a command whose reader went away (`ssh host yes |
+//! head -1`) is not notified. The end of a command's output is reported only with its exit status,
+//! though it may have closed its output long before. RSA keys, agent and X11 forwarding, and
+//! forwarded Unix sockets are refused. The environment is a clean one, and `$HOME` is the root
+//! directory. Whatever a session leaves in the background is killed with it.
 
 mod client;
 mod environment;

@@ -186,7 +186,7 @@ fn ok(id: u32) -> Packet {
 }
 
 fn one_name(id: u32, path: String) -> Packet {
-    // The draft wants attributes here that nobody reads.
+    // The draft requires attributes here, which no client reads.
     let mut file = File::dummy(path);
     file.longname.clone_from(&file.filename);
     Name { id, files: vec![file] }.into()
