@@ -33,7 +33,7 @@ pub(crate) struct Cache {
 }
 
 /// What an entry is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Topic {
     file_name: String,
 }
@@ -122,12 +122,13 @@ impl Cache {
             .collect()
     }
 
-    /// Stores an entry. A failure is only logged; a disk that is full is reported, once.
-    pub(crate) fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) {
+    /// Stores an entry, and gives whether it is stored. A failure is only logged; a disk that is full is
+    /// reported, once.
+    pub(crate) fn put<T: Serialize>(&self, topic: &Topic, value: &T, now: SystemTime) -> bool {
         static REPORTED: AtomicBool = AtomicBool::new(false);
 
-        let Some(folder) = self.folder.as_deref() else { return };
-        let Err(error) = write(folder, &topic.file_name, value, now) else { return };
+        let Some(folder) = self.folder.as_deref() else { return false };
+        let Err(error) = write(folder, &topic.file_name, value, now) else { return true };
         let (shown, each_time) = (folder.display(), "values are looked up each time");
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
@@ -137,6 +138,7 @@ impl Cache {
             }
             _ => info!("cannot write the cache {shown}: {error}; {each_time}"),
         }
+        false
     }
 
     /// Deletes the entry of a topic.
