@@ -52,6 +52,13 @@ fn bytes_are_sent_at_opened_to_agents_that_keep_them() {
     assert_eq!(test.pass(700 * MS), []);
     test.session.handle_agent(test.now, Generation::B);
     assert_eq!(payloads(&test.pass(Duration::ZERO)), b"PING");
+    // What was known may be outdated.
+    let mut test = with(Some(Generation::D), |_| {});
+    test.session.handle_agent(test.now, Generation::A);
+    test.local(b"PING");
+    test.status(&[3]);
+    assert_eq!(test.pass(1499 * MS), []);
+    assert_eq!(payloads(&test.pass(MS)), b"PING");
     let mut test = with(Some(Generation::D), |_| {});
     test.local(b"PING");
     assert_eq!(test.pass(2999 * MS), []);
