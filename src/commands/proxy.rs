@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, args: &cli::Proxy) -> Result<Done> {
         remote_host: args.remote_host.clone(),
         port: Some(args.port),
     };
-    let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
+    let agents = Rc::new(AgentVersions::new(cache(&args.look_up), global.quiet));
     let quiet = global.quiet;
     let tell = move |text: &str| {
         logging::record("INFO", text);

@@ -51,7 +51,7 @@ pub(crate) async fn serve(
         return Err(not_of_own("--start", &origin).into());
     }
     let places = request::places(&forwards, args.bind)?;
-    let agents = Rc::new(AgentVersions::new(cache(&args.look_up)));
+    let agents = Rc::new(AgentVersions::new(cache(&args.look_up), global.quiet));
     let told = reporter.clone();
     let queue = Rc::new(Queue::new(args.session.opening.wait, move |text| told.note(text)));
     let plan = |forward| {

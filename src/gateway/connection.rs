@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::LocalBoxStream;
 use tokio::sync::watch;
 
 use super::redactor::Redactor;
@@ -19,10 +20,10 @@ pub(crate) struct GatewayConnection<'a> {
     pub reconnect: &'a dyn Fn(Bytes) -> Reconnect<'a>,
     /// What of the gateway's texts is not shown.
     pub redactor: Redactor,
-    /// Looks up the generation of the instance's agent, if it can be known; `None` once it has answered.
-    pub agent: Option<AgentLookUp<'a>>,
+    /// Looks up the generation of the instance's agent, if it can be known; `None` once nothing more comes.
+    pub agent: Option<Generations<'a>>,
     /// Whether that look-up has begun. Otherwise it begins once the generation changes something. One that
-    /// has begun is polled to its end: others may wait for the same answer.
+    /// has begun is polled to its end: the answer is for later sessions, too.
     pub agent_is_queried: bool,
     /// Waits until another session needs the place of this one; called while it lingers after the local
     /// end of file. Cancel-safe.
@@ -31,8 +32,8 @@ pub(crate) struct GatewayConnection<'a> {
     pub window: Option<watch::Receiver<WindowSize>>,
 }
 
-/// A look-up of the agent's generation.
-pub(crate) type AgentLookUp<'a> = LocalBoxFuture<'a, Option<Generation>>;
+/// The agent's generation as it is known, and again when a newer answer is there. The last one counts.
+pub(crate) type Generations<'a> = LocalBoxStream<'a, Generation>;
 
 /// A socket that is being made.
 pub(crate) type Reconnect<'a> = Pin<Box<dyn Future<Output = Result<Socket, NotReconnected>> + 'a>>;

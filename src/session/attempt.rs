@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::Shared;
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use super::agent::AgentLookUp;
 use super::error::SessionError;
 use super::event::{OnEvent, SessionEvent};
 use super::failure::{NotDialled, SessionFailure};
-use super::plan::{END_WITHIN, Plan};
+use super::plan::{END_WITHIN, Plan, When};
 use crate::app::Cloud;
 use crate::cloud::{self, TerminalSession};
-use crate::gateway::connection::{AgentLookUp, GatewayConnection, NotReconnected, Reconnect};
+use crate::gateway::connection::{GatewayConnection, NotReconnected, Reconnect};
 use crate::gateway::dial::{DialError, Preconnect, dial, reconnect};
 use crate::gateway::driver::{Driver, Outcome};
 use crate::gateway::endpoint::LocalWrite;
@@ -57,14 +57,12 @@ pub(super) async fn attempt(
     on_event: OnEvent<'_>,
 ) -> std::result::Result<SessionOutcome, SessionError> {
     let mut stop = stop.boxed_local().shared();
-    let (look_up, is_at_once) = plan.agent(cloud);
+    let agent = plan.agent(cloud);
     // The gateway is connected to while the API is called, if it is known from the last session.
     let addr = cloud.gateway.borrow().clone();
     let mut ahead = addr.map(|addr| Preconnect::new(addr, &cloud.net));
     let started = {
-        // It goes with the call: others may wait for the same answer, and nobody would poll it.
-        let agent = is_at_once.then(|| look_up.clone());
-        let started = beside(agent, start(cloud, plan, local, &mut stop));
+        let started = beside(query_at_once(agent), start(cloud, plan, local, &mut stop));
         let made = async {
             let is_made = match &mut ahead {
                 Some(ahead) => ahead.made().await,
@@ -89,7 +87,7 @@ pub(super) async fn attempt(
     };
     let stopped = stop.clone();
     let outcome = async {
-        let session = (&session, look_up, is_at_once);
+        let session = (&session, agent);
         let outcome = dial_and_run(cloud, plan, session, ahead, local, &mut stop, &watch).await;
         // It is not reported where there was nothing to close. A second event changes nothing.
         closed.notify_one();
@@ -140,6 +138,11 @@ pub(super) async fn attempt(
     }
 }
 
+/// The query of the agent's version, if it begins at once.
+fn query_at_once(agent: Option<(AgentLookUp<'_>, When)>) -> Option<impl Future> {
+    agent.filter(|(_, when)| *when == When::AtOnce).map(|(agent, _)| agent.query())
+}
+
 /// Waits for something while another thing is done, which is not waited for.
 async fn beside<T>(other: Option<impl Future>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
@@ -180,7 +183,7 @@ async fn start(
 async fn dial_and_run(
     cloud: &Cloud,
     plan: &Plan,
-    (session, agent, is_at_once): (&TerminalSession, Shared<AgentLookUp<'_>>, bool),
+    (session, agent): (&TerminalSession, Option<(AgentLookUp<'_>, When)>),
     ahead: Option<Preconnect<'_>>,
     local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     mut stop: impl Future<Output = ()> + Unpin,
@@ -191,7 +194,7 @@ async fn dial_and_run(
         dial(url, token, &cloud.net, ahead).await
     };
     let (socket, addr) = tokio::select! {
-        dialled = beside(is_at_once.then(|| agent.clone()), dialled) => {
+        dialled = beside(query_at_once(agent), dialled) => {
             let request_id = session.request_id.clone();
             let url_is_given = plan.origin.is_url();
             dialled.map_err(|error| NotDialled { error, request_id, url_is_given })?
@@ -215,8 +218,8 @@ async fn dial_and_run(
     let gateway = GatewayConnection {
         reconnect: &reconnect,
         redactor,
-        agent: Some(agent.boxed_local()),
-        agent_is_queried: is_at_once,
+        agent: agent.map(|(agent, _)| agent.generations()),
+        agent_is_queried: agent.is_some_and(|(_, when)| when == When::AtOnce),
         slot_requested: &slot_requested,
         window: plan.window(),
     };

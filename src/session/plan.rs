@@ -4,17 +4,16 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
-use futures_util::future::{LocalBoxFuture, Shared};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use super::agent::AgentVersions;
+use super::agent::{AgentLookUp, AgentVersions};
 use super::origin::Origin;
 use super::queue::{Queue, random};
 use super::target::Target;
 use crate::app::{Cloud, Result, usage};
 use crate::cli;
 use crate::cloud::{ConnectionType, StartTerminalSession};
-use crate::gateway::connection::AgentLookUp;
 use crate::platform::console::WindowSize;
 use crate::target::SSH_PORT;
 use crate::target::finder::Found;
@@ -171,14 +170,10 @@ impl Plan {
         Self { waits_unused: true, ..self.clone() }
     }
 
-    /// The look-up of the instance's agent, and whether it begins at once.
-    pub(crate) fn agent<'a>(&'a self, cloud: &'a Cloud) -> (Shared<AgentLookUp<'a>>, bool) {
-        match &self.agents {
-            Some((agents, when)) => {
-                (agents.look_up(cloud, &self.target.instance), *when == When::AtOnce)
-            }
-            None => (std::future::pending().boxed_local().shared(), false),
-        }
+    /// The look-up of the instance's agent, if it changes anything, and when it begins.
+    pub(crate) fn agent<'a>(&'a self, cloud: &'a Cloud) -> Option<(AgentLookUp<'a>, When)> {
+        let (agents, when) = self.agents.as_ref()?;
+        Some((agents.look_up(cloud, &self.target.instance), *when))
     }
 
     /// The same for the instance that was found.

@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, is_silent};
-use crate::lab::{BANNER, Lab, QUIET_PORT};
+use crate::lab::{BANNER, Bridge, Lab, QUIET_PORT};
+use crate::send_key_memory::age;
 use crate::world::{INSTANCE, PATIENCE, noise};
 
 /// More than all buffers on the way hold.
@@ -202,8 +203,10 @@ async fn bytes_are_sent_at_opened_to_an_agent_that_keeps_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_agent_s_version_is_asked_for_once_a_day_and_not_for_ssh() {
-    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+async fn the_agent_s_version_is_asked_for_once_in_ten_minutes_and_not_for_ssh() {
+    // No session ends before the answer is there.
+    let agent = Agent::d().quick().join_delay(Duration::from_millis(500));
+    let lab = Lab::new(Instance::new(INSTANCE).agent(agent)).await;
     // On any port.
     for port in ["22", QUIET_PORT] {
         let mut bridge = lab.start(&[port]);
@@ -216,14 +219,63 @@ async fn the_agent_s_version_is_asked_for_once_a_day_and_not_for_ssh() {
         bridge.end().await;
         assert_eq!(asked(&lab), 0, "port {port}");
     }
-    for round in 0..2 {
+    for (round, (minutes, calls)) in [(0, 1), (0, 1), (8, 1), (11, 2), (0, 2)].iter().enumerate() {
+        if *minutes > 0 {
+            age(&lab, "agent", f64::from(minutes * 60));
+        }
         let mut bridge = lab.start(&[QUIET_PORT]);
         bridge.send(b"PING").await;
         read_all(&mut lab.accept().await, 4).await;
         assert_eq!(bridge.end().await.code, Some(0));
-        assert_eq!(asked(&lab), 1, "round {round}");
+        assert_eq!(asked(&lab), *calls, "round {round}");
     }
     lab.all_ended().await;
+}
+
+/// The system disk is replaced under a `forward`, and the agent of the new one drops what comes early; later
+/// that one is updated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_agent_is_noticed_after_ten_minutes() {
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d())).await;
+    let mut forward = Forward::start(
+        &lab,
+        &["--no-probe", "--grace", "0", "-L", &format!("0:localhost:{QUIET_PORT}")],
+    );
+    for (round, agent) in [Agent::d(), Agent::a(), Agent::a(), Agent::d()].iter().enumerate() {
+        lab.cloud.update_instance(INSTANCE, |instance| instance.agent = agent.clone());
+        if round % 2 == 1 {
+            age(&lab, "agent", 660.0);
+        }
+        let mut client = forward.connect().await;
+        client.write_all(b"PING").await.unwrap();
+        let mut target = lab.accept().await;
+        assert_eq!(read_all(&mut target, 4).await, b"PING", "round {round}");
+        target.write_all(b"PONG").await.unwrap();
+        assert_eq!(read_all(&mut client, 4).await, b"PONG", "round {round}");
+        assert_eq!(asked(&lab), [1, 2, 2, 3][round], "round {round}");
+    }
+    assert!(lab.cloud.sessions().iter().all(|session| session.dropped_bytes == 0));
+    forward.stop("TERM").await;
+}
+
+/// An entry that is deleted counts for nothing in a `forward` that runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_forward_sees_that_the_cache_is_cleared() {
+    let lab = Lab::new(Instance::new(INSTANCE).agent(Agent::d().quick())).await;
+    let mut forward = Forward::start(
+        &lab,
+        &["--no-probe", "--grace", "0", "-L", &format!("0:localhost:{QUIET_PORT}")],
+    );
+    for round in 1..3 {
+        let mut client = forward.connect().await;
+        client.write_all(b"PING").await.unwrap();
+        assert_eq!(read_all(&mut lab.accept().await, 4).await, b"PING");
+        assert_eq!(asked(&lab), round);
+        let cleared = Bridge::start(&mut lab.bridge(["cache", "clear"])).end().await;
+        assert_eq!(cleared.code, Some(0));
+        assert!(cleared.stderr.contains("1 entry"), "{}", cleared.stderr);
+    }
+    forward.stop("TERM").await;
 }
 
 /// Without the permission, or an answer, everything goes on as with the most careful agent.

@@ -67,7 +67,7 @@ async fn known_hosts(lab: &Lab, args: &[&str]) -> Ended {
 }
 
 /// Makes what is remembered of a kind so many seconds old. There is one entry.
-fn age(lab: &Lab, kind: &str, seconds: f64) {
+pub(crate) fn age(lab: &Lab, kind: &str, seconds: f64) {
     let is_of_kind = |path: &Path| {
         path.file_name().unwrap().to_str().unwrap().strip_prefix(kind).is_some_and(|rest| {
             rest.strip_prefix('-').and_then(|rest| rest.strip_suffix(".json")).is_some()

@@ -43,8 +43,6 @@ impl Driver<'_> {
         local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
         mut shutdown: impl FusedFuture<Output = ()> + Unpin,
     ) -> Outcome {
-        // Others may wait for the same answer, and nobody polls it from here on.
-        self.gateway.agent = None;
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
         // By its own end of file, and not because it was to end or has gone.
         let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;

@@ -270,7 +270,7 @@ impl<'w> Driver<'w> {
         let reconnected = OptionFuture::from(self.reconnecting.as_mut());
         self.gateway.agent_is_queried |= self.session.wants_agent();
         let asks = self.gateway.agent_is_queried;
-        let agent = OptionFuture::from(self.gateway.agent.as_mut());
+        let agent = OptionFuture::from(self.gateway.agent.as_mut().map(StreamExt::next));
         let resized = OptionFuture::from(self.gateway.window.as_mut().map(async |window| {
             let changed = window.changed().await;
             changed.is_ok().then(|| *window.borrow_and_update())
@@ -366,13 +366,11 @@ impl<'w> Driver<'w> {
                 self.handle_broken_sink(plain(error));
             }
             Wake::Message(message) => self.handle_message(now, message),
-            Wake::Agent(generation) => {
-                self.gateway.agent = None;
-                if let Some(generation) = generation {
-                    debug!("the agent is of generation {generation}");
-                    self.session.handle_agent(now, generation);
-                }
+            Wake::Agent(Some(generation)) => {
+                debug!("the agent is of generation {generation}");
+                self.session.handle_agent(now, generation);
             }
+            Wake::Agent(None) => self.gateway.agent = None,
             Wake::Resized(Some(size)) => self.session.handle_resize(size.columns, size.rows),
             Wake::Resized(None) => self.gateway.window = None,
             Wake::Attached => debug!("the session has its local side"),

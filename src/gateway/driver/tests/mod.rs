@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
-use crate::gateway::connection::AgentLookUp;
+use crate::gateway::connection::Generations;
 use crate::gateway::redactor::Redactor;
 use crate::gateway::upgrade::GatewayIo;
 use session_manager_proto::frame::{Frame, FrameType, Sequence, Version};
@@ -104,8 +104,8 @@ fn not_yet(_: Bytes) -> Reconnect<'static> {
 }
 
 /// An agent whose version cannot be queried.
-fn unknown() -> AgentLookUp<'static> {
-    std::future::ready(None).boxed_local()
+fn unknown() -> Generations<'static> {
+    futures_util::stream::empty().boxed_local()
 }
 
 /// The connection of a socket without another one behind it.
