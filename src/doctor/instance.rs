@@ -2,10 +2,10 @@
 
 use super::context::{DoctorContext, not_known, without_target};
 use super::outcome::Outcome;
-use crate::app::Result;
+use crate::app::{Result, cache};
 use crate::cloud::{AgentStatus, InstanceState, Kind};
 use crate::explain::{ExitCode, Report};
-use crate::session::agent::{SILENT_REDIAL, UPDATE};
+use crate::session::agent::{AgentVersions, SILENT_REDIAL, UPDATE};
 use crate::session::diagnose::{missing, not_running, offline, too_old, version, without_sessions};
 use crate::session::failure::Finding;
 use crate::target::finder::{Finder, Found, Instances as _};
@@ -84,6 +84,8 @@ impl DoctorContext<'_> {
             Err(error) if error.kind() == Kind::InstanceNotFound => return Outcome::failed(&error),
             Err(error) => return Outcome::Unknown(Report::new(&error)),
         };
+        let versions = AgentVersions::new(cache(&self.args.look_up), self.global.quiet);
+        versions.learn(&found.cloud, &found.id, agent.version.clone());
         let finding = missing(&agent);
         let said = format!("version {}", version(&agent));
         let _ = self.agent.set(agent);

@@ -139,6 +139,11 @@ impl AgentVersions {
         AgentLookUp { versions: self, cloud, instance }
     }
 
+    /// Takes a version that somebody else has queried.
+    pub(crate) fn learn(&self, cloud: &Cloud, instance: &str, version: Option<String>) {
+        self.take(&topic(cloud, instance), &Answer::of(version), SystemTime::now());
+    }
+
     /// The version that was told last, less than a day ago, and when. The cache is read each time: other
     /// processes write to it, and it may be cleared.
     fn known(&self, topic: &Topic) -> Option<(AgentVersion, SystemTime)> {

@@ -12,6 +12,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::lab::{Bridge, Ended, Lab};
+use crate::targets::remembered;
 use crate::world::{INSTANCE, program};
 
 /// What a busy machine adds to a time-out.
@@ -311,6 +312,29 @@ async fn an_agent_that_connects_silently_again_is_warned_of() {
         let found = text(one(&document, "agent_version"), "found");
         assert_eq!(found.contains("connects silently again"), is_warned_of, "{found}");
         assert_eq!(found.contains("update the agent"), is_warned_of, "{found}");
+    }
+}
+
+/// What it reads counts for the next sessions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_s_version_that_is_read_is_cached() {
+    let lab = well().await;
+    for (version, option, cached) in [
+        ("2.2.4.1065", "--no-cache", None),
+        ("2.2.4.1065", "-q", Some("2.2.4.1065")),
+        ("2.2.3.578", "-q", Some("2.2.3.578")),
+        ("2.2.4.1065", "--no-cache", Some("2.2.3.578")),
+        ("unknown", "-q", None),
+    ] {
+        let change = |instance: &mut Instance| instance.agent_version = Some(version.to_owned());
+        lab.cloud.update_instance(INSTANCE, change);
+        let bridge = Bridge::start(&mut lab.bridge(["doctor", "web-1", "--json", option]));
+        answered(&lab, "SSH-2.0-test\r\n", bridge).await;
+        let entries = remembered(&lab, "agent-");
+        let entries = entries.iter().map(|path| std::fs::read(path).unwrap());
+        let entries = entries.map(|entry| serde_json::from_slice::<Value>(&entry).unwrap());
+        let versions: Vec<_> = entries.map(|entry| text(&entry, "value").to_owned()).collect();
+        assert_eq!(versions, Vec::from_iter(cached), "{version} {option}");
     }
 }
 
