@@ -87,17 +87,22 @@ impl Cache {
         self.folder.as_deref()
     }
 
-    /// The entry of a topic, unless it is older than `within`, and when it was stored.
+    /// The entry of a topic, unless it is older than `within`, and when it was stored. A folder that is not
+    /// trusted is reported, once.
     pub(crate) fn get<T: DeserializeOwned>(
         &self,
         topic: &Topic,
         within: Duration,
         now: SystemTime,
     ) -> Option<(T, SystemTime)> {
+        static REPORTED: AtomicBool = AtomicBool::new(false);
+
         let folder = self.folder.as_deref()?;
         let file = File::open(folder.join(&topic.file_name)).ok()?;
         if let Err(why) = trusted(folder) {
-            warn!("{} is not used: {why}", folder.display());
+            if !REPORTED.swap(true, Ordering::Relaxed) {
+                warn!("{} is not used: {why}", folder.display());
+            }
             return None;
         }
         read(file, within, now)
