@@ -123,9 +123,20 @@ impl Session {
         self.stream.arrived()
     }
 
-    /// How many payload bytes are not known to have arrived.
+    /// How many payload bytes are not known to have arrived, those included that were dropped unsent.
     pub fn not_arrived(&self) -> u64 {
         self.stream.not_arrived()
+    }
+
+    /// From when on nothing of what the local side sent before its end of file is missing, as far as the peer
+    /// confirms that, and the target can have it. `None` as long as that is not known.
+    pub fn delivered_at(&self) -> Option<Instant> {
+        self.stream.delivered_at()
+    }
+
+    /// How many bytes of the local side were not handed to the socket.
+    pub fn unsent(&self) -> u64 {
+        self.stream.outbound.not_sent()
     }
 
     /// How many bytes of the local side were not sent, those included that were dropped since nobody is
@@ -193,9 +204,15 @@ impl Session {
     /// The local side takes no more bytes: what waits for it is dropped, and the session is closed
     /// once what it sent has gone out, but within `grace`.
     pub fn handle_local_gone(&mut self, now: Instant, grace: Duration) {
+        self.handle_output_unwanted();
+        self.handle_shutdown(now, grace);
+    }
+
+    /// The local side takes no more bytes, and what it has sent is still to arrive: what waits for it is
+    /// dropped.
+    pub fn handle_output_unwanted(&mut self) {
         self.stream.inbound.discard();
         self.stream.flow.update_reading(self.wants_remote());
-        self.handle_shutdown(now, grace);
     }
 
     /// The session is to be closed once what the local side sent has gone out, within `grace`.

@@ -120,7 +120,7 @@ impl Stream {
     pub(super) fn not_arrived(&self) -> u64 {
         let has_acks = self.framing.has_acks();
         let unacknowledged = if has_acks { self.outbound.unacknowledged() } else { 0 };
-        self.flow.not_arrived().max(unacknowledged) + self.outbound.queued() as u64
+        self.flow.not_arrived().max(unacknowledged) + self.outbound.not_sent()
     }
 
     /// When something was last carried.
@@ -128,20 +128,27 @@ impl Stream {
         self.outbound.last_activity().max(self.inbound.last_output())
     }
 
-    /// Since when nothing has come or gone after the local end of file. The peer is not quiet as long as
-    /// something is still to be sent again, either way, or has not arrived.
-    fn quiet_since(&self) -> Option<Instant> {
+    /// From when on all that came before the local end of file has arrived, as far as the peer confirms that,
+    /// and the target can have it.
+    pub(super) fn delivered_at(&self) -> Option<Instant> {
         let Self { flow, outbound, .. } = self;
         let is_sent = outbound.is_sent(flow) && self.arrived() != Arrived::NotYet;
         // A socket that takes no frame is not waited for where it has nothing to take.
         let is_done = is_sent || outbound.is_done(flow, self.framing.has_acks());
-        let drained = outbound.drained_from().filter(|_| is_done && !self.inbound.has_gap())?;
-        let quiet = drained.max(flow.taken_at()).max(self.last_activity());
+        let drained = outbound.drained_from().filter(|_| is_done)?;
+        let taken = drained.max(flow.taken_at()).max(outbound.last_activity());
         let arrived = flow.probes.last_arrival();
         // Agents from B on keep what comes before they have dialled the target. A shell has none.
         let is_port = self.shell.is_none();
         let dialled = self.opening.dialled_from(&self.config, outbound.greeting());
-        Some([arrived, dialled.filter(|_| is_port)].into_iter().flatten().fold(quiet, Instant::max))
+        Some([arrived, dialled.filter(|_| is_port)].into_iter().flatten().fold(taken, Instant::max))
+    }
+
+    /// Since when nothing has come or gone after the local end of file. The peer is not quiet as long as
+    /// something is still to be sent again, either way, or has not arrived.
+    fn quiet_since(&self) -> Option<Instant> {
+        let delivered = self.delivered_at().filter(|_| !self.inbound.has_gap())?;
+        Some(delivered.max(self.inbound.last_output()))
     }
 
     /// Whether nothing has come since the local side last sent something.
