@@ -16,6 +16,7 @@ use crate::gateway::local::LocalSide;
 use crate::gateway::sleep::has_slept;
 use crate::gateway::socket::{ReadHalf, WriteHalf};
 use crate::session::SessionOutcome;
+use crate::session::ends::Ends;
 use crate::session::event::{Notice, SessionEvent};
 use crate::session::plan::Plan;
 use crate::session::target::Target;
@@ -153,12 +154,17 @@ impl Channel {
         let (finished, done) = oneshot::channel();
         let (_wanted, unwanted) = oneshot::channel();
         let local = LocalSide::awaited(local);
+        let (closing, released) = (Rc::clone(context), Rc::clone(&state));
+        let closing = async move { closing.reached(Phase::Closing).await };
+        let ends = Rc::new(Ends::new(closing, move || released.handle_released()));
+        let plan = plan.unawaited(&ends);
         let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
         let task_state = Rc::clone(&state);
         let task = async move {
             // The receiver may have gone.
             let _ = finished.send(run.await);
             task_state.stage.send_replace(Stage::Finished);
+            ends.all_ended().await;
             task_state.permit.take();
         };
         let attach = Some(attach);
@@ -351,11 +357,15 @@ impl State {
             SessionEvent::Ended => {
                 self.stage.send_replace(Stage::Ending);
             }
-            // One that never was ready may be tried again.
-            SessionEvent::Released if self.ready.get().is_some() => {
-                self.permit.take();
-            }
-            SessionEvent::Connected | SessionEvent::Closed | SessionEvent::Released => {}
+            SessionEvent::Connected | SessionEvent::Closed => {}
+        }
+    }
+
+    /// The API has ended the session, or did not answer in time.
+    fn handle_released(&self) {
+        // One that never was ready may be tried again.
+        if self.ready.get().is_some() {
+            self.permit.take();
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
     let queue = Rc::new(Queue::new(args.session.opening.wait, move |text| told.note(text)));
     let plan = |forward| {
         let plan = plan(args, &instance, forward)?;
-        Ok(plan.of_origin(&origin).with_agents(&agents, When::AtOnce).queued(&queue).unawaited())
+        Ok(plan.of_origin(&origin).with_agents(&agents, When::AtOnce).queued(&queue))
     };
     let plans = forwards.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let mut signals =

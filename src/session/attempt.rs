@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,14 +10,16 @@ use futures_util::FutureExt;
 use secrecy::ExposeSecret as _;
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::agent::AgentLookUp;
+use super::ends::end;
 use super::error::SessionError;
 use super::event::{OnEvent, SessionEvent};
 use super::failure::{NotDialled, SessionFailure};
-use super::plan::{END_WITHIN, Plan, When};
+use super::plan::{Plan, When};
+use super::queue::Ending;
 use crate::app::Cloud;
 use crate::cloud::{self, TerminalSession};
 use crate::gateway::connection::{GatewayConnection, NotReconnected, Reconnect};
@@ -43,7 +46,8 @@ pub(crate) enum SessionOutcome {
 }
 
 /// Starts a session, copies bytes between it and the local side, and ends it, however that comes
-/// about, while the local side may still be taking what came last.
+/// about, while the local side may still be taking what came last. The call that ends it is waited for,
+/// unless the plan leaves it to [`Ends`](super::ends::Ends).
 ///
 /// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
 ///
@@ -73,8 +77,9 @@ pub(super) async fn attempt(
         beside(Some(made), started).await?
     };
     let Some(session) = started else { return Ok(SessionOutcome::Stopped) };
+    let session = Rc::new(session);
     on_event(SessionEvent::Started(&session));
-    let (closed, ended_at) = (Notify::new(), Cell::new(None));
+    let (closed, ended_at, ending) = (Notify::new(), Cell::new(None), Cell::new(None));
     let watch = |event: SessionEvent<'_>| {
         let is_closed = matches!(event, SessionEvent::Closed);
         if matches!(event, SessionEvent::Ended) {
@@ -82,12 +87,14 @@ pub(super) async fn attempt(
         }
         on_event(event);
         if is_closed {
+            // One that was never connected has taken no place.
+            ending.set(plan.queue().map(Ending::new));
             closed.notify_one();
         }
     };
     let stopped = stop.clone();
     let outcome = async {
-        let session = (&session, agent);
+        let session = (&*session, agent);
         let outcome = dial_and_run(cloud, plan, session, ahead, local, &mut stop, &watch).await;
         // It is not reported where there was nothing to close. A second event changes nothing.
         closed.notify_one();
@@ -98,17 +105,14 @@ pub(super) async fn attempt(
         let now = Instant::now();
         let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
         let since = ended_at.get().unwrap_or(now).max(earliest);
-        let grace_over = async {
-            stopped.await;
-            sleep(END_WITHIN).await;
-        };
-        tokio::select! {
-            () = plan.origin.end(cloud, &session, since + plan.end_within) => {}
-            () = grace_over => {
-                debug!("the session may not be ended: the command was asked to stop");
+        let (deadline, ending) = (since + plan.end_within, ending.take());
+        match &plan.ends {
+            Some(ends) => ends.begin(cloud, &plan.origin, &session, deadline, ending),
+            None => {
+                end(cloud, &plan.origin, &session, deadline, stopped).await;
+                drop(ending);
             }
         }
-        on_event(SessionEvent::Released);
     };
     let (outcome, ()) = tokio::join!(outcome, ended);
     match outcome? {

@@ -28,8 +28,6 @@ pub(crate) enum SessionEvent<'a> {
     Ended,
     /// The WebSocket is closed, which can be well before the local side has taken all its bytes.
     Closed,
-    /// The API has ended it, or did not answer in time.
-    Released,
 }
 
 /// A notice for a session's user.

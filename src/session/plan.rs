@@ -8,6 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 use super::agent::{AgentLookUp, AgentVersions};
+use super::ends::Ends;
 use super::origin::Origin;
 use super::queue::{Queue, random};
 use super::target::Target;
@@ -48,7 +49,9 @@ pub(crate) struct Plan {
     idle_timeout: Option<Duration>,
     linger: Duration,
     pub(crate) agents: Option<(Rc<AgentVersions>, When)>,
-    pub(crate) end_within: Duration,
+    pub(super) end_within: Duration,
+    /// What ends them, where nobody waits for that.
+    pub(super) ends: Option<Rc<Ends>>,
     queue: Option<Rc<Queue>>,
     /// Whether it waits for a place before it has a local side.
     pub(super) waits_unused: bool,
@@ -98,6 +101,7 @@ impl Plan {
             linger: Duration::from_secs(options.linger),
             agents: None,
             end_within: END_WITHIN,
+            ends: None,
             queue: None,
             waits_unused: false,
             diagnoses: true,
@@ -118,6 +122,7 @@ impl Plan {
             linger: LINGER,
             agents: None,
             end_within: END_WITHIN,
+            ends: None,
             queue: None,
             waits_unused: false,
             diagnoses: true,
@@ -136,8 +141,8 @@ impl Plan {
     }
 
     /// The same for sessions whose EndTerminalSession nobody waits for.
-    pub(crate) fn unawaited(self) -> Self {
-        Self { end_within: END_WITHIN_UNAWAITED, ..self }
+    pub(crate) fn unawaited(self, ends: &Rc<Ends>) -> Self {
+        Self { end_within: END_WITHIN_UNAWAITED, ends: Some(Rc::clone(ends)), ..self }
     }
 
     /// The same for sessions that depend on the version of the instance's agent. On port 22 it changes
@@ -153,8 +158,8 @@ impl Plan {
         Self { queue: Some(Rc::clone(queue)), ..self }
     }
 
-    pub(crate) fn queue(&self) -> Option<&Queue> {
-        self.queue.as_deref()
+    pub(crate) fn queue(&self) -> Option<&Rc<Queue>> {
+        self.queue.as_ref()
     }
 
     /// Waits until another session needs the place of one that lingers. Cancel-safe.

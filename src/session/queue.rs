@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
@@ -113,7 +114,6 @@ impl Queue {
             slot_request: Cell::new(None),
             // Those that wait already go first.
             waits: may_wait && !self.within.is_zero() && self.is_occupied(),
-            is_closed: Cell::new(false),
         }
     }
 
@@ -142,6 +142,25 @@ impl Drop for SlotRequest<'_> {
     }
 }
 
+/// A session of this process that was connected and is being ended, until this is dropped.
+pub(super) struct Ending(Rc<Queue>);
+
+impl Ending {
+    pub(super) fn new(queue: &Rc<Queue>) -> Self {
+        queue.ending.set(queue.ending.get() + 1);
+        Self(Rc::clone(queue))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let queue = &self.0;
+        queue.ending.set(queue.ending.get().saturating_sub(1));
+        queue.ended_at.set(Some(Instant::now()));
+        queue.ended.notify_one();
+    }
+}
+
 /// Growing pauses, each shortened at random so that processes do not try at the same moment.
 struct Pause(Duration);
 
@@ -166,8 +185,6 @@ pub(super) struct Turn<'q> {
     refused: Option<SessionError>,
     slot_request: Cell<Option<SlotRequest<'q>>>,
     waits: bool,
-    /// Whether the session was connected, and is closed now.
-    is_closed: Cell<bool>,
 }
 
 impl Turn<'_> {
@@ -238,24 +255,11 @@ impl Turn<'_> {
 
     /// Updates the queue by an event of the session.
     pub(super) fn on_event(&self, event: &SessionEvent<'_>) {
-        let queue = self.queue;
-        match event {
-            SessionEvent::Connected => {
-                self.slot_request.take();
-                if self.first.take().is_some() {
-                    info!("a place for the session has come free");
-                }
+        if matches!(event, SessionEvent::Connected) {
+            self.slot_request.take();
+            if self.first.take().is_some() {
+                info!("a place for the session has come free");
             }
-            SessionEvent::Closed if !self.is_closed.replace(true) => {
-                queue.ending.set(queue.ending.get() + 1);
-            }
-            // One that was never connected has taken no place.
-            SessionEvent::Released if self.is_closed.take() => {
-                queue.ending.set(queue.ending.get().saturating_sub(1));
-                queue.ended_at.set(Some(Instant::now()));
-                queue.ended.notify_one();
-            }
-            _ => {}
         }
     }
 }

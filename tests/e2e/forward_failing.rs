@@ -2,13 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use local_cloud::{AccessKey, Agent, ApiFault, DialFailure, Instance, KeyState, Pace};
-use tokio::io::AsyncWriteExt;
+use local_cloud::{AccessKey, Action, Agent, ApiFault, DialFailure, Instance, KeyState, Pace};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::case::{Case, run_all};
 use crate::forward_driver::{Forward, Server, read, text};
-use crate::lab::{Bridge, Lab, SOON};
+use crate::lab::{Bridge, Lab, SOON, connected};
 use crate::world::INSTANCE;
 
 const START: &str = "StartTerminalSession";
@@ -306,4 +306,35 @@ async fn credentials_are_read_again_for_each_session() {
     // The expired key's session was ended while the key was good, or with its successor.
     let all = lab.cloud.wait_for(|state| state.sessions().all(|session| session.live == 0), SOON);
     all.await.expect("none is connected any more");
+}
+
+/// A client is not kept waiting for a call that nobody needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_failed_is_reset_before_its_session_is_ended() {
+    let server = Server::echo().await;
+    let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
+    let lab = Lab::new(instance.target(7, server.addr)).await;
+    let socket = lab.dir.path().join("s");
+    let spec = format!("{}:localhost:7", socket.display());
+    let args = ["-vv", "forward", "-i", INSTANCE, "-L", &spec, "--grace", "0"];
+    let mut bridge = Bridge::start(&mut lab.bridge(args));
+    bridge.logged("Forwarding ").await;
+    let mut client = connected(&socket).await;
+    client.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    client.read_exact(&mut back).await.unwrap();
+    lab.cloud.faults().api(ApiFault::on("EndTerminalSession").silent());
+    let id = lab.cloud.sessions()[0].id.clone();
+    assert!(lab.cloud.faults().inject(&id, Action::Reset));
+    // A unix socket knows no reset.
+    assert_eq!(client.read(&mut back).await.unwrap(), 0);
+    let given_up = "the API did not answer in time whether the session is ended";
+    bridge.logged(given_up).await;
+    bridge.signal("TERM").await;
+    let ended = bridge.end().await;
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+    let at =
+        |text: &str| ended.stderr.find(text).unwrap_or_else(|| panic!("{text}: {}", ended.stderr));
+    assert!(at("error: connection 1: ") < at(given_up), "{}", ended.stderr);
+    assert!(at("connection 1: closed after ") < at(given_up), "{}", ended.stderr);
 }

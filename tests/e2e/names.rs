@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local_cloud::{Agent, ApiFault, Instance, Pace};
+use local_cloud::{Agent, ApiFault, Instance, Pace, State};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use crate::forward_driver::{Forward, read, text};
 use crate::lab::{Bridge, Ended, Lab, SOON};
 use crate::send_key::lab as lab_with_key;
 use crate::terminal::by;
-use crate::world::{INSTANCE, installed, run};
+use crate::world::{INSTANCE, PATIENCE, installed, run};
 
 const START: &str = "StartTerminalSession";
 const END: &str = "EndTerminalSession";
@@ -39,10 +39,12 @@ async fn lab() -> Lab {
     lab
 }
 
-/// The session that nobody could connect to was ended.
-fn is_ended(lab: &Lab) {
-    let calls = lab.cloud.calls();
-    assert!(calls.iter().any(|call| call.action == END && call.params["SessionId"] == "s-1"));
+/// The session that nobody could connect to was ended, or is being ended: `forward` does not wait for that.
+async fn is_ended(lab: &Lab) {
+    let ends = |state: &State| {
+        state.calls().any(|call| call.action == END && call.params["SessionId"] == "s-1")
+    };
+    lab.cloud.wait_for(ends, PATIENCE).await.expect("it is ended");
 }
 
 /// It tells which name it is, and why; the log tells more, and no secret.
@@ -105,7 +107,7 @@ async fn a_gateway_without_an_address_is_told_by_each_command() {
         let lab = lab().await;
         let ended = Bridge::start(&mut lab.bridge(&args)).end().await;
         tells(&ended, GATEWAY, "");
-        is_ended(&lab);
+        is_ended(&lab).await;
     })
     .await;
 }
@@ -120,7 +122,7 @@ async fn a_forward_lives_on_without_names() {
     let error = forward.told(1, "error").await;
     assert!(text(&error, "message").contains(GATEWAY), "{error}");
     assert!(!error.to_string().contains(TOKEN), "{error}");
-    is_ended(&lab);
+    is_ended(&lab).await;
     lab.cloud.faults().clear();
     let mut client = forward.connect().await;
     lab.accept().await.write_all(b"hello").await.unwrap();
@@ -169,7 +171,7 @@ async fn a_resolver_that_hangs_does_not_hang_a_connection_to_the_gateway() {
         let mut command = by(&words, &lab.bridge(&args));
         let ended = timeout(CONNECT + MARGIN, Bridge::start(&mut command).end()).await;
         tells(&ended.expect("it ends in time"), GATEWAY, "no answer within 4.5 s");
-        is_ended(&lab);
+        is_ended(&lab).await;
     })
     .await;
 }
@@ -203,6 +205,6 @@ async fn is_told(endpoint: Option<&str>, told: Option<(&str, i32)>) {
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
     assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
     if endpoint.is_none() {
-        is_ended(&lab);
+        is_ended(&lab).await;
     }
 }
