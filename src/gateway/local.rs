@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, Shared};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,6 +23,11 @@ use crate::platform::pipe;
 pub(crate) const GOODBYE: usize = 256;
 /// The most that is read ahead of a session, in bytes: ssh sends its identification and its key exchange.
 const AHEAD: usize = 4096;
+/// For how long nothing comes from a local side that has sent all, unless it says so by its end of file:
+/// what was sent before is there already.
+pub(crate) const QUIET: Duration = Duration::from_millis(50);
+/// How long the rest of a local side is read at most, to count it.
+const COUNTED_WITHIN: Duration = Duration::from_millis(200);
 
 /// The local side of a session.
 #[derive(Debug)]
@@ -30,7 +37,11 @@ pub(crate) struct LocalSide<R, W> {
     is_settled: Rc<Cell<bool>>,
     /// Whether an end of file shows that ssh has gone.
     reads_ahead: bool,
+    delivering: Delivering,
 }
+
+/// Resolves when nothing more is wanted of a local side than that what it has sent arrives.
+pub(crate) type Delivering = Shared<LocalBoxFuture<'static, ()>>;
 
 #[derive(Debug)]
 enum State<R, W> {
@@ -46,7 +57,12 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
     pub(crate) fn new(reader: R, writer: W) -> Self {
         let is_settled = Rc::default();
         let reader = Rewind::new(reader, Rc::clone(&is_settled));
-        Self { state: State::Here(reader, writer), is_settled, reads_ahead: false }
+        Self::of(State::Here(reader, writer), is_settled)
+    }
+
+    fn of(state: State<R, W>, is_settled: Rc<Cell<bool>>) -> Self {
+        let delivering = std::future::pending().boxed_local().shared();
+        Self { state, is_settled, reads_ahead: false, delivering }
     }
 
     /// The same, where the platform cannot tell that whoever reads has gone: [`Self::closed`] reads ahead then,
@@ -57,7 +73,18 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
 
     /// A local side that comes later.
     pub(crate) fn awaited(receiver: oneshot::Receiver<(R, W)>) -> Self {
-        Self { state: State::Awaited(receiver), is_settled: Rc::default(), reads_ahead: false }
+        Self::of(State::Awaited(receiver), Rc::default())
+    }
+
+    /// The same, of which at some time nothing more is wanted than that what it has sent arrives: one that
+    /// has sent nothing counts as gone then.
+    pub(crate) fn delivering_from(self, at: impl Future<Output = ()> + 'static) -> Self {
+        Self { delivering: at.boxed_local().shared(), ..self }
+    }
+
+    /// Waits for that time.
+    pub(crate) fn delivering(&self) -> Delivering {
+        self.delivering.clone()
     }
 
     /// Whether it is there.
@@ -121,21 +148,51 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> LocalSide<R, W> {
         if count > ignored { count as u64 } else { 0 }
     }
 
+    /// How many bytes it has sent that were not read, if it has come to its end of file.
+    pub(crate) async fn rest(&mut self) -> Option<u64> {
+        let (reader, _) = self.last_halves()?;
+        let mut bytes = 0;
+        let read_on = async {
+            let mut buffer = [0; AHEAD];
+            while let Ok(Ok(read)) = timeout(QUIET, reader.read(&mut buffer)).await {
+                if read == 0 {
+                    return true;
+                }
+                bytes += read as u64;
+            }
+            false
+        };
+        let is_ended = timeout(COUNTED_WITHIN, read_on).await.unwrap_or(false);
+        is_ended.then_some(bytes)
+    }
+
     /// Waits until its reader has gone, as far as the platform can tell. Cancel-safe.
     pub(crate) async fn closed(&mut self) {
-        let reads_ahead = self.reads_ahead;
-        let (reader, writer) = self.arrived().await;
-        closed_or_gone(writer.closed(), reader, reads_ahead).await;
+        self.gone(false).await;
     }
 
     /// The same; one that was not read waits, too, for an end of file that comes before any byte, see
     /// [`LocalWrite::left`]. Cancel-safe.
     pub(crate) async fn left(&mut self) {
-        let reads_ahead = self.reads_ahead;
+        self.gone(true).await;
+    }
+
+    async fn gone(&mut self, may_leave: bool) {
+        let (reads_ahead, delivering) = (self.reads_ahead, self.delivering());
         let (reader, writer) = self.arrived().await;
-        match reader.was_read {
-            true => closed_or_gone(writer.closed(), reader, reads_ahead).await,
-            false => closed_or_gone(writer.left(), reader, reads_ahead).await,
+        let may_leave = may_leave && !reader.was_read;
+        let gone = async {
+            match may_leave {
+                true => writer.left().await,
+                false => writer.closed().await,
+            }
+        };
+        tokio::select! {
+            () = closed_or_gone(gone, reader, reads_ahead) => return,
+            () = delivering => {}
+        }
+        if reader.has_input().await {
+            closed_or_gone(writer.closed(), reader, reads_ahead).await;
         }
     }
 
@@ -184,7 +241,7 @@ pub(crate) struct Rewind<R> {
     again: BytesMut,
     /// Whether anything was read, an end of file included.
     was_read: bool,
-    /// Whether an end of file was read ahead.
+    /// Whether an end of file was read.
     has_ended: bool,
 }
 
@@ -218,6 +275,21 @@ impl<R: AsyncRead + Unpin> Rewind<R> {
         }
     }
 
+    /// Whether anything was sent that no session has used. What is read for that can still be read.
+    /// Cancel-safe.
+    async fn has_input(&mut self) -> bool {
+        if self.kept.is_empty() && !self.has_ended {
+            let mut buffer = [0; AHEAD];
+            if let Ok(Ok(read)) = timeout(QUIET, self.reader.read(&mut buffer)).await {
+                let read = buffer.get(..read).unwrap_or_default();
+                self.kept.extend_from_slice(read);
+                self.again.extend_from_slice(read);
+                (self.was_read, self.has_ended) = (true, read.is_empty());
+            }
+        }
+        !self.kept.is_empty()
+    }
+
     fn rewind(&mut self) {
         self.again = self.kept.clone();
     }
@@ -243,14 +315,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Rewind<R> {
         if this.has_ended {
             return Poll::Ready(Ok(()));
         }
-        if this.is_settled.get() {
-            this.kept = BytesMut::new();
-            return Pin::new(&mut this.reader).poll_read(cx, buf);
-        }
-        let before = buf.filled().len();
+        let (before, is_empty) = (buf.filled().len(), buf.remaining() == 0);
         ready!(Pin::new(&mut this.reader).poll_read(cx, buf))?;
-        this.was_read = true;
-        this.kept.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
+        let read = buf.filled().get(before..).unwrap_or_default();
+        (this.was_read, this.has_ended) = (true, read.is_empty() && !is_empty);
+        match this.is_settled.get() {
+            true => this.kept = BytesMut::new(),
+            false => this.kept.extend_from_slice(read),
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -387,6 +459,41 @@ mod tests {
         };
         assert_eq!(more, 300);
         assert_eq!(local.read_more(Duration::ZERO, 0).await, 0, "the time is over at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_a_session_is_a_reason_to_go_on() {
+        for (sent, is_closed, goes_on) in [
+            (&b"x"[..], true, true),
+            (b"x", false, true),
+            (b"", true, false),
+            // It may send something later, which nobody wants.
+            (b"", false, false),
+        ] {
+            for leaves in [false, true] {
+                let ((mut far, reader), (_far, writer)) = (duplex(64), duplex(64));
+                far.write_all(sent).await.unwrap();
+                let _open = (!is_closed).then_some(far);
+                let (delivers, at) = oneshot::channel::<()>();
+                let at = async { at.await.unwrap() };
+                let mut local = LocalSide::new(reader, writer).delivering_from(at);
+                assert!(timeout(Duration::from_secs(1), local.closed()).await.is_err());
+                delivers.send(()).unwrap();
+                let gone = async {
+                    match leaves {
+                        true => local.left().await,
+                        false => local.closed().await,
+                    }
+                };
+                let stays = timeout(Duration::from_secs(1), gone).await.is_err();
+                assert_eq!(stays, goes_on, "{sent:?}, closed: {is_closed}");
+                // Nothing of it is lost.
+                let rest = is_closed.then_some(sent.len() as u64);
+                assert_eq!(local.rest().await, rest, "{sent:?}, closed: {is_closed}");
+                local.rewind();
+                assert_eq!(local.rest().await, rest, "{sent:?}, closed: {is_closed}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::debug;
 
 use super::outcome::{LocalError, Outcome, is_gone};
-use super::{Driver, clock};
+use super::{Driver, Input, Stop, clock};
 use crate::gateway::endpoint::LocalWrite;
 use crate::gateway::local::{GOODBYE, LocalSide};
 use crate::gateway::upgrade::Socket;
@@ -45,53 +45,66 @@ impl Driver<'_> {
     ) -> Outcome {
         let mut end = self.session.end().cloned().unwrap_or(End::Local);
         // By its own end of file, and not because it was to end or has gone.
-        let is_of_eof = end == End::Local && !self.stopping && !self.reader_gone;
+        let is_of_eof = end == End::Local
+            && match self.stop {
+                Stop::No => !self.reader_gone,
+                Stop::Delivering { .. } => true,
+                Stop::Now(_) => false,
+            };
         if is_of_eof && self.session.arrived() == Arrived::Unknown {
-            self.stopping = !shutdown.is_terminated() && self.wait_for_arrival(&mut shutdown).await;
-            if self.halves.is_some() && !self.stopping {
+            let is_early = self.wait_for_arrival(&mut shutdown).await;
+            if is_early {
+                self.stop = Stop::Now(Input::Ended);
+            }
+            if self.halves.is_some() && !is_early {
                 let bytes = self.session.not_arrived();
                 end = End::Failed(Failure::NotArrived { bytes });
             }
         }
         let failed = matches!(end, End::Failed(_));
-        let is_unanswered = is_of_eof && self.session.is_unanswered();
+        let goes_on = self.stop == Stop::No;
+        let is_unanswered = is_of_eof && goes_on && self.session.is_unanswered();
         let unanswered = if is_unanswered { self.unanswered() } else { 0 };
-        let not_arrived = self.not_arrived(&end);
+        let mut not_arrived = self.not_arrived(&end);
         let awake = self.woke.map(|(woke, slept)| (clock().saturating_duration_since(woke), slept));
         let slept = awake.filter(|(awake, _)| *awake <= AFTER_SLEEP).map(|(_, slept)| slept);
         let not_sent = self.not_sent(&end, local).await;
         // After a clean end, a program that has received nothing would not notice that its bytes are lost.
         let is_lost = !self.session.has_output() && not_sent.is_some_and(|bytes| bytes > 0);
         let is_notified = end.notified().is_some();
-        let complete = !failed && !self.stopping && !is_unanswered && !is_notified && !is_lost;
+        let complete = !failed && goes_on && !is_unanswered && !is_notified && !is_lost;
         let (halves, on_event) = (&mut self.halves, self.on_event);
         let write_error = &*self.write_error;
         let close = async {
-            if let Some((sink, stream)) = halves
-                && timeout(CLOSE_WITHIN, close(sink, stream, write_error, self.peer_closed))
-                    .await
-                    .is_err()
-            {
-                debug!("the gateway did not answer the close in time");
+            let mut is_all_read = false;
+            if let Some((sink, stream)) = halves {
+                let close = close(sink, stream, write_error, self.peer_closed);
+                match timeout(CLOSE_WITHIN, close).await {
+                    Ok(is_all) => is_all_read = is_all,
+                    Err(_) => debug!("the gateway did not answer the close in time"),
+                }
             }
             on_event(SessionEvent::Closed);
+            is_all_read
         };
+        let (arrived, unsent) = (self.session.arrived(), self.session.unsent());
         let mut rest = FinalDelivery {
             session: &mut self.session,
             chunk: self.chunk,
             delivered: self.delivered,
         };
-        let sent = self.sent;
+        let sent = self.sent - unsent;
         let on_progress = |delivered| on_event(SessionEvent::Progress { sent, delivered });
+        on_progress(rest.delivered);
         let writer = local.last_halves().map(|(_, writer)| writer);
         let deliver = async {
             let Some(writer) = writer.filter(|_| !self.reader_gone) else { return (Ok(()), true) };
             tokio::select! {
-                delivered = rest.deliver(writer, complete, on_progress), if !self.stopping => {
+                delivered = rest.deliver(writer, complete, on_progress), if goes_on => {
                     let is_all = delivered.is_ok();
                     return (delivered, is_all);
                 }
-                () = shutdown, if !self.stopping => {}
+                () = shutdown, if goes_on => {}
                 else => {}
             }
             // An early end does not wait for a slow reader.
@@ -101,12 +114,20 @@ impl Driver<'_> {
                 Ok(delivered) => (delivered, false),
             }
         };
-        let ((), (delivered, is_all)) = tokio::join!(close, deliver);
+        let (is_all_read, (delivered, is_all)) = tokio::join!(close, deliver);
         let delivered_bytes = rest.delivered;
+        if arrived == Arrived::Unknown && is_all_read {
+            not_arrived = not_arrived.min(unsent);
+        }
+        let may_be_unread = self.stop == Stop::Now(Input::Unread) && end == End::Local;
+        if may_be_unread && !self.session.is_ssh() {
+            // A local side that has not sent all notices that the session has ended.
+            not_arrived = local.rest().await.map_or(0, |unread| not_arrived + unread);
+        }
         Outcome {
             end,
             has_output: self.session.has_output(),
-            sent: self.sent,
+            sent,
             delivered: delivered_bytes,
             not_sent,
             unanswered,
@@ -122,14 +143,19 @@ impl Driver<'_> {
     }
 
     /// See [`Outcome::unanswered`].
-    fn unanswered(&self) -> u64 {
+    pub(super) fn unanswered(&self) -> u64 {
         let ignored = if self.session.has_output() { GOODBYE as u64 } else { 0 };
         Some(self.sent - self.answered).filter(|bytes| *bytes > ignored).unwrap_or(0)
     }
 
     /// See [`Outcome::not_arrived`].
     fn not_arrived(&self, end: &End) -> u64 {
-        let is_lost = matches!(end, End::Failed(Failure::Disconnected(_)));
+        let is_cut_off = matches!(self.stop, Stop::Now(Input::Ended | Input::Unread));
+        let is_lost = match end {
+            End::Failed(Failure::Disconnected(_)) => true,
+            End::Local => is_cut_off,
+            End::Failed(_) | End::Remote(_) => false,
+        };
         let bytes = if is_lost && !self.session.is_ssh() { self.session.not_arrived() } else { 0 };
         // A gateway that confirms nothing leaves open what has arrived; an answer of the target tells.
         match self.session.arrived() {
@@ -144,8 +170,8 @@ impl Driver<'_> {
         end: &End,
         local: &mut LocalSide<impl AsyncRead + Unpin, impl LocalWrite>,
     ) -> Option<u64> {
-        let may_be_cut =
-            matches!(end, End::Remote(_)) && !self.session.is_ssh() && !self.reader_gone;
+        let is_wanted = !self.reader_gone || matches!(self.stop, Stop::Delivering { .. });
+        let may_be_cut = matches!(end, End::Remote(_)) && !self.session.is_ssh() && is_wanted;
         let ended = self.ended.unwrap_or_else(clock);
         match self.session.not_sent(ended) {
             _ if !may_be_cut => None,

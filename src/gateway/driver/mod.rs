@@ -27,7 +27,7 @@ use tracing::debug;
 use self::outcome::{is_gone, plain};
 use super::connection::{GatewayConnection, NotReconnected, Reconnect};
 use super::endpoint::LocalWrite;
-use super::local::LocalSide;
+use super::local::{Delivering, LocalSide};
 use super::sleep::SleepWatch;
 use super::upgrade::Socket;
 use crate::platform::console::WindowSize;
@@ -79,19 +79,45 @@ pub(crate) struct Driver<'w> {
     buffer: Vec<u8>,
     /// Since when the session has ended.
     ended: Option<Instant>,
-    /// Whether the process is to end.
-    stopping: bool,
+    delivering: Option<Delivering>,
+    stop: Stop,
     /// Whether nothing takes what is delivered.
     reader_gone: bool,
     local_error: Option<LocalError>,
     /// When this machine last woke, and for how long it had slept.
     woke: Option<(Instant, Duration)>,
+    /// How many bytes the local side has sent.
     sent: u64,
-    /// How many of them the local side had sent when the target last sent something.
+    /// How many of them had been sent on when the target last sent something.
     answered: u64,
     delivered: u64,
     /// The last reported value of [`Session::may_outlive_target`].
     may_outlive_target: bool,
+}
+
+/// Whether this side wants the session to end, beside its local side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It does not.
+    No,
+    /// Once what the local side has sent has arrived.
+    Delivering {
+        /// Since when nothing has come from the local side.
+        quiet_since: Instant,
+    },
+    /// Now.
+    Now(Input),
+}
+
+/// What is known of a local side that is not read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// It may send more: it notices the end of the session.
+    Open,
+    /// It has come to its end of file: nobody notices what is lost.
+    Ended,
+    /// It has sent more than the session could take.
+    Unread,
 }
 
 /// A socket that can only be read.
@@ -110,6 +136,7 @@ impl BrokenSink {
 enum Wake {
     Deadline,
     SlotRequested,
+    Delivering,
     Shutdown,
     Room(Result<(), WsError>),
     Flushed(Result<(), WsError>),
@@ -154,7 +181,8 @@ impl<'w> Driver<'w> {
             unflushed_local: false,
             buffer: vec![0; READ],
             ended: None,
-            stopping: false,
+            delivering: None,
+            stop: Stop::No,
             reader_gone: false,
             local_error: None,
             woke: None,
@@ -177,6 +205,7 @@ impl<'w> Driver<'w> {
         shutdown: impl Future<Output = ()>,
     ) -> Outcome {
         let mut shutdown = std::pin::pin!(shutdown.fuse());
+        self.delivering = Some(local.delivering());
         self.until_ended(local, shutdown.as_mut()).await;
         self.finish(local, shutdown).await
     }
@@ -191,6 +220,7 @@ impl<'w> Driver<'w> {
             let now = clock();
             self.maintain_connection(now);
             self.session.handle_timeout(now);
+            self.end_if_delivered(local, now);
             self.log_events();
             self.report_may_outlive_target();
             match self.session.may_yield_at() {
@@ -204,7 +234,9 @@ impl<'w> Driver<'w> {
             }
             if self.chunk.is_empty() {
                 self.chunk = self.session.poll_deliver().unwrap_or_default();
-                self.answered = if self.chunk.is_empty() { self.answered } else { self.sent };
+                if !self.chunk.is_empty() {
+                    self.answered = self.sent - self.session.unsent();
+                }
             }
             if self.session.end().is_some() {
                 let since = *self.ended.get_or_insert(now);
@@ -254,7 +286,8 @@ impl<'w> Driver<'w> {
         let ping = if can_transmit { self.session.poll_ping_timeout(clock()) } else { None };
         let may_yield = self.session.may_yield_at().filter(|_| self.slot_requested.is_none());
         let timeout = self.session.poll_timeout(can_transmit);
-        let deadlines = [timeout, may_yield, ping, broken, ended, look];
+        let delivered = self.delivered_at();
+        let deadlines = [timeout, may_yield, ping, broken, ended, look, delivered];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.session.local_room().min(READ);
         let outgoing = self.outgoing.is_some();
@@ -300,10 +333,12 @@ impl<'w> Driver<'w> {
             }
         };
         let slot_requested = OptionFuture::from(self.slot_requested.as_mut());
+        let delivering = OptionFuture::from(self.delivering.as_mut());
         let deadline = OptionFuture::from(deadline.map(|at| sleep_until(at.into())));
         tokio::select! {
             () = shutdown => Wake::Shutdown,
             Some(()) = slot_requested => Wake::SlotRequested,
+            Some(()) = delivering => Wake::Delivering,
             Some(()) = deadline => Wake::Deadline,
             Some(found) = write_far, if (outgoing || self.unflushed) && can_write => found,
             Some(message) = read_far, if reads_far => Wake::Message(message),
@@ -338,11 +373,17 @@ impl<'w> Driver<'w> {
                 self.slot_requested = None;
                 self.session.handle_yield(now);
             }
+            Wake::Delivering => {
+                debug!("asked to end once what the local side has sent has arrived");
+                self.delivering = None;
+                if self.stop == Stop::No {
+                    self.stop = Stop::Delivering { quiet_since: now };
+                }
+            }
             Wake::Shutdown => {
                 debug!("asked to end");
-                self.read_what_is_there(local, now);
-                self.stopping = true;
-                self.session.handle_shutdown(now, FLUSH_WITHIN);
+                let input = self.read_what_is_there(local, now);
+                self.end_now(now, input);
             }
             // It is not known what of it was written.
             Wake::Room(Ok(())) | Wake::Flushed(Ok(())) if self.sink_broken.is_some() => {}
@@ -389,6 +430,7 @@ impl<'w> Driver<'w> {
             Wake::Read(Err(error)) if is_gone(&error) => {
                 debug!("the local side is gone: {error}");
                 self.handle_reader_gone(local, now);
+                self.session.handle_local_eof(now);
             }
             Wake::Read(Err(error)) => {
                 debug!("cannot read from the local side: {error}");

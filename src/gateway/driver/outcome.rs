@@ -16,7 +16,7 @@ pub(crate) struct Outcome {
     pub end: End,
     /// Whether the target has sent anything.
     pub has_output: bool,
-    /// Bytes from the local side to the remote side.
+    /// Bytes from the local side that were sent to the remote side.
     pub sent: u64,
     /// Bytes from the remote side that the local side has taken.
     pub delivered: u64,
@@ -26,8 +26,8 @@ pub(crate) struct Outcome {
     /// How many bytes the target had not answered when the stream ended by the local side's end of file.
     /// None where it has answered before, and no more than a protocol's goodbye was sent since.
     pub unanswered: u64,
-    /// How many bytes are not known to have arrived where the connection to the gateway was lost. None for
-    /// SSH, which notices.
+    /// How many bytes are not known to have arrived where the connection to the gateway was lost, or where the
+    /// session was to end early and the local side had come to its end of file. None for SSH, which notices.
     pub not_arrived: u64,
     /// For how long this machine had slept, if it woke shortly before the end.
     pub slept: Option<Duration>,

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::endpoint::LocalWrite;
 #[cfg(unix)]
 use super::endpoint::hung_up;
+use super::local::QUIET;
 use crate::net::keep_alive;
 
 /// How long a connection that has been told of the end is read on, so that it is not reset before
@@ -32,6 +33,27 @@ pub(crate) enum ReadHalf {
     /// Of a connection to a unix socket.
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
+}
+
+impl ReadHalf {
+    /// Whether its client has sent anything that was not read. Cancel-safe.
+    pub(crate) async fn has_input(&mut self) -> bool {
+        let peek = async {
+            match self {
+                Self::Tcp(io) => io.peek(&mut [0]).await,
+                #[cfg(unix)]
+                Self::Unix(io) => peek(io.as_ref()).await,
+            }
+        };
+        matches!(timeout(QUIET, peek).await, Ok(Ok(1..)))
+    }
+}
+
+/// Waits until a byte can be read, or the end of file, and leaves it there.
+#[cfg(unix)]
+async fn peek(stream: &UnixStream) -> io::Result<usize> {
+    let peek = || socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    stream.async_io(Interest::READABLE, peek).await
 }
 
 /// The half of a connection that takes bytes.
@@ -169,11 +191,7 @@ impl LocalWrite for WriteHalf {
                 Err(error) => Err(error),
             },
             #[cfg(unix)]
-            Self::Unix(io) => {
-                let io: &UnixStream = io.as_ref();
-                let peek = || socket2::SockRef::from(io).peek(&mut [MaybeUninit::uninit()]);
-                io.async_io(Interest::READABLE, peek).await
-            }
+            Self::Unix(io) => peek(io.as_ref()).await,
         };
         if matches!(first, Ok(1..)) {
             self.closed().await;
