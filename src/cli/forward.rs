@@ -15,7 +15,8 @@ use crate::forward::spec::{self, Bind, bind};
 pub(super) const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to an instance, or to a host that the instance \
         can reach.\n\nEach connection has its own session, so a forward can run for days. It ends on \
         SIGINT (Ctrl-C) and SIGTERM: open connections may continue for --grace seconds, or until a \
-        second signal. With a program behind `--`, the program gets the signal, and forwarding ends with it.";
+        second signal. With a program behind `--`, the program gets the signal, and forwarding ends with it: what its \
+        closed connections have sent still arrives, within --grace seconds.";
 
 /// `ecs-bridge forward`
 #[derive(Args, Debug)]
@@ -102,8 +103,8 @@ pub(crate) struct Forward {
     )]
     pub warm_for: u64,
 
-    /// Let open connections finish for this many seconds after Ctrl-C; TCP connections that are still
-    /// open then are reset
+    /// Let open connections finish for this many seconds after Ctrl-C, and data of closed ones arrive after
+    /// CMD; TCP connections that are still open then are reset
     #[arg(
         long,
         hide_short_help = true,

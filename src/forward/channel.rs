@@ -60,6 +60,8 @@ pub(crate) struct Finished {
     pub(crate) local: Option<Halves>,
     /// Whether the forward was stopped before it had come to an end of its own.
     pub(crate) stopped: bool,
+    /// How many bytes of a client that has closed are not known to have arrived since the forward was stopped.
+    pub(crate) not_arrived: u64,
 }
 
 /// A channel whose local side has still to come. Dropping it ends its session.
@@ -153,7 +155,9 @@ impl Channel {
         });
         let (finished, done) = oneshot::channel();
         let (_wanted, unwanted) = oneshot::channel();
-        let local = LocalSide::awaited(local);
+        let delivering = Rc::clone(context);
+        let local =
+            LocalSide::awaited(local).delivering_from(async move { delivering.delivering().await });
         let (closing, released) = (Rc::clone(context), Rc::clone(&state));
         let closing = async move { closing.reached(Phase::Closing).await };
         let ends = Rc::new(Ends::new(closing, move || released.handle_released()));
@@ -294,9 +298,19 @@ async fn run(
     let result = context.run_session(&plan, &mut local, stop.as_mut(), &on_event).await;
     state.stage.send_replace(Stage::Ending);
     // A probe that fails stops the forward.
-    let stopped = stopped.get() || result.is_err() && state.probe.borrow().is_some();
+    let stopped = stopped.get()
+        || context.is_delivering()
+        || result.is_err() && state.probe.borrow().is_some();
+    let not_arrived = match &result {
+        Ok(SessionOutcome::Ended(outcome)) => outcome.not_arrived,
+        Ok(SessionOutcome::Stopped) if stopped => {
+            local.rewind();
+            local.rest().await.unwrap_or(0)
+        }
+        Ok(SessionOutcome::Stopped) | Err(_) => 0,
+    };
     let result = state.report_to_probe(result);
-    Finished { result, local: local.into_halves(), stopped }
+    Finished { result, local: local.into_halves(), stopped, not_arrived }
 }
 
 impl State {

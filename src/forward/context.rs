@@ -35,6 +35,8 @@ pub(crate) enum Phase {
     Taken,
     /// No more connections are taken; those that are open go on.
     Draining,
+    /// The program has ended: connections go on only until what their clients have sent has arrived.
+    Delivering,
     /// Everything ends.
     Closing,
 }
@@ -154,6 +156,16 @@ impl Context {
     /// Whether a phase was reached.
     pub(crate) fn has_reached(&self, phase: Phase) -> bool {
         *self.phase.borrow() >= phase
+    }
+
+    /// Whether connections go on only until what their clients have sent has arrived.
+    pub(crate) fn is_delivering(&self) -> bool {
+        *self.phase.borrow() == Phase::Delivering
+    }
+
+    /// Waits for that. Cancel-safe.
+    pub(crate) async fn delivering(&self) {
+        let _ = self.phase.subscribe().wait_for(|now| *now == Phase::Delivering).await;
     }
 
     /// Waits for a phase. Cancel-safe.

@@ -14,7 +14,8 @@ use crate::app::Result;
 use crate::explain::{ExitCode, Explain as _};
 use crate::gateway::driver::Outcome;
 use crate::gateway::endpoint::LocalWrite as _;
-use crate::gateway::socket;
+use crate::gateway::local::LocalSide;
+use crate::gateway::socket::{self, ReadHalf};
 use crate::session::SessionOutcome;
 use crate::session::plan::Plan;
 use crate::session::warning::Warning;
@@ -78,9 +79,10 @@ impl Forwarding {
         let (context, began) = (&pool.context, Instant::now());
         let mut attached = match self.attach(pool, number, halves, channel).await {
             Ok(attached) => attached,
-            Err(reason) => {
+            Err(NotAttached { reason, not_arrived }) => {
+                let code = self.report_not_arrived(context, number, not_arrived);
                 report_closed(context, number, began, reason);
-                return ExitCode::Ok;
+                return code;
             }
         };
         let _open = context.count_open();
@@ -95,7 +97,7 @@ impl Forwarding {
             context.connection_waited(waited);
         }
         let finished = attached.finished().await;
-        let Some(Finished { result, local: halves, stopped }) = finished else {
+        let Some(Finished { result, local: halves, stopped, not_arrived }) = finished else {
             report_closed(context, number, began, Reason::Stopped);
             return ExitCode::Ok;
         };
@@ -137,6 +139,10 @@ impl Forwarding {
                 if let Some(warning) = warning {
                     context.reporter.warned(Some(number), &warning);
                 }
+                let code = match self.report_not_arrived(context, number, not_arrived) {
+                    ExitCode::Ok => code,
+                    not_arrived => not_arrived,
+                };
                 report_closed(context, number, began, reason);
                 match halves {
                     Some((reader, writer)) if is_complete => socket::close(reader, writer).await,
@@ -156,7 +162,7 @@ impl Forwarding {
         number: Number,
         mut halves: Halves,
         mut taken: Option<Channel>,
-    ) -> std::result::Result<Attached, Reason> {
+    ) -> std::result::Result<Attached, NotAttached> {
         let context = &pool.context;
         let counters = context.reporter.counters(number);
         loop {
@@ -171,11 +177,14 @@ impl Forwarding {
                 None => tokio::select! {
                     biased;
                     () = self.warm.offered.notified() => continue,
-                    () = context.reached(Phase::Draining) => {
-                        socket::reset(halves.0, halves.1);
-                        return Err(Reason::Stopped);
+                    () = unwanted(context, &mut halves.0) => {
+                        let mut local = LocalSide::new(halves.0, halves.1);
+                        let not_arrived = local.rest().await.unwrap_or(0);
+                        return Err(NotAttached { reason: Reason::Stopped, not_arrived });
                     }
-                    () = halves.1.left() => return Err(Reason::Local),
+                    () = halves.1.left() => {
+                        return Err(NotAttached { reason: Reason::Local, not_arrived: 0 });
+                    }
                     permit = pool.permit_for_connection() => {
                         pool.open(&self.plan, permit)
                     }
@@ -186,6 +195,16 @@ impl Forwarding {
                 Err(back) => halves = back,
             }
         }
+    }
+
+    /// Warns if bytes of a client that has closed are not known to have arrived. Gives the exit code that
+    /// this is worth.
+    fn report_not_arrived(&self, context: &Context, number: Number, bytes: u64) -> ExitCode {
+        if bytes == 0 {
+            return ExitCode::Ok;
+        }
+        context.reporter.lost(number, &Warning::of_stop(&self.plan.target, bytes));
+        ExitCode::Session
     }
 
     /// Keeps `count` channels ready until the forward is stopped or its only connection is there, each
@@ -206,6 +225,21 @@ impl Forwarding {
             }
         }
         self.warm.clear();
+    }
+}
+
+/// Why a connection has found no channel.
+struct NotAttached {
+    reason: Reason,
+    /// How many bytes it has sent before it has closed, if the forward was stopped.
+    not_arrived: u64,
+}
+
+/// Waits until a connection that has no channel is to have none any more, since the forward is stopped.
+async fn unwanted(context: &Context, reader: &mut ReadHalf) {
+    context.reached(Phase::Draining).await;
+    if context.is_delivering() && reader.has_input().await {
+        context.reached(Phase::Closing).await;
     }
 }
 

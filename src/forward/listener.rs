@@ -5,15 +5,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::accept_error::AcceptError;
+use super::channel::Halves;
 use super::context::Phase;
 use super::forwarding::Forwarding;
 use super::pool::Pool;
@@ -21,10 +24,12 @@ use super::report::Event;
 use super::spec::Listen;
 use crate::app::Result;
 use crate::explain::{ExitCode, UsageError};
-use crate::gateway::socket::{self, ReadHalf, WriteHalf};
+use crate::gateway::socket;
 
 /// How many connections may wait for their turn; the system holds those after them.
 const MOST_WAITING: usize = 128;
+/// How long the system may take to show the connections that it had made when the program ended.
+const SHOWN_WITHIN: Duration = Duration::from_millis(5);
 
 /// Why nothing can be listened on.
 fn not_bound(address: &str, error: &io::Error) -> UsageError {
@@ -121,7 +126,8 @@ impl Listener {
     }
 
     /// Takes connections until the forward is stopped, and waits for them to end. With `once`, takes
-    /// one, on whichever forward it comes, and tells the exit code that it is worth.
+    /// one, on whichever forward it comes, and tells the exit code that it is worth. Otherwise tells that of
+    /// a connection that came to no good end after the forward was stopped.
     pub(crate) async fn accept(
         self,
         pool: &Rc<Pool>,
@@ -139,7 +145,7 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
                 accepted = self.next(), if room => accepted,
             };
-            let (halves, peer) = match accepted {
+            let accepted = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     let cause = AcceptError::of(&error);
@@ -157,37 +163,36 @@ impl Listener {
                     tokio::select! {
                         Some(_) = connections.join_next() => {}
                         () = context.reached(Phase::Taken) => break,
-                        () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {}
+                        () = tokio::time::sleep(Duration::from_millis(200)) => {}
                     }
                     continue;
                 }
             };
-            let number = context.next_connection();
-            context.reporter.emit(&Event::Accepted {
-                connection: number,
-                address: forwarding.address(),
-                peer: &peer,
-            });
-            let channel = forwarding.warm.take();
+            take(&mut connections, accepted, pool, forwarding);
             if once {
                 taken = true;
                 context.advance(Phase::Taken);
             }
-            let (forwarding, pool) = (Rc::clone(forwarding), Rc::clone(pool));
-            connections.spawn_local(async move {
-                forwarding.connect(&pool, number, halves, channel).await
-            });
+        }
+        // A program may have connected, sent something and ended in one moment.
+        while context.is_delivering()
+            && let Ok(Ok(accepted)) = timeout(SHOWN_WITHIN, self.next()).await
+        {
+            take(&mut connections, accepted, pool, forwarding);
         }
         // Nobody can connect any more, and a socket's file goes.
         drop(self);
         let mut code = ExitCode::Ok;
         while let Some(ended) = connections.join_next().await {
-            code = ended.unwrap_or(ExitCode::Failed);
+            match ended.unwrap_or(ExitCode::Failed) {
+                ExitCode::Ok => {}
+                failed => code = failed,
+            }
         }
-        taken.then_some(code)
+        (taken || code != ExitCode::Ok).then_some(code)
     }
 
-    async fn next(&self) -> io::Result<((ReadHalf, WriteHalf), String)> {
+    async fn next(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp { first, second, .. } => {
                 let second = second.as_ref().map(|second| second.listener.accept());
@@ -204,6 +209,25 @@ impl Listener {
             }
         }
     }
+}
+
+/// A connection, and where it comes from.
+type Accepted = (Halves, String);
+
+/// Begins to carry a connection.
+fn take(
+    connections: &mut JoinSet<ExitCode>,
+    (halves, peer): Accepted,
+    pool: &Rc<Pool>,
+    forwarding: &Rc<Forwarding>,
+) {
+    let number = pool.context.next_connection();
+    let address = forwarding.address();
+    pool.context.reporter.emit(&Event::Accepted { connection: number, address, peer: &peer });
+    let channel = forwarding.warm.take();
+    let (forwarding, pool) = (Rc::clone(forwarding), Rc::clone(pool));
+    connections
+        .spawn_local(async move { forwarding.connect(&pool, number, halves, channel).await });
 }
 
 /// A TCP port that is listened on.

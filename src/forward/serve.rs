@@ -30,7 +30,7 @@ use crate::target::finder::{Finder, Instances as _};
 /// How long the clean-up of sessions may take once they are told to end.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 
-/// The tasks that accept connections and keep channels ready; one gives an exit code that is the command's.
+/// The tasks that accept connections and keep channels ready; one may give an exit code that is the command's.
 type Accepting = JoinSet<Option<ExitCode>>;
 
 /// Serves the forwards until a signal comes, or what the command was started for is done.
@@ -125,18 +125,24 @@ async fn work(
     }
     // No connection is taken before the probes are begun: the first is to have their session.
     let ended = serve_forwards(pool, args, probed, &addresses, &mut accepting, signals).await;
-    let grace = match &ended {
-        Ok(_) if args.command.is_empty() => Duration::from_secs(args.grace),
-        // The program is over, or nothing can be forwarded.
-        _ => Duration::ZERO,
+    let grace = Duration::from_secs(args.grace);
+    let (phase, grace) = match &ended {
+        Ok(_) if args.command.is_empty() => (Phase::Draining, grace),
+        // The program has ended, and with it what it has left open.
+        Ok(Done::Code(_)) => (Phase::Delivering, grace),
+        // Nothing can be forwarded.
+        _ => (Phase::Draining, Duration::ZERO),
     };
     if let Ok(Done::By(signal)) = &ended
         && let Some(text) = waiting(pool.context.open_connections(), grace, *signal)
     {
         pool.context.reporter.note(&text);
     }
-    drain(pool, grace, accepting, signals).await;
-    ended
+    let failed = drain(pool, phase, grace, accepting, signals).await;
+    match ended {
+        Ok(Done::Code(0)) if failed => Ok(Done::Code(ExitCode::Session as u8)),
+        ended => ended,
+    }
 }
 
 /// The same until the connections have to come to their ends.
@@ -240,20 +246,42 @@ fn waiting(open: usize, grace: Duration, signal: Signal) -> Option<String> {
         .then(|| format!("waiting up to {seconds} s for {connections}; {again} ends {them}"))
 }
 
-/// Lets open connections come to their ends for a while; a second signal cuts that short.
-async fn drain(pool: &Pool, grace: Duration, mut accepting: Accepting, signals: &mut Signals) {
-    pool.context.advance(Phase::Draining);
+/// Lets open connections come to their ends for a while; a second signal cuts that short. Whether one of
+/// them came to no good end.
+async fn drain(
+    pool: &Pool,
+    phase: Phase,
+    grace: Duration,
+    mut accepting: Accepting,
+    signals: &mut Signals,
+) -> bool {
+    let context = &pool.context;
+    context.advance(phase);
     pool.clear();
-    let drained = async { while accepting.join_next().await.is_some() {} };
+    let mut failed = false;
+    let mut ended = async || {
+        while let Some(ended) = accepting.join_next().await {
+            failed |= !matches!(ended, Ok(None | Some(ExitCode::Ok)));
+        }
+    };
+    let notice = || {
+        if phase == Phase::Delivering {
+            let seconds = grace.as_secs();
+            context.reporter.note(&format!(
+                "waiting up to {seconds} s until what was sent has arrived; Ctrl-C ends it"
+            ));
+        }
+    };
     tokio::select! {
-        _ = timeout(grace, drained) => {}
+        _ = timeout(grace, with_notice(notice, ended())) => {}
         _ = signals.next() => {}
     }
-    pool.context.advance(Phase::Closing);
-    let closed = async { while accepting.join_next().await.is_some() {} };
-    if timeout(CLEAN_UP, closed).await.is_err() {
+    context.advance(Phase::Closing);
+    if timeout(CLEAN_UP, ended()).await.is_err() {
         debug!("some connections could not be closed in time");
+        failed = true;
     }
+    failed
 }
 
 fn plan(args: &cli::Forward, instance: &str, forward: &Forward) -> Result<Plan> {

@@ -64,6 +64,19 @@ impl Warning {
         }
     }
 
+    /// `forward` has ended a session before all `bytes` of a client that had closed were known to have arrived.
+    pub(crate) fn of_stop(target: &Target, bytes: u64) -> Self {
+        Self {
+            message: format!(
+                "{bytes} bytes that were sent to {target} are not known to have arrived: the forward \
+                 was stopped"
+            ),
+            fix: "send them again; raise --grace where they need longer, or let the program wait for \
+                  an answer before it closes its connection"
+                .into(),
+        }
+    }
+
     /// A local connection could not be read, or did not take what the target had sent.
     pub(crate) fn of_local(target: &Target, error: &LocalError) -> Self {
         let fix = match error {
@@ -141,6 +154,10 @@ mod tests {
         }
         let gap = Warning::of_notice(Notice::OutputGap, &target);
         assert!(gap.message.contains("port 5432 of i-1"), "{gap}");
+        let stop = Warning::of_stop(&target, 7).to_string();
+        assert!(
+            stop.contains("7 bytes that were sent to port 5432 of i-1") && stop.contains("--grace")
+        );
         let silence = |yielded| Warning::of_silence(&target, yielded).to_string();
         assert!(silence(false).contains("within --linger\n  fix: raise --linger"));
         assert!(silence(true).contains("a waiting connection needed this one's session"));

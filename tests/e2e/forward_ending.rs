@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use local_cloud::{Agent, ApiFault, Instance, Pace, State};
+use local_cloud::{Action, Agent, ApiFault, Fault, Instance, Pace, Point, State};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -97,6 +97,30 @@ async fn after_the_grace_what_is_open_is_closed() {
         rest(&mut target).await.unwrap();
         lab.all_ended().await;
         assert_eq!(lab.cloud.sessions()[0].input_bytes, 13, "the last words");
+    }
+}
+
+/// Nobody but this command can notice: its client has closed.
+#[tokio::test]
+async fn what_a_client_that_has_closed_sent_and_has_not_arrived_is_told_after_the_grace() {
+    for (is_closed, warnings) in [(true, 1), (false, 0)] {
+        let fault = Fault::new(Point::Opened, Action::StallClient);
+        let lab = Lab::new(quick(Agent::d()).fault(fault)).await;
+        let mut forward = forward(&lab, &["--grace", "1"]);
+        let mut client = forward.connect().await;
+        client.write_all(b"my last words").await.unwrap();
+        if is_closed {
+            client.shutdown().await.unwrap();
+        }
+        forward.told(1, "opened").await;
+        let over = forward.stop("TERM").await;
+        assert_eq!((over.code(), over.all("warning").len()), (143, warnings), "{over:?}");
+        let told = "13 bytes that were sent to port 6379";
+        let is_told =
+            |event: &&serde_json::Value| event["message"].as_str().unwrap().starts_with(told);
+        assert_eq!(over.all("warning").into_iter().filter(is_told).count(), warnings, "{over:?}");
+        is_reset(&mut client).await;
+        lab.all_ended().await;
     }
 }
 

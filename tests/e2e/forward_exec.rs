@@ -1,9 +1,12 @@
 //! `--exec`, `--once`, `-q`, and what people read.
 
-use local_cloud::{Agent, Instance, Pace};
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
+
+use local_cloud::{Action, Agent, Fault, Instance, Pace, Point};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::forward_driver::{Forward, Server, is_reset, read, rest};
@@ -157,6 +160,123 @@ async fn what_is_still_open_when_the_program_ends_is_closed() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     is_reset(&mut client).await;
     lab.all_ended().await;
+}
+
+/// A server that reads all and answers nothing.
+struct Sink {
+    server: Server,
+    /// What each of its connections has brought.
+    got: watch::Receiver<Vec<Vec<u8>>>,
+}
+
+impl Sink {
+    async fn new() -> Self {
+        let (sender, got) = watch::channel(Vec::new());
+        let sender = Arc::new(sender);
+        let server = Server::start(move |mut stream: TcpStream| {
+            let sender = sender.clone();
+            async move {
+                let mut bytes = Vec::new();
+                let read = stream.read_to_end(&mut bytes).await;
+                // The session of the probe may have found no connection.
+                if !bytes.is_empty() {
+                    sender.send_modify(|got| got.push(bytes));
+                }
+                read.map(|_| ())
+            }
+        })
+        .await;
+        Self { server, got }
+    }
+
+    async fn lab(&self, agent: Agent) -> Lab {
+        let instance = Instance::new(INSTANCE).agent(agent.quick()).pace(Pace::off());
+        Lab::new(instance.target(9, self.server.addr)).await
+    }
+
+    /// What its connections have brought, once there were so many.
+    async fn got(&mut self, count: usize) -> Vec<Vec<u8>> {
+        // What is missing is for the caller to see.
+        let _ = timeout(PATIENCE, self.got.wait_for(|got| got.len() >= count)).await;
+        let mut all = self.got.borrow().clone();
+        all.sort();
+        all
+    }
+}
+
+/// Connects so often, sends this each time, and is gone.
+fn sends(text: &str, times: usize) -> String {
+    let one = format!("exec 3>/dev/tcp/$ECS_BRIDGE_HOST/$ECS_BRIDGE_PORT; {text} >&3; exec 3>&-; ");
+    one.repeat(times)
+}
+
+/// As `logger` and `nc -q0` do: they send, close, and wait for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_before_the_program_ended_arrives() {
+    for (agent, pongs, more) in [
+        (Agent::a(), true, &[][..]),
+        (Agent::d(), true, &[]),
+        (Agent::d(), false, &[]),
+        // Two of them have no session yet.
+        (Agent::d(), true, &["--max-connections", "1"]),
+        (Agent::d(), true, &["--no-probe"]),
+    ] {
+        let mut sink = Sink::new().await;
+        let lab = sink.lab(agent.clone()).await;
+        lab.cloud.pongs(INSTANCE, pongs);
+        let case = format!("{:?}, pongs: {pongs}, {more:?}", agent.generation);
+        let args = [&["-q", "-L", "0:localhost:9", "--grace", "60"], more].concat();
+        let mut command = exec(&lab, &args, &sends("printf x", 3));
+        let ended = Bridge::start(&mut command).end().await;
+        ended.well(b"");
+        assert_eq!(sink.got(3).await, [b"x", b"x", b"x"], "{case}: {:#?}", lab.cloud.sessions());
+        lab.all_ended().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_the_buffers_hold_arrives_after_the_program_has_ended() {
+    for agent in [Agent::a(), Agent::d()] {
+        let mut sink = Sink::new().await;
+        let lab = sink.lab(agent).await;
+        let script = sends("head -c 100000 /dev/zero", 1);
+        let args = ["-L", "0:localhost:9", "--grace", "60"];
+        let ended = Bridge::start(&mut exec(&lab, &args, &script)).end().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let got = sink.got(1).await;
+        assert_eq!(got[0].len(), 100_000, "{}", ended.stderr);
+        assert!(ended.stderr.contains("100.0 kB sent"), "{}", ended.stderr);
+        lab.all_ended().await;
+    }
+}
+
+/// Whether the gateway has answered pings before or not, and the code of a program that failed stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_not_arrived_within_the_grace_is_told_and_gives_8() {
+    for (at, sent, program, code) in [
+        (Point::Opened, 20_000, "exit 0", 8),
+        (Point::InputBytes(5_000), 20_000, "exit 0", 8),
+        // More than this program has read.
+        (Point::Opened, 100_000, "exit 3", 3),
+    ] {
+        let server = Server::echo().await;
+        let instance = Instance::new(INSTANCE).agent(Agent::d().quick()).pace(Pace::off());
+        let fault = Fault::new(at, Action::StallClient);
+        let lab = Lab::new(instance.target(9, server.addr).fault(fault)).await;
+        let script = sends(&format!("head -c {sent} /dev/zero"), 1) + program;
+        let args = ["-q", "-L", "0:localhost:9", "--no-probe", "--grace", "1"];
+        let ended = Bridge::start(&mut exec(&lab, &args, &script)).end().await;
+        assert_eq!(ended.code, Some(code), "{at:?}: {}", ended.stderr);
+        let (before, _) = ended
+            .stderr
+            .split_once(&format!(" bytes that were sent to port 9 of {INSTANCE} are not known"))
+            .unwrap_or_else(|| panic!("{at:?}: {}", ended.stderr));
+        let (_, bytes) = before.rsplit_once("warning: connection 1: ").unwrap();
+        let bytes: u64 = bytes.parse().unwrap();
+        let least = if at == Point::Opened { sent } else { 1 };
+        assert!((least..=sent).contains(&bytes), "{at:?}: {bytes}");
+        lab.all_ended().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -209,13 +209,28 @@ impl Reporter {
 
     /// Warns of something about one connection, or about a forward.
     pub(crate) fn warned(&self, connection: Option<Number>, warning: &Warning) {
+        let text = self.warn(connection, warning);
+        self.note(&text);
+    }
+
+    /// Warns that bytes of one connection may be lost, even with --quiet: nobody else notices.
+    pub(crate) fn lost(&self, connection: Number, warning: &Warning) {
+        let text = self.warn(Some(connection), warning);
+        match self.0.style {
+            Style::Quiet => self.line(&text),
+            Style::People { .. } | Style::Json { .. } => self.note(&text),
+        }
+    }
+
+    /// Reports a warning, but for the line for people, which is given back.
+    fn warn(&self, connection: Option<Number>, warning: &Warning) -> String {
         let Warning { message, fix } = warning;
         let message = printable(message);
         self.emit(&Event::Warning { connection, message: &message, fix });
         let of = connection.map(|number| format!("connection {number}: ")).unwrap_or_default();
         let text = format!("{of}{message}\n  fix: {fix}");
         logging::record("WARN", &text);
-        self.note(&format!("warning: {text}"));
+        format!("warning: {text}")
     }
 
     /// Prints a line for people that is not an event, or not only.
@@ -252,6 +267,7 @@ impl Reporter {
             let open = self.0.open.borrow();
             let now = sum(open.values().map(|counters| counters.get()).chain([self.0.done.get()]));
             let seconds = at.elapsed().as_secs_f64().max(0.001);
+            // What was read and could not be sent is taken back.
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             live.show(open.len(), rate(now.sent, before.sent), rate(now.received, before.received));
             (before, at) = (now, Instant::now());
