@@ -21,7 +21,7 @@ use crate::cloud::TerminalSession;
 pub(crate) struct Ends {
     calls: RefCell<JoinSet<()>>,
     /// Resolves when the command is asked to stop.
-    hurry: Shared<LocalBoxFuture<'static, ()>>,
+    stopped: Shared<LocalBoxFuture<'static, ()>>,
     on_ended: Box<dyn Fn()>,
 }
 
@@ -32,13 +32,13 @@ impl fmt::Debug for Ends {
 }
 
 impl Ends {
-    /// Calls that hurry once the command is asked to stop. `on_ended` follows each of them.
+    /// Calls that are cut short once the command is asked to stop. `on_ended` follows each of them.
     pub(crate) fn new(
-        hurry: impl Future<Output = ()> + 'static,
+        stopped: impl Future<Output = ()> + 'static,
         on_ended: impl Fn() + 'static,
     ) -> Self {
-        let hurry = hurry.boxed_local().shared();
-        Self { calls: RefCell::default(), hurry, on_ended: Box::new(on_ended) }
+        let stopped = stopped.boxed_local().shared();
+        Self { calls: RefCell::default(), stopped, on_ended: Box::new(on_ended) }
     }
 
     /// Begins to end a session.
@@ -53,7 +53,7 @@ impl Ends {
         let (ends, session) = (Rc::clone(self), Rc::clone(session));
         let (cloud, origin) = (cloud.clone(), origin.clone());
         self.calls.borrow_mut().spawn_local(async move {
-            end(&cloud, &origin, &session, deadline, ends.hurry.clone()).await;
+            end(&cloud, &origin, &session, deadline, ends.stopped.clone()).await;
             drop(ending);
             (ends.on_ended)();
         });
@@ -72,14 +72,14 @@ pub(super) async fn end(
     origin: &Origin,
     session: &TerminalSession,
     deadline: Instant,
-    hurry: impl Future<Output = ()>,
+    stopped: impl Future<Output = ()>,
 ) {
-    let hurry = async {
-        hurry.await;
+    let stopped = async {
+        stopped.await;
         sleep(END_WITHIN).await;
     };
     tokio::select! {
         () = origin.end(cloud, session, deadline) => {}
-        () = hurry => debug!("the session may not be ended: the command was asked to stop"),
+        () = stopped => debug!("the session may not be ended: the command was asked to stop"),
     }
 }
