@@ -15,8 +15,8 @@ use crate::forward::spec::{self, Bind, bind};
 pub(super) const FORWARD_ABOUT: &str = "Forward local ports or unix sockets to an instance, or to a host that the instance \
         can reach.\n\nEach connection has its own session, so a forward can run for days. It ends on \
         SIGINT (Ctrl-C) and SIGTERM: open connections may continue for --grace seconds, or until a \
-        second signal. With a program behind `--`, the program gets the signal, and forwarding ends with it: what its \
-        closed connections have sent still arrives, within --grace seconds.";
+        second signal. With a program behind `--`, the program gets the signal, and forwarding ends with \
+        it: what its closed connections have sent still arrives, within --grace seconds.";
 
 /// `ecs-bridge forward`
 #[derive(Args, Debug)]
