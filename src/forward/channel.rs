@@ -16,7 +16,7 @@ use crate::gateway::local::LocalSide;
 use crate::gateway::sleep::has_slept;
 use crate::gateway::socket::{ReadHalf, WriteHalf};
 use crate::session::SessionOutcome;
-use crate::session::ends::Ends;
+use crate::session::end_calls::EndCalls;
 use crate::session::event::{Notice, SessionEvent};
 use crate::session::plan::Plan;
 use crate::session::target::Target;
@@ -160,15 +160,15 @@ impl Channel {
             LocalSide::awaited(local).delivering_from(async move { delivering.delivering().await });
         let (closing, released) = (Rc::clone(context), Rc::clone(&state));
         let closing = async move { closing.reached(Phase::Closing).await };
-        let ends = Rc::new(Ends::new(closing, move || released.handle_released()));
-        let plan = plan.unawaited(&ends);
+        let end_calls = Rc::new(EndCalls::new(closing, move || released.handle_released()));
+        let plan = plan.unawaited(&end_calls);
         let run = run(Rc::clone(context), plan, local, Rc::clone(&state), unwanted);
         let task_state = Rc::clone(&state);
         let task = async move {
             // The receiver may have gone.
             let _ = finished.send(run.await);
             task_state.stage.send_replace(Stage::Finished);
-            ends.all_ended().await;
+            end_calls.all_ended().await;
             task_state.permit.take();
         };
         let attach = Some(attach);

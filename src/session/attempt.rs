@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::agent::AgentLookUp;
-use super::ends::end;
+use super::end_calls::end;
 use super::error::SessionError;
 use super::event::{OnEvent, SessionEvent};
 use super::failure::{NotDialled, SessionFailure};
@@ -47,7 +47,7 @@ pub(crate) enum SessionOutcome {
 
 /// Starts a session, copies bytes between it and the local side, and ends it, however that comes
 /// about, while the local side may still be taking what came last. The call that ends it is waited for,
-/// unless the plan leaves it to [`Ends`](super::ends::Ends).
+/// unless the plan leaves it to [`EndCalls`](super::end_calls::EndCalls).
 ///
 /// `stop` asks for an early end; all of the clean-up takes 2 seconds at most.
 ///
@@ -106,8 +106,8 @@ pub(super) async fn attempt(
         let earliest = now.checked_sub(CLOSED_WITHIN).unwrap_or(now);
         let since = ended_at.get().unwrap_or(now).max(earliest);
         let (deadline, ending) = (since + plan.end_within, ending.take());
-        match &plan.ends {
-            Some(ends) => ends.begin(cloud, &plan.origin, &session, deadline, ending),
+        match &plan.end_calls {
+            Some(end_calls) => end_calls.begin(cloud, &plan.origin, &session, deadline, ending),
             None => {
                 end(cloud, &plan.origin, &session, deadline, stopped).await;
                 drop(ending);

@@ -3,7 +3,7 @@
 pub(crate) mod agent;
 mod attempt;
 pub(crate) mod diagnose;
-pub(crate) mod ends;
+pub(crate) mod end_calls;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod failure;

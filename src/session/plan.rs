@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 use super::agent::{AgentLookUp, AgentVersions};
-use super::ends::Ends;
+use super::end_calls::{END_WITHIN, EndCalls};
 use super::origin::Origin;
 use super::queue::{Queue, random};
 use super::target::Target;
@@ -20,12 +20,7 @@ use crate::target::SSH_PORT;
 use crate::target::finder::Found;
 use session_manager_proto::session::{Config, Keepalive};
 
-/// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
-/// of its WebSocket may take 0.6 s of it, and a new connection to the API may be needed, which takes
-/// three round trips. The quota is given back without it too, only later. An ssh that has ended waits
-/// for this, and `proxy` is gone within 2 s.
-pub(crate) const END_WITHIN: Duration = Duration::from_millis(1600);
-/// The same where nobody waits for it, until the command is asked to stop.
+/// How long EndTerminalSession may take where nobody waits for it, until the command is asked to stop.
 const END_WITHIN_UNAWAITED: Duration = Duration::from_secs(5);
 /// After the local end of file of a shell, which comes only if its terminal has gone.
 const LINGER: Duration = Duration::from_secs(1);
@@ -51,7 +46,7 @@ pub(crate) struct Plan {
     pub(crate) agents: Option<(Rc<AgentVersions>, When)>,
     pub(super) end_within: Duration,
     /// What ends them, where nobody waits for that.
-    pub(super) ends: Option<Rc<Ends>>,
+    pub(super) end_calls: Option<Rc<EndCalls>>,
     queue: Option<Rc<Queue>>,
     /// Whether it waits for a place before it has a local side.
     pub(super) waits_unused: bool,
@@ -101,7 +96,7 @@ impl Plan {
             linger: Duration::from_secs(options.linger),
             agents: None,
             end_within: END_WITHIN,
-            ends: None,
+            end_calls: None,
             queue: None,
             waits_unused: false,
             diagnoses: true,
@@ -122,7 +117,7 @@ impl Plan {
             linger: LINGER,
             agents: None,
             end_within: END_WITHIN,
-            ends: None,
+            end_calls: None,
             queue: None,
             waits_unused: false,
             diagnoses: true,
@@ -141,8 +136,8 @@ impl Plan {
     }
 
     /// The same for sessions whose EndTerminalSession nobody waits for.
-    pub(crate) fn unawaited(self, ends: &Rc<Ends>) -> Self {
-        Self { end_within: END_WITHIN_UNAWAITED, ends: Some(Rc::clone(ends)), ..self }
+    pub(crate) fn unawaited(self, end_calls: &Rc<EndCalls>) -> Self {
+        Self { end_within: END_WITHIN_UNAWAITED, end_calls: Some(Rc::clone(end_calls)), ..self }
     }
 
     /// The same for sessions that depend on the version of the instance's agent. On port 22 it changes

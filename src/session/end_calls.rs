@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -12,26 +12,31 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::origin::Origin;
-use super::plan::END_WITHIN;
 use super::queue::Ending;
 use crate::app::Cloud;
 use crate::cloud::TerminalSession;
 
+/// How long EndTerminalSession may take, from when a session has ended: the last frames and the close
+/// of its WebSocket may take 0.6 s of it, and a new connection to the API may be needed, which takes
+/// three round trips. The quota is given back without it too, only later. An ssh that has ended waits
+/// for this, and `proxy` is gone within 2 s.
+pub(super) const END_WITHIN: Duration = Duration::from_millis(1600);
+
 /// The calls that nobody waits for.
-pub(crate) struct Ends {
+pub(crate) struct EndCalls {
     calls: RefCell<JoinSet<()>>,
     /// Resolves when the command is asked to stop.
     stopped: Shared<LocalBoxFuture<'static, ()>>,
     on_ended: Box<dyn Fn()>,
 }
 
-impl fmt::Debug for Ends {
+impl fmt::Debug for EndCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ends").finish_non_exhaustive()
+        f.debug_struct("EndCalls").finish_non_exhaustive()
     }
 }
 
-impl Ends {
+impl EndCalls {
     /// Calls that are cut short once the command is asked to stop. `on_ended` follows each of them.
     pub(crate) fn new(
         stopped: impl Future<Output = ()> + 'static,
@@ -50,12 +55,12 @@ impl Ends {
         deadline: Instant,
         ending: Option<Ending>,
     ) {
-        let (ends, session) = (Rc::clone(self), Rc::clone(session));
+        let (end_calls, session) = (Rc::clone(self), Rc::clone(session));
         let (cloud, origin) = (cloud.clone(), origin.clone());
         self.calls.borrow_mut().spawn_local(async move {
-            end(&cloud, &origin, &session, deadline, ends.stopped.clone()).await;
+            end(&cloud, &origin, &session, deadline, end_calls.stopped.clone()).await;
             drop(ending);
-            (ends.on_ended)();
+            (end_calls.on_ended)();
         });
     }
 
