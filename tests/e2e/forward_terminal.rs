@@ -98,7 +98,7 @@ async fn ctrl_c_is_not_passed_on_where_the_terminal_has_told_the_program() {
         terminal.shows("up").await;
         // To the forward alone, so that what it does is told from what the terminal does.
         signal(&forward, "INT").await;
-        terminal.shows("has told the program of Ctrl-C itself").await;
+        terminal.shows("has sent Ctrl-C to the program itself").await;
         signal(&forward, "TERM").await;
         assert_eq!(code(forward).await, Some(7), "{streams:?}");
         let shown = terminal.close().await;

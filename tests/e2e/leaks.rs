@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use local_cloud::{Action, Agent, ApiFault, Fault, Instance, Pace, Point, Restart, State};
+use local_cloud::{
+    Action, Agent, ApiFault, CallRecord, Fault, Instance, Pace, Point, Restart, State,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -137,11 +139,16 @@ impl Stage {
     /// Each session was ended, and none was begun that nobody wanted.
     async fn is_clean(self, lab: &Lab) {
         lab.all_ended().await;
-        let calls = lab.cloud.calls();
-        let of_gateway = |call: &&local_cloud::CallRecord| {
-            call.action == END && call.params["SessionId"] == "s-1"
-        };
-        assert_eq!(calls.iter().any(|call| of_gateway(&call)), self == Self::Dialled);
+        let of_gateway =
+            |call: &CallRecord| call.action == END && call.params["SessionId"] == "s-1";
+        match self {
+            // `forward` does not wait for the call before it says that the connection is closed.
+            Self::Dialled => {
+                let ends = |state: &State| state.calls().any(of_gateway);
+                lab.cloud.wait_for(ends, PATIENCE).await.expect("it is ended");
+            }
+            _ => assert!(!lab.cloud.calls().iter().any(of_gateway)),
+        }
         let sessions = lab.cloud.sessions().len();
         let expected = usize::from(!matches!(self, Self::Throttled | Self::Dialled));
         assert_eq!(sessions, expected, "{:#?}", lab.cloud.sessions());
