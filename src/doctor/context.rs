@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
@@ -35,7 +35,8 @@ pub(crate) struct DoctorContext<'a> {
     /// Why there are no credentials, where that is known from the configuration.
     pub(crate) no_credentials: RefCell<Option<Box<dyn Explain>>>,
     pub(crate) cloud: OnceCell<Cloud>,
-    pub(crate) times: OnceCell<Option<ClockReading>>,
+    /// When the API was called, and what the clocks said at its answer.
+    pub(crate) times: OnceCell<Option<(SystemTime, ClockReading)>>,
     pub(crate) found: OnceCell<Found>,
     pub(crate) state: OnceCell<Option<InstanceState>>,
     pub(crate) agent: OnceCell<AgentStatus>,

@@ -1,6 +1,6 @@
 //! The way to the API: names, the proxy, a connection, TLS, something that answers, and the time there.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
@@ -105,10 +105,11 @@ impl DoctorContext<'_> {
     /// It is the API that answers.
     pub(crate) async fn endpoint(&self) -> Outcome {
         let Some(cloud) = self.cloud.get() else { return not_known("the endpoint") };
+        let called = SystemTime::now();
         match cloud.client.check_reachable().await {
             Ok(times) => {
                 // No other check sets it.
-                let _ = self.times.set(times);
+                let _ = self.times.set(times.map(|times| (called, times)));
                 Outcome::passed(format!("the API answers at {}", cloud.client.config().endpoint))
             }
             Err(error) => Outcome::failed(&error),
@@ -118,14 +119,14 @@ impl DoctorContext<'_> {
     /// This machine's clock is near enough to the service's.
     pub(crate) async fn clock(&self) -> Outcome {
         let times = self.times.get().copied().flatten();
-        let Some((local, service)) = times.and_then(|times| Some((times.local, times.service?)))
-        else {
+        let times = times.and_then(|(called, times)| Some((called, times.local, times.service?)));
+        let Some((called, local, service)) = times else {
             return not_known("the service's time");
         };
         let (by, word) = apart(local, service);
         let shown = humantime::format_duration(by);
         if by <= TOLERANCE {
-            return Outcome::passed(match by.is_zero() {
+            return Outcome::passed(match by.is_zero() || may_agree(called, local, service) {
                 true => "matches the service".to_owned(),
                 false => format!("{shown} {word}; the service accepts up to 15 min"),
             });
@@ -139,6 +140,12 @@ impl DoctorContext<'_> {
         let report = Report::plain(what, ExitCode::Credentials);
         Outcome::Failed(report.why(why).fix(SET_CLOCK))
     }
+}
+
+/// Whether the service's time, in whole seconds, may be this machine's: it was read between a call and its
+/// answer.
+fn may_agree(called: SystemTime, answered: SystemTime, service: SystemTime) -> bool {
+    service <= answered && called < service + Duration::from_secs(1)
 }
 
 fn route(cloud: &Cloud) -> Result<Route, SettingError> {
@@ -176,5 +183,27 @@ async fn addresses(host: &str, port: u16) -> Result<String, String> {
         [] => Err("it has no address".to_owned()),
         [a, b, c, _, ..] => Ok(format!("{a}, {b}, {c}, …")),
         few => Ok(few.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_may_agree_where_the_service_has_read_its_own_within_the_call() {
+        let at =
+            |ms| SystemTime::UNIX_EPOCH + Duration::from_secs(1000) + Duration::from_millis(ms);
+        // The service says 1002 for all from 1002.000 to 1002.999.
+        let service = at(2000);
+        for (called, answered, may) in [
+            (2000, 2000, true),
+            (2990, 3010, true),
+            (1200, 5600, true),
+            (3000, 3010, false),
+            (1900, 1999, false),
+        ] {
+            assert_eq!(may_agree(at(called), at(answered), service), may, "{called} {answered}");
+        }
     }
 }
