@@ -258,17 +258,11 @@ impl<R: AsyncRead + Unpin> Rewind<R> {
             let mut buffer = [0; AHEAD];
             let room = buffer.get_mut(self.kept.len()..).unwrap_or_default();
             match self.reader.read(room).await {
-                Ok(0) => self.has_ended = true,
-                Ok(read) => {
-                    let read = room.get(..read).unwrap_or_default();
-                    self.kept.extend_from_slice(read);
-                    self.again.extend_from_slice(read);
-                }
-                Err(error) if pipe::is_closed(&error) => self.has_ended = true,
+                Ok(read) => self.keep(room.get(..read).unwrap_or_default()),
+                Err(error) if pipe::is_closed(&error) => self.keep(&[]),
                 // Reading finds out.
                 Err(_) => break,
             }
-            self.was_read = true;
         }
         if !(self.has_ended && self.kept.starts_with(b"SSH-")) {
             std::future::pending().await
@@ -281,13 +275,17 @@ impl<R: AsyncRead + Unpin> Rewind<R> {
         if self.kept.is_empty() && !self.has_ended {
             let mut buffer = [0; AHEAD];
             if let Ok(Ok(read)) = timeout(QUIET, self.reader.read(&mut buffer)).await {
-                let read = buffer.get(..read).unwrap_or_default();
-                self.kept.extend_from_slice(read);
-                self.again.extend_from_slice(read);
-                (self.was_read, self.has_ended) = (true, read.is_empty());
+                self.keep(buffer.get(..read).unwrap_or_default());
             }
         }
         !self.kept.is_empty()
+    }
+
+    /// Keeps what was read ahead, to be read again. Nothing is an end of file.
+    fn keep(&mut self, read: &[u8]) {
+        self.kept.extend_from_slice(read);
+        self.again.extend_from_slice(read);
+        (self.was_read, self.has_ended) = (true, read.is_empty());
     }
 
     fn rewind(&mut self) {
