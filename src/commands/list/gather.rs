@@ -150,7 +150,12 @@ impl Gathering {
         rows.for_each(async |rows| self.gathered.borrow_mut().rows.extend(rows)).await;
     }
 
-    async fn managed(&self, client: &Client, query: InstanceFilter, namings: &[Option<Selector>]) {
+    async fn managed(
+        &self,
+        client: &Client,
+        query: InstanceFilter,
+        selectors: &[Option<Selector>],
+    ) {
         let mut after = None;
         for _ in 0..MAX_PAGES {
             let InstancePage { mut instances, next } =
@@ -164,7 +169,7 @@ impl Gathering {
                     Err(error) if error.is_of_this_action() => return,
                     Err(error) => return self.failed(error),
                 };
-            instances.retain(|instance| namings.iter().any(|naming| fits(naming, instance)));
+            instances.retain(|instance| selectors.iter().any(|selector| fits(selector, instance)));
             let rows = instances.into_iter().map(|instance| {
                 let agent = instance.agent.clone().map_or(Agent::Missing, Agent::Known);
                 Row { instance, agent }
