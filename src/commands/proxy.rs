@@ -173,7 +173,7 @@ impl<R: AsyncRead + Unpin, W: LocalWrite> Run<'_, R, W> {
                 tokio::select! {
                     biased;
                     signal = signals.next() => ended_by.set(Some(signal)),
-                    error = key.register(gate, plan.queue().map(|queue| &**queue)) => failed.set(Some(error)),
+                    error = key.register(gate, plan.queue().map(Rc::as_ref)) => failed.set(Some(error)),
                 }
             };
             let mut stop = std::pin::pin!(stop.fuse());

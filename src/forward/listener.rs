@@ -126,8 +126,8 @@ impl Listener {
     }
 
     /// Takes connections until the forward is stopped, and waits for them to end. With `once`, takes
-    /// one, on whichever forward it comes, and tells the exit code that it is worth. Otherwise tells that of
-    /// a connection that came to no good end after the forward was stopped.
+    /// one, on whichever forward it comes, and returns its exit code. Otherwise returns that of a
+    /// connection that failed after the forward was stopped.
     pub(crate) async fn accept(
         self,
         pool: &Rc<Pool>,

@@ -246,8 +246,8 @@ fn waiting(open: usize, grace: Duration, signal: Signal) -> Option<String> {
         .then(|| format!("waiting up to {seconds} s for {connections}; {again} ends {them}"))
 }
 
-/// Lets open connections come to their ends for a while; a second signal cuts that short. Whether one of
-/// them came to no good end.
+/// Lets open connections come to their ends for a while; a second signal cuts that short. Returns
+/// whether one of them failed.
 async fn drain(
     pool: &Pool,
     phase: Phase,

@@ -16,7 +16,7 @@ use crate::gateway::connection::Generations;
 use crate::platform::cache::{Cache, DAY, Topic};
 use session_manager_proto::generation::{AgentVersion, Generation};
 
-/// For so long a version that was told is not queried again.
+/// How long a version is not queried again.
 const FRESH: Duration = Duration::from_secs(600);
 /// After so long a version that could not be found out is queried again.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
@@ -43,7 +43,7 @@ pub(crate) struct AgentVersions {
 /// What is known of an instance's agent beside the cache.
 #[derive(Debug, Default)]
 struct Agent {
-    /// Its version, and when it was told, where the cache does not keep it.
+    /// Its version, and when it was queried, where the cache does not keep it.
     uncached: Option<(AgentVersion, SystemTime)>,
     query: Query,
 }
@@ -51,16 +51,16 @@ struct Agent {
 /// The last query of a version.
 #[derive(Debug, Default)]
 enum Query {
-    /// It has told one, or there was none.
+    /// It has returned one, or there was none.
     #[default]
     Done,
     /// It began at that time. All who look the version up wait for the same one.
     Running(Shared<LocalBoxFuture<'static, Answer>>, SystemTime),
-    /// It has told nothing. There is no other one until so long after that time.
+    /// It has returned none. The next one is made so long after that time.
     Failed(SystemTime, Duration),
 }
 
-/// What a query tells.
+/// The result of a query.
 #[derive(Clone, Debug)]
 enum Answer {
     /// The version, and its text.
@@ -95,12 +95,12 @@ pub(crate) struct AgentLookUp<'a> {
 }
 
 impl<'a> AgentLookUp<'a> {
-    /// The version that is known, if it was told a short while ago, or else what a query tells. Cancel-safe.
+    /// The version that is known, if it was queried a short while ago, or else that of a query. Cancel-safe.
     pub(crate) async fn query(self) -> Option<AgentVersion> {
         self.versions.query(&topic(self.cloud, self.instance), || self.ask()).await
     }
 
-    /// The generation that is known, if one is, and then, if one is told, that of [`Self::query`].
+    /// The generation that is known, if one is, and then, if there is one, that of [`Self::query`].
     pub(crate) fn generations(self) -> Generations<'a> {
         let known = async move { self.versions.known(&topic(self.cloud, self.instance)) };
         let known = known.map(|known| known.map(|(version, _)| version));
@@ -121,7 +121,9 @@ impl<'a> AgentLookUp<'a> {
                 }
                 Err(error) => {
                     let why = error.why().unwrap_or_default();
-                    debug!("the version of the agent of {instance} is not told: {error}: {why}");
+                    debug!(
+                        "the version of the agent of {instance} cannot be queried: {error}: {why}"
+                    );
                     Answer::Failed { may_pass: error.kind().may_pass() }
                 }
             }
@@ -144,7 +146,7 @@ impl AgentVersions {
         self.take(&topic(cloud, instance), &Answer::of(version), SystemTime::now());
     }
 
-    /// The version that was told last, less than a day ago, and when. The cache is read each time: other
+    /// The version that was queried last, less than a day ago, and when. The cache is read each time: other
     /// processes write to it, and it may be cleared.
     fn known(&self, topic: &Topic) -> Option<(AgentVersion, SystemTime)> {
         let now = SystemTime::now();
